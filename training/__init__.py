@@ -1,0 +1,1 @@
+"""Corpus, degradations, HAAQI labels and fitting."""
