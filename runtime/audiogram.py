@@ -160,15 +160,11 @@ def as_audiogram(value: AudiogramLike) -> Audiogram:
 
 def as_audiograms(value: AudiogramLike | Sequence[AudiogramLike]) -> tuple[list[Audiogram], bool]:
     """Listeners, and whether several were asked for (a list, even of one) rather than a single one."""
-    if isinstance(value, str | Path | Audiogram) or (len(value) > 0 and np.ndim(value[0]) == 0 and _scalar(value[0])):
+    if isinstance(value, str | Path | Audiogram) or (len(value) > 0 and isinstance(value[0], int | float | np.number)):
         return [as_audiogram(value)], False  # type: ignore[arg-type]
     if len(value) == 0:
         raise AudiogramError(f"no audiogram was given: give {_FORMS}, or a list of them")
     return [as_audiogram(item) for item in value], True  # type: ignore[arg-type]
-
-
-def _scalar(value: object) -> bool:
-    return not isinstance(value, str | Path | Audiogram)
 
 
 def _number(value: object) -> float:

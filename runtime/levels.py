@@ -60,7 +60,8 @@ def nal_r_gains(audiogram: Audiogram) -> npt.NDArray[np.float64]:
         return np.zeros(len(NALR_FREQUENCIES))
     total = float(loss[1] + loss[2] + loss[3])
     base = 0.05 * total if total <= 180 else 9.0 + 0.116 * (total - 180)
-    return np.maximum(base + 0.31 * loss + np.array(_NALR_BIAS), 0.0)
+    gains: npt.NDArray[np.float64] = np.maximum(base + 0.31 * loss + np.array(_NALR_BIAS), 0.0)
+    return gains
 
 
 @lru_cache(maxsize=64)

@@ -38,7 +38,7 @@ class Corpus:
         self.folder = Path(folder)
         table = self.folder / "CLIPS.csv"
         if not table.is_file():
-            raise CorpusError(f"no music in {self.folder}: expected a folder with CLIPS.csv and the clips that it names")
+            raise CorpusError(f"no music in {self.folder}: expected CLIPS.csv and the clips that it names")
         with table.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         try:

@@ -122,7 +122,7 @@ def env_smooth(envelopes: Array, segment_ms: float, rate: float) -> Array:
     segments = 1 + samples // width + int((samples - width / 2) // width)
     smooth = np.empty((len(envelopes), segments))
     smooth[:, 0] = envelopes[:, :half] @ window[half:] / window[half:].sum()
-    whole = np.lib.stride_tricks.sliding_window_view(envelopes, width, axis=1)[:, half :: half][:, : segments - 2]
+    whole = np.lib.stride_tricks.sliding_window_view(envelopes, width, axis=1)[:, half::half][:, : segments - 2]
     smooth[:, 1:-1] = whole @ window / window.sum()
     last = half * (segments - 1)
     smooth[:, -1] = envelopes[:, last : last + half] @ window[:half] / window[half:].sum()
@@ -145,9 +145,9 @@ def bm_covariance(reference: Array, processed: Array, segment_ms: float, rate: f
     width += width % 2
     samples = reference.shape[1]
     segments = 1 + samples // width + int((samples - width / 2) // width)
-    return _covariance(
-        np.ascontiguousarray(reference), np.ascontiguousarray(processed), np.hanning(width), segments, round(0.001 * rate)
-    )
+    x, y = np.ascontiguousarray(reference), np.ascontiguousarray(processed)
+    covariance, mean_square = _covariance(x, y, np.hanning(width), segments, round(0.001 * rate))
+    return covariance, mean_square
 
 
 @numba.njit(cache=True, fastmath={"contract", "reassoc"})  # type: ignore[untyped-decorator]

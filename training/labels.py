@@ -6,7 +6,6 @@ aid, level and audiogram recreate it (`present`).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -141,7 +140,7 @@ def write(path: Path, rows: Sequence[Row]) -> None:
     part = path.with_suffix(".part")
     table = pyarrow.Table.from_pylist([asdict(row) for row in rows])
     pyarrow.parquet.write_table(table, part, compression="zstd")
-    os.replace(part, path)
+    part.replace(path)
 
 
 def read(folder: str | Path, split: Split) -> list[Row]:

@@ -1,0 +1,129 @@
+"""`haaqi-edge export`: checkpoints to verified bundles."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from ..runtime.errors import OptionError
+from .console import err, out, print_json, require
+
+if TYPE_CHECKING:
+    from ..export.bundle import Source
+
+app = typer.Typer(no_args_is_help=True, help="Turn a checkpoint into a verified ONNX bundle.")
+
+_Folder = Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the bundle.")]
+_Fused = Annotated[Path | None, typer.Option(help="Write the single waveform-to-score file too, or alone.")]
+_Samples = Annotated[bool, typer.Option("--samples", help="Put the front end into the encoder's graph.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def student(
+    checkpoint: Annotated[Path, typer.Argument(help="haaqi_net_distillBEATs.pth, or safetensors with its keys.")],
+    output: _Folder = None,
+    fused: _Fused = None,
+    samples: _Samples = False,
+    name: Annotated[str, typer.Option(help="The bundle's name.")] = "student",
+    as_json: _Json = False,
+) -> None:
+    """Export the distilled student, folded to fewer parameters without loss."""
+    _check(output, fused)
+    from ..export.bundle import student_source
+
+    source = student_source(checkpoint, name)
+    _export(source, output, fused, samples, as_json, _surgery(source))
+
+
+@app.command()
+def nano(
+    checkpoint: Annotated[Path | None, typer.Argument(help="Safetensors. [default: the shipped weights]")] = None,
+    output: _Folder = None,
+    fused: _Fused = None,
+    samples: _Samples = False,
+    name: Annotated[str, typer.Option(help="The bundle's name.")] = "nano",
+    as_json: _Json = False,
+) -> None:
+    """Export nano."""
+    _check(output, fused)
+    from ..export.bundle import nano_source
+
+    _export(nano_source(checkpoint, name), output, fused, samples, as_json, [])
+
+
+def _check(output: Path | None, fused: Path | None) -> None:
+    if output is None and fused is None:
+        raise OptionError("nothing to write: give a folder with -o, a file with --fused, or both")
+    require("export", "torch", "onnx", "onnxscript", "safetensors")
+
+
+def _surgery(source: Source) -> list[dict[str, Any]]:
+    """Parameters after each step of the student's surgery, and how far scores moved."""
+    import numpy as np
+    import torch
+
+    from ..export.surgery import report
+    from ..export.verify import LISTENERS, probe_signal
+    from ..model.student import Student
+    from ..runtime.audiogram import Audiogram
+    from ..runtime.fbank import fbank
+
+    assert isinstance(source.original, Student)
+    audiograms = torch.from_numpy(np.stack([Audiogram.named(name).array() for name in LISTENERS]))
+    features = torch.from_numpy(fbank(probe_signal(160_000))).expand(len(audiograms), -1, -1)
+    return [asdict(step) for step in report(source.original, features, audiograms)]
+
+
+def _export(
+    source: Source,
+    output: Path | None,
+    fused: Path | None,
+    samples: bool,
+    as_json: bool,
+    surgery: list[dict[str, Any]],
+) -> None:
+    from ..export.bundle import parameter_count, write_bundle, write_fused
+
+    written: dict[str, Any] = {}
+    with err.status("tracing and verifying"):
+        if output is not None:
+            _, parity = write_bundle(source, output, samples=samples)
+            written[str(output)] = parity
+        if fused is not None:
+            written[str(fused)] = write_fused(source, fused)
+    if as_json:
+        print_json(
+            {
+                "name": source.name,
+                "parameters": parameter_count(source.network),
+                "surgery": surgery,
+                "written": [
+                    {
+                        "path": path,
+                        "largest_difference": p.worst.difference,
+                        "worst_case": p.worst.case,
+                        "cases": p.cases,
+                    }
+                    for path, p in written.items()
+                ],
+            }
+        )
+        return
+    if surgery:
+        table = Table("step", "parameters", "largest difference of a score")
+        for column in table.columns[1:]:
+            column.justify = "right"
+        for step in surgery:
+            table.add_row(step["name"], f"{step['parameters']:,}", f"{step['difference']:.2g}")
+        out.print(table)
+    for path, p in written.items():
+        out.print(
+            f"[bold]{path}[/]: scores agree with PyTorch within {p.worst.difference:.2g} in {p.cases} cases "
+            f"(worst: {p.worst.case})",
+            soft_wrap=True,
+        )

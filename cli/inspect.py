@@ -1,0 +1,79 @@
+"""`haaqi-edge inspect`: what a bundle is, and that it is whole."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from .console import out, print_json
+
+
+def inspect(
+    bundle: Annotated[str, typer.Argument(help="A shipped model's name, or a bundle's folder.")] = "nano",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show a bundle: its card, inputs and outputs, operators and sizes; its checksums are verified."""
+    from ..runtime.bundle import Bundle
+    from ..runtime.sessions import Session
+
+    opened = Bundle(bundle)
+    files: dict[str, Any] = {}
+    for role, entry in opened.card.files.items():
+        path = opened.path(role)
+        session = Session(path)
+        files[role] = {
+            **asdict(entry),
+            "bytes": path.stat().st_size,
+            "inputs": session.inputs,
+            "outputs": session.outputs,
+            "operators": _operators(path),
+            "metadata": session.metadata,
+        }
+    if as_json:
+        print_json({"folder": str(opened.folder), "card": asdict(opened.card), "files": files})
+        return
+    card = opened.card
+    out.print(f"[bold]{card.name}[/] {card.version}, family {card.family}, {card.precision}, in {opened.folder}")
+    facts = Table(show_header=False, box=None)
+    facts.add_row("parameters", f"{card.parameters:,}")
+    facts.add_row("window", f"{card.window:g} s")
+    facts.add_row("level of RMS 1.0", f"{card.level1:g} dB SPL")
+    facts.add_row("encoder reads", card.encoder_input)
+    facts.add_row("tokens", f"{card.tokens_per_patch} a patch, {card.width} wide")
+    facts.add_row("streamable", "yes" if card.streamable else "no")
+    facts.add_row("checkpoint SHA-256", card.source_sha256)
+    for name, value in {**card.figures, **card.notes}.items():
+        facts.add_row(name, str(value))
+    out.print(facts)
+    for role, file in files.items():
+        out.print(
+            f"\n[bold]{role}[/] {file['file']}, {file['bytes'] / 1e6:.2f} MB, {file['format']} {file['precision']}"
+        )
+        out.print(f"  SHA-256 verified {file['sha256']}")
+        for kind in ("inputs", "outputs"):
+            shapes = ", ".join(f"{n} \\[{', '.join(map(str, shape))}]" for n, shape in file[kind].items())
+            out.print(f"  {kind:<9} {shapes}")
+        counts = file["operators"]
+        text = "install haaqi-edge\\[export] to list them" if counts is None else _counts(counts)
+        out.print(f"  operators {text}")
+
+
+def _operators(path: Path) -> dict[str, int] | None:
+    """How often each operator occurs; None where the onnx package is not installed."""
+    if importlib.util.find_spec("onnx") is None:
+        return None
+    import onnx
+
+    counts: dict[str, int] = {}
+    for node in onnx.load(path).graph.node:
+        counts[node.op_type] = counts.get(node.op_type, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" if count > 1 else name for name, count in counts.items())

@@ -1,0 +1,41 @@
+"""The entry point: all verbs, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from ..runtime.errors import HaaqiEdgeError
+from . import export, inspect, score
+from .console import print_error
+
+app = typer.Typer(
+    name="haaqi-edge",
+    help="How good music sounds to a hearing-aid user (HAAQI, 0 to 1), from the audio and an audiogram.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("score")(score.score)
+app.command("inspect")(inspect.inspect)
+app.add_typer(export.app, name="export")
+
+
+def main() -> None:
+    """Run; exit with 0, 1 for a failure, 2 for bad input, 130 when interrupted."""
+    try:
+        app()
+    except HaaqiEdgeError as error:
+        print_error(error)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

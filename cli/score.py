@@ -1,0 +1,173 @@
+"""`haaqi-edge score`: files and folders of music for one listener or several."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from ..runtime.errors import AudioFileNotFoundError, HaaqiEdgeError, OptionError
+from .console import curve, err, out, print_error, print_json, progress
+
+if TYPE_CHECKING:
+    from ..runtime.scorer import Score
+
+
+def score(
+    audio: Annotated[list[Path], typer.Argument(help="Audio files, or folders to search for them.")],
+    audiogram: Annotated[
+        list[str],
+        typer.Option(
+            "--audiogram",
+            "--hl",
+            "-a",
+            help='The listener: NH, N1-N7, S1-S3, 8 levels in dB HL ("[20, 30, 40, 50, 60, 70, 70, 70]"), or a CSV or '
+            "JSON file. Repeat it for several listeners.",
+        ),
+    ],
+    model: Annotated[str, typer.Option("--model", "-m", help="A shipped model's name, or a bundle's folder.")] = "nano",
+    level1: Annotated[float | None, typer.Option(help="dB SPL of RMS 1.0. [default: the model's, 85]")] = None,
+    spl: Annotated[float | None, typer.Option(help="Play each clip at this level in dB SPL (usually 65).")] = None,
+    nal_r: Annotated[bool, typer.Option("--nal-r", help="Amplify raw music for the listener first.")] = False,
+    window: Annotated[
+        str | None, typer.Option(help="Seconds that one score covers, or `whole`. [default: the model's]")
+    ] = None,
+    provider: Annotated[str | None, typer.Option(help="Execution provider: cpu, cuda, ... [default: cpu]")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads. [default: the cores of this process]")] = None,
+    frames: Annotated[bool, typer.Option("--frames", help="With --json: the score of every 160 ms patch.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score audio from 0 (bad) to 1 (as good as the original).
+
+    The audio is taken as what reaches the ear: amplified by a hearing aid already. For raw music say --nal-r.
+    Exit code 1 if some of several files could not be scored, 2 for bad input.
+    """
+    from ..runtime import Scorer
+    from ..runtime.audiogram import Audiogram
+
+    listeners = [Audiogram.parse(text) for text in audiogram]
+    span = _window(window)
+    files, searched = _files(audio)
+    scorer = Scorer(model, provider=provider, threads=threads)
+    started = time.perf_counter()
+    results: list[tuple[Path, list[Score]]] = []
+    failures: list[tuple[Path, HaaqiEdgeError]] = []
+    with progress() as bar:
+        for path in bar.track(files, description="scoring"):
+            try:
+                scores = scorer.score(path, listeners, level1=level1, spl=spl, nal_r=nal_r, window=span)
+            except OptionError:
+                raise  # it holds for every file
+            except HaaqiEdgeError as error:
+                if len(files) == 1 and not searched:
+                    raise
+                failures.append((path, error))
+            else:
+                results.append((path, scores))
+    elapsed = time.perf_counter() - started
+    if as_json:
+        _print_json(scorer.card.name, scorer.provider, results, failures, elapsed, frames)
+    else:
+        if len(results) == 1:
+            _print_one(*results[0])
+        elif results:
+            _print_table(results, listeners)
+        seconds = sum(scores[0].windows[-1].end for _, scores in results)
+        out.print(
+            f"[dim]{seconds:.1f} s of audio in {elapsed:.2f} s with {scorer.card.name} on {scorer.provider}, "
+            f"{scorer.threads} thread{'s' if scorer.threads > 1 else ''}[/]"
+        )
+        for _, error in failures:
+            print_error(error)
+        if failures:
+            err.print(f"{len(failures)} of {len(files)} files could not be scored")
+    if failures:
+        raise typer.Exit(1)
+
+
+def _files(audio: list[Path]) -> tuple[list[Path], bool]:
+    """The files named, and those in the folders named; and whether any folder was searched."""
+    from ..runtime.audio import SUFFIXES, find_audio
+
+    files: list[Path] = []
+    for path in audio:
+        if path.is_dir():
+            found = find_audio(path)
+            if not found:
+                raise AudioFileNotFoundError(
+                    f"no audio in {path}: expected files that end in {', '.join(sorted(SUFFIXES))}"
+                )
+            files += found
+        else:
+            files.append(path)
+    return files, any(path.is_dir() for path in audio)
+
+
+def _window(text: str | None) -> float | Literal["card"] | None:
+    if text is None:
+        return "card"
+    if text == "whole":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise OptionError(f"--window {text!r}: give a number of seconds, or `whole`") from None
+
+
+def _print_one(path: Path, scores: list[Score]) -> None:
+    out.print(f"[bold]{escape(path.name)}[/], {scores[0].windows[-1].end:.1f} s")
+    for score in scores:
+        values = score.to_dict()["frame_scores"]
+        out.print(f"  {escape(score.audiogram.name):>6}  [bold]{score.score:.3f}[/]  {curve(values)}", soft_wrap=True)
+    if len(scores[0].windows) > 1:
+        for score in scores:
+            parts = " ".join("-" if w.score is None else f"{w.score:.3f}" for w in score.windows)
+            out.print(f"  {escape(score.audiogram.name):>6}  windows of {_span(score)}: {parts}", soft_wrap=True)
+
+
+def _span(score: Score) -> str:
+    first = score.windows[0]
+    return f"{first.end - first.start:.1f} s"
+
+
+def _print_table(results: list[tuple[Path, list[Score]]], listeners: list[Any]) -> None:
+    table = Table("file", "seconds", *(escape(listener.name) for listener in listeners))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.columns[0].overflow = "fold"
+    for path, scores in results:
+        table.add_row(escape(str(path)), f"{scores[0].windows[-1].end:.1f}", *(f"{s.score:.3f}" for s in scores))
+    means = [sum(scores[i].score for _, scores in results) / len(results) for i in range(len(listeners))]
+    table.add_section()
+    table.add_row("[bold]mean[/]", "", *(f"[bold]{mean:.3f}[/]" for mean in means))
+    out.print(table)
+
+
+def _print_json(
+    model: str,
+    provider: str,
+    results: list[tuple[Path, list[Score]]],
+    failures: list[tuple[Path, HaaqiEdgeError]],
+    elapsed: float,
+    frames: bool,
+) -> None:
+    hidden = set() if frames else {"frame_scores", "times"}
+    print_json(
+        {
+            "model": model,
+            "provider": provider,
+            "seconds": round(elapsed, 4),
+            "results": [
+                {
+                    "file": str(path),
+                    "scores": [{k: v for k, v in s.to_dict().items() if k not in hidden} for s in scores],
+                }
+                for path, scores in results
+            ],
+            "errors": [{"file": str(path), "type": type(e).__name__, "message": str(e)} for path, e in failures],
+        }
+    )

@@ -1,0 +1,1 @@
+"""Torch to ONNX: lossless surgery, tracing, verification, bundles."""

@@ -1,0 +1,168 @@
+"""Bundles written: traced, verified, then put in place whole."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from torch import nn
+
+from ..model.nano import Nano
+from ..model.student import Student
+from ..runtime.bundle import CARD, Card, File
+from ..runtime.errors import OptionError
+from ..runtime.levels import LEVEL1
+from .graphs import encoder_graph, finish, fused_graph, head_graph
+from .surgery import FoldedStudent, fold
+from .verify import Parity, verify_bundle, verify_fused
+
+WINDOW: Final = 10.0
+"""seconds that a score covers by default"""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network to export.
+
+    Attributes:
+        name: the bundle's.
+        family: `student` or `nano`.
+        original: the network as its checkpoint has it; scores are compared with it.
+        network: what is traced (folded, for the student).
+        tokens_per_patch, width: of its tokens.
+        sha256: of the checkpoint.
+        figures, notes: for the card.
+    """
+
+    name: str
+    family: str
+    original: Nano | Student
+    network: Nano | FoldedStudent
+    tokens_per_patch: int
+    width: int
+    sha256: str
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+
+def nano_source(
+    checkpoint: Path | None, name: str = "nano", figures: Mapping[str, Any] | None = None, notes: Any = None
+) -> Source:
+    """Nano from a checkpoint; None takes the weights that are shipped."""
+    nano = Nano.from_checkpoint(checkpoint) if checkpoint else Nano.from_checkpoint()
+    sha256, width = _known(nano.checkpoint_sha256), nano.config.width
+    return Source(name, "nano", nano, nano, 1, width, sha256, figures or {}, notes or {})
+
+
+def student_source(checkpoint: Path, name: str = "student") -> Source:
+    """The published student from its checkpoint, folded."""
+    student = Student.from_checkpoint(checkpoint)
+    folded = fold(student)
+    width = folded.encoder.linear0.out_features
+    notes = {"source": f"HAAQI-Net's distilled student, from {checkpoint.name}"}
+    return Source(name, "student", student, folded, 8, width, _known(student.checkpoint_sha256), notes=notes)
+
+
+def write_bundle(source: Source, folder: Path, *, samples: bool = False) -> tuple[Card, Parity]:
+    """Trace, verify and write a bundle.
+
+    Args:
+        source: the network.
+        folder: where the bundle goes; an older bundle there is replaced, anything else is left alone.
+        samples: put the front end into the encoder's graph.
+
+    Raises:
+        OptionError: the folder holds something that is not a bundle.
+        ExportError: the graphs do not score as the network does. Nothing is written then.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / CARD).is_file()):
+        raise OptionError(f"{folder} exists and is not a bundle: give a new folder, or that of a bundle to replace")
+    card = _card(source, samples)
+    graphs = {
+        "encoder": finish(encoder_graph(source.network, samples=samples), card.metadata()),
+        "head": finish(head_graph(source.network, source.width), card.metadata()),
+    }
+    parity = verify_bundle(source.original, graphs["encoder"], graphs["head"])
+    files = {
+        role: File(f"{role}.onnx", "onnx", "fp32", hashlib.sha256(graph).hexdigest()) for role, graph in graphs.items()
+    }
+    figures = {**source.figures, "parity": {"largest_difference": parity.worst.difference, "cases": parity.cases}}
+    card = replace(card, files=files, figures=figures)
+    with _replacing(folder) as part:
+        for role, graph in graphs.items():
+            (part / files[role].file).write_bytes(graph)
+        (part / CARD).write_text(card.to_json(), encoding="utf-8")
+    return card, parity
+
+
+def write_fused(source: Source, path: Path) -> Parity:
+    """Trace, verify and write the single waveform-to-score file.
+
+    Raises:
+        OptionError: no folder to write into.
+        ExportError: as `write_bundle`.
+    """
+    if not path.parent.is_dir() or path.is_dir():
+        raise OptionError(f"cannot write {path}: give the path of a file in a folder that exists")
+    graph = finish(fused_graph(source.network), _card(source, samples=True).metadata())
+    parity = verify_fused(source.original, graph)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(graph)
+    part.replace(path)
+    return parity
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Trainable numbers in a network."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _card(source: Source, samples: bool) -> Card:
+    return Card(
+        name=source.name,
+        version=importlib.metadata.version("haaqi-edge"),
+        family=source.family,
+        precision="fp32",
+        streamable=True,
+        window=WINDOW,
+        level1=LEVEL1,
+        encoder_input="samples" if samples else "fbank",
+        tokens_per_patch=source.tokens_per_patch,
+        width=source.width,
+        parameters=parameter_count(source.network),
+        source_sha256=source.sha256,
+        files={},
+        figures=source.figures,
+        notes=source.notes,
+    )
+
+
+def _known(sha256: str | None) -> str:
+    assert sha256 is not None, "a network read from a checkpoint knows its SHA-256"
+    return sha256
+
+
+@contextlib.contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder` that takes its place when all went well, and vanishes when not."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    part.chmod(0o755)
+    try:
+        yield part
+        if folder.exists():
+            old = part.with_name(part.name + "-old")
+            folder.rename(old)
+            part.rename(folder)
+            shutil.rmtree(old)
+        else:
+            part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

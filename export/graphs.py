@@ -1,0 +1,153 @@
+"""Tracing: the modules of a network as ONNX graphs with the names and dynamic axes of the bundle contract."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Protocol, cast
+
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from ..model.scores import Scores
+from ..runtime import frontend as fe
+from ..runtime.audiogram import FREQUENCIES
+from ..runtime.errors import ExportError
+from ..runtime.windows import LONGEST
+from .frontend import GraphFbank
+from .recurrent import with_onnx_recurrents
+
+OPSET: Final = 18
+PRODUCER: Final = "haaqi-edge"
+
+
+class TwoPart(Protocol):
+    """A network ready for export: `encoder` [patches, 16, 128] -> tokens, `head` (tokens, audiogram) -> Scores."""
+
+    encoder: nn.Module
+    head: nn.Module
+
+
+class SamplesEncoder(nn.Module):
+    """An encoder with the front end before it: samples [patches, 2800] to tokens."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.fbank, self.encoder = GraphFbank(), encoder
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """See the class."""
+        return cast(Tensor, self.encoder(self.fbank(samples)))
+
+
+class Fused(nn.Module):
+    """Waveform [1, samples] (one window) and audiograms [batch, 8] to frame scores and scores."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.fbank, self.encoder, self.head = GraphFbank(), encoder, head
+
+    def forward(self, waveform: Tensor, audiogram: Tensor) -> Scores:
+        """See the class."""
+        frames = self.fbank(waveform).squeeze(0)
+        whole = frames.shape[0] // fe.PATCH_FRAMES
+        patches = frames[: whole * fe.PATCH_FRAMES].reshape(whole, fe.PATCH_FRAMES, fe.MEL_BINS)
+        return cast(Scores, self.head(self.encoder(patches).flatten(0, 1).unsqueeze(0), audiogram))
+
+
+def encoder_graph(network: TwoPart, *, samples: bool) -> onnx.ModelProto:
+    """The encoder: `fbank` [patches, 16, 128], or `samples` [patches, 2800], to `tokens`; `patches` dynamic."""
+    patches = Dim("patches", min=1)
+    if samples:
+        module, name, example = SamplesEncoder(network.encoder), "samples", torch.zeros(3, fe.PATCH_LENGTH)
+    else:
+        module, name = network.encoder, "fbank"
+        example = torch.zeros(3, fe.PATCH_FRAMES, fe.MEL_BINS)
+    return _trace(module, {name: (example, {0: patches})}, ["tokens"])
+
+
+def head_graph(network: TwoPart, width: int) -> onnx.ModelProto:
+    """The head: `tokens` [1, tokens, width] and `audiogram` [batch, 8] to `frame_scores` and `score`."""
+    inputs = {
+        "tokens": (torch.zeros(1, 24, width), {1: Dim("tokens", min=1)}),
+        "audiogram": (torch.zeros(3, len(FREQUENCIES)), {0: Dim("batch", min=1)}),
+    }
+    return _trace(network.head, inputs, ["frame_scores", "score"])
+
+
+def fused_graph(network: TwoPart) -> onnx.ModelProto:
+    """The whole chain: `waveform` [1, samples] at 16 kHz, up to 60 s, and `audiogram` to the head's outputs."""
+    samples = Dim("samples", min=fe.PATCH_LENGTH, max=int(LONGEST * fe.SAMPLE_RATE))
+    inputs = {
+        "waveform": (torch.zeros(1, 5 * fe.PATCH_SHIFT + 77), {1: samples}),
+        "audiogram": (torch.zeros(3, len(FREQUENCIES)), {0: Dim("batch", min=1)}),
+    }
+    graph = _trace(Fused(network.encoder, network.head), inputs, ["frame_scores", "score"])
+    frame_scores = graph.graph.output[0].type.tensor_type.shape.dim[1]
+    frame_scores.dim_param = "tokens"  # the tracer names it by its formula in `samples`
+    return graph
+
+
+def finish(graph: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
+    """The graph with the bundle's metadata, checked, as the bytes of one file.
+
+    Raises:
+        ExportError: the graph is invalid, or needs an operator outside ONNX itself.
+    """
+    foreign = sorted({node.domain for node in graph.graph.node if node.domain not in ("", "ai.onnx")})
+    if foreign:
+        raise ExportError(f"the graph uses operators of the domains {foreign}; only ONNX's own are portable")
+    graph.producer_name = PRODUCER
+    del graph.metadata_props[:]
+    onnx.helper.set_model_props(graph, dict(metadata))
+    try:
+        onnx.checker.check_model(graph, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the traced graph is not valid ONNX: {error}") from error
+    return graph.SerializeToString(deterministic=True)
+
+
+def _trace(
+    module: nn.Module, inputs: Mapping[str, tuple[Tensor, dict[int, Any]]], outputs: list[str]
+) -> onnx.ModelProto:
+    examples = tuple(example for example, _ in inputs.values())
+    with _quiet(), torch.inference_mode():
+        program = torch.onnx.export(
+            with_onnx_recurrents(module),
+            examples,
+            dynamo=True,
+            dynamic_shapes=tuple(axes for _, axes in inputs.values()),
+            input_names=list(inputs),
+            output_names=outputs,
+            opset_version=OPSET,
+            optimize=True,
+            verbose=False,
+        )
+    assert program is not None
+    graph = program.model_proto
+    for node in graph.graph.node:  # where each node stood in the Python source: long, and of these machines
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in graph.graph.value_info:
+        del value.metadata_props[:]
+    del graph.graph.metadata_props[:]
+    return graph
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """torch's exporter reports to stdout, warnings and logs; failures come as exceptions all the same."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,263 @@
+"""Lossless surgery on the student: the same scores from fewer parameters, by exact algebra done in float64.
+
+What folds, with n a norm without gain g and bias b, and alpha deep-norm's residual weight:
+
+- out_proj and v_proj are two matrices in a row: one. Of the first layer, residual included, they follow `linear2`: one.
+- norm(alpha x + f(x)) with eps = norm(x + f(x) / alpha) with eps / alpha^2: alpha goes into the weights of f.
+- A norm's bias goes into the linears it feeds; where it also feeds a residual, into the bias that is added there. Its
+  gain goes too where nothing but one linear reads it (the patch norm into `linear2`).
+- softmax(`weights`) goes into the gains of the output norms, their biases and `linear0`'s into the BLSTM's.
+- Attention's out_proj meets the single output of `haaqiframe_score`: each head then needs but one value a token. The
+  keys' bias shifts all logits of a query alike, so the softmax drops it.
+
+What does not: the final norm of a layer keeps its gain and bias, for an output norm reads it; the gain before an FFN
+is read by a residual too; the gains of the three output norms differ, so `linear0` would have to be tripled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..model.beats import BeatsConfig, LocalAttention, TransformerLayer
+from ..model.head import AUDIOGRAM_VALUES, HeadConfig, check_audiogram, join
+from ..model.scores import Scores
+from ..model.student import Student, patches
+from ..runtime.frontend import MEL_BINS, PATCH_FRAMES
+
+
+class FoldedLayer(nn.Module):
+    """A transformer layer after folding; `mix` is None where a linear before the layer has taken it up."""
+
+    def __init__(self, config: BeatsConfig, *, mixes: bool) -> None:
+        super().__init__()
+        eps = nn.LayerNorm(1).eps / config.alpha**2
+        self.mix = nn.Linear(config.width, config.width) if mixes else None
+        self.mix_norm = nn.LayerNorm(config.width, eps=eps, bias=False)
+        self.fc1 = nn.Linear(config.width, config.ffn)
+        self.fc2 = nn.Linear(config.ffn, config.width)
+        self.final_norm = nn.LayerNorm(config.width, eps=eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., width] -> the same"""
+        x = self.mix_norm(x if self.mix is None else x + self.mix(x))
+        out: Tensor = self.final_norm(x + self.fc2(F.gelu(self.fc1(x))))
+        return out
+
+
+class FoldedEncoder(nn.Module):
+    """The student up to and with `linear0`, whose bias the head holds."""
+
+    def __init__(self, config: BeatsConfig, head: HeadConfig) -> None:
+        super().__init__()
+        self.patch = nn.Linear(PATCH_FRAMES**2, config.patch_width, bias=False)
+        self.patch_norm = nn.LayerNorm(config.patch_width, elementwise_affine=False)
+        self.inlet = nn.Linear(config.patch_width, config.width)
+        self.layers = nn.ModuleList(FoldedLayer(config, mixes=index > 0) for index in range(config.layers))
+        self.output_norms = nn.ModuleList(nn.LayerNorm(config.width, bias=False) for _ in range(config.layers))
+        self.linear0 = nn.Linear(config.width, head.width, bias=False)
+
+    def forward(self, fbank: Tensor) -> Tensor:
+        """Tokens [patches, 8, 256] for normalised `fbank` [patches, 16, 128]."""
+        squares = fbank.reshape(-1, PATCH_FRAMES, MEL_BINS // PATCH_FRAMES, PATCH_FRAMES).transpose(1, 2).flatten(2)
+        x = self.inlet(self.patch_norm(self.patch(squares)))
+        blended: Tensor | None = None
+        for layer, norm in zip(self.layers, self.output_norms, strict=True):
+            x = layer(x)
+            blended = norm(x) if blended is None else blended + norm(x)
+        tokens: Tensor = self.linear0(blended)
+        return tokens
+
+
+class FoldedHead(nn.Module):
+    """The published head from the BLSTM on, with one value a token and head in its attention."""
+
+    def __init__(self, head: HeadConfig) -> None:
+        super().__init__()
+        self.heads = head.heads
+        self.blstm = nn.LSTM(head.width + AUDIOGRAM_VALUES, head.hidden, batch_first=True, bidirectional=True)
+        self.linear1 = nn.Linear(2 * head.hidden, head.width)
+        self.query = nn.Linear(head.width, head.width)
+        self.key = nn.Linear(head.width, head.width, bias=False)
+        self.value = nn.Linear(head.width, head.heads, bias=False)
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def forward(self, tokens: Tensor, audiogram: Tensor) -> Scores:
+        """Scores of `tokens` [batch or 1, tokens, 256] heard with `audiogram` [batch, 8] in dB HL."""
+        x = F.relu(self.linear1(self.blstm(join(tokens, audiogram))[0]))
+        query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        key = self.key(x).unflatten(-1, (self.heads, -1)).permute(0, 2, 3, 1)
+        value = self.value(x).transpose(1, 2).unsqueeze(-1)
+        attended = ((query @ key).softmax(-1) @ value).squeeze(-1)
+        frame_scores = torch.sigmoid(attended.sum(1) + self.bias)
+        return Scores(frame_scores, frame_scores.mean(-1))
+
+
+class FoldedStudent(nn.Module):
+    """A student after surgery: `encode`, `head` and a call as the student's, but tokens 256 wide.
+
+    `encoder` and `head` are the modules that are exported.
+    """
+
+    def __init__(self, config: BeatsConfig, head: HeadConfig) -> None:
+        super().__init__()
+        self.encoder = FoldedEncoder(config, head)
+        self.head = FoldedHead(head)
+
+    def encode(self, fbank: Tensor) -> Tensor:
+        """Tokens [patches, 8, 256] for `fbank` [patches, 16, 128], each patch alone."""
+        tokens: Tensor = self.encoder(fbank)
+        return tokens
+
+    def forward(self, fbank: Tensor, audiogram: Tensor) -> Scores:
+        """Scores for `fbank` [batch, frames, 128] heard with `audiogram` [batch, 8] in dB HL; errors as `Student`."""
+        tokens = self.encode(patches(fbank)).reshape(fbank.shape[0], -1, self.encoder.linear0.out_features)
+        check_audiogram(tokens, audiogram)
+        scores: Scores = self.head(tokens, audiogram)
+        return scores
+
+
+@dataclass(frozen=True)
+class SurgeryStep:
+    """What one step of the surgery left."""
+
+    name: str
+    parameters: int
+    difference: float
+    """largest absolute difference of a frame's or a clip's score from the student as it was given"""
+
+
+def fold(student: Student) -> FoldedStudent:
+    """The student with everything folded that folds exactly, in evaluation mode; `student` is left as it is."""
+    folded = FoldedStudent(student.config, student.head_config).to(student.linear0.weight.dtype)
+    _fold_encoder(student, folded.encoder)
+    _fold_head(student, folded)
+    return folded.eval()
+
+
+def steps(student: Student) -> Iterator[tuple[str, nn.Module]]:
+    """Every step of the surgery with a network `(fbank, audiogram) -> Scores` as it stands after it."""
+    yield "as given", student
+    yield "training-only heads removed", _with(student, dead_branches=student.dead_branches)
+    alive = _with(student, dead_branches=False)
+    yield "dead attention branches removed", alive
+    for index in range(student.config.layers):
+        attention = alive.get_submodule(f"encoder{index}.self_attn")
+        matrix, bias = _mix(attention)
+        alive.set_submodule(f"encoder{index}.self_attn", _linear(matrix, bias))
+    yield "out_proj v_proj folded", alive
+    yield "norms, linear2, residual weights and attention values folded", fold(student)
+
+
+def report(student: Student, fbank: Tensor, audiogram: Tensor) -> list[SurgeryStep]:
+    """Parameters after each step, and how far scores moved on `fbank` [batch, frames, 128], `audiogram` [batch, 8]."""
+    taken: list[SurgeryStep] = []
+    with torch.inference_mode():
+        before = student(fbank, audiogram)
+        for name, network in steps(student):
+            after = network(fbank, audiogram)
+            difference = max(float((a - b).abs().max()) for a, b in zip(after, before, strict=True))
+            taken.append(SurgeryStep(name, sum(p.numel() for p in network.parameters()), difference))
+    return taken
+
+
+def _with(student: Student, *, dead_branches: bool) -> Student:
+    """The student without training-only heads; it shares its tensors with the one given."""
+    with torch.device("meta"):
+        pruned = Student(student.config, student.head_config, dead_branches=dead_branches, predicts=())
+    state = student.state_dict()
+    pruned.load_state_dict({key: state[key] for key in pruned.state_dict()}, assign=True)
+    return pruned.train(student.training)
+
+
+def _fold_encoder(student: Student, encoder: FoldedEncoder) -> None:
+    config, alpha = student.config, student.config.alpha
+    layers = [student.get_submodule(f"encoder{index}") for index in range(config.layers)]
+    _set(encoder.patch, student.patch_embedding.weight.flatten(1))
+    into, patch_norm = _pair(student.linear2), _pair(student.beats_layer_norm)
+    matrix, bias = _mix(layers[0].get_submodule("self_attn"))
+    residual = torch.eye(config.width, dtype=torch.float64) + matrix / alpha
+    _set(
+        encoder.inlet,
+        residual @ into[0] * patch_norm[0],
+        residual @ (into[0] @ patch_norm[1] + into[1]) + bias / alpha,
+    )
+    for index, (layer, folded) in enumerate(zip(layers, encoder.layers, strict=True)):
+        assert isinstance(layer, TransformerLayer)
+        assert isinstance(folded, FoldedLayer)
+        if folded.mix is not None:
+            matrix, bias = _mix(layers[index].get_submodule("self_attn"))
+            _set(folded.mix, matrix / alpha, bias / alpha)
+        gain, shift = _pair(layer.self_attn_layer_norm)
+        fc1, fc2 = _pair(layer.fc1), _pair(layer.fc2)
+        _set(folded.mix_norm, gain)
+        _set(folded.fc1, fc1[0], fc1[1] + fc1[0] @ shift)
+        _set(folded.fc2, fc2[0] / alpha, fc2[1] / alpha + shift)
+        _set(folded.final_norm, *_pair(layer.final_layer_norm))
+    for share, norm, folded_norm in zip(_shares(student), student.layer_norm, encoder.output_norms, strict=True):
+        _set(folded_norm, share * _pair(norm)[0])
+    _set(encoder.linear0, student.linear0.weight)
+
+
+def _fold_head(student: Student, folded: FoldedStudent) -> None:
+    head, width = folded.head, student.head_config.width
+    head.blstm.load_state_dict(student.blstm.state_dict())
+    matrix, bias = _pair(student.linear0)
+    shifts = [share * _pair(norm)[1] for share, norm in zip(_shares(student), student.layer_norm, strict=True)]
+    token_bias = matrix @ torch.stack(shifts).sum(0) + bias
+    for suffix in ("_l0", "_l0_reverse"):
+        inputs = _double(student.blstm.get_parameter(f"weight_ih{suffix}"))[:, :width]
+        before = student.blstm.get_parameter(f"bias_ih{suffix}")
+        _copy(head.blstm.get_parameter(f"bias_ih{suffix}"), _double(before) + inputs @ token_bias)
+    head.linear1.load_state_dict(student.linear1.state_dict())
+
+    attention = student.haaqiAtt_layer
+    query, key, value = _double(attention.in_proj_weight).chunk(3)
+    query_bias, _, value_bias = _double(attention.in_proj_bias).chunk(3)
+    scale = (width // head.heads) ** -0.5
+    _set(head.query, query * scale, query_bias * scale)
+    _set(head.key, key)
+    out, score = _pair(attention.out_proj), _pair(student.haaqiframe_score)
+    reading = (score[0] @ out[0]).squeeze(0)
+    _set(head.value, (reading[:, None] * value).reshape(head.heads, -1, width).sum(1))
+    _copy(head.bias, reading @ value_bias + score[0] @ out[1] + score[1])
+
+
+def _mix(attention: nn.Module) -> tuple[Tensor, Tensor]:
+    """out_proj after v_proj as one matrix and bias."""
+    assert isinstance(attention, LocalAttention)
+    value, out = _pair(attention.v_proj), _pair(attention.out_proj)
+    return out[0] @ value[0], out[0] @ value[1] + out[1]
+
+
+def _shares(student: Student) -> Sequence[Tensor]:
+    return _double(student.weights).softmax(0).unbind()
+
+
+def _double(tensor: Tensor) -> Tensor:
+    return tensor.detach().double()
+
+
+def _pair(module: nn.Module) -> tuple[Tensor, Tensor]:
+    return _double(module.get_parameter("weight")), _double(module.get_parameter("bias"))
+
+
+def _copy(parameter: Tensor, value: Tensor) -> None:
+    with torch.no_grad():
+        parameter.copy_(value)
+
+
+def _set(module: nn.Module, weight: Tensor, bias: Tensor | None = None) -> None:
+    _copy(module.get_parameter("weight"), weight)
+    if bias is not None:
+        _copy(module.get_parameter("bias"), bias)
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    linear = nn.Linear(weight.shape[1], weight.shape[0])
+    _set(linear, weight, bias)
+    return linear

@@ -1,0 +1,122 @@
+"""Verification: what was exported, on ONNX Runtime, against the network that it came from, in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..model.scores import Scores
+from ..runtime import frontend as fe
+from ..runtime.audiogram import Audiogram
+from ..runtime.encoder import patch_samples
+from ..runtime.errors import ExportError
+from ..runtime.fbank import patches
+from ..runtime.sessions import Session
+
+TOLERANCE: Final = 1e-5
+"""largest difference of a score that an fp32 export may show"""
+PATCHES: Final = (1, 2, 7, 62, 63, 188)
+LISTENERS: Final = ("NH", "N3", "N7", "S2")
+
+Array = npt.NDArray[np.float32]
+
+
+class Network(Protocol):
+    """The network in PyTorch: fbank [batch, frames, 128] and audiogram [batch, 8] to scores."""
+
+    def __call__(self, fbank: Tensor, audiogram: Tensor) -> Scores: ...
+
+
+class Difference(NamedTuple):
+    """The largest absolute difference of a frame's or a clip's score in a case."""
+
+    case: str
+    difference: float
+
+
+class Parity(NamedTuple):
+    """What a verification found: the worst case, over how many."""
+
+    worst: Difference
+    cases: int
+
+
+def probe_signal(samples: int, seed: int = 0) -> Array:
+    """Plucked harmonic tones over noise, swelling: float32 [samples] at 16 kHz, to verify with where no music is."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(samples) / fe.SAMPLE_RATE
+    sound = 0.003 * rng.standard_normal(samples)
+    for onset in np.arange(0.0, samples / fe.SAMPLE_RATE, 0.21):
+        pitch = 110.0 * 2 ** (rng.integers(0, 36) / 12)
+        decay = np.where(time >= onset, np.exp(-6.0 * np.maximum(time - onset, 0)), 0.0)
+        for harmonic in range(1, 8):
+            sound += 0.1 / harmonic * decay * np.sin(2 * np.pi * pitch * harmonic * (time - onset))
+    return (sound * 10 ** (np.sin(2 * np.pi * time / 7.0) / 2)).clip(-1, 1).astype(np.float32)
+
+
+def verify_bundle(network: Network, encoder: bytes, head: bytes) -> Parity:
+    """Encoder and head against the network on `PATCHES` patches, for all of `LISTENERS` at once.
+
+    Raises:
+        ExportError: a score that differs by more than `TOLERANCE`, with the worst case.
+    """
+    encode, score = Session(encoder), Session(head)
+    takes_fbank = "fbank" in encode.inputs
+
+    def run(samples: Array, audiograms: Array) -> tuple[Array, Array]:
+        given = {"fbank": patches(samples)} if takes_fbank else {"samples": patch_samples(samples).copy()}
+        tokens = encode.run(**given)[0]
+        frame_scores, scores = score.run(tokens=tokens.reshape(1, -1, tokens.shape[2]), audiogram=audiograms)
+        return frame_scores, scores
+
+    lengths = [(count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH for count in PATCHES]
+    return _checked(_compare(network, run, lengths))
+
+
+def verify_fused(network: Network, fused: bytes) -> Parity:
+    """The fused graph against the network on raw samples, trailing ones that fill no patch included; as above."""
+    session = Session(fused)
+
+    def run(samples: Array, audiograms: Array) -> tuple[Array, Array]:
+        frame_scores, scores = session.run(waveform=samples[None], audiogram=audiograms)
+        return frame_scores, scores
+
+    lengths = [(count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH + extra for count in PATCHES for extra in (0, 1, 2559)]
+    return _checked(_compare(network, run, lengths))
+
+
+class _Run(Protocol):
+    def __call__(self, samples: Array, audiograms: Array) -> tuple[Array, Array]: ...
+
+
+def _compare(network: Network, run: _Run, lengths: list[int]) -> Iterator[Difference]:
+    audiograms = np.stack([Audiogram.named(name).array() for name in LISTENERS])
+    signal = probe_signal(max(lengths))
+    for length in lengths:
+        samples = signal[:length]
+        features = torch.from_numpy(patches(samples)).flatten(0, 1)
+        with torch.inference_mode():
+            expected = network(features.expand(len(audiograms), -1, -1), torch.from_numpy(audiograms))
+        got = run(samples, audiograms)
+        for name, index in ((name, i) for i, name in enumerate(LISTENERS)):
+            differences = [
+                np.abs(a[index] - b[index].numpy()).max() if a.shape == tuple(b.shape) else np.inf
+                for a, b in zip(got, expected, strict=True)
+            ]
+            yield Difference(f"{length} samples ({fe.patch_count(length)} patches), {name}", float(max(differences)))
+
+
+def _checked(differences: Iterator[Difference]) -> Parity:
+    found = list(differences)
+    worst = max(found, key=lambda d: np.inf if np.isnan(d.difference) else d.difference)
+    if not worst.difference <= TOLERANCE:  # NaN fails too
+        raise ExportError(
+            f"the export is wrong: scores of ONNX Runtime and PyTorch differ by {worst.difference:.3g} (more than "
+            f"{TOLERANCE:g}) at {worst.case}; nothing was written"
+        )
+    return Parity(worst, len(found))

@@ -1,0 +1,192 @@
+"""Checkpoints read without running anything, and loaded strictly: a wrong file is refused, named for what it is."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import pickletools
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from ..runtime.errors import CheckpointError, CheckpointNotFoundError
+
+ZIP_MAGIC = b"PK\x03\x04"
+LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
+LEGACY_PICKLES = 5
+"""pickles in a row at the start of torch's old format"""
+NAMED_KEYS = 12
+"""keys that a message lists of a kind before it counts the rest"""
+EXPECTED = "a file of tensors alone: torch.save of a state dict or of a dict with 'model', or safetensors"
+NAMED_GLOBALS = 3
+TRUSTED_GLOBALS = re.compile(
+    r"collections\.OrderedDict|_codecs\.encode|torch\._(utils|tensor)\._rebuild_\w+|torch\.(\w+\.)*(\w+Storage|b?float\d+)"
+)
+KINDS = {
+    "beats_model.encoder.layers.0.fc1.weight": "the teacher's checkpoint (haaqi_net.pth): load it with Teacher",
+    "encoder.layers.0.fc1.weight": (
+        "BEATs's own checkpoint (BEATs_iter3_plus_AS2M.pt), which predicts no score: it is for training a teacher"
+    ),
+    "encoder0.fc1.weight": "the student's checkpoint (haaqi_net_distillBEATs.pth): load it with Student",
+    "head.gru.weight_ih_l0": "a nano's checkpoint: load it with Nano",
+}
+"""a key that tells what a state dict is"""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A state dict and the file that it came from."""
+
+    path: Path
+    sha256: str
+    state: dict[str, Tensor]
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """The tensors of a file: torch's formats (a state dict, or a dict with `model`) or safetensors.
+
+    Raises CheckpointNotFoundError where there is no file, CheckpointError for one that is unreadable, cut short, not a
+    checkpoint, or a pickle that would run code; nothing in it is ever run.
+    """
+    path = Path(path)
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "nothing"
+        raise CheckpointNotFoundError(f"{path}: {what} is there; expected a checkpoint file: check the path")
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(LEGACY_MAGIC))
+            file.seek(0)
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}): check its permissions") from error
+    if not start:
+        raise CheckpointError(f"{path} is empty; expected {EXPECTED}: obtain it again")
+    content = _read_safetensors(path) if start[8:9] == b"{" else _read_torch(path, start)
+    return Checkpoint(path, sha256, _state_of(content, path))
+
+
+def _read_safetensors(path: Path) -> object:
+    try:
+        return safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, ValueError, OSError) as error:
+        raise CheckpointError(f"{path} is safetensors cut short or altered ({error}): obtain it again") from error
+
+
+def _read_torch(path: Path, start: bytes) -> object:
+    try:
+        with warnings.catch_warnings(action="ignore"):  # about odd pickles, which are refused here anyway
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a malformed pickle raises anything
+        code = _code_named(path, is_zip=start.startswith(ZIP_MAGIC))
+        if code:
+            message = (
+                f"{path} is a pickle that names {code}, which is code and not weights: loading would run it, so the "
+                f"file is refused. Expected {EXPECTED}. If you trust it, save its state_dict() alone where it was made"
+            )
+        elif start.startswith(ZIP_MAGIC) or LEGACY_MAGIC.startswith(start):
+            message = f"{path} begins as a checkpoint but is not whole: it was cut short or altered; obtain it again"
+        else:
+            message = f"{path} is not a checkpoint; expected {EXPECTED}: check that the path is the right one"
+        raise CheckpointError(message) from error
+
+
+def _code_named(path: Path, *, is_zip: bool) -> str:
+    """The globals that the pickle in `path` names beyond what tensors need; found by reading, not by running."""
+    found: dict[str, None] = {}
+    try:
+        with path.open("rb") as file:
+            if not is_zip:
+                found.update(dict.fromkeys(_foreign_globals(file)))
+            else:
+                with zipfile.ZipFile(file) as archive:
+                    pickles = [name for name in archive.namelist() if name.endswith("data.pkl")]
+                    for name in pickles[:1]:
+                        found.update(dict.fromkeys(_foreign_globals(io.BytesIO(archive.read(name)))))
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError):
+        pass  # it cannot be read: the caller says so
+    return ", ".join(list(found)[:NAMED_GLOBALS])
+
+
+def _foreign_globals(file: IO[bytes]) -> Iterator[str]:
+    strings = ["", ""]
+    with contextlib.suppress(ValueError, OverflowError):  # where the pickle ends, in the old format or before its time
+        for _ in range(LEGACY_PICKLES):
+            for operation, argument, _position in pickletools.genops(file):
+                if operation.name in ("GLOBAL", "INST", "STACK_GLOBAL"):
+                    name = ".".join(strings) if argument is None else str(argument).replace(" ", ".")
+                    if not TRUSTED_GLOBALS.fullmatch(name):
+                        yield name
+                elif isinstance(argument, str):
+                    strings = [strings[1], argument]
+
+
+def _state_of(content: object, path: Path) -> dict[str, Tensor]:
+    state = content["model"] if isinstance(content, dict) and isinstance(content.get("model"), Mapping) else content
+    if not isinstance(state, Mapping) or not state:
+        raise CheckpointError(f"{path} holds no state dict but a {type(state).__name__}; expected {EXPECTED}")
+    for key, value in state.items():
+        if not (isinstance(key, str) and isinstance(value, Tensor)):
+            raise CheckpointError(
+                f"{path} holds a {type(value).__name__} at {key!r}; expected {EXPECTED}: save the state dict alone"
+            )
+    return dict(state)
+
+
+def load_strictly(
+    network: nn.Module,
+    state: Mapping[str, Tensor],
+    *,
+    network_name: str,
+    source: str,
+    spare: Mapping[str, torch.Size] | None = None,
+    optional: Collection[str] = (),
+    check: Callable[[Mapping[str, Tensor], str], None] | None = None,
+) -> None:
+    """Load `state` into `network` if keys and shapes are exactly its own, those of `spare` beside them, and finite.
+
+    `spare` are keys that must be there too and are left out; `optional` ones of the network may be missing, and keep
+    their values; `check(state, source)` may refuse further. Raises CheckpointError that names what is missing,
+    unexpected or of another shape; the network is then unchanged.
+    """
+    own = network.state_dict()
+    expected = {key: tensor.shape for key, tensor in own.items()} | dict(spare or {})
+    missing = sorted(expected.keys() - state.keys() - set(optional))
+    unexpected = sorted(state.keys() - expected.keys())
+    shapes = [
+        f"{key} {list(state[key].shape)} where {list(shape)} was expected"
+        for key, shape in expected.items()
+        if key in state and state[key].shape != shape
+    ]
+    findings = [
+        f"{label}: {_listed(items)}"
+        for label, items in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+        if items
+    ]
+    if findings:
+        kind = next((name for key, name in KINDS.items() if key in state and key not in expected), None)
+        mend = f"this is {kind}" if kind else f"give a checkpoint with exactly the keys of {network_name}"
+        raise CheckpointError(f"{source} is not {network_name}'s: {mend}. {'; '.join(findings)}")
+    for key, tensor in state.items():
+        if key in own and tensor.dtype == own[key].dtype == torch.int64:
+            continue  # a batch norm's counter
+        if not (tensor.is_floating_point() and bool(tensor.isfinite().all())):
+            what = "NaN or infinity" if tensor.is_floating_point() else f"{tensor.dtype} values"
+            raise CheckpointError(f"{source}: {key} holds {what}; expected finite floats: obtain the file again")
+    if check is not None:
+        check(state, source)
+    network.load_state_dict({key: state.get(key, tensor) for key, tensor in own.items()})
+
+
+def _listed(items: Collection[str]) -> str:
+    named = ", ".join(list(items)[:NAMED_KEYS])
+    return f"{named} and {len(items) - NAMED_KEYS} more" if len(items) > NAMED_KEYS else named

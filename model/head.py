@@ -1,0 +1,82 @@
+"""The published head: layers blended into tokens, tokens and an audiogram into scores. Teacher and student share it.
+
+Source: Wisnu et al. 2025, "HAAQI-Net" (the authors' implementation). It is a base class rather than a part because the
+published state dicts hold its tensors at their top level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..runtime.errors import AudiogramError
+from .scores import Scores
+
+AUDIOGRAM_VALUES = 8
+"""hearing levels, dB HL, unscaled, at 250, 500, 1000, 2000, 3000, 4000, 6000 and 8000 Hz"""
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """Sizes of the head; the defaults are the published ones (264 inputs of the BLSTM)."""
+
+    width: int = 256
+    hidden: int = 100
+    heads: int = 16
+
+
+class HeadedNetwork(nn.Module):
+    """A network whose encoder gives layers of `width`, blended and scored as HAAQI-Net does."""
+
+    checkpoint_sha256: str | None = None
+    """of the file that `from_checkpoint` read"""
+
+    def __init__(self, layers: int, width: int, head: HeadConfig | None = None) -> None:
+        super().__init__()
+        self.head_config = head = head or HeadConfig()
+        self.weights = nn.Parameter(torch.ones(layers))
+        self.layer_norm = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
+        self.linear0 = nn.Linear(width, head.width)
+        self.blstm = nn.LSTM(head.width + AUDIOGRAM_VALUES, head.hidden, batch_first=True, bidirectional=True)
+        self.linear1 = nn.Linear(2 * head.hidden, head.width)
+        self.haaqiAtt_layer = nn.MultiheadAttention(head.width, head.heads, batch_first=True)
+        self.haaqiframe_score = nn.Linear(head.width, 1)
+
+    def blend(self, layers: Sequence[Tensor]) -> Tensor:
+        """The layers [..., width], each through its own norm, summed with softmax(`weights`)."""
+        shares = self.weights.softmax(0).unbind()
+        normed = [share * norm(layer) for share, norm, layer in zip(shares, self.layer_norm, layers, strict=True)]
+        return torch.stack(normed).sum(0)
+
+    def head(self, tokens: Tensor, audiogram: Tensor) -> Scores:
+        """Scores of `tokens` [batch or 1, tokens, width] heard with `audiogram` [batch, 8] in dB HL.
+
+        One clip's tokens are scored for any number of audiograms. Raises AudiogramError for another shape of audiogram.
+        """
+        check_audiogram(tokens, audiogram)
+        x = join(self.linear0(tokens), audiogram)
+        x = F.relu(self.linear1(self.blstm(x)[0]))
+        x, _ = self.haaqiAtt_layer(x, x, x, need_weights=False)
+        frame_scores = torch.sigmoid(self.haaqiframe_score(x)).squeeze(-1)
+        return Scores(frame_scores, frame_scores.mean(-1))
+
+
+def join(tokens: Tensor, audiogram: Tensor) -> Tensor:
+    """The audiogram appended to every token: [batch, tokens, width + 8]."""
+    batch, count = audiogram.shape[0], tokens.shape[1]
+    return torch.cat([tokens.expand(batch, -1, -1), audiogram.unsqueeze(1).expand(-1, count, -1)], dim=-1)
+
+
+def check_audiogram(tokens: Tensor, audiogram: Tensor) -> None:
+    """Raise AudiogramError unless `audiogram` is [batch, 8], of the batch of `tokens` or of any where that is 1."""
+    batch = tokens.shape[0]
+    if audiogram.ndim == 2 and audiogram.shape[1] == AUDIOGRAM_VALUES and batch in (1, audiogram.shape[0]):
+        return
+    raise AudiogramError(
+        f"an audiogram of shape {list(audiogram.shape)} was given for {batch} clip(s); expected "
+        f"[{'batch' if batch == 1 else batch}, {AUDIOGRAM_VALUES}]: one row of {AUDIOGRAM_VALUES} hearing levels a clip"
+    )

@@ -1,0 +1,215 @@
+"""Audio in: files and arrays of any rate and channel count, as blocks of mono samples at 16 kHz."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from .errors import AudioError, AudioFileError, AudioFileNotFoundError
+from .frontend import PATCH_LENGTH, SAMPLE_RATE
+
+Array = npt.NDArray[np.float32]
+AudioLike: TypeAlias = "str | Path | tuple[npt.NDArray[Any], int]"
+
+SUFFIXES: Final = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"})
+"""what counts as audio when a folder is searched"""
+LOWEST_RATE: Final = 8_000
+HIGHEST_RATE: Final = 768_000
+BLOCK_SECONDS: Final = 5.0
+TOO_SHORT: Final = f"at least {PATCH_LENGTH} samples at 16 kHz ({PATCH_LENGTH / SAMPLE_RATE * 1000:g} ms) can be scored"
+
+
+class Audio(Protocol):
+    """A sound that can be read as often as needed."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    def blocks(self) -> Iterator[Array]:
+        """Mono float32 blocks at 16 kHz, full scale 1.0.
+
+        Raises:
+            AudioError: a sample that is not finite; a file that turns out to be damaged.
+        """
+
+
+def open_audio(audio: AudioLike) -> Audio:
+    """A path, or `(samples, rate)` with samples [n] or [n, channels].
+
+    Raises:
+        AudioFileNotFoundError, AudioFileError: no such file, or one that cannot be decoded or is truncated.
+        AudioError: samples or a rate that cannot be used.
+    """
+    if isinstance(audio, str | Path):
+        return FileAudio(audio)
+    if not (isinstance(audio, tuple) and len(audio) == 2):
+        raise AudioError(f"cannot read audio from {type(audio).__name__}: give a path, or (samples, rate)")
+    return ArrayAudio(*audio)
+
+
+class ArrayAudio:
+    """Samples in memory.
+
+    Args:
+        samples: [n] or [n, channels]; floating point with full scale 1.0, or signed integers of their type's full
+            scale.
+        rate: Hz.
+    """
+
+    def __init__(self, samples: npt.NDArray[Any], rate: int) -> None:
+        samples = np.asarray(samples)
+        if samples.ndim not in (1, 2) or samples.dtype.kind not in "fi":
+            raise AudioError(
+                f"samples of shape {samples.shape} and type {samples.dtype}: expected [n] or [n, channels], "
+                "floating point or signed integers"
+            )
+        if samples.ndim == 2 and samples.shape[1] > 64 >= samples.shape[0]:
+            raise AudioError(f"samples of shape {samples.shape} look like [channels, n]: transpose them")
+        if samples.size == 0:
+            raise AudioError(f"the audio is empty: {TOO_SHORT}")
+        self._samples, self._rate, self.name = samples, _checked_rate(rate), "the samples given"
+
+    def blocks(self) -> Iterator[Array]:
+        """See `Audio.blocks`."""
+        scale = 1.0 if self._samples.dtype.kind == "f" else 1.0 / (np.iinfo(self._samples.dtype).max + 1.0)
+        step = int(BLOCK_SECONDS * self._rate)
+        resampler = Resampler(self._rate, self.name)
+        for start in range(0, len(self._samples), step):
+            block = self._samples[start : start + step].astype(np.float32)
+            yield resampler.push(block if scale == 1.0 else block * np.float32(scale))
+        yield resampler.finish()
+
+
+class FileAudio:
+    """A file that soundfile reads (wav, flac, ogg, opus, mp3, ...), decoded in blocks each time it is asked for."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path, self.name = Path(path), str(path)
+        if not self.path.is_file():
+            what = "is a folder, not a file" if self.path.is_dir() else "does not exist"
+            raise AudioFileNotFoundError(f"{self.name} {what}: give the path of an audio file")
+        if self.path.stat().st_size == 0:
+            raise AudioFileError(f"{self.name} is empty (0 bytes): copy or record it again")
+        with self._open() as file:
+            self._rate = _checked_rate(file.samplerate, self.name)
+            if file.frames == 0:
+                raise AudioFileError(f"{self.name} holds no samples: {TOO_SHORT}")
+        _check_whole(self.path)
+
+    def blocks(self) -> Iterator[Array]:
+        """See `Audio.blocks`."""
+        resampler = Resampler(self._rate, self.name)
+        with self._open() as file:
+            step, read = int(BLOCK_SECONDS * self._rate), 0
+            while True:
+                try:
+                    block = file.read(step, dtype="float32", always_2d=True)
+                except soundfile.LibsndfileError as error:
+                    raise self._damaged(read, str(error)) from error
+                if len(block) == 0:
+                    break
+                read += len(block)
+                yield resampler.push(block)
+            # A decoder may round the length of a lossy stream up by a frame or two; a cut file lacks far more.
+            if read < file.frames - self._rate // 10:
+                raise self._damaged(read, f"{file.frames} samples were announced, {read} came")
+        yield resampler.finish()
+
+    def _open(self) -> soundfile.SoundFile:
+        try:
+            return soundfile.SoundFile(self.path)
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise AudioFileError(
+                f"{self.name} cannot be read as audio ({error}): give a wav, flac, ogg, opus or mp3 file that plays"
+            ) from error
+
+    def _damaged(self, read: int, why: str) -> AudioFileError:
+        return AudioFileError(
+            f"{self.name} is damaged or truncated after {read / self._rate:.2f} s ({why}): copy or encode it again"
+        )
+
+
+class Resampler:
+    """Mixes blocks down to mono and resamples them to 16 kHz (soxr, HQ); no output depends on how blocks were cut.
+
+    Args:
+        rate: Hz of the input.
+        name: what messages call the audio.
+    """
+
+    def __init__(self, rate: int, name: str = "the stream") -> None:
+        self._rate, self._name, self._time = rate, name, 0
+        same = rate == SAMPLE_RATE
+        self._soxr = None if same else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+
+    def push(self, block: Array) -> Array:
+        """Float32 [n] or [n, channels] in, float32 [m] at 16 kHz out, as many as are ready.
+
+        Raises:
+            AudioError: NaN or infinity, with the time at which it stands.
+        """
+        finite = np.isfinite(block)
+        if not finite.all():
+            first = int(np.argmin(finite.reshape(len(block), -1).all(axis=1)))
+            seconds = (self._time + first) / self._rate
+            raise AudioError(
+                f"{self._name} holds a sample that is not a finite number at {seconds:.3f} s: "
+                "repair the recording or the step that made it"
+            )
+        self._time += len(block)
+        mono = block.mean(axis=1, dtype=np.float32) if block.ndim == 2 else block
+        return mono if self._soxr is None else self._soxr.resample_chunk(np.ascontiguousarray(mono))
+
+    def finish(self) -> Array:
+        """What the resampler still held back."""
+        empty = np.empty(0, dtype=np.float32)
+        return empty if self._soxr is None else self._soxr.resample_chunk(empty, last=True)
+
+
+def find_audio(folder: Path) -> list[Path]:
+    """Every audio file below a folder, by its suffix, sorted; hidden files are left out."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def _checked_rate(rate: Any, name: str = "the audio") -> int:
+    if isinstance(rate, bool) or not isinstance(rate, int | np.integer | float) or rate != int(rate):
+        raise AudioError(f"the sample rate of {name} must be a whole number of Hz, got {rate!r}")
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise AudioError(
+            f"the sample rate of {name} is {rate:g} Hz; give audio from {LOWEST_RATE} to {HIGHEST_RATE} Hz "
+            "(the networks hear up to 8 kHz)"
+        )
+    return int(rate)
+
+
+def _check_whole(path: Path) -> None:
+    """libsndfile takes a cut wav or ogg file for a shorter one; their containers tell that the end is missing."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] == b"RIFF":
+            announced = int.from_bytes(head[4:8], "little") + 8
+            # 0 and 2^32 - 1: written by a stream that never learnt its length
+            if size < announced - 1 and announced not in (8, 0xFFFFFFFF + 8):
+                raise AudioFileError(
+                    f"{path} is truncated: it announces {announced} bytes and holds {size}: copy it again"
+                )
+        elif head[:4] == b"OggS":
+            file.seek(max(0, size - 70_000))  # a page has at most 65,307 bytes
+            tail = file.read()
+            page = tail[tail.rfind(b"OggS") :]
+            segments = page[26] if len(page) > 26 else 0
+            length = 27 + segments + sum(page[27 : 27 + segments])
+            if len(page) < 27 + segments or len(page) < length or not page[5] & 0x04:
+                raise AudioFileError(f"{path} is truncated: its last Ogg page is missing or cut: copy it again")

@@ -1,0 +1,49 @@
+"""The encoder at work: presented samples in, tokens out, each patch computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from . import frontend as fe
+from .bundle import Bundle
+from .fbank import PatchStream, patches
+from .sessions import Session
+from .windows import Encoded
+
+BATCH: Final = 64
+"""patches in one run of the encoder (10 s); bounds its memory"""
+
+Array = npt.NDArray[np.float32]
+
+
+class Encoder:
+    """The encoder of a bundle, whichever form of input it takes."""
+
+    def __init__(self, bundle: Bundle, provider: str | None, threads: int | None) -> None:
+        self.session = Session(bundle.path("encoder"), provider, threads)
+        self._input = bundle.card.encoder_input
+
+    def run(self, samples: Array) -> Array:
+        """Tokens float32 [patches, tokens per patch, width] of samples float32 [(patches - 1) 2560 + 2800]."""
+        if self._input == "fbank":
+            return self.session.run(fbank=patches(samples))[0]
+        return self.session.run(samples=np.ascontiguousarray(patch_samples(samples)))[0]
+
+    def encode(self, blocks: Iterable[Array], silence: float) -> Iterator[Encoded]:
+        """Tokens of a signal that comes in blocks at 16 kHz; up to a peak of `silence` a patch is silent."""
+        stream = PatchStream()
+        for block in blocks:
+            ready = stream.push(block)
+            for start in range(0, fe.patch_count(len(ready)), BATCH):
+                part = ready[start * fe.PATCH_SHIFT :][: (BATCH - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH]
+                peaks = np.abs(patch_samples(part)).max(axis=1)
+                yield Encoded(self.run(part), peaks <= silence)
+
+
+def patch_samples(samples: Array) -> Array:
+    """A view float32 [patches, 2800] of the samples that each patch reads."""
+    return np.lib.stride_tricks.sliding_window_view(samples, fe.PATCH_LENGTH)[:: fe.PATCH_SHIFT]

@@ -1,0 +1,74 @@
+"""Fixtures shared by the rooms' tests: the reference material and the networks filled for it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+# Test helpers such as golden.py are imported by name; pytest's importlib mode leaves their folder off the path.
+sys.path.insert(0, str(Path(__file__).parent))
+
+if TYPE_CHECKING:
+    from golden import Arrays
+    from haaqi_edge.model.student import Student
+    from haaqi_edge.model.teacher import Teacher
+    from torch import Tensor
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of reference material: HAAQI_EDGE_SHARED, or `shared` beside the checkout.
+
+    Without it the test is skipped, and fails where CI is set.
+    """
+    folder = Path(os.environ.get("HAAQI_EDGE_SHARED") or Path(__file__).resolve().parents[2] / "shared")
+    if not folder.is_dir():
+        reason = f"no reference material at {folder}: put it there, or set HAAQI_EDGE_SHARED to its folder"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden(shared: Path) -> dict[str, Arrays]:
+    """The golden arrays by clip, the shortest clip first."""
+    from golden import golden_files
+
+    return golden_files(shared)
+
+
+@pytest.fixture(scope="session")
+def student_state(shared: Path) -> dict[str, Tensor]:
+    """The student's published keys, filled by the golden rule."""
+    from golden import golden_state, published_shapes
+
+    return golden_state(published_shapes(shared, "haaqinet_student"))
+
+
+@pytest.fixture(scope="session")
+def student(student_state: dict[str, Tensor]) -> Student:
+    """The golden student, whole; tests leave it as it is."""
+    from haaqi_edge.model.student import Student
+
+    network = Student()
+    network.load_published(student_state)
+    return network.eval()
+
+
+@pytest.fixture(scope="session")
+def teacher(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Teacher:
+    """The golden teacher, read from a bare state dict; tests leave it as it is."""
+    import torch
+    from golden import golden_state, published_shapes
+    from haaqi_edge.model.teacher import Teacher
+
+    path = tmp_path_factory.mktemp("teacher") / "haaqi_net.pth"
+    torch.save(golden_state(published_shapes(shared, "haaqinet")), path)
+    network = Teacher.from_checkpoint(path)
+    path.unlink()
+    return network

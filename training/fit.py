@@ -1,0 +1,167 @@
+"""Fitting nano to the label table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.torch
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..model.nano import Nano
+from .labels import Row
+from .metrics import Agreement, agreement
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How nano is fitted.
+
+    Attributes:
+        epochs: passes over the rows; the epoch with the highest LCC on `valid` is kept.
+        batch: rows in a step.
+        lr, weight_decay: of AdamW, with a cosine schedule after 5% of warm-up.
+        frame_weight: of MSE(frames against the clip's label) beside MSE(clip), as HAAQI-Net trains.
+        average: decay a step of the exponential moving average of the weights that is evaluated and kept.
+        crop: patches of a row that a step sees, at random.
+        threads: torch's.
+        seed: of initial weights, order, crops and masks.
+    """
+
+    epochs: int = 40
+    batch: int = 32
+    lr: float = 2e-3
+    weight_decay: float = 0.02
+    frame_weight: float = 0.3
+    average: float = 0.995
+    crop: int = 20
+    threads: int = 2
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows as arrays: patches float16 [rows, patches, 16, 128], audiograms float32 [rows, 8], labels float32 [rows]."""
+
+    patches: Array
+    audiograms: Array
+    labels: Array
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], patches: Array) -> Table:
+        """The table of labelled rows and their features."""
+        return cls(
+            patches,
+            np.array([row.audiogram for row in rows], dtype=np.float32),
+            np.array([row.score for row in rows], dtype=np.float32),
+        )
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What an epoch came to."""
+
+    epoch: int
+    loss: float
+    valid: Agreement
+
+
+def fit(
+    train: Table, valid: Table, config: FitConfig, folder: Path, done: Callable[[Epoch], None] | None = None
+) -> tuple[Nano, list[Epoch]]:
+    """Fit a nano.
+
+    Args:
+        train, valid: the rows that teach, and those that choose the epoch.
+        config: see `FitConfig`.
+        folder: takes `config.json`, `metrics.jsonl` and the best weights, `nano.safetensors`.
+        done: called after every epoch.
+
+    Returns:
+        the network with the best weights, in evaluation mode, and the history.
+    """
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    rng = np.random.default_rng(config.seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
+    nano = Nano()
+    averaged = torch.optim.swa_utils.AveragedModel(
+        nano, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average), use_buffers=True
+    )
+    optimizer = torch.optim.AdamW(nano.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    steps = config.epochs * (len(train.labels) // config.batch)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps, pct_start=0.05)
+    history: list[Epoch] = []
+    best = -1.0
+    metrics = folder / "metrics.jsonl"
+    metrics.write_text("", encoding="utf-8")
+    for epoch in range(config.epochs):
+        nano.train()
+        losses = []
+        order = rng.permutation(len(train.labels))[: len(train.labels) // config.batch * config.batch]
+        for rows in order.reshape(-1, config.batch):
+            fbank, audiograms, labels = _batch(train, rows, config, rng)
+            scores = nano(fbank, audiograms)
+            frames = F.mse_loss(scores.frame_scores, labels[:, None].expand_as(scores.frame_scores))
+            loss = F.mse_loss(scores.score, labels) + config.frame_weight * frames
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(nano.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+            averaged.update_parameters(nano)
+            losses.append(loss.item())
+        network = averaged.module
+        assert isinstance(network, Nano)
+        result = Epoch(epoch, float(np.mean(losses)), agreement(predict(network, valid), valid.labels))
+        history.append(result)
+        with metrics.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"epoch": epoch, "loss": result.loss, **result.valid._asdict()}) + "\n")
+        if result.valid.lcc > best:
+            best = result.valid.lcc
+            save(network, folder / "nano.safetensors")
+        if done:
+            done(result)
+    return Nano.from_checkpoint(folder / "nano.safetensors"), history
+
+
+def predict(nano: Nano, table: Table, batch: int = 64) -> npt.NDArray[np.float32]:
+    """Scores float32 [rows] of whole rows."""
+    nano.eval()
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(table.labels), batch):
+            patches = torch.from_numpy(table.patches[start : start + batch]).float()
+            audiograms = torch.from_numpy(table.audiograms[start : start + batch])
+            parts.append(nano(patches.flatten(1, 2), audiograms).score.numpy())
+    return np.concatenate(parts)
+
+
+def save(nano: Nano, path: Path) -> None:
+    """Write a network's weights as safetensors, whole or not at all."""
+    part = path.with_suffix(".part")
+    safetensors.torch.save_file({k: v.contiguous() for k, v in nano.state_dict().items()}, part)
+    part.replace(path)
+
+
+def _batch(table: Table, rows: Array, config: FitConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """A batch of random crops, the audiograms scattered by 1 dB so that none is learnt by heart."""
+    length = min(config.crop, table.patches.shape[1])
+    starts = rng.integers(0, table.patches.shape[1] - length + 1, len(rows))
+    fbank = np.stack([table.patches[r, s : s + length] for r, s in zip(rows, starts, strict=True)]).astype(np.float32)
+    audiograms = table.audiograms[rows] + rng.normal(0, 1.0, (len(rows), table.audiograms.shape[1]))
+    return (
+        torch.from_numpy(fbank).flatten(1, 2),
+        torch.from_numpy(audiograms.astype(np.float32)),
+        torch.from_numpy(table.labels[rows]),
+    )
