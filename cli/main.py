@@ -8,7 +8,7 @@ import sys
 import typer
 
 from ..runtime.errors import HaaqiEdgeError
-from . import export, inspect, score
+from . import export, inspect, score, train
 from .console import print_error
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command("score")(score.score)
 app.command("inspect")(inspect.inspect)
 app.add_typer(export.app, name="export")
+app.add_typer(train.app, name="train")
 
 
 def main() -> None:

@@ -81,8 +81,8 @@ def score(
             f"[dim]{seconds:.1f} s of audio in {elapsed:.2f} s with {scorer.card.name} on {scorer.provider}, "
             f"{scorer.threads} thread{'s' if scorer.threads > 1 else ''}[/]"
         )
-        for _, error in failures:
-            print_error(error)
+        for _, failure in failures:
+            print_error(failure)
         if failures:
             err.print(f"{len(failures)} of {len(files)} files could not be scored")
     if failures:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -44,4 +42,4 @@ def _kernel() -> npt.NDArray[np.float64]:
     angle = 2.0 * np.pi / fe.FFT_LENGTH * np.outer(np.arange(bins), np.arange(taps))
     fourier = np.concatenate([np.cos(angle), -np.sin(angle)])
     window = povey_window().astype(np.float64) * fe.WAVE_SCALE
-    return cast("npt.NDArray[np.float64]", (fourier * window) @ emphasis @ centred)
+    return (fourier * window) @ emphasis @ centred

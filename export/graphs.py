@@ -29,8 +29,11 @@ PRODUCER: Final = "haaqi-edge"
 class TwoPart(Protocol):
     """A network ready for export: `encoder` [patches, 16, 128] -> tokens, `head` (tokens, audiogram) -> Scores."""
 
-    encoder: nn.Module
-    head: nn.Module
+    @property
+    def encoder(self) -> nn.Module: ...
+
+    @property
+    def head(self) -> nn.Module: ...
 
 
 class SamplesEncoder(nn.Module):
@@ -64,11 +67,10 @@ def encoder_graph(network: TwoPart, *, samples: bool) -> onnx.ModelProto:
     """The encoder: `fbank` [patches, 16, 128], or `samples` [patches, 2800], to `tokens`; `patches` dynamic."""
     patches = Dim("patches", min=1)
     if samples:
-        module, name, example = SamplesEncoder(network.encoder), "samples", torch.zeros(3, fe.PATCH_LENGTH)
-    else:
-        module, name = network.encoder, "fbank"
-        example = torch.zeros(3, fe.PATCH_FRAMES, fe.MEL_BINS)
-    return _trace(module, {name: (example, {0: patches})}, ["tokens"])
+        example = torch.zeros(3, fe.PATCH_LENGTH)
+        return _trace(SamplesEncoder(network.encoder), {"samples": (example, {0: patches})}, ["tokens"])
+    example = torch.zeros(3, fe.PATCH_FRAMES, fe.MEL_BINS)
+    return _trace(network.encoder, {"fbank": (example, {0: patches})}, ["tokens"])
 
 
 def head_graph(network: TwoPart, width: int) -> onnx.ModelProto:
@@ -109,7 +111,8 @@ def finish(graph: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
         onnx.checker.check_model(graph, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(f"the traced graph is not valid ONNX: {error}") from error
-    return graph.SerializeToString(deterministic=True)
+    content: bytes = graph.SerializeToString(deterministic=True)
+    return content
 
 
 def _trace(

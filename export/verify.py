@@ -49,14 +49,14 @@ class Parity(NamedTuple):
 def probe_signal(samples: int, seed: int = 0) -> Array:
     """Plucked harmonic tones over noise, swelling: float32 [samples] at 16 kHz, to verify with where no music is."""
     rng = np.random.default_rng(seed)
-    time = np.arange(samples) / fe.SAMPLE_RATE
     sound = 0.003 * rng.standard_normal(samples)
-    for onset in np.arange(0.0, samples / fe.SAMPLE_RATE, 0.21):
+    ring = np.arange(fe.SAMPLE_RATE) / fe.SAMPLE_RATE
+    for onset in range(0, samples, fe.SAMPLE_RATE // 5):
         pitch = 110.0 * 2 ** (rng.integers(0, 36) / 12)
-        decay = np.where(time >= onset, np.exp(-6.0 * np.maximum(time - onset, 0)), 0.0)
-        for harmonic in range(1, 8):
-            sound += 0.1 / harmonic * decay * np.sin(2 * np.pi * pitch * harmonic * (time - onset))
-    return (sound * 10 ** (np.sin(2 * np.pi * time / 7.0) / 2)).clip(-1, 1).astype(np.float32)
+        tone = sum(np.sin(2 * np.pi * pitch * harmonic * ring) / harmonic for harmonic in range(1, 8))
+        sound[onset : onset + len(ring)] += (0.1 * np.exp(-6.0 * ring) * tone)[: samples - onset]
+    swell = 10 ** (np.sin(2 * np.pi * np.arange(samples) / (7.0 * fe.SAMPLE_RATE)) / 2)
+    return np.asarray((sound * swell).clip(-1, 1), dtype=np.float32)
 
 
 def verify_bundle(network: Network, encoder: bytes, head: bytes) -> Parity:

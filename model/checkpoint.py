@@ -149,18 +149,16 @@ def load_strictly(
     network_name: str,
     source: str,
     spare: Mapping[str, torch.Size] | None = None,
-    optional: Collection[str] = (),
     check: Callable[[Mapping[str, Tensor], str], None] | None = None,
 ) -> None:
     """Load `state` into `network` if keys and shapes are exactly its own, those of `spare` beside them, and finite.
 
-    `spare` are keys that must be there too and are left out; `optional` ones of the network may be missing, and keep
-    their values; `check(state, source)` may refuse further. Raises CheckpointError that names what is missing,
-    unexpected or of another shape; the network is then unchanged.
+    `spare` are keys that must be there too and are left out; `check(state, source)` may refuse further. Raises
+    CheckpointError that names what is missing, unexpected or of another shape; the network is then unchanged.
     """
     own = network.state_dict()
     expected = {key: tensor.shape for key, tensor in own.items()} | dict(spare or {})
-    missing = sorted(expected.keys() - state.keys() - set(optional))
+    missing = sorted(expected.keys() - state.keys())
     unexpected = sorted(state.keys() - expected.keys())
     shapes = [
         f"{key} {list(state[key].shape)} where {list(shape)} was expected"
@@ -184,7 +182,7 @@ def load_strictly(
             raise CheckpointError(f"{source}: {key} holds {what}; expected finite floats: obtain the file again")
     if check is not None:
         check(state, source)
-    network.load_state_dict({key: state.get(key, tensor) for key, tensor in own.items()})
+    network.load_state_dict({key: state[key] for key in own})
 
 
 def _listed(items: Collection[str]) -> str:

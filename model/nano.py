@@ -43,8 +43,8 @@ class NanoConfig:
         dropout: while training.
     """
 
-    stem: int = 24
-    blocks: tuple[tuple[int, int, int], ...] = ((48, 2, 2), (96, 1, 2), (128, 2, 2), (160, 2, 1))
+    stem: int = 16
+    blocks: tuple[tuple[int, int, int], ...] = ((32, 1, 2), (64, 2, 2), (128, 2, 2), (160, 2, 1))
     width: int = 200
     hidden: int = 100
     conditioning: int = 64
@@ -78,7 +78,9 @@ class NanoEncoder(nn.Module):
 
     def forward(self, fbank: Tensor) -> Tensor:
         """Tokens [patches, 1, width] for normalised `fbank` [patches, 16, 128]."""
-        x = self.convolutions(fbank.unsqueeze(1)).mean(2).flatten(1)
+        # Channels last: twice as fast on CPUs while training, the same graph when exported.
+        x = fbank.unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        x = self.convolutions(x).mean(2).flatten(1)
         tokens: Tensor = self.norm(self.linear(x)).unsqueeze(1)
         return tokens
 

@@ -107,7 +107,7 @@ def clip(x: Array, rate: int, rng: np.random.Generator, *, peak: float) -> Array
 def quantize(x: Array, rate: int, rng: np.random.Generator, *, bits: float) -> Array:  # noqa: ARG001
     """Uniform quantization of the full scale of the excerpt."""
     step = 2.0 * np.abs(x).max() / 2.0**bits
-    return np.round(x / step) * step
+    return np.asarray(np.round(x / step) * step)
 
 
 @condition
@@ -239,7 +239,7 @@ def _add(x: Array, disturbance: Array, snr: float) -> Array:
     return x + disturbance * (_rms(x) / max(_rms(disturbance), 1e-12) * 10 ** (-snr / 20))
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _follow(envelope: Array, up: float, down: float) -> Array:  # pragma: no cover - compiled
     """Peak follower with attack and release poles."""
     level, out = 0.0, np.empty_like(envelope)

@@ -95,9 +95,8 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
     nano = Nano()
-    averaged = torch.optim.swa_utils.AveragedModel(
-        nano, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.average), use_buffers=True
-    )
+    average = torch.optim.swa_utils.get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
+    averaged = torch.optim.swa_utils.AveragedModel(nano, multi_avg_fn=average, use_buffers=True)
     optimizer = torch.optim.AdamW(nano.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     steps = config.epochs * (len(train.labels) // config.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps, pct_start=0.05)

@@ -101,7 +101,7 @@ class Reference:
         nonlinear = 0.754 * cepstral**3 + 0.246 * synchrony
         linear = 0.329 * loudness + 0.671 * spectrum
         score = 0.336 * nonlinear + 0.001 * linear + 0.501 * nonlinear**2 + 0.161 * linear**2
-        return Haaqi(score, nonlinear, linear, cepstral, synchrony, loudness, spectrum)
+        return Haaqi(*map(float, (score, nonlinear, linear, cepstral, synchrony, loudness, spectrum)))
 
 
 def env_smooth(envelopes: Array, segment_ms: float, rate: float) -> Array:
@@ -150,7 +150,7 @@ def bm_covariance(reference: Array, processed: Array, segment_ms: float, rate: f
     return covariance, mean_square
 
 
-@numba.njit(cache=True, fastmath={"contract", "reassoc"})  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, fastmath={"contract", "reassoc"})
 def _correlate(x: Array, y: Array, max_lag: int) -> Array:  # pragma: no cover - compiled
     """sum_n x[n] y[n - lag] for lags -max_lag to max_lag."""
     out = np.empty(2 * max_lag + 1)
@@ -165,7 +165,7 @@ def _correlate(x: Array, y: Array, max_lag: int) -> Array:  # pragma: no cover -
     return out
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _covariance(x: Array, y: Array, window: Array, segments: int, max_lag: int) -> Any:  # pragma: no cover - compiled
     small = 1e-30
     half = len(window) // 2

@@ -117,7 +117,7 @@ def label(row: Row, corpus: Corpus) -> Row:
     """The row with its HAAQI score and parts."""
     clean, presented, rate = present(row, corpus)
     result: Haaqi = Reference(clean, rate, Ear(Audiogram(row.audiogram))).score(presented, rate)
-    return replace(row, **{key: float(value) for key, value in result._asdict().items()})
+    return replace(row, **result._asdict())
 
 
 def make_shard(folder: Path, corpus: Corpus, split: Split, shard: int, duration: float, jobs: int) -> Path:
