@@ -16,6 +16,9 @@ from .console import curve, err, out, print_error, print_json, progress
 if TYPE_CHECKING:
     from ..runtime.scorer import Score
 
+_FEW = 3
+"""files that are shown with their curves; more make a table"""
+
 
 def score(
     audio: Annotated[list[Path], typer.Argument(help="Audio files, or folders to search for them.")],
@@ -72,8 +75,9 @@ def score(
     if as_json:
         _print_json(scorer.card.name, scorer.provider, results, failures, elapsed, frames)
     else:
-        if len(results) == 1:
-            _print_one(*results[0])
+        if len(files) <= _FEW:
+            for path, scores in results:
+                _print_one(path, scores)
         elif results:
             _print_table(results, listeners)
         seconds = sum(scores[0].windows[-1].end for _, scores in results)

@@ -190,7 +190,7 @@ def dropouts(x: Array, rate: int, rng: np.random.Generator, *, per_second: float
     for start in rng.integers(0, len(x), rng.poisson(per_second * len(x) / rate)):
         gate[start : start + width] = 0.0
     ramp = np.hanning(int(rate * 4e-3))
-    return x * np.clip(signal.fftconvolve(gate, ramp / ramp.sum(), "same"), 0, 1)
+    return np.asarray(x * np.clip(signal.fftconvolve(gate, ramp / ramp.sum(), "same"), 0, 1))
 
 
 def random_chain(rng: np.random.Generator) -> str:

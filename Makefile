@@ -1,0 +1,87 @@
+# make demo: set up and score a clip with the shipped model.   make test: set up and pass the tests.
+# Both need Python 3.11 or later and nothing else; everything goes into .venv, pinned by constraints.txt.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+ROOMS := runtime model training export benchmarks cli
+SOURCES := pyproject.toml constraints.txt $(shell find $(ROOMS) -type f -not -path '*/__pycache__/*')
+PYCLARITY := pyclarity==0.9.0
+
+# Builds happen in environments of their own; the pins hold there too.
+export PIP_CONSTRAINT := $(abspath constraints.txt)
+
+.PHONY: demo test lint types check bare figures lock clean
+
+demo: $(VENV)/.demo
+	@echo "== A listener with the moderate hearing loss N3, music amplified for it (NAL-R)"
+	$(BIN)/haaqi-edge score demo/clean.flac demo/degraded.flac --audiogram N3 --nal-r
+
+test: lint types check bare
+	@echo "== all passed"
+
+lint: $(VENV)/.test
+	@echo "== lint"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test
+	@echo "== types of the installed package"
+	$(BIN)/mypy --no-silence-site-packages -p haaqi_edge
+
+check: $(VENV)/.test
+	@echo "== tests of the installed package"
+	$(BIN)/pytest -n auto --dist loadfile
+
+# The wheel alone, in an empty environment: no torch, no onnx, no librosa, and it scores.
+bare: $(VENV)/.test
+	@echo "== the wheel alone"
+	rm -rf $(VENV)-bare
+	$(PYTHON) -m venv $(VENV)-bare
+	$(VENV)-bare/bin/python -m pip --disable-pip-version-check --quiet install build/wheel/*.whl
+	$(VENV)-bare/bin/python -c "import importlib.util as u; \
+	  found = [m for m in ('torch', 'onnx', 'librosa', 'scipy') if u.find_spec(m)]; assert not found, found"
+	cd demo && ../$(VENV)-bare/bin/haaqi-edge score clean.flac --audiogram N3 --nal-r
+	rm -rf $(VENV)-bare
+
+# The figures and the picture of the README.
+figures: $(VENV)/.test
+	$(BIN)/python -m haaqi_edge.benchmarks.readme
+
+# New pins, from the newest releases.
+lock:
+	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
+	PIP_CONSTRAINT= $(VENV)-lock/bin/python -m pip install --quiet ".[dev]"
+	PIP_CONSTRAINT= $(VENV)-lock/bin/python -m pip install --quiet --no-deps $(PYCLARITY)
+	(echo "# What \`make\` installs, to the version. Made by: make lock"; \
+	  $(VENV)-lock/bin/python -m pip freeze --all --exclude pip --exclude haaqi-edge | sed 's/+cpu//') > constraints.txt
+	rm -rf $(VENV)-lock
+
+clean:
+	rm -rf $(VENV) $(VENV)-bare build *.egg-info
+
+$(VENV)/.made:
+	@echo "== making $(VENV)"
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'haaqi-edge needs Python 3.11 or later: make PYTHON=...')"
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+build/wheel/.built: $(VENV)/.made $(SOURCES)
+	@echo "== building the wheel"
+	rm -rf build *.egg-info
+	$(PIP) wheel --no-deps --wheel-dir build/wheel .
+	@touch $@
+
+$(VENV)/.demo: build/wheel/.built
+	@echo "== installing the wheel and what it needs to run"
+	$(PIP) install build/wheel/*.whl
+	$(PIP) install --no-deps --force-reinstall build/wheel/*.whl
+	@touch $@
+
+$(VENV)/.test: build/wheel/.built
+	@echo "== installing the wheel with all extras, and pyclarity, the oracle (PyTorch alone takes a few minutes)"
+	$(PIP) install "$$(ls build/wheel/*.whl)[dev]"
+	$(PIP) install --no-deps --force-reinstall build/wheel/*.whl
+	$(PIP) install --no-deps $(PYCLARITY)
+	@touch $@ $(VENV)/.demo
