@@ -28,7 +28,7 @@ lint: $(VENV)/.test
 
 types: $(VENV)/.test
 	@echo "== types of the installed package"
-	$(BIN)/mypy --no-silence-site-packages -p haaqi_edge
+	$(BIN)/mypy $(ROOMS:%=-p haaqi_edge.%)
 
 check: $(VENV)/.test
 	@echo "== tests of the installed package"

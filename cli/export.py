@@ -42,7 +42,7 @@ def student(
 
 @app.command()
 def nano(
-    checkpoint: Annotated[Path | None, typer.Argument(help="Safetensors. [default: the shipped weights]")] = None,
+    checkpoint: Annotated[Path | None, typer.Argument(help="Safetensors; by default the shipped weights.")] = None,
     output: _Folder = None,
     fused: _Fused = None,
     samples: _Samples = False,
@@ -60,6 +60,12 @@ def _check(output: Path | None, fused: Path | None) -> None:
     if output is None and fused is None:
         raise OptionError("nothing to write: give a folder with -o, a file with --fused, or both")
     require("export", "torch", "onnx", "onnxscript", "safetensors")
+    from ..export.bundle import check_file, check_folder
+
+    if output is not None:
+        check_folder(output)
+    if fused is not None:
+        check_file(fused)
 
 
 def _surgery(source: Source) -> list[dict[str, Any]]:
@@ -87,14 +93,15 @@ def _export(
     as_json: bool,
     surgery: list[dict[str, Any]],
 ) -> None:
-    from ..export.bundle import parameter_count, write_bundle, write_fused
+    from ..export.bundle import parameter_count, write_both, write_bundle, write_fused
 
     written: dict[str, Any] = {}
     with err.status("tracing and verifying"):
-        if output is not None:
-            _, parity = write_bundle(source, output, samples=samples)
-            written[str(output)] = parity
-        if fused is not None:
+        if output is not None and fused is not None:
+            _, written[str(output)], written[str(fused)] = write_both(source, output, fused, samples=samples)
+        elif output is not None:
+            _, written[str(output)] = write_bundle(source, output, samples=samples)
+        elif fused is not None:
             written[str(fused)] = write_fused(source, fused)
     if as_json:
         print_json(

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import sys
+from typing import Annotated
 
 import typer
 
 from ..runtime.errors import HaaqiEdgeError
 from . import export, inspect, score, train
-from .console import print_error
+from .console import out, print_error
 
 app = typer.Typer(
     name="haaqi-edge",
-    help="How good music sounds to a hearing-aid user (HAAQI, 0 to 1), from the audio and an audiogram.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -22,6 +24,21 @@ app.command("score")(score.score)
 app.command("inspect")(inspect.inspect)
 app.add_typer(export.app, name="export")
 app.add_typer(train.app, name="train")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        out.print(importlib.metadata.version("haaqi-edge"))
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """How good music sounds to a hearing-aid user (HAAQI, 0 to 1), from the audio and an audiogram."""
 
 
 def main() -> None:

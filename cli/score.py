@@ -33,14 +33,16 @@ def score(
         ),
     ],
     model: Annotated[str, typer.Option("--model", "-m", help="A shipped model's name, or a bundle's folder.")] = "nano",
-    level1: Annotated[float | None, typer.Option(help="dB SPL of RMS 1.0. [default: the model's, 85]")] = None,
+    level1: Annotated[float | None, typer.Option(help="dB SPL of RMS 1.0; by default the model's, 85.")] = None,
     spl: Annotated[float | None, typer.Option(help="Play each clip at this level in dB SPL (usually 65).")] = None,
     nal_r: Annotated[bool, typer.Option("--nal-r", help="Amplify raw music for the listener first.")] = False,
     window: Annotated[
-        str | None, typer.Option(help="Seconds that one score covers, or `whole`. [default: the model's]")
+        str | None, typer.Option(help="Seconds that one score covers, or `whole`; by default the model's.")
     ] = None,
-    provider: Annotated[str | None, typer.Option(help="Execution provider: cpu, cuda, ... [default: cpu]")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads. [default: the cores of this process]")] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="Execution provider, such as cpu or cuda; by default cpu.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads; by default the cores of this process.")] = None,
     frames: Annotated[bool, typer.Option("--frames", help="With --json: the score of every 160 ms patch.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -96,10 +98,11 @@ def score(
 def _files(audio: list[Path]) -> tuple[list[Path], bool]:
     """The files named, and those in the folders named; and whether any folder was searched."""
     from ..runtime.audio import SUFFIXES, find_audio
+    from ..runtime.files import is_folder
 
     files: list[Path] = []
     for path in audio:
-        if path.is_dir():
+        if is_folder(path):
             found = find_audio(path)
             if not found:
                 raise AudioFileNotFoundError(
@@ -108,7 +111,7 @@ def _files(audio: list[Path]) -> tuple[list[Path], bool]:
             files += found
         else:
             files.append(path)
-    return files, any(path.is_dir() for path in audio)
+    return files, any(is_folder(path) for path in audio)
 
 
 def _window(text: str | None) -> float | Literal["card"] | None:

@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="Make labels and train.")
 
 _Music = Annotated[Path, typer.Option(help="Folder of clean music with its CLIPS.csv.")]
 _Table = Annotated[Path, typer.Option(help="Folder of the label table's Parquet shards.")]
-_Jobs = Annotated[int | None, typer.Option(help="Processes. [default: the cores of this process]")]
+_Jobs = Annotated[int | None, typer.Option(min=1, help="Processes; by default the cores of this process.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _MODULES = ("torch", "safetensors", "scipy", "numba", "pyarrow", "joblib")
 
@@ -54,9 +54,9 @@ def nano(
     music: _Music,
     table: _Table,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for weights, metrics and bundle.")],
-    epochs: Annotated[int | None, typer.Option(help="Passes over the rows.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the rows.")] = None,
     seed: Annotated[int, typer.Option(help="Of initial weights, order and crops.")] = 0,
-    cache: Annotated[Path | None, typer.Option(help="Folder for features. [default: OUTPUT/features]")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder for features; by default OUTPUT/features.")] = None,
     jobs: _Jobs = None,
     as_json: _Json = False,
 ) -> None:
@@ -71,6 +71,8 @@ def nano(
     from ..training.features import FeatureCache
     from ..training.labels import read
 
+    if output.exists() and not output.is_dir():
+        raise OptionError(f"{output} is a file: give a folder for weights, metrics and bundle")
     threads = jobs or available_cores()
     config = fitting.FitConfig(seed=seed, threads=threads, **({} if epochs is None else {"epochs": epochs}))
     corpus = Corpus(music)

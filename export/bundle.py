@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from torch import nn
 
@@ -82,8 +82,57 @@ def write_bundle(source: Source, folder: Path, *, samples: bool = False) -> tupl
         OptionError: the folder holds something that is not a bundle.
         ExportError: the graphs do not score as the network does. Nothing is written then.
     """
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not (folder / CARD).is_file()):
-        raise OptionError(f"{folder} exists and is not a bundle: give a new folder, or that of a bundle to replace")
+    check_folder(folder)
+    traced = _traced_bundle(source, samples)
+    _place_bundle(traced, folder)
+    return traced.card, traced.parity
+
+
+def write_fused(source: Source, path: Path) -> Parity:
+    """Trace, verify and write the single waveform-to-score file.
+
+    Raises:
+        OptionError: no folder to write into.
+        ExportError: as `write_bundle`.
+    """
+    check_file(path)
+    graph, parity = _traced_fused(source)
+    _place_file(graph, path)
+    return parity
+
+
+def write_both(source: Source, folder: Path, fused: Path, *, samples: bool = False) -> tuple[Card, Parity, Parity]:
+    """Both of the above, and neither where one of them fails."""
+    check_folder(folder)
+    check_file(fused)
+    traced, (graph, fused_parity) = _traced_bundle(source, samples), _traced_fused(source)
+    _place_bundle(traced, folder)
+    _place_file(graph, fused)
+    return traced.card, traced.parity, fused_parity
+
+
+def check_folder(folder: Path) -> None:
+    """Raise OptionError where no bundle can be put: a file, or a folder that holds something else."""
+    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not above.is_dir() or (above == folder and any(folder.iterdir()) and not (folder / CARD).is_file()):
+        raise OptionError(f"{above} exists and is not a bundle: give a new folder, or that of a bundle to replace")
+
+
+def check_file(path: Path) -> None:
+    """Raise OptionError where no file can be put: a folder, or a folder above it that is missing."""
+    if not path.parent.is_dir() or path.is_dir():
+        raise OptionError(f"cannot write {path}: give the path of a file in a folder that exists")
+
+
+class _Traced(NamedTuple):
+    """A bundle in memory, verified."""
+
+    card: Card
+    graphs: dict[str, bytes]
+    parity: Parity
+
+
+def _traced_bundle(source: Source, samples: bool) -> _Traced:
     card = _card(source, samples)
     graphs = {
         "encoder": finish(encoder_graph(source.network, samples=samples), card.metadata()),
@@ -94,29 +143,25 @@ def write_bundle(source: Source, folder: Path, *, samples: bool = False) -> tupl
         role: File(f"{role}.onnx", "onnx", "fp32", hashlib.sha256(graph).hexdigest()) for role, graph in graphs.items()
     }
     figures = {**source.figures, "parity": {"largest_difference": parity.worst.difference, "cases": parity.cases}}
-    card = replace(card, files=files, figures=figures)
-    with _replacing(folder) as part:
-        for role, graph in graphs.items():
-            (part / files[role].file).write_bytes(graph)
-        (part / CARD).write_text(card.to_json(), encoding="utf-8")
-    return card, parity
+    return _Traced(replace(card, files=files, figures=figures), graphs, parity)
 
 
-def write_fused(source: Source, path: Path) -> Parity:
-    """Trace, verify and write the single waveform-to-score file.
-
-    Raises:
-        OptionError: no folder to write into.
-        ExportError: as `write_bundle`.
-    """
-    if not path.parent.is_dir() or path.is_dir():
-        raise OptionError(f"cannot write {path}: give the path of a file in a folder that exists")
+def _traced_fused(source: Source) -> tuple[bytes, Parity]:
     graph = finish(fused_graph(source.network), _card(source, samples=True).metadata())
-    parity = verify_fused(source.original, graph)
+    return graph, verify_fused(source.original, graph)
+
+
+def _place_bundle(traced: _Traced, folder: Path) -> None:
+    with _replacing(folder) as part:
+        for role, graph in traced.graphs.items():
+            (part / traced.card.files[role].file).write_bytes(graph)
+        (part / CARD).write_text(traced.card.to_json(), encoding="utf-8")
+
+
+def _place_file(graph: bytes, path: Path) -> None:
     part = path.with_name(path.name + ".part")
     part.write_bytes(graph)
     part.replace(path)
-    return parity
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..runtime.errors import CheckpointError, CheckpointNotFoundError
+from ..runtime.files import is_file, is_folder
 
 ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
@@ -59,8 +60,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     checkpoint, or a pickle that would run code; nothing in it is ever run.
     """
     path = Path(path)
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "nothing"
+    if not is_file(path):
+        what = "a folder" if is_folder(path) else "nothing"
         raise CheckpointNotFoundError(f"{path}: {what} is there; expected a checkpoint file: check the path")
     try:
         with path.open("rb") as file:

@@ -101,13 +101,25 @@ class NanoHead(nn.Module):
 
     def forward(self, tokens: Tensor, audiogram: Tensor) -> Scores:
         """Scores of `tokens` [batch or 1, tokens, width] heard with `audiogram` [batch, 8] in dB HL."""
+        x = self.read(tokens, audiogram)
+        frame_scores = self.frame_scores(x)
+        return Scores(frame_scores, (self.shares(x) * frame_scores).sum(-1))
+
+    def read(self, tokens: Tensor, audiogram: Tensor) -> Tensor:
+        """What the GRU makes of the window: [batch, tokens, 2 hidden]."""
         heard = audiogram.index_select(1, self.get_buffer("heard")) / LOSS_UNIT
         scale, shift = self.conditioning(heard).unsqueeze(1).chunk(2, dim=-1)
         x = self.dropout(F.relu(tokens * (1 + scale) + shift))
-        x = self.dropout(self.gru(x)[0])
-        frame_scores = torch.sigmoid(self.frame(x)).squeeze(-1)
-        share = self.attention(x).squeeze(-1).softmax(-1)
-        return Scores(frame_scores, (share * frame_scores).sum(-1))
+        out: Tensor = self.dropout(self.gru(x)[0])
+        return out
+
+    def frame_scores(self, x: Tensor) -> Tensor:
+        """The score of each token: [batch, tokens]."""
+        return torch.sigmoid(self.frame(x)).squeeze(-1)
+
+    def shares(self, x: Tensor) -> Tensor:
+        """How much each token counts in the clip's score: [batch, tokens], their sum 1."""
+        return torch.softmax(self.attention(x).squeeze(-1), -1)
 
 
 class Nano(nn.Module):

@@ -12,6 +12,7 @@ import soundfile
 import soxr
 
 from .errors import AudioError, AudioFileError, AudioFileNotFoundError
+from .files import is_file, is_folder
 from .frontend import PATCH_LENGTH, SAMPLE_RATE
 
 Array = npt.NDArray[np.float32]
@@ -22,6 +23,10 @@ SUFFIXES: Final = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", "
 LOWEST_RATE: Final = 8_000
 HIGHEST_RATE: Final = 768_000
 BLOCK_SECONDS: Final = 5.0
+LOUDEST: Final = 10_000.0
+"""the largest amplitude taken for a sample: 80 dB above full scale, far above any amplified music"""
+_UNKNOWN: Final = 2**63 - 1
+"""libsndfile's length of a stream that does not tell it"""
 TOO_SHORT: Final = f"at least {PATCH_LENGTH} samples at 16 kHz ({PATCH_LENGTH / SAMPLE_RATE * 1000:g} ms) can be scored"
 
 
@@ -64,7 +69,10 @@ class ArrayAudio:
     """
 
     def __init__(self, samples: npt.NDArray[Any], rate: int) -> None:
-        samples = np.asarray(samples)
+        try:
+            samples = np.asarray(samples)
+        except ValueError as error:
+            raise AudioError(f"the samples are not an array ({error}): give [n] or [n, channels]") from error
         if samples.ndim not in (1, 2) or samples.dtype.kind not in "fi":
             raise AudioError(
                 f"samples of shape {samples.shape} and type {samples.dtype}: expected [n] or [n, channels], "
@@ -82,7 +90,8 @@ class ArrayAudio:
         step = int(BLOCK_SECONDS * self._rate)
         resampler = Resampler(self._rate, self.name)
         for start in range(0, len(self._samples), step):
-            block = self._samples[start : start + step].astype(np.float32)
+            with np.errstate(over="ignore"):  # becomes infinite, which push refuses
+                block = self._samples[start : start + step].astype(np.float32)
             yield resampler.push(block if scale == 1.0 else block * np.float32(scale))
         yield resampler.finish()
 
@@ -92,8 +101,8 @@ class FileAudio:
 
     def __init__(self, path: str | Path) -> None:
         self.path, self.name = Path(path), str(path)
-        if not self.path.is_file():
-            what = "is a folder, not a file" if self.path.is_dir() else "does not exist"
+        if not is_file(self.path):
+            what = "is a folder, not a file" if is_folder(self.path) else "does not exist"
             raise AudioFileNotFoundError(f"{self.name} {what}: give the path of an audio file")
         if self.path.stat().st_size == 0:
             raise AudioFileError(f"{self.name} is empty (0 bytes): copy or record it again")
@@ -107,7 +116,7 @@ class FileAudio:
         """See `Audio.blocks`."""
         resampler = Resampler(self._rate, self.name)
         with self._open() as file:
-            step, read = int(BLOCK_SECONDS * self._rate), 0
+            step, read = max(1, int(BLOCK_SECONDS * self._rate) // file.channels), 0
             while True:
                 try:
                     block = file.read(step, dtype="float32", always_2d=True)
@@ -118,13 +127,13 @@ class FileAudio:
                 read += len(block)
                 yield resampler.push(block)
             # A decoder may round the length of a lossy stream up by a frame or two; a cut file lacks far more.
-            if read < file.frames - self._rate // 10:
+            if _UNKNOWN > file.frames > read + self._rate // 10:
                 raise self._damaged(read, f"{file.frames} samples were announced, {read} came")
         yield resampler.finish()
 
     def _open(self) -> soundfile.SoundFile:
         try:
-            return soundfile.SoundFile(self.path)
+            return _Sequential(self.path)
         except (soundfile.LibsndfileError, OSError) as error:
             raise AudioFileError(
                 f"{self.name} cannot be read as audio ({error}): give a wav, flac, ogg, opus or mp3 file that plays"
@@ -134,6 +143,14 @@ class FileAudio:
         return AudioFileError(
             f"{self.name} is damaged or truncated after {read / self._rate:.2f} s ({why}): copy or encode it again"
         )
+
+
+class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
+    """A file read from start to end: without this soundfile seeks after each block, which is slow, and which fails at
+    the end of a FLAC that was written by a pipe and does not know its length."""
+
+    def seekable(self) -> bool:
+        return False
 
 
 class Resampler:
@@ -153,15 +170,20 @@ class Resampler:
         """Float32 [n] or [n, channels] in, float32 [m] at 16 kHz out, as many as are ready.
 
         Raises:
-            AudioError: NaN or infinity, with the time at which it stands.
+            AudioError: NaN, infinity or more than `LOUDEST`, with the time at which it stands.
         """
-        finite = np.isfinite(block)
-        if not finite.all():
-            first = int(np.argmin(finite.reshape(len(block), -1).all(axis=1)))
+        usable = np.abs(block) <= LOUDEST  # false for NaN too
+        if not usable.all():
+            first = int(np.argmin(usable.reshape(len(block), -1).all(axis=1)))
             seconds = (self._time + first) / self._rate
+            if not np.isfinite(block[first]).all():
+                raise AudioError(
+                    f"{self._name} holds a sample that is not a finite number at {seconds:.3f} s: "
+                    "repair the recording or the step that made it"
+                )
             raise AudioError(
-                f"{self._name} holds a sample that is not a finite number at {seconds:.3f} s: "
-                "repair the recording or the step that made it"
+                f"{self._name} holds a sample of amplitude {np.abs(block[first]).max():g} at {seconds:.3f} s: "
+                "full scale is 1.0; divide integers by theirs"
             )
         self._time += len(block)
         mono = block.mean(axis=1, dtype=np.float32) if block.ndim == 2 else block
@@ -183,7 +205,7 @@ def find_audio(folder: Path) -> list[Path]:
 
 
 def _checked_rate(rate: Any, name: str = "the audio") -> int:
-    if isinstance(rate, bool) or not isinstance(rate, int | np.integer | float) or rate != int(rate):
+    if isinstance(rate, bool) or not isinstance(rate, int | np.integer | float) or rate % 1 != 0:  # NaN, infinity too
         raise AudioError(f"the sample rate of {name} must be a whole number of Hz, got {rate!r}")
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise AudioError(
@@ -194,12 +216,15 @@ def _checked_rate(rate: Any, name: str = "the audio") -> int:
 
 
 def _check_whole(path: Path) -> None:
-    """libsndfile takes a cut wav or ogg file for a shorter one; their containers tell that the end is missing."""
+    """libsndfile takes a cut wav, aiff or ogg file for a shorter one; their containers tell that the end is missing."""
     size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(12)
-        if head[:4] == b"RIFF":
-            announced = int.from_bytes(head[4:8], "little") + 8
+        head = file.read(28)
+        if head[:4] in (b"RIFF", b"RIFX", b"FORM", b"RF64"):
+            if head[:4] == b"RF64":  # more than 4 GB: the size stands in the first chunk
+                announced = int.from_bytes(head[20:28], "little") + 8
+            else:
+                announced = int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big") + 8
             # 0 and 2^32 - 1: written by a stream that never learnt its length
             if size < announced - 1 and announced not in (8, 0xFFFFFFFF + 8):
                 raise AudioFileError(

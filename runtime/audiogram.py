@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import AudiogramError
+from .files import is_file
 
 FREQUENCIES: Final = (250, 500, 1000, 2000, 3000, 4000, 6000, 8000)
 """Hz; the order in which every network of the family reads an audiogram"""
@@ -109,11 +110,14 @@ class Audiogram:
         path = Path(path)
         try:
             text = path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:  # not UTF-8, or a name that cannot be one
             raise AudiogramError(f"cannot read the audiogram {path}: {error}. Give {_FORMS}") from error
         if path.suffix.lower() == ".json":
             return _from_json(text, path.stem, str(path))
-        rows = [row for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
+        try:
+            rows = [row for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
+        except csv.Error as error:
+            raise AudiogramError(f"{path} is not CSV ({error}): give {_FORMS}") from error
         if rows and not _is_number(rows[0][0]):
             del rows[0]  # a heading
         if not rows or any(len(row) != 2 for row in rows):
@@ -130,7 +134,7 @@ class Audiogram:
             return _from_json(stripped, "", repr(text))
         if "," in stripped and all(_is_number(part) for part in stripped.split(",")):
             return cls(tuple(float(part) for part in stripped.split(",")))
-        if Path(stripped).suffix.lower() in {".csv", ".json", ".txt"} or Path(stripped).is_file():
+        if Path(stripped).suffix.lower() in {".csv", ".json", ".txt"} or is_file(Path(stripped)):
             return cls.from_file(stripped)
         raise AudiogramError(f"{text!r} is not an audiogram: give {_FORMS}")
 
@@ -160,11 +164,17 @@ def as_audiogram(value: AudiogramLike) -> Audiogram:
 
 def as_audiograms(value: AudiogramLike | Sequence[AudiogramLike]) -> tuple[list[Audiogram], bool]:
     """Listeners, and whether several were asked for (a list, even of one) rather than a single one."""
-    if isinstance(value, str | Path | Audiogram) or (len(value) > 0 and isinstance(value[0], int | float | np.number)):
-        return [as_audiogram(value)], False  # type: ignore[arg-type]
-    if len(value) == 0:
+    if isinstance(value, str | Path | Audiogram):
+        return [as_audiogram(value)], False
+    try:
+        items = list(value)
+    except TypeError as error:
+        raise AudiogramError(f"{value!r} is not an audiogram: give {_FORMS}, or a list of them") from error
+    if not items:
         raise AudiogramError(f"no audiogram was given: give {_FORMS}, or a list of them")
-    return [as_audiogram(item) for item in value], True  # type: ignore[arg-type]
+    if isinstance(items[0], int | float | np.number):
+        return [as_audiogram(items)], False
+    return [as_audiogram(item) for item in items], True
 
 
 def _number(value: object) -> float:
@@ -172,7 +182,7 @@ def _number(value: object) -> float:
         if isinstance(value, bool):
             raise TypeError("true and false are not levels")
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise AudiogramError(f"{value!r} is not a number in an audiogram: give {_FORMS}") from error
 
 
@@ -187,9 +197,9 @@ def _is_number(text: str) -> bool:
 def _from_json(text: str, name: str, origin: str) -> Audiogram:
     try:
         value = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise AudiogramError(f"{origin} is not JSON ({error}): give {_FORMS}") from error
-    if isinstance(value, dict) and {"frequencies", "levels"} <= value.keys():
+    if isinstance(value, dict) and isinstance(value.get("frequencies"), list) and isinstance(value.get("levels"), list):
         return Audiogram.from_pairs(value["frequencies"], value["levels"], name)
     if isinstance(value, dict):
         return Audiogram.from_pairs(value.keys(), value.values(), name)

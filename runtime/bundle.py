@@ -12,6 +12,8 @@ from typing import Any, Final, Literal
 from . import frontend as fe
 from .audiogram import FREQUENCIES
 from .errors import BundleError, BundleNotFoundError
+from .files import is_file, is_folder
+from .windows import LONGEST
 
 CARD: Final = "card.json"
 FORMAT: Final = 1
@@ -109,7 +111,7 @@ class Card:
         """
         try:
             raw = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise BundleError(f"{origin} is not JSON ({error}): restore it, or export the bundle again") from error
         if not isinstance(raw, dict) or raw.get("format") != FORMAT:
             given = raw.get("format") if isinstance(raw, dict) else raw
@@ -117,6 +119,8 @@ class Card:
         card: Card = _build(cls, raw, origin)
         if card.front_end != FrontEnd():
             raise BundleError(f"{origin} asks for the front end {card.front_end}; this version computes {FrontEnd()}")
+        if not fe.PATCH_SECONDS <= card.window <= LONGEST:
+            raise BundleError(f"{origin}: window is {card.window} s, expected {fe.PATCH_SECONDS:g} to {LONGEST:g}")
         if card.audiogram_frequencies != FREQUENCIES:
             raise BundleError(f"{origin} has audiogram frequencies other than {FREQUENCIES}")
         return card
@@ -156,7 +160,7 @@ class Bundle:
         path, entry = self.path(role), self.card.files[role]
         if Path(entry.file).name != entry.file:
             raise BundleError(f"{self.folder / CARD} names the file {entry.file!r}: expected a plain name")
-        if not path.is_file():
+        if not is_file(path):
             raise BundleError(f"{path}, the {role} of the bundle, is missing: copy the whole folder again")
         if file_sha256(path) != entry.sha256:
             raise BundleError(
@@ -179,9 +183,9 @@ def _locate(model: str | Path) -> Path:
     if str(model) in shipped_models():
         return SHIPPED / str(model)
     folder = Path(model)
-    if (folder / CARD).is_file():
+    if is_file(folder / CARD):
         return folder
-    why = f"it has no {CARD}" if folder.is_dir() else "there is no such folder"
+    why = f"it has no {CARD}" if is_folder(folder) else "there is no such folder"
     raise BundleNotFoundError(
         f"{str(model)!r} is not a model: {why}; give the folder of a bundle, "
         f"or a shipped name ({', '.join(shipped_models()) or 'none is shipped'})"

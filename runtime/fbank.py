@@ -16,7 +16,7 @@ from . import frontend as fe
 Array = npt.NDArray[np.float32]
 
 _BLOCK: Final = 128
-"""frames computed at once: their spectra stay in the second-level cache"""
+"""frames computed at once, whole patches: their spectra stay in the second-level cache"""
 _FLOOR: Final = np.finfo(np.float32).eps
 
 
@@ -54,18 +54,21 @@ def fbank(samples: Array) -> Array:
     """
     frames = np.lib.stride_tricks.sliding_window_view(samples, fe.FRAME_LENGTH)[:: fe.FRAME_SHIFT]
     features = np.empty((len(frames), fe.MEL_BINS), dtype=np.float32)
-    padded = np.zeros((min(_BLOCK, len(frames)), fe.FFT_LENGTH), dtype=np.float32)
+    padded = np.zeros((_BLOCK, fe.FFT_LENGTH), dtype=np.float32)
     for start in range(0, len(frames), _BLOCK):
         part = frames[start : start + _BLOCK]
         part = part - part.mean(axis=1, keepdims=True)
-        work = padded[: len(part)]
-        windowed = work[:, : fe.FRAME_LENGTH]
+        work = padded[: -(-len(part) // fe.PATCH_FRAMES) * fe.PATCH_FRAMES]
+        windowed = work[: len(part), : fe.FRAME_LENGTH]
         windowed[:, 1:] = part[:, 1:] - np.float32(fe.PREEMPHASIS) * part[:, :-1]
         windowed[:, 0] = part[:, 0] * np.float32(1.0 - fe.PREEMPHASIS)
         windowed *= _scaled_window()
         spectrum = np.fft.rfft(work)[:, : fe.FFT_LENGTH // 2]
         power = np.square(spectrum.real) + np.square(spectrum.imag)
-        np.matmul(power, mel_filters(), out=features[start : start + len(part)])
+        # One product of 16 rows a patch: a BLAS rounds differently by the number of rows, and a patch may not depend
+        # on how many others come with it.
+        bands = np.matmul(power.reshape(-1, fe.PATCH_FRAMES, fe.FFT_LENGTH // 2), mel_filters())
+        features[start : start + len(part)] = bands.reshape(-1, fe.MEL_BINS)[: len(part)]
     np.log(np.maximum(features, _FLOOR, out=features), out=features)
     features -= np.float32(fe.FBANK_MEAN)
     features /= np.float32(2.0 * fe.FBANK_STD)

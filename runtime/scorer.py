@@ -101,9 +101,9 @@ class Scorer:
         self._encoder = Encoder(bundle, provider, threads)
         self._head = Session(bundle.path("head"), provider, threads)
         for role, session in (("encoder", self._encoder.session), ("head", self._head)):
-            wrong = {k for k, v in self.card.metadata().items() if session.metadata.get(k) != v}
+            wrong = _disagreements(self.card, role, session)
             if wrong:
-                raise BundleError(f"the {role} of {bundle.folder} disagrees with its card on {sorted(wrong)}")
+                raise BundleError(f"the {role} of {bundle.folder} disagrees with its card on {wrong}")
         self.provider: str = self._head.provider
         self.threads: int = self._head.threads
 
@@ -260,6 +260,20 @@ class Scorer:
         ]
         frame_scores = np.concatenate([part[0] for part in parts])
         return frame_scores.reshape(len(listeners), len(tokens), -1).mean(axis=2), np.concatenate([p[1] for p in parts])
+
+
+def _disagreements(card: Card, role: str, session: Session) -> list[str]:
+    """What a graph says otherwise than the card; a size that the graph leaves open is not compared."""
+    wrong = sorted(k for k, v in card.metadata().items() if session.metadata.get(k) != v)
+    inputs, outputs = {
+        "encoder": ({card.encoder_input}, ["tokens"]),
+        "head": ({"tokens", "audiogram"}, ["frame_scores", "score"]),
+    }[role]
+    if set(session.inputs) != inputs or list(session.outputs) != outputs:
+        return [*wrong, "inputs and outputs"]
+    tokens = session.outputs["tokens"][1:] if role == "encoder" else session.inputs["tokens"][2:]
+    sizes = ["tokens_per_patch", "width"] if role == "encoder" else ["width"]
+    return wrong + [k for k, n in zip(sizes, tokens, strict=False) if isinstance(n, int) and n != getattr(card, k)]
 
 
 def _end(patches: int) -> float:

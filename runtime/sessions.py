@@ -22,6 +22,9 @@ PROVIDERS: Final = {
 }
 """short names; ONNX Runtime's own names are understood too"""
 
+MOST_THREADS: Final = 1024
+"""more than any machine's cores; tens of thousands would hang it"""
+
 
 def available_cores() -> int:
     """Cores that this process may run on: its CPU affinity where the system has one."""
@@ -39,13 +42,16 @@ class Session:
 
     Raises:
         ProviderError: the provider is unknown, not installed, or did not come up. There is no falling back.
-        OptionError: a number of threads below 1.
+        OptionError: a number of threads below 1 or above `MOST_THREADS`.
         BundleError: the graph cannot be loaded.
     """
 
     def __init__(self, model: Path | bytes, provider: str | None = None, threads: int | None = None) -> None:
-        if threads is not None and threads < 1:
-            raise OptionError(f"threads={threads}: give a number from 1, or none to use all cores this process may use")
+        if threads is not None and not 1 <= threads <= MOST_THREADS:
+            raise OptionError(
+                f"threads={threads}: give a number from 1 to {MOST_THREADS}, or none to use all cores this process may "
+                "use"
+            )
         wanted = _provider(provider)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or available_cores()
@@ -78,7 +84,8 @@ class Session:
 def _provider(name: str | None) -> str:
     name = name or "cpu"
     wanted = PROVIDERS.get(name.lower(), name)
-    installed = onnxruntime.get_available_providers()
+    # Azure's provider only calls a service; a graph on this machine would run on the CPU in its name.
+    installed = [name for name in onnxruntime.get_available_providers() if name != "AzureExecutionProvider"]
     if wanted not in installed:
         known = [short for short, full in PROVIDERS.items() if full in installed]
         hint = "; for CUDA or TensorRT replace onnxruntime by onnxruntime-gpu" if "cpu" in known else ""

@@ -48,6 +48,8 @@ class Corpus:
             ]
         except KeyError as error:
             raise CorpusError(f"{table} has no column {error}") from error
+        except ValueError as error:
+            raise CorpusError(f"{table}: {error}; expected a duration in seconds and one of the splits") from error
 
     def of(self, split: Split) -> list[Clip]:
         """The clips of a split, in the table's order."""

@@ -7,6 +7,7 @@ degraded samples. The conditions are families of the HAAQI studies (Arehart, Kat
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 from collections.abc import Callable
@@ -61,12 +62,20 @@ def parse_chain(chain: str) -> list[tuple[Condition, dict[str, float]]]:
         if call is None or call[1] not in CONDITIONS:
             raise OptionError(f"{text!r} is not a condition: expected name(parameter=value) of {sorted(CONDITIONS)}")
         function = CONDITIONS[call[1]]
-        parameters = dict(part.split("=", 1) for part in call[2].replace(" ", "").split(",") if part)
+        texts = dict(part.partition("=")[::2] for part in call[2].replace(" ", "").split(",") if part)
         known = {k for k, v in inspect.signature(function).parameters.items() if v.kind is v.KEYWORD_ONLY}
-        if parameters.keys() != known:
-            raise OptionError(f"{call[1]} takes {sorted(known)}, got {sorted(parameters)} in {text!r}")
-        links.append((function, {key: float(value) for key, value in parameters.items()}))
+        if texts.keys() != known:
+            raise OptionError(f"{call[1]} takes {sorted(known)}, got {sorted(texts)} in {text!r}")
+        links.append((function, {key: _number(value, text) for key, value in texts.items()}))
     return links
+
+
+def _number(text: str, origin: str) -> float:
+    with contextlib.suppress(ValueError):
+        value = float(text)
+        if np.isfinite(value):
+            return value
+    raise OptionError(f"{text!r} in {origin!r} is not a finite number")
 
 
 def chain_of(*links: tuple[str, dict[str, float]]) -> str:

@@ -6,20 +6,23 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..model.nano import Nano
+from ..model.student import patches
+from ..runtime.errors import CorpusError
 from .labels import Row
 from .metrics import Agreement, agreement
 
 Array = npt.NDArray[Any]
+PARTS: Final = ("cepstral", "synchrony", "loudness", "spectrum")
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class FitConfig:
         batch: rows in a step.
         lr, weight_decay: of AdamW, with a cosine schedule after 5% of warm-up.
         frame_weight: of MSE(frames against the clip's label) beside MSE(clip), as HAAQI-Net trains.
+        parts_weight: of the MSE of HAAQI's four parts, which a linear layer that is dropped afterwards predicts.
         average: decay a step of the exponential moving average of the weights that is evaluated and kept.
         crop: patches of a row that a step sees, at random.
         threads: torch's.
@@ -42,6 +46,7 @@ class FitConfig:
     lr: float = 2e-3
     weight_decay: float = 0.02
     frame_weight: float = 0.3
+    parts_weight: float = 0.3
     average: float = 0.995
     crop: int = 20
     threads: int = 2
@@ -50,11 +55,19 @@ class FitConfig:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows as arrays: patches float16 [rows, patches, 16, 128], audiograms float32 [rows, 8], labels float32 [rows]."""
+    """Rows as arrays.
+
+    Attributes:
+        patches: float16 [rows, patches, 16, 128].
+        audiograms: float32 [rows, 8], dB HL.
+        labels: float32 [rows], HAAQI.
+        parts: float32 [rows, 4], what HAAQI is made of (`PARTS`).
+    """
 
     patches: Array
     audiograms: Array
     labels: Array
+    parts: Array
 
     @classmethod
     def of(cls, rows: Sequence[Row], patches: Array) -> Table:
@@ -63,6 +76,7 @@ class Table:
             patches,
             np.array([row.audiogram for row in rows], dtype=np.float32),
             np.array([row.score for row in rows], dtype=np.float32),
+            np.array([[getattr(row, part) for part in PARTS] for row in rows], dtype=np.float32),
         )
 
 
@@ -88,7 +102,12 @@ def fit(
 
     Returns:
         the network with the best weights, in evaluation mode, and the history.
+
+    Raises:
+        CorpusError: fewer rows than a batch.
     """
+    if len(train.labels) < config.batch:
+        raise CorpusError(f"{len(train.labels)} rows are no batch of {config.batch}: make more labels")
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     rng = np.random.default_rng(config.seed)
@@ -97,7 +116,10 @@ def fit(
     nano = Nano()
     average = torch.optim.swa_utils.get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
     averaged = torch.optim.swa_utils.AveragedModel(nano, multi_avg_fn=average, use_buffers=True)
-    optimizer = torch.optim.AdamW(nano.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    parts = nn.Linear(2 * nano.config.hidden, len(PARTS))
+    optimizer = torch.optim.AdamW(
+        [*nano.parameters(), *parts.parameters()], lr=config.lr, weight_decay=config.weight_decay
+    )
     steps = config.epochs * (len(train.labels) // config.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps, pct_start=0.05)
     history: list[Epoch] = []
@@ -109,10 +131,7 @@ def fit(
         losses = []
         order = rng.permutation(len(train.labels))[: len(train.labels) // config.batch * config.batch]
         for rows in order.reshape(-1, config.batch):
-            fbank, audiograms, labels = _batch(train, rows, config, rng)
-            scores = nano(fbank, audiograms)
-            frames = F.mse_loss(scores.frame_scores, labels[:, None].expand_as(scores.frame_scores))
-            loss = F.mse_loss(scores.score, labels) + config.frame_weight * frames
+            loss = _loss(nano, parts, _batch(train, rows, config, rng), config)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(nano.parameters(), 1.0)
@@ -153,14 +172,32 @@ def save(nano: Nano, path: Path) -> None:
     part.replace(path)
 
 
-def _batch(table: Table, rows: Array, config: FitConfig, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+class _Batch(NamedTuple):
+    fbank: Tensor
+    audiograms: Tensor
+    labels: Tensor
+    parts: Tensor
+
+
+def _loss(nano: Nano, parts: nn.Linear, batch: _Batch, config: FitConfig) -> Tensor:
+    tokens = nano.encode(patches(batch.fbank)).reshape(len(batch.labels), -1, nano.config.width)
+    x = nano.head.read(tokens, batch.audiograms)
+    shares, frame_scores = nano.head.shares(x), nano.head.frame_scores(x)
+    clip = F.mse_loss((shares * frame_scores).sum(-1), batch.labels)
+    frames = F.mse_loss(frame_scores, batch.labels[:, None].expand_as(frame_scores))
+    named = F.mse_loss(torch.sigmoid(parts((shares.unsqueeze(-1) * x).sum(1))), batch.parts)
+    return clip + config.frame_weight * frames + config.parts_weight * named
+
+
+def _batch(table: Table, rows: Array, config: FitConfig, rng: np.random.Generator) -> _Batch:
     """A batch of random crops, the audiograms scattered by 1 dB so that none is learnt by heart."""
     length = min(config.crop, table.patches.shape[1])
     starts = rng.integers(0, table.patches.shape[1] - length + 1, len(rows))
     fbank = np.stack([table.patches[r, s : s + length] for r, s in zip(rows, starts, strict=True)]).astype(np.float32)
     audiograms = table.audiograms[rows] + rng.normal(0, 1.0, (len(rows), table.audiograms.shape[1]))
-    return (
+    return _Batch(
         torch.from_numpy(fbank).flatten(1, 2),
         torch.from_numpy(audiograms.astype(np.float32)),
         torch.from_numpy(table.labels[rows]),
+        torch.from_numpy(table.parts[rows]),
     )

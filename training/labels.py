@@ -67,7 +67,12 @@ def plan(clips: Sequence[Clip], split: Split, start: int, count: int, duration: 
 
     Audiograms are the eleven standard ones scattered by 5 dB; half of the rows are presented at 65 dB SPL, the rest
     at 50 to 80; all are amplified by NAL-R.
+
+    Raises:
+        CorpusError: no clips.
     """
+    if not clips:
+        raise CorpusError(f"no clip of split {split}: name some in CLIPS.csv")
     rows = []
     for index in range(start, start + count):
         seed = index * len(SPLITS) + SPLITS.index(split)
@@ -147,8 +152,9 @@ def read(folder: str | Path, split: Split) -> list[Row]:
     """All rows of a split, in order.
 
     Raises:
-        CorpusError: no shard of that split in the folder.
+        CorpusError: no shard of that split in the folder, or one that is damaged or no label table.
     """
+    import pyarrow
     import pyarrow.parquet
 
     shards = sorted(Path(folder).glob(f"{split}-*.parquet"))
@@ -157,7 +163,10 @@ def read(folder: str | Path, split: Split) -> list[Row]:
     names = {field.name for field in fields(Row)}
     rows: list[Row] = []
     for shard in shards:
-        for values in pyarrow.parquet.read_table(shard).to_pylist():
-            kept: dict[str, Any] = {key: value for key, value in values.items() if key in names}
-            rows.append(Row(**{**kept, "audiogram": tuple(kept["audiogram"])}))
+        try:
+            for values in pyarrow.parquet.read_table(shard).to_pylist():
+                kept: dict[str, Any] = {key: value for key, value in values.items() if key in names}
+                rows.append(Row(**{**kept, "audiogram": tuple(kept["audiogram"])}))
+        except (pyarrow.ArrowException, OSError, KeyError, TypeError) as error:
+            raise CorpusError(f"{shard} is damaged or no label table ({error}): make it again") from error
     return rows

@@ -1,0 +1,72 @@
+"""`haaqi-edge inspect`: the card, the graphs and their checksums."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import io
+import json
+import sys
+from collections import Counter
+
+import onnx
+import pytest
+from haaqi_edge.cli import main as cli
+from haaqi_edge.runtime import Bundle
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *argv: str) -> str:
+    monkeypatch.setattr(sys, "argv", ["haaqi-edge", "inspect", *argv])
+    monkeypatch.setenv("COLUMNS", "200")
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert (ended.value.code, err.getvalue()) == (0, "")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("by", ["default", "name", "folder"])
+def test_json(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Bundle("nano").folder
+    found = json.loads(run(monkeypatch, *{"default": [], "name": ["nano"], "folder": [str(folder)]}[by], "--json"))
+    assert found["folder"] == str(folder)
+    assert found["card"] == json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    assert found["files"].keys() == {"encoder", "head"}
+    for role, file in found["files"].items():
+        content = (folder / file["file"]).read_bytes()
+        assert file["sha256"] == hashlib.sha256(content).hexdigest()
+        assert file["bytes"] == len(content)
+        graph = onnx.load_model_from_string(content)
+        assert file["operators"] == Counter(node.op_type for node in graph.graph.node), role
+        assert file["metadata"] == {prop.key: prop.value for prop in graph.metadata_props}
+    width = found["card"]["width"]
+    assert found["files"]["encoder"]["inputs"] == {"fbank": ["patches", 16, 128]}
+    assert found["files"]["encoder"]["outputs"] == {"tokens": ["patches", 1, width]}
+    assert found["files"]["head"]["inputs"] == {"tokens": [1, "tokens", width], "audiogram": ["batch", 8]}
+    assert found["files"]["head"]["outputs"] == {"frame_scores": ["batch", "tokens"], "score": ["batch"]}
+
+
+def test_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = Bundle("nano").card
+    text = run(monkeypatch, "nano")
+    assert text.startswith(f"nano {card.version}, family nano, fp32, in ")
+    for part in (
+        f"{card.parameters:,}",
+        "10 s",
+        "85 dB SPL",
+        card.source_sha256,
+        f"SHA-256 verified {card.files['encoder'].sha256}",
+        f"SHA-256 verified {card.files['head'].sha256}",
+        "fbank [patches, 16, 128]",
+        "audiogram [batch, 8]",
+        "GRU",
+    ):
+        assert part in text
+
+
+def test_without_onnx_the_operators_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "onnx" else found(name, *rest))
+    assert all(file["operators"] is None for file in json.loads(run(monkeypatch, "--json"))["files"].values())
+    assert "operators install haaqi-edge[export] to list them" in run(monkeypatch)

@@ -1,0 +1,204 @@
+"""`haaqi-edge score`: what it prints, for people and as JSON, is what the Scorer says."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from haaqi_edge.cli import main as cli
+from haaqi_edge.cli.console import curve
+from haaqi_edge.runtime import Audiogram, Scorer
+
+DEMO = Path(__file__).resolve().parents[2] / "demo"
+CLEAN = DEMO / "clean.flac"
+LEVELS = "[20, 30, 40, 50, 60, 70, 70, 70]"
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal in which no cell is folded."""
+    monkeypatch.setenv("COLUMNS", "250")
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Scorer:
+    return Scorer("nano", threads=1)
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Excerpts of the demo in a folder with subfolders, a hidden file and some that are no audio."""
+    folder = tmp_path_factory.mktemp("music")
+    samples, rate = soundfile.read(CLEAN, dtype="float32")
+    for name, start, seconds in (("b.wav", 0, 2), ("a.flac", 3, 3), ("sub/c.ogg", 6, 2), ("sub/deep/D.WAV", 8, 1)):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / name, samples[start * rate : (start + seconds) * rate], rate)
+    (folder / "notes.txt").write_text("not audio")
+    (folder / ".hidden.wav").write_text("not audio either")
+    return folder
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *argv: object) -> str:
+    """What `haaqi-edge score` prints on standard output; it must end well and print nothing else."""
+    monkeypatch.setattr(sys, "argv", ["haaqi-edge", "score", "--threads", "1", *map(str, argv)])
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 0, err.getvalue()
+    assert err.getvalue() == ""
+    return out.getvalue()
+
+
+def parsed(monkeypatch: pytest.MonkeyPatch, *argv: object) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run(monkeypatch, *argv, "--json"))
+    return found
+
+
+def test_json_says_what_the_scorer_says(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = parsed(monkeypatch, CLEAN, "-a", "N3", "--hl", LEVELS, "--audiogram", "s2", "--frames")
+    assert found.keys() == {"model", "provider", "seconds", "results", "errors"}
+    assert (found["model"], found["provider"], found["errors"]) == ("nano", "CPUExecutionProvider", [])
+    assert found["seconds"] > 0
+    assert [result["file"] for result in found["results"]] == [str(CLEAN)]
+    expected = scorer.score(CLEAN, ["N3", Audiogram((20, 30, 40, 50, 60, 70, 70, 70)), "S2"])
+    scores = found["results"][0]["scores"]
+    assert [s["audiogram"] for s in scores] == ["N3", LEVELS, "S2"]
+    for got, score in zip(scores, expected, strict=True):
+        assert got.keys() == {"audiogram", "levels", "score", "windows", "frame_scores", "times"}
+        assert got["score"] == score.score
+        assert 0 < got["score"] < 1
+        assert got["levels"] == list(score.audiogram.levels)
+        assert [(w["start"], w["end"], w["score"]) for w in got["windows"]] == [
+            (w.start, w.end, w.score) for w in score.windows
+        ]
+        np.testing.assert_allclose(got["frame_scores"], score.frame_scores, atol=1e-6)
+        np.testing.assert_allclose(got["times"], score.times, atol=1e-4)
+        assert len(got["frame_scores"]) == 1 + (20 * 16_000 - 2_800) // 2_560
+    assert len({s["score"] for s in scores}) == 3
+
+
+def test_json_leaves_the_frames_out_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = parsed(monkeypatch, CLEAN, "-a", "N3")
+    assert found["results"][0]["scores"][0].keys() == {"audiogram", "levels", "score", "windows"}
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments"),
+    [
+        (["--level1", "75"], {"level1": 75.0}),
+        (["--spl", "65"], {"spl": 65.0}),
+        (["--nal-r"], {"nal_r": True}),
+        (["--nal-r", "--spl", "70"], {"nal_r": True, "spl": 70.0}),
+        (["--window", "4.5"], {"window": 4.5}),
+        (["--window", "whole"], {"window": None}),
+    ],
+)
+def test_options_reach_the_scorer(
+    options: list[str], arguments: dict[str, Any], scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = parsed(monkeypatch, CLEAN, "-a", "N4", "-a", "N1", *options)
+    expected = scorer.score(CLEAN, ["N4", "N1"], **arguments)
+    plain = scorer.score(CLEAN, ["N4", "N1"])
+    got = found["results"][0]["scores"]
+    assert [s["score"] for s in got] == [s.score for s in expected]
+    assert [s["score"] for s in got] != [s.score for s in plain]
+    assert [len(s["windows"]) for s in got] == [len(s.windows) for s in expected]
+
+
+def test_folders_are_searched_to_the_bottom_and_sorted(
+    music: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = parsed(monkeypatch, music, CLEAN, "-a", "NH")
+    files = [music / "a.flac", music / "b.wav", music / "sub/c.ogg", music / "sub/deep/D.WAV", CLEAN]
+    assert [Path(result["file"]) for result in found["results"]] == files
+    for result, path in zip(found["results"], files, strict=True):
+        assert result["scores"][0]["score"] == scorer.score(path, "NH").score
+
+
+def test_an_audiogram_file_names_the_listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "grandmother.csv"
+    path.write_text("Hz,dB HL\n250,20\n500,30\n1000,40\n2000,50\n3000,60\n4000,70\n6000,70\n8000,70\n")
+    found = parsed(monkeypatch, CLEAN, "-a", path, "-a", LEVELS, "-a", "20,30,40,50,60,70,70,70")
+    by_file, by_json, by_commas = found["results"][0]["scores"]
+    assert by_file["audiogram"] == "grandmother"
+    # The same listener at another place of the batch: equal to the last bits of a matrix product.
+    assert by_json["score"] == pytest.approx(by_file["score"], abs=1e-6)
+    assert by_commas["score"] == pytest.approx(by_file["score"], abs=1e-6)
+
+
+def test_one_file_is_shown_with_its_curve(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = run(monkeypatch, CLEAN, "-a", "N3", "-a", "S1")
+    expected = scorer.score(CLEAN, ["N3", "S1"])
+    lines = text.splitlines()
+    assert lines[0].startswith("clean.flac, 20.0 s") or lines[0].startswith("clean.flac, 19.9 s")
+    for score in expected:
+        line = next(line for line in lines if line.split()[0] == score.audiogram.name)
+        assert line.split()[1] == f"{score.score:.3f}"
+        assert set(line.split()[2]) <= set("▁▂▃▄▅▆▇█·")
+        windows = next(line for line in lines if line.split()[0] == score.audiogram.name and "windows of" in line)
+        assert windows.split()[-2:] == [f"{w.score:.3f}" for w in score.windows]
+    assert "with nano on CPUExecutionProvider, 1 thread" in lines[-1]
+
+
+def test_many_files_are_shown_as_a_table(music: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = run(monkeypatch, music, "-a", "N2", "-a", LEVELS)
+    lines = text.splitlines()
+    heading = next(line for line in lines if "file" in line)
+    assert "N2" in heading
+    assert LEVELS in heading
+    listeners = ["N2", json.loads(LEVELS)]
+    totals = np.zeros(2)
+    for path in (music / "a.flac", music / "b.wav", music / "sub/c.ogg", music / "sub/deep/D.WAV"):
+        scores = [score.score for score in scorer.score(path, listeners)]
+        totals += scores
+        row = next(line for line in lines if str(path) in line)
+        assert [cell.strip() for cell in row.split("│")][3:5] == [f"{score:.3f}" for score in scores]
+    mean = next(line for line in lines if "mean" in line)
+    assert [cell.strip() for cell in mean.split("│")][3:5] == [f"{total / 4:.3f}" for total in totals]
+
+
+def test_standard_output_is_the_document_alone_and_nothing_is_said_beside_it(music: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "haaqi_edge.cli.main", "score", music, "-a", "N3", "--threads", "1", "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert len(json.loads(done.stdout)["results"]) == 4
+    assert done.stdout.startswith("{\n")
+    assert done.stderr == ""
+
+
+def test_markup_in_a_file_name_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "[bold]song[red].wav"
+    soundfile.write(path, *soundfile.read(CLEAN, frames=24_000))
+    assert "[bold]song[red].wav" in run(monkeypatch, path, "-a", "N3")
+    path.write_bytes(b"")
+    monkeypatch.setattr(sys, "argv", ["haaqi-edge", "score", str(path), "-a", "N3"])
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err), pytest.raises(SystemExit):
+        cli.main()
+    assert "[bold]song[red].wav is empty" in err.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("values", "width", "expected"),
+    [
+        ([0.0, 0.5, 1.0], 60, "▁▅█"),
+        ([None, 0.2, None], 60, "·▂·"),
+        ([0.0, 1.0, None, None], 2, "▅·"),
+        ([None, 1.0], 1, "█"),
+        ([], 60, ""),
+    ],
+)
+def test_curve(values: list[float | None], width: int, expected: str) -> None:
+    assert curve(values, width) == expected

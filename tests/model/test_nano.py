@@ -1,0 +1,176 @@
+"""Nano: its two parts, what it may not depend on, and its cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from haaqi_edge.model import Nano, NanoConfig
+from haaqi_edge.model.nano import WEIGHTS
+from haaqi_edge.runtime.errors import AudioError, AudiogramError
+from torch import Tensor, nn
+
+FREQUENCIES = (250, 500, 1000, 2000, 3000, 4000, 6000, 8000)
+
+
+@pytest.fixture(scope="module")
+def nano() -> Nano:
+    """Weights and batch norms' statistics far from the initial ones."""
+    torch.manual_seed(2)
+    network = Nano().eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+        for name, buffer in network.named_buffers():
+            if name.endswith("running_var"):
+                buffer.add_(torch.rand_like(buffer))
+            elif name.endswith("running_mean"):
+                buffer.add_(torch.randn_like(buffer), alpha=0.3)
+    return network
+
+
+@pytest.fixture(autouse=True)
+def without_gradients() -> Iterator[None]:
+    with torch.inference_mode():
+        yield
+
+
+def some_fbank(clips: int, frames: int, seed: int = 0) -> Tensor:
+    return torch.randn(clips, frames, 128, generator=torch.Generator().manual_seed(seed))
+
+
+def some_audiograms(count: int) -> Tensor:
+    return 100 * torch.rand(count, 8, generator=torch.Generator().manual_seed(1))
+
+
+def test_scores_have_their_shapes_and_range(nano: Nano) -> None:
+    scores = nano(some_fbank(3, 16 * 9 + 15), some_audiograms(3))
+    assert scores.frame_scores.shape == (3, 9)
+    assert scores.score.shape == (3,)
+    for values in scores:
+        assert ((values > 0) & (values < 1)).all()
+        assert values.std() > 1e-4
+
+
+def test_a_batch_gives_each_clip_what_it_gets_alone(nano: Nano) -> None:
+    features, audiograms = some_fbank(5, 160), some_audiograms(5)
+    together = nano(features, audiograms)
+    for i in range(5):
+        alone = nano(features[i : i + 1], audiograms[i : i + 1])
+        torch.testing.assert_close(alone.score[0], together.score[i], atol=2e-6, rtol=0)
+        torch.testing.assert_close(alone.frame_scores[0], together.frame_scores[i], atol=2e-6, rtol=0)
+
+
+def test_one_clips_tokens_serve_many_listeners(nano: Nano) -> None:
+    features, audiograms = some_fbank(1, 160), some_audiograms(4)
+    tokens = nano.encode(features.reshape(10, 16, 128)).reshape(1, 10, -1)
+    together = nano.head(tokens, audiograms)
+    for i in range(4):
+        torch.testing.assert_close(nano(features, audiograms[i : i + 1]).score[0], together.score[i], atol=2e-6, rtol=0)
+    assert together.score.std() > 1e-4
+
+
+def test_the_encoder_is_local_to_a_patch(nano: Nano) -> None:
+    patches = some_fbank(9, 16)
+    tokens = nano.encode(patches)
+    assert tokens.shape == (9, 1, 200)
+    for i in range(9):
+        torch.testing.assert_close(nano.encode(patches[i : i + 1])[0], tokens[i], atol=1e-5, rtol=0)
+    altered = patches.clone()
+    altered[4] += some_fbank(1, 16, seed=3)[0]
+    changed = (nano.encode(altered) - tokens).abs().amax((1, 2)) > 1e-4
+    assert changed.tolist() == [i == 4 for i in range(9)]
+
+
+def test_frames_that_fill_no_patch_are_dropped(nano: Nano) -> None:
+    features, audiograms = some_fbank(1, 16 * 6 + 15), some_audiograms(1)
+    torch.testing.assert_close(nano(features, audiograms), nano(features[:, :96], audiograms), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("frequency", FREQUENCIES)
+def test_only_the_frequencies_that_haaqi_reads_are_heard(frequency: int, nano: Nano) -> None:
+    features, audiograms = some_fbank(1, 160), some_audiograms(1)
+    altered = audiograms.clone()
+    altered[:, FREQUENCIES.index(frequency)] += 30
+    difference = (nano(features, altered).score - nano(features, audiograms).score).abs().item()
+    assert (difference == 0) if frequency in (3000, 8000) else (difference > 1e-6)
+
+
+def test_the_order_of_patches_matters(nano: Nano) -> None:
+    features, audiograms = some_fbank(1, 160), some_audiograms(1)
+    backwards = features.reshape(10, 16, 128).flip(0).reshape(1, 160, 128)
+    assert (nano(features, audiograms).score - nano(backwards, audiograms).score).abs() > 1e-6
+
+
+def test_at_most_a_million_parameters(nano: Nano) -> None:
+    assert 100_000 < sum(parameter.numel() for parameter in nano.parameters()) <= 1_000_000
+
+
+def test_at_most_a_gigaflop_for_ten_seconds(nano: Nano) -> None:
+    with counted(nano) as operations:
+        nano(some_fbank(1, 998), some_audiograms(1))
+    assert 10_000_000 < sum(operations) <= 1_000_000_000
+
+
+@contextmanager
+def counted(network: nn.Module) -> Iterator[list[int]]:
+    """Two operations a multiplication and addition of every convolution, linear layer and recurrence that runs."""
+    operations: list[int] = []
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+        if isinstance(module, nn.Conv2d):
+            fields = module.in_channels // module.groups * module.kernel_size[0] * module.kernel_size[1]
+            operations.append(2 * output.numel() * fields)
+        elif isinstance(module, nn.Linear):
+            operations.append(2 * output.numel() * module.in_features)
+        elif isinstance(module, nn.GRU):
+            matrices = sum(p.numel() for name, p in module.named_parameters() if name.startswith("weight"))
+            operations.append(2 * inputs[0].shape[0] * inputs[0].shape[1] * matrices)
+
+    hooks = [module.register_forward_hook(count) for module in network.modules()]
+    try:
+        yield operations
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def test_the_shipped_weights_load_strictly() -> None:
+    state = safetensors.torch.load_file(WEIGHTS)
+    nano = Nano.from_checkpoint()
+    assert not nano.training
+    own = nano.state_dict()
+    assert own.keys() == state.keys()
+    assert all(torch.equal(own[key], state[key]) for key in own)
+
+
+def test_dropout_acts_in_training_alone(nano: Nano) -> None:
+    network = Nano()
+    network.load_state_dict(nano.state_dict())
+    features, audiograms = some_fbank(2, 160), some_audiograms(2)
+    network.eval()
+    assert torch.equal(network(features, audiograms).score, network(features, audiograms).score)
+    network.train()
+    assert not torch.equal(network(features, audiograms).score, network(features, audiograms).score)
+
+
+@pytest.mark.parametrize("shape", [(1, 15, 128), (160, 128), (1, 160, 64)])
+def test_other_features_are_refused(shape: tuple[int, ...], nano: Nano) -> None:
+    with pytest.raises(AudioError, match=r"expected \[batch, frames, 128\] with at least 16 frames"):
+        nano(torch.zeros(shape), some_audiograms(1))
+
+
+@pytest.mark.parametrize("shape", [(8,), (1, 7), (3, 8)])
+def test_other_audiograms_are_refused(shape: tuple[int, ...], nano: Nano) -> None:
+    with pytest.raises(AudiogramError, match=r"expected \[2, 8\]"):
+        nano(some_fbank(2, 32), torch.zeros(shape))
+
+
+def test_other_sizes_can_be_had() -> None:
+    network = Nano(NanoConfig(stem=4, blocks=((8, 2, 2), (8, 2, 2)), width=12, hidden=5, conditioning=6)).eval()
+    assert network(some_fbank(2, 64), some_audiograms(2)).frame_scores.shape == (2, 4)
+    assert network.encode(some_fbank(4, 16)).shape == (4, 1, 12)

@@ -1,0 +1,82 @@
+"""The presented signal: level and NAL-R put between the recording and the encoder."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from haaqi_edge.runtime import Audiogram
+from haaqi_edge.runtime.audio import open_audio
+from haaqi_edge.runtime.errors import AudioError, OptionError
+from haaqi_edge.runtime.levels import nal_r
+from haaqi_edge.runtime.presentation import Presentation
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sounds import RATE, Sound, music, noise
+
+
+def presented(presentation: Presentation, sound: Sound, rate: int = RATE) -> Sound:
+    audio = open_audio((sound, rate))
+    return np.concatenate(list(presentation.blocks(audio, presentation.gain(audio, 85.0))))
+
+
+def test_as_it_is() -> None:
+    sound = music(12)
+    assert np.array_equal(presented(Presentation(), sound), sound)
+    assert np.array_equal(presented(Presentation(level1=85), sound), sound)
+
+
+@given(level1=st.floats(0, 140), model=st.sampled_from([65.0, 85.0, 100.0]))
+def test_level1_is_a_gain_against_the_models(level1: float, model: float) -> None:
+    gain = Presentation(level1=level1).gain(open_audio((noise(100), RATE)), model)
+    assert 20 * math.log10(gain) == pytest.approx(level1 - model, abs=1e-9)
+
+
+@given(spl=st.floats(20, 120), scale=st.floats(1e-4, 100), length=st.integers(100, 200_000))
+@settings(max_examples=25, deadline=None)
+def test_spl_sets_the_rms_of_the_whole_clip(spl: float, scale: float, length: int) -> None:
+    sound = noise(length) * np.float32(scale)
+    sound[: length // 2] *= np.float32(0.1)
+    rms = math.sqrt(float(np.mean(presented(Presentation(spl=spl), sound).astype(np.float64) ** 2)))
+    assert 85 + 20 * math.log10(rms) == pytest.approx(spl, abs=1e-3)
+
+
+def test_the_usual_level_is_minus_20_dbfs() -> None:
+    got = presented(Presentation(spl=65), music(20, 24_000), 24_000)
+    assert float(np.sqrt(np.mean(got.astype(np.float64) ** 2))) == pytest.approx(0.1, rel=1e-5)
+
+
+@pytest.mark.parametrize("level1", [None, 75.0])
+def test_the_listener_is_amplified_for_after_the_level(level1: float | None) -> None:
+    sound, listener = music(17), Audiogram.named("N4")
+    scale = np.float32(1 if level1 is None else 10 ** ((level1 - 85) / 20))
+    got = presented(Presentation(level1=level1, listener=listener), sound)
+    np.testing.assert_allclose(got, nal_r(sound * scale, RATE, listener), rtol=0, atol=1e-6)
+    assert len(got) == len(sound)
+
+
+def test_spl_is_set_before_amplification() -> None:
+    sound, listener = music(8), Audiogram.named("N4")
+    got = presented(Presentation(spl=65, listener=listener), sound)
+    scale = np.float32(0.1 / math.sqrt(float(np.mean(sound.astype(np.float64) ** 2))))
+    np.testing.assert_allclose(got, nal_r(sound * scale, RATE, listener), rtol=0, atol=1e-5)
+
+
+def test_levels_that_contradict_each_other() -> None:
+    with pytest.raises(OptionError, match="level1 and spl both set the level: give one of them"):
+        Presentation(level1=85, spl=65)
+
+
+@pytest.mark.parametrize("name", ["level1", "spl"])
+@pytest.mark.parametrize("value", [-0.1, 140.1, math.nan, math.inf, -math.inf])
+def test_levels_that_cannot_be(name: str, value: float) -> None:
+    with pytest.raises(OptionError, match=f"^{name}={value}"):
+        Presentation(**{name: value})
+
+
+@pytest.mark.parametrize("amplitude", [0.0, 2.0**-25])
+def test_silence_has_no_level(amplitude: float) -> None:
+    sound = np.full(RATE, amplitude, dtype=np.float32)
+    with pytest.raises(AudioError, match="the samples given is silent throughout"):
+        presented(Presentation(spl=65), sound)

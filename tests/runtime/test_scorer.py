@@ -1,0 +1,457 @@
+"""The scorer: whatever the weights, the same sound gets the same score by every road."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from haaqi_edge.runtime import Audiogram, Bundle, Score, Scorer, Tokens
+from haaqi_edge.runtime.errors import (
+    AudioError,
+    AudioFileError,
+    AudioFileNotFoundError,
+    AudiogramError,
+    HaaqiEdgeError,
+    OptionError,
+)
+from haaqi_edge.runtime.fbank import patches
+from haaqi_edge.runtime.levels import nal_r
+from haaqi_edge.runtime.sessions import Session
+from haaqi_edge.runtime.windows import Encoded
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sounds import DEMO, PATCH, RATE, READ, Sound, music, noise, samples_for, write
+
+LISTENERS = ["NH", "N3", Audiogram.named("S2"), (20, 30, 40, 50, 60, 70, 70, 70)]
+SAME = 1e-6
+"""the largest difference between two roads to one score"""
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Scorer:
+    return Scorer("nano", threads=1)
+
+
+def same(a: Score, b: Score, tolerance: float = SAME) -> None:
+    """Equal in all they say, numbers up to a tolerance."""
+    assert a.score == pytest.approx(b.score, abs=tolerance)
+    np.testing.assert_allclose(a.frame_scores, b.frame_scores, rtol=0, atol=tolerance)
+    np.testing.assert_array_equal(a.times, b.times)
+    assert a.audiogram.levels == b.audiogram.levels
+    assert len(a.windows) == len(b.windows)
+    for mine, other in zip(a.windows, b.windows, strict=True):
+        assert (mine.start, mine.end) == (other.start, other.end)
+        assert (mine.score is None) == (other.score is None)
+        assert mine.score == other.score or mine.score == pytest.approx(other.score, abs=tolerance)
+
+
+def part(tokens: Tokens, start: int, stop: int) -> Tokens:
+    """Some patches of a clip's tokens."""
+    encoded = Encoded(tokens.encoded.tokens[start:stop], tokens.encoded.silent[start:stop])
+    return dataclasses.replace(tokens, encoded=encoded)
+
+
+def gap(sound: float = 6.0, silence: float = 8.0) -> Sound:
+    """Music, digital silence, music."""
+    return np.concatenate(
+        [music(sound, start=2), np.zeros(int(silence * RATE), dtype=np.float32), music(sound, start=9)]
+    )
+
+
+# What comes back
+
+
+def test_a_song_from_its_file(scorer: Scorer) -> None:
+    got = scorer.score(DEMO, "N3")
+    assert isinstance(got, Score)
+    assert isinstance(got.score, float)
+    assert 0 <= got.score <= 1
+    count = 1 + (20 * RATE - READ) // PATCH
+    assert got.frame_scores.shape == got.times.shape == (count,)
+    assert got.frame_scores.dtype == np.float32
+    assert ((got.frame_scores >= 0) & (got.frame_scores <= 1)).all()
+    np.testing.assert_allclose(got.times, 0.16 * np.arange(count) + 0.0875, rtol=0, atol=1e-9)
+    assert got.audiogram == Audiogram.named("N3")
+    assert [(w.start, w.end) for w in got.windows] == [
+        (pytest.approx(0.16 * start), pytest.approx(0.16 * (start + 62) + 0.015)) for start in (0, 62 - (124 - count))
+    ]
+
+
+def test_a_path_and_its_samples(scorer: Scorer, tmp_path: Path) -> None:
+    stereo = np.stack([music(5, 44_100, start=3), music(5, 44_100, start=8)], axis=1)
+    expected = scorer.score((stereo, 44_100), "N2")
+    path = write(tmp_path / "clip", stereo, 44_100, "wavfloat")
+    for audio in (path, str(path), (stereo.astype(np.float64), 44_100), (np.asfortranarray(stereo), 44_100)):
+        same(scorer.score(audio, "N2"), expected, 0)
+    same(scorer.score((stereo.mean(axis=1), 44_100), "N2"), expected)
+
+
+def test_scoring_again_gives_the_same_to_the_bit(scorer: Scorer) -> None:
+    first = scorer.score(DEMO, LISTENERS)
+    for a, b in zip(first, scorer.score(DEMO, LISTENERS), strict=True):
+        same(a, b, 0)
+
+
+def test_many_listeners_are_scored_as_each_alone(scorer: Scorer) -> None:
+    sound = (music(13), RATE)
+    together = scorer.score(sound, LISTENERS)
+    assert isinstance(together, list)
+    for listener, got in zip(LISTENERS, together, strict=True):
+        same(got, scorer.score(sound, listener))
+    table = np.random.default_rng(0).uniform(-10, 120, (300, 8))
+    many = scorer.score(sound, table)
+    assert len(many) == 300
+    for index in (0, 127, 299):
+        same(many[index], scorer.score(sound, table[index]))
+    assert [score.audiogram.levels for score in many] == [tuple(row) for row in table.tolist()]
+
+
+def test_a_list_of_one_gives_a_list_of_one(scorer: Scorer) -> None:
+    sound = (music(2), RATE)
+    (got,) = scorer.score(sound, ["N3"])
+    same(got, scorer.score(sound, "N3"), 0)
+
+
+def test_the_audiogram_matters(scorer: Scorer) -> None:
+    healthy, deaf = scorer.score((music(5, start=4), RATE), ["NH", "N7"])
+    assert healthy.score != deaf.score
+
+
+@pytest.mark.parametrize("nal", [False, True])
+def test_json_holds_no_nan(scorer: Scorer, nal: bool) -> None:
+    got = scorer.score((gap(), RATE), "N3", window=2.0, nal_r=nal)
+    assert any(window.score is None for window in got.windows)
+    back = json.loads(json.dumps(got.to_dict(), allow_nan=False))
+    assert back["score"] == got.score
+    assert back["audiogram"] == "N3"
+    assert back["levels"] == list(got.audiogram.levels)
+    assert [(w["start"], w["end"], w["score"]) for w in back["windows"]] == [
+        (w.start, w.end, w.score) for w in got.windows
+    ]
+    assert len(back["frame_scores"]) == len(back["times"]) == len(got.frame_scores)
+    for value, frame in zip(back["frame_scores"], got.frame_scores, strict=True):
+        assert (value is None) == math.isnan(frame)
+        assert value is None or value == pytest.approx(float(frame), abs=1e-6)
+
+
+# Tokens
+
+
+def test_encoded_once_and_scored_later(scorer: Scorer) -> None:
+    tokens = scorer.encode(DEMO)
+    assert tokens.encoded.tokens.shape == (124, scorer.card.tokens_per_patch, scorer.card.width)
+    assert tokens.encoded.tokens.dtype == np.float32
+    assert tokens.encoded.silent.shape == (124,)
+    for window in ("card", 3.0, None):
+        for listener in LISTENERS:
+            same(scorer.score(tokens, listener, window=window), scorer.score(DEMO, listener, window=window), 1e-7)
+    for a, b in zip(scorer.score(tokens, LISTENERS), scorer.score(DEMO, LISTENERS), strict=True):
+        same(a, b, 1e-7)
+
+
+@pytest.mark.parametrize("options", [{"level1": 70.0}, {"spl": 65.0}])
+def test_levels_are_encoded_too(scorer: Scorer, options: dict[str, float]) -> None:
+    sound = (music(5, start=3), RATE)
+    same(scorer.score(scorer.encode(sound, **options), "N3"), scorer.score(sound, "N3", **options), 1e-7)
+    assert not np.array_equal(scorer.encode(sound, **options).encoded.tokens, scorer.encode(sound).encoded.tokens)
+
+
+def test_tokens_for_one_listener(scorer: Scorer) -> None:
+    sound = (music(5, start=3), RATE)
+    tokens = scorer.encode(sound, nal_r="N4")
+    expected = scorer.score(sound, "N4", nal_r=True)
+    same(scorer.score(tokens, "N4"), expected, 1e-7)
+    same(scorer.score(tokens, Audiogram(Audiogram.named("N4").levels, "my left ear")), expected, 1e-7)
+    for others in ("N3", ["N4", "N3"]):
+        with pytest.raises(
+            OptionError, match="were amplified for N4 and cannot be scored for N3: encode once for each"
+        ):
+            scorer.score(tokens, others)
+
+
+def test_tokens_of_another_model(scorer: Scorer, tmp_path: Path) -> None:
+    tokens = scorer.encode((music(2), RATE))
+    with pytest.raises(OptionError, match="come from another model than nano: encode with this one"):
+        scorer.score(dataclasses.replace(tokens, source_sha256="0" * 64), "N3")
+    other = another_model(tmp_path / "other")
+    same(other.score(other.encode((music(2), RATE)), "N3"), scorer.score(tokens, "N3"), 0)
+    with pytest.raises(OptionError, match="come from another model than other"):
+        other.score(tokens, "N3")
+
+
+def another_model(folder: Path) -> Scorer:
+    """The shipped nano, claiming another checkpoint and name, all of it consistent."""
+    shutil.copytree(Bundle("nano").folder, folder)
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    card |= {"source_sha256": "f" * 64, "name": "other"}
+    for entry in card["files"].values():
+        graph = onnx.load(folder / entry["file"])
+        props = {prop.key: prop.value for prop in graph.metadata_props}
+        del graph.metadata_props[:]
+        onnx.helper.set_model_props(graph, props | {"source_sha256": "f" * 64, "name": "other"})
+        (folder / entry["file"]).write_bytes(graph.SerializeToString())
+    for entry in card["files"].values():
+        entry["sha256"] = hashlib.sha256((folder / entry["file"]).read_bytes()).hexdigest()
+    (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    return Scorer(folder, threads=1)
+
+
+@pytest.mark.parametrize("options", [{"level1": 85}, {"spl": 65}, {"nal_r": True}])
+def test_tokens_cannot_be_presented_again(scorer: Scorer, options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="act before the encoder: give them to encode, not with tokens"):
+        scorer.score(scorer.encode((music(2), RATE)), "N3", **options)
+
+
+def test_a_patch_does_not_depend_on_its_batch(scorer: Scorer) -> None:
+    sound = music(20) + noise(20 * RATE) * np.float32(0.001)
+    together = scorer.encode((sound, RATE)).encoded.tokens
+    for k in (0, 1, 17, 62, 63, 64, 65, 100, 123):
+        alone = scorer.encode((sound[PATCH * k : PATCH * k + READ], RATE)).encoded.tokens
+        assert alone.shape[0] == 1
+        np.testing.assert_allclose(alone[0], together[k], rtol=0, atol=SAME)
+
+
+@given(cuts=st.lists(st.integers(1, 60 * PATCH), min_size=1, max_size=6))
+@settings(max_examples=10, deadline=None)
+def test_tokens_do_not_depend_on_what_follows(scorer: Scorer, cuts: list[int]) -> None:
+    sound = noise(60 * PATCH + READ)
+    whole = scorer.encode((sound, RATE)).encoded.tokens
+    for length in cuts:
+        if length >= READ:
+            got = scorer.encode((sound[:length], RATE)).encoded.tokens
+            assert len(got) == 1 + (length - READ) // PATCH
+            np.testing.assert_allclose(got, whole[: len(got)], rtol=0, atol=SAME)
+
+
+def test_a_score_is_what_the_graphs_give(scorer: Scorer) -> None:
+    """Front end, encoder and head run by hand."""
+    bundle, sound = Bundle("nano"), music(6, start=5)
+    assert bundle.card.encoder_input == "fbank"
+    (tokens,) = Session(bundle.path("encoder"), threads=1).run(fbank=patches(sound))
+    np.testing.assert_allclose(scorer.encode((sound, RATE)).encoded.tokens, tokens, rtol=0, atol=SAME)
+    audiograms = np.stack([Audiogram.named(name).array() for name in ("N2", "S3")])
+    head = Session(bundle.path("head"), threads=1)
+    frames, values = head.run(tokens=tokens.reshape(1, -1, tokens.shape[2]), audiogram=audiograms)
+    for got, curve, value in zip(scorer.score((sound, RATE), ["N2", "S3"]), frames, values, strict=True):
+        np.testing.assert_allclose(got.frame_scores, curve.reshape(len(tokens), -1).mean(axis=1), rtol=0, atol=SAME)
+        assert got.score == pytest.approx(float(value), abs=SAME)
+
+
+# Windows
+
+
+@pytest.mark.parametrize("window", [0.16, 1.0, 3.0, 7.5, 19.84, 20.0, "card", None])
+def test_a_long_clip_is_the_weighted_mean_of_its_windows(scorer: Scorer, window: Any) -> None:
+    tokens = scorer.encode(DEMO)
+    total = len(tokens.encoded.silent)
+    length = total if window is None else math.floor((10.0 if window == "card" else window) / 0.16 + 1e-9)
+    got = scorer.score(DEMO, "S1", window=window)
+    frames, weighted, at = [], [], 0
+    while at < total:
+        added = min(length, total - at)
+        start = max(0, at + added - length)
+        alone = scorer.score(part(tokens, start, at + added), "S1", window=None)
+        mine = got.windows[len(weighted)]
+        assert mine.score == pytest.approx(alone.score, abs=SAME)
+        assert mine.start == pytest.approx(0.16 * start)
+        assert mine.end == pytest.approx(0.16 * (at + added - 1) + 0.175)
+        frames.append(alone.frame_scores[len(alone.frame_scores) - added :])
+        weighted.append((alone.score, added))
+        at += added
+    assert len(got.windows) == len(weighted) == math.ceil(total / length)
+    np.testing.assert_allclose(got.frame_scores, np.concatenate(frames), rtol=0, atol=SAME)
+    assert got.score == pytest.approx(sum(score * n for score, n in weighted) / total, abs=SAME)
+
+
+def test_the_default_window_is_the_cards(scorer: Scorer) -> None:
+    same(scorer.score(DEMO, "N3"), scorer.score(DEMO, "N3", window=scorer.card.window), 0)
+
+
+def test_the_whole_clip_up_to_a_minute(scorer: Scorer) -> None:
+    minute = np.tile(music(20), 4)
+    longest = minute[: samples_for(375)]
+    assert len(scorer.score((longest, RATE), "N3", window=None).windows) == 1
+    with pytest.raises(OptionError, match="longer than 60 s, the longest window: score it in consecutive windows"):
+        scorer.score((minute[: samples_for(376)], RATE), "N3", window=None)
+
+
+@pytest.mark.parametrize("window", [0, -1, 0.1, 60.1, math.nan, math.inf])
+def test_windows_that_cannot_be(scorer: Scorer, window: float) -> None:
+    with pytest.raises(OptionError, match=r"a window of .* s: give 0\.16 to 60 s"):
+        scorer.score(DEMO, "N3", window=window)
+
+
+# Silence
+
+
+@pytest.mark.parametrize("options", [{}, {"spl": 65.0}, {"level1": 140.0}, {"nal_r": True}])
+@pytest.mark.parametrize("rate", [RATE, 44_100])
+def test_a_silent_file_is_an_error(scorer: Scorer, options: dict[str, Any], rate: int, tmp_path: Path) -> None:
+    silence = np.zeros((rate * 7, 2), dtype=np.float32)
+    with pytest.raises(AudioError, match=r"mute\.flac is silent throughout: a quality needs sound"):
+        scorer.score(write(tmp_path / "mute", silence, rate, "flac"), "N3", **options)
+    with pytest.raises(AudioError, match="silent throughout"):
+        scorer.score((silence, rate), "N3", **options)
+
+
+def test_silent_tokens_are_an_error_too(scorer: Scorer) -> None:
+    tokens = scorer.encode((gap(), RATE))
+    silent = np.flatnonzero(tokens.encoded.silent)
+    assert len(silent) > 40
+    with pytest.raises(AudioError, match="silent throughout"):
+        scorer.score(part(tokens, int(silent[0]), int(silent[-1]) + 1), "N3")
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"level1": 60.0}, {"level1": 120.0}, {"spl": 65.0}, {"spl": 140.0}, {"nal_r": True}], ids=str
+)
+def test_a_silent_window_has_no_score_and_no_say(scorer: Scorer, options: dict[str, Any]) -> None:
+    sound, length = gap(), 12
+    listeners = ["N3", "N6"]
+    peaks = np.array([np.abs(sound[at : at + READ]).max() for at in range(0, len(sound) - READ + 1, PATCH)])
+    for got in scorer.score((sound, RATE), listeners, window=0.16 * length, **options):
+        weights, scores, silent = [], [], 0
+        for index, window in enumerate(got.windows):
+            first, last = round(window.start / 0.16), round((window.end - 0.015) / 0.16)
+            assert last - first == length
+            frames = got.frame_scores[index * length : last]
+            if not peaks[first:last].any():
+                assert window.score is None
+                assert np.isnan(frames).all()
+                silent += 1
+            else:
+                assert window.score is not None
+                assert np.isfinite(frames).all()
+                weights.append(len(frames))
+                scores.append(window.score)
+        assert silent >= 2
+        assert got.score == pytest.approx(np.average(scores, weights=weights), abs=SAME)
+        assert math.isfinite(got.score)
+
+
+def test_what_a_resampler_rings_around_silence_is_silence(scorer: Scorer) -> None:
+    sound = np.concatenate([music(4, 44_100, start=5), np.zeros(44_100 * 9, dtype=np.float32)])
+    got = scorer.score((sound, 44_100), "N3", window=2.0)
+    assert [window.score is None for window in got.windows[:2]] == [False, False]
+    assert [window.score is None for window in got.windows[4:]] == [True] * (len(got.windows) - 4)
+
+
+def test_a_silent_beginning_does_not_make_a_clip_silent(scorer: Scorer) -> None:
+    sound = np.concatenate([np.zeros(RATE * 25, dtype=np.float32), music(10, start=4)])
+    got = scorer.score((sound, RATE), "N3")
+    assert got.windows[0].score is got.windows[1].score is None
+    assert math.isfinite(got.score)
+
+
+# Levels and amplification
+
+
+@pytest.mark.parametrize("level1", [0.0, 65.0, 85.0, 100.0, 140.0])
+def test_level1_is_the_scale_of_the_samples(scorer: Scorer, level1: float) -> None:
+    sound = music(11, start=3)
+    scaled = sound * np.float32(10 ** ((level1 - 85) / 20))
+    same(scorer.score((sound, RATE), "N3", level1=level1), scorer.score((scaled, RATE), "N3"))
+    got = scorer.score(DEMO, "N3", level1=level1)
+    loud = music(20, 24_000).astype(np.float64) * 10 ** ((level1 - 85) / 20)
+    same(got, scorer.score((loud, 24_000), "N3"), 1e-4)  # scaled before the resampler, it rounds otherwise
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.01, 3.0])
+def test_spl_is_the_rms_of_the_clip(scorer: Scorer, scale: float) -> None:
+    sound = music(11, start=3)
+    at_65 = sound * np.float32(0.1 / np.sqrt(np.mean(sound.astype(np.float64) ** 2)))
+    expected = scorer.score((at_65, RATE), "N3")
+    same(scorer.score((sound * np.float32(scale), RATE), "N3", spl=65), expected, 1e-5)
+    same(scorer.score(scorer.encode((sound, RATE), spl=65), "N3"), expected, 1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"level1": 75.0}])
+def test_nal_r_is_amplified_music(scorer: Scorer, options: dict[str, float]) -> None:
+    sound = music(11, start=3)
+    scale = np.float32(10 ** ((options.get("level1", 85) - 85) / 20))
+    scores = scorer.score((sound, RATE), ["NH", "N4", "S3"], nal_r=True, **options)
+    for got in scores:
+        amplified = nal_r(sound * scale, RATE, got.audiogram)
+        same(got, scorer.score((amplified, RATE), got.audiogram), 1e-5)
+        same(got, scorer.score((sound, RATE), got.audiogram, nal_r=True, **options), 0)
+    assert not np.array_equal(scores[1].frame_scores, scorer.score((sound, RATE), "N4").frame_scores)
+
+
+# Bad input
+
+
+def test_levels_that_contradict_each_other(scorer: Scorer) -> None:
+    with pytest.raises(OptionError, match="level1 and spl both set the level"):
+        scorer.score(DEMO, "N3", level1=85, spl=65)
+    with pytest.raises(OptionError, match="spl=nan is not a sound pressure level"):
+        scorer.encode(DEMO, spl=math.nan)
+
+
+@pytest.mark.parametrize("length", [1, 159, 400, READ - 1])
+def test_less_than_a_patch(scorer: Scorer, length: int) -> None:
+    with pytest.raises(AudioError, match=r"shorter than one patch: at least 2800 samples at 16 kHz \(175 ms\)"):
+        scorer.score((noise(length), RATE), "N3")
+
+
+def test_one_patch_is_enough(scorer: Scorer) -> None:
+    got = scorer.score((noise(READ), RATE), "N3")
+    assert got.frame_scores.shape == (1,)
+    assert got.windows[0].end == pytest.approx(0.175)
+    assert scorer.score((noise(math.ceil(0.176 * 8_000)), 8_000), "N3").times == pytest.approx([0.0875])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e30])
+def test_bad_samples_at_the_very_end_give_no_score(scorer: Scorer, value: float) -> None:
+    sound = music(20)
+    sound[-1] = value
+    for run in (scorer.score, scorer.encode):
+        with pytest.raises(AudioError, match=r"at 20\.000 s|at 19\.999 s"):
+            run((sound, RATE), *(["N3"] if run == scorer.score else []))
+
+
+@pytest.mark.parametrize("audiogram", [None, [], "N9", [1, 2, 3], ["N3", None], {}])
+def test_bad_audiograms(scorer: Scorer, audiogram: Any) -> None:
+    with pytest.raises(AudiogramError):
+        scorer.score((music(1), RATE), audiogram)
+
+
+def test_bad_files(scorer: Scorer, tmp_path: Path) -> None:
+    with pytest.raises(AudioFileNotFoundError):
+        scorer.score(tmp_path / "absent.wav", "N3")
+    text = tmp_path / "text.wav"
+    text.write_text("no sound at all")
+    with pytest.raises(AudioFileError):
+        scorer.score(text, "N3")
+
+
+def test_every_error_is_one_of_ours(scorer: Scorer) -> None:
+    for arguments in ((None, "N3"), (DEMO, "loud"), ((noise(10), RATE), "N3"), ("", "N3")):
+        with pytest.raises(HaaqiEdgeError) as info:
+            scorer.score(*arguments)
+        assert info.value.exit_code == 2
+
+
+# Threads
+
+
+def test_threads_share_a_scorer(scorer: Scorer) -> None:
+    clips = [(music(seconds, start=start), RATE) for seconds, start in ((3, 0), (12, 4), (7, 9), (20, 0))]
+    jobs = [(clip, listener) for clip in clips for listener in ("N1", "N5", "S3")] * 2
+    alone = [scorer.score(*job) for job in jobs]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda job: scorer.score(*job), jobs))
+    for a, b in zip(alone, together, strict=True):
+        same(a, b, 0)
+
+
+def test_more_threads_score_the_same(scorer: Scorer) -> None:
+    same(Scorer("nano", threads=2).score(DEMO, "N3"), scorer.score(DEMO, "N3"))
