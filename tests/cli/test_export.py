@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +13,8 @@ import onnxruntime
 import pytest
 import soundfile
 import torch
+from command import printed
 from golden import Arrays
-from haaqi_edge.cli import main as cli
 from haaqi_edge.export.bundle import student_source, write_bundle
 from haaqi_edge.runtime import Bundle, Scorer
 from torch import Tensor
@@ -26,15 +23,9 @@ TOLERANCE = 1e-4
 """of the issue's `Done when`; the exporter itself allows 1e-5 from PyTorch"""
 
 
-def run(*argv: str) -> dict[str, Any]:
+def parsed(*argv: object) -> dict[str, Any]:
     """The document that a command prints."""
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["haaqi-edge", *argv, "--json"])
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-            cli.main()
-    assert ended.value.code == 0, err.getvalue()
-    found: dict[str, Any] = json.loads(out.getvalue())
+    found: dict[str, Any] = json.loads(printed(*argv, "--json"))
     return found
 
 
@@ -50,7 +41,7 @@ def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     """A folder with `bundle` and `fused.onnx`, and what the command reported."""
     folder = tmp_path_factory.mktemp("exported")
     argv = ["export", "student", str(checkpoint), "-o", str(folder / "bundle"), "--fused", str(folder / "fused.onnx")]
-    return folder, run(*argv, "--name", "golden")
+    return folder, parsed(*argv, "--name", "golden")
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +89,7 @@ def test_the_command_line_gives_the_golden_scores(
         path = tmp_path / f"{name}.wav"
         soundfile.write(path, clip["waveform"], 16_000, subtype="PCM_16")
         audiogram = json.dumps(clip["audiogram"].tolist())
-        found = run("score", str(path), "--hl", audiogram, "-m", str(exported[0] / "bundle"), "--threads", "1")
+        found = parsed("score", str(path), "--hl", audiogram, "-m", str(exported[0] / "bundle"), "--threads", "1")
         assert found["model"] == "golden"
         score = found["results"][0]["scores"][0]["score"]
         assert abs(score - float(np.ravel(clip["student_clip"])[0])) < TOLERANCE, name
@@ -121,7 +112,7 @@ def test_the_fused_file_gives_the_golden_scores(
     for name, clip in golden.items():
         waveform = clip["waveform"].astype(np.float32)[None] / 32768
         audiograms = np.stack([clip["audiogram"], np.full(8, 57, np.float32)])
-        frames, scores = session.run(None, {"waveform": waveform, "audiogram": audiograms})
+        frames, scores = session.parsed(None, {"waveform": waveform, "audiogram": audiograms})
         assert abs(scores[0] - float(np.ravel(clip["student_clip"])[0])) < TOLERANCE, name
         np.testing.assert_allclose(frames[0], np.ravel(clip["student_frames"]), atol=TOLERANCE)
         assert abs(scores[1] - scores[0]) > TOLERANCE

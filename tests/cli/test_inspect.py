@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.util
-import io
 import json
-import sys
 from collections import Counter
 
 import onnx
 import pytest
-from haaqi_edge.cli import main as cli
+from command import printed
 from haaqi_edge.runtime import Bundle
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *argv: str) -> str:
-    monkeypatch.setattr(sys, "argv", ["haaqi-edge", "inspect", *argv])
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal in which no cell is folded."""
     monkeypatch.setenv("COLUMNS", "200")
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert (ended.value.code, err.getvalue()) == (0, "")
-    return out.getvalue()
 
 
 @pytest.mark.parametrize("by", ["default", "name", "folder"])
-def test_json(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json(by: str) -> None:
     folder = Bundle("nano").folder
-    found = json.loads(run(monkeypatch, *{"default": [], "name": ["nano"], "folder": [str(folder)]}[by], "--json"))
+    found = json.loads(printed("inspect", *{"default": [], "name": ["nano"], "folder": [str(folder)]}[by], "--json"))
     assert found["folder"] == str(folder)
     assert found["card"] == json.loads((folder / "card.json").read_text(encoding="utf-8"))
     assert found["files"].keys() == {"encoder", "head"}
@@ -47,9 +40,9 @@ def test_json(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["files"]["head"]["outputs"] == {"frame_scores": ["batch", "tokens"], "score": ["batch"]}
 
 
-def test_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_for_people() -> None:
     card = Bundle("nano").card
-    text = run(monkeypatch, "nano")
+    text = printed("inspect", "nano")
     assert text.startswith(f"nano {card.version}, family nano, fp32, in ")
     for part in (
         f"{card.parameters:,}",
@@ -68,5 +61,5 @@ def test_for_people(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_onnx_the_operators_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "onnx" else found(name, *rest))
-    assert all(file["operators"] is None for file in json.loads(run(monkeypatch, "--json"))["files"].values())
-    assert "operators install haaqi-edge[export] to list them" in run(monkeypatch)
+    assert all(file["operators"] is None for file in json.loads(printed("inspect", "--json"))["files"].values())
+    assert "operators install haaqi-edge[export] to list them" in printed("inspect")

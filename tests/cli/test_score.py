@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import subprocess
 import sys
@@ -13,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from haaqi_edge.cli import main as cli
+from command import printed, run
 from haaqi_edge.cli.console import curve
 from haaqi_edge.runtime import Audiogram, Scorer
 
@@ -46,24 +44,17 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(monkeypatch: pytest.MonkeyPatch, *argv: object) -> str:
-    """What `haaqi-edge score` prints on standard output; it must end well and print nothing else."""
-    monkeypatch.setattr(sys, "argv", ["haaqi-edge", "score", "--threads", "1", *map(str, argv)])
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 0, err.getvalue()
-    assert err.getvalue() == ""
-    return out.getvalue()
+def shown(*argv: object) -> str:
+    return printed("score", "--threads", "1", *argv)
 
 
-def parsed(monkeypatch: pytest.MonkeyPatch, *argv: object) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(run(monkeypatch, *argv, "--json"))
+def parsed(*argv: object) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(shown(*argv, "--json"))
     return found
 
 
-def test_json_says_what_the_scorer_says(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = parsed(monkeypatch, CLEAN, "-a", "N3", "--hl", LEVELS, "--audiogram", "s2", "--frames")
+def test_json_says_what_the_scorer_says(scorer: Scorer) -> None:
+    found = parsed(CLEAN, "-a", "N3", "--hl", LEVELS, "--audiogram", "s2", "--frames")
     assert found.keys() == {"model", "provider", "seconds", "results", "errors"}
     assert (found["model"], found["provider"], found["errors"]) == ("nano", "CPUExecutionProvider", [])
     assert found["seconds"] > 0
@@ -85,8 +76,8 @@ def test_json_says_what_the_scorer_says(scorer: Scorer, monkeypatch: pytest.Monk
     assert len({s["score"] for s in scores}) == 3
 
 
-def test_json_leaves_the_frames_out_unless_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = parsed(monkeypatch, CLEAN, "-a", "N3")
+def test_json_leaves_the_frames_out_unless_asked() -> None:
+    found = parsed(CLEAN, "-a", "N3")
     assert found["results"][0]["scores"][0].keys() == {"audiogram", "levels", "score", "windows"}
 
 
@@ -101,10 +92,8 @@ def test_json_leaves_the_frames_out_unless_asked(monkeypatch: pytest.MonkeyPatch
         (["--window", "whole"], {"window": None}),
     ],
 )
-def test_options_reach_the_scorer(
-    options: list[str], arguments: dict[str, Any], scorer: Scorer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = parsed(monkeypatch, CLEAN, "-a", "N4", "-a", "N1", *options)
+def test_options_reach_the_scorer(options: list[str], arguments: dict[str, Any], scorer: Scorer) -> None:
+    found = parsed(CLEAN, "-a", "N4", "-a", "N1", *options)
     expected = scorer.score(CLEAN, ["N4", "N1"], **arguments)
     plain = scorer.score(CLEAN, ["N4", "N1"])
     got = found["results"][0]["scores"]
@@ -113,20 +102,18 @@ def test_options_reach_the_scorer(
     assert [len(s["windows"]) for s in got] == [len(s.windows) for s in expected]
 
 
-def test_folders_are_searched_to_the_bottom_and_sorted(
-    music: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = parsed(monkeypatch, music, CLEAN, "-a", "NH")
+def test_folders_are_searched_to_the_bottom_and_sorted(music: Path, scorer: Scorer) -> None:
+    found = parsed(music, CLEAN, "-a", "NH")
     files = [music / "a.flac", music / "b.wav", music / "sub/c.ogg", music / "sub/deep/D.WAV", CLEAN]
     assert [Path(result["file"]) for result in found["results"]] == files
     for result, path in zip(found["results"], files, strict=True):
         assert result["scores"][0]["score"] == scorer.score(path, "NH").score
 
 
-def test_an_audiogram_file_names_the_listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_audiogram_file_names_the_listener(tmp_path: Path) -> None:
     path = tmp_path / "grandmother.csv"
     path.write_text("Hz,dB HL\n250,20\n500,30\n1000,40\n2000,50\n3000,60\n4000,70\n6000,70\n8000,70\n")
-    found = parsed(monkeypatch, CLEAN, "-a", path, "-a", LEVELS, "-a", "20,30,40,50,60,70,70,70")
+    found = parsed(CLEAN, "-a", path, "-a", LEVELS, "-a", "20,30,40,50,60,70,70,70")
     by_file, by_json, by_commas = found["results"][0]["scores"]
     assert by_file["audiogram"] == "grandmother"
     # The same listener at another place of the batch: equal to the last bits of a matrix product.
@@ -134,8 +121,8 @@ def test_an_audiogram_file_names_the_listener(tmp_path: Path, monkeypatch: pytes
     assert by_commas["score"] == pytest.approx(by_file["score"], abs=1e-6)
 
 
-def test_one_file_is_shown_with_its_curve(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = run(monkeypatch, CLEAN, "-a", "N3", "-a", "S1")
+def test_one_file_is_shown_with_its_curve(scorer: Scorer) -> None:
+    text = shown(CLEAN, "-a", "N3", "-a", "S1")
     expected = scorer.score(CLEAN, ["N3", "S1"])
     lines = text.splitlines()
     assert lines[0].startswith("clean.flac, 20.0 s") or lines[0].startswith("clean.flac, 19.9 s")
@@ -148,8 +135,8 @@ def test_one_file_is_shown_with_its_curve(scorer: Scorer, monkeypatch: pytest.Mo
     assert "with nano on CPUExecutionProvider, 1 thread" in lines[-1]
 
 
-def test_many_files_are_shown_as_a_table(music: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = run(monkeypatch, music, "-a", "N2", "-a", LEVELS)
+def test_many_files_are_shown_as_a_table(music: Path, scorer: Scorer) -> None:
+    text = shown(music, "-a", "N2", "-a", LEVELS)
     lines = text.splitlines()
     heading = next(line for line in lines if "file" in line)
     assert "N2" in heading
@@ -178,16 +165,12 @@ def test_standard_output_is_the_document_alone_and_nothing_is_said_beside_it(mus
     assert done.stderr == ""
 
 
-def test_markup_in_a_file_name_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_markup_in_a_file_name_is_a_name(tmp_path: Path) -> None:
     path = tmp_path / "[bold]song[red].wav"
     soundfile.write(path, *soundfile.read(CLEAN, frames=24_000))
-    assert "[bold]song[red].wav" in run(monkeypatch, path, "-a", "N3")
+    assert "[bold]song[red].wav" in shown(path, "-a", "N3")
     path.write_bytes(b"")
-    monkeypatch.setattr(sys, "argv", ["haaqi-edge", "score", str(path), "-a", "N3"])
-    err = io.StringIO()
-    with contextlib.redirect_stderr(err), pytest.raises(SystemExit):
-        cli.main()
-    assert "[bold]song[red].wav is empty" in err.getvalue()
+    assert "[bold]song[red].wav is empty" in run("score", path, "-a", "N3").err
 
 
 @pytest.mark.parametrize(

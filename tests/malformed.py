@@ -1,0 +1,298 @@
+"""THE TABLE of malformed inputs: each with its error class, a part of its message and its exit code."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import onnxruntime
+from haaqi_edge.model import Nano, Student
+from haaqi_edge.runtime import Audiogram, Bundle, Scorer
+from haaqi_edge.runtime.audio import open_audio
+from haaqi_edge.runtime.errors import (
+    AudioError,
+    AudioFileError,
+    AudioFileNotFoundError,
+    AudiogramError,
+    BundleError,
+    BundleNotFoundError,
+    CheckpointError,
+    CheckpointNotFoundError,
+    CorpusError,
+    HaaqiEdgeError,
+    OptionError,
+    ProviderError,
+)
+from haaqi_edge.runtime.sessions import PROVIDERS
+
+ABSENT = next(name for name, full in PROVIDERS.items() if full not in onnxruntime.get_available_providers())
+
+
+@cache
+def scorer() -> Scorer:
+    """The shipped model, loaded once."""
+    return Scorer("nano", threads=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A malformed input.
+
+    Attributes:
+        id: what is wrong.
+        argv: of the command line; `{d}` is the folder of malformed files.
+        error: the class, exactly; None where the command line's own parser refuses.
+        words: a part of the message, as a regular expression.
+        call: the same through Python, given the folder; None where the command line is the natural way.
+        code: the exit code.
+    """
+
+    id: str
+    argv: list[str]
+    error: type[HaaqiEdgeError] | None
+    words: str
+    call: Callable[[Path], object] | None = None
+    code: int = 2
+
+
+def audio(name: str, error: type[HaaqiEdgeError], words: str, *options: str) -> Row:
+    """A row that scores a bad file."""
+    argv = ["score", "{d}/" + name, "-a", "N3", "--threads", "1", *options]
+    return Row(" ".join((name, *options)), argv, error, words, lambda d: scorer().score(d / name, "N3"))
+
+
+def listener(text: str, words: str, id: str = "") -> Row:
+    """A row that scores good audio for a bad audiogram."""
+    argv = ["score", "{d}/good.wav", f"--audiogram={text}", "--threads", "1"]
+    return Row(
+        f"audiogram {id or text}", argv, AudiogramError, words, lambda d: Audiogram.parse(text.replace("{d}", str(d)))
+    )
+
+
+def option(words: str, *options: str, error: type[HaaqiEdgeError] | None = OptionError, audio: str = "good") -> Row:
+    """A row that scores good audio with bad options."""
+    argv = ["score", f"{{d}}/{audio}.wav", "-a", "N3", "--threads", "1", *options]
+    return Row(f"{audio} {' '.join(options)}", argv, error, words)
+
+
+def bundle(name: str, words: str, error: type[HaaqiEdgeError] = BundleError) -> Row:
+    """A row that scores good audio with a bad bundle."""
+    argv = ["score", "{d}/good.wav", "-a", "N3", "--threads", "1", "-m", "{d}/" + name]
+    return Row(f"bundle {name}", argv, error, words, lambda d: Scorer(d / name, threads=1))
+
+
+def checkpoint(family: str, name: str, words: str, error: type[HaaqiEdgeError] = CheckpointError) -> Row:
+    """A row that exports a bad checkpoint."""
+    network = {"student": Student, "nano": Nano}[family]
+    argv = ["export", family, "{d}/" + name, "-o", "{d}/out", "--fused", "{d}/out.onnx"]
+    return Row(f"{family} {name}", argv, error, words, lambda d: network.from_checkpoint(d / name))
+
+
+def export(words: str, *options: str) -> Row:
+    """A row that exports a good checkpoint to where it cannot go."""
+    return Row(f"export {' '.join(options)}", ["export", "nano", *options], OptionError, words)
+
+
+def train(verb: str, words: str, *options: str, error: type[HaaqiEdgeError] | None = CorpusError) -> Row:
+    """A row that trains from, or labels, what is not there."""
+    return Row(f"train {verb} {' '.join(options)}", ["train", verb, *options], error, words)
+
+
+TABLE = [
+    # Audio
+    audio("empty.wav", AudioFileError, r"empty\.wav is empty \(0 bytes\)"),
+    audio("headonly.wav", AudioFileError, r"holds no samples: at least 2800 samples at 16 kHz"),
+    audio("nan.wav", AudioError, r"nan\.wav holds a sample that is not a finite number at 0\.125 s"),
+    audio("latenan.wav", AudioError, r"not a finite number at 6\.000 s"),
+    audio("nan.wav", AudioError, r"not a finite number", "--spl", "65"),
+    audio("inf.wav", AudioError, r"not a finite number at 0\.250 s"),
+    audio("short.wav", AudioError, r"short\.wav is shorter than one patch: at least 2800 samples"),
+    audio("short44.wav", AudioError, r"shorter than one patch"),
+    audio("silent.wav", AudioError, r"silent\.wav is silent throughout"),
+    audio("silent44.flac", AudioError, r"is silent throughout"),
+    audio("silent.wav", AudioError, r"is silent throughout", "--spl", "65"),
+    audio("silent.wav", AudioError, r"is silent throughout", "--nal-r"),
+    audio("cancelling.wav", AudioError, r"is silent throughout"),
+    audio("rate4000.wav", AudioError, r"is 4000 Hz; give audio from 8000 to"),
+    audio("rate7999.wav", AudioError, r"is 7999 Hz; give audio from 8000"),
+    audio("text.wav", AudioFileError, r"text\.wav cannot be read as audio .*: give a wav, flac"),
+    audio("random.mp3", AudioFileError, r"random\.mp3 (cannot be read as audio|is damaged)"),
+    audio("picture.flac", AudioFileError, r"cannot be read as audio"),
+    audio("absent.wav", AudioFileNotFoundError, r"absent\.wav does not exist: give the path"),
+    audio("x" * 300 + ".wav", AudioFileNotFoundError, r"File name too long.*: give the path|does not exist"),
+    Row(
+        "a folder without audio",
+        ["score", "{d}/noaudio", "-a", "N3"],
+        AudioFileNotFoundError,
+        r"no audio in .*noaudio: expected files that end in .*\.flac",
+        lambda d: open_audio(d / "noaudio"),
+    ),
+    audio("cut.wav", AudioFileError, r"cut\.wav is truncated: it announces \d+ bytes and holds \d+"),
+    audio("cuthead.wav", AudioFileError, r"cuthead\.wav (is truncated|cannot be read|holds no samples)"),
+    audio("cut.flac", AudioFileError, r"cut\.flac is damaged or truncated after"),
+    audio("cut.ogg", AudioFileError, r"cut\.ogg is truncated: its last Ogg page"),
+    audio("cut.opus", AudioFileError, r"cut\.opus is truncated: its last Ogg page"),
+    audio("cut.mp3", AudioFileError, r"cut\.mp3 is damaged or truncated after"),
+    # Audiograms
+    listener("[20, 30, 40, 50, 60, 70, 70]", r"has 8 hearing levels, got 7: give a name \(NH,"),
+    listener("[20, 30, 40, 50, 60, 70, 70, 70, 70]", r"8 hearing levels, got 9"),
+    listener("[]", r"8 hearing levels, got 0"),
+    listener("20,30,40", r"8 hearing levels, got 3"),
+    listener("[20, 30, 40, 50, 60, 70, 70, 121]", r"level 121 dB HL at 8000 Hz is outside -10 to 120"),
+    listener("-10.5,0,0,0,0,0,0,0", r"level -10\.5 dB HL at 250 Hz is outside -10 to 120"),
+    listener("[20, 30, NaN, 50, 60, 70, 70, 70]", r"level nan dB HL at 1000 Hz is outside"),
+    listener("inf,0,0,0,0,0,0,0", r"level inf dB HL at 250 Hz is outside"),
+    listener(f"[1{'0' * 400}, 0, 0, 0, 0, 0, 0, 0]", r"is not a number|is outside", "of 401 digits"),
+    listener('["loud", 30, 40, 50, 60, 70, 70, 70]', r"'loud' is not a number in an audiogram"),
+    listener("[true, 30, 40, 50, 60, 70, 70, 70]", r"True is not a number"),
+    listener("[null, 30, 40, 50, 60, 70, 70, 70]", r"None is not a number"),
+    listener("[[20, 30, 40], 50, 60, 70, 70, 70, 0, 0]", r"\[20, 30, 40\] is not a number"),
+    listener("[20, 30", r"is not JSON .*: give a name"),
+    listener("", r"'' is not an audiogram: give a name"),
+    listener("N8", r"'N8' is not an audiogram: give a name"),
+    listener("severe", r"'severe' is not an audiogram"),
+    listener("y" * 300, r"is not an audiogram", "of 300 letters"),
+    listener("{d}/absent.csv", r"cannot read the audiogram .*absent\.csv"),
+    listener("{d}/noaudio.csv", r"cannot read the audiogram .*noaudio\.csv"),
+    listener("{d}/latin.csv", r"cannot read the audiogram .*latin\.csv"),
+    listener("{d}/blank.csv", r"blank\.csv is not an audiogram: expected lines of 'frequency in Hz"),
+    listener("{d}/three.csv", r"three\.csv is not an audiogram: expected lines"),
+    listener("{d}/words.csv", r"'mild' is not a number in an audiogram"),
+    listener("{d}/one.csv", r"got 1 frequencies and 1 levels: give at least two pairs"),
+    listener("{d}/twice.csv", r"frequencies \[250\.0, 250\.0, 1000\.0\] must be above 0 Hz, each once"),
+    listener('{"-250": 20, "1000": 30}', r"must be above 0 Hz"),
+    listener('{"0": 20, "1000": 30}', r"must be above 0 Hz"),
+    listener('{"250": 20, "1000": 300}', r"level 300 dB HL at 1000 Hz is outside"),
+    listener('{"frequencies": [250, 500], "levels": [20]}', r"got 2 frequencies and 1 levels"),
+    listener('{"frequencies": 250, "levels": 20}', r"audiogram", "of frequencies that are no list"),
+    listener("{d}/scalar.json", r"scalar\.json does not hold an audiogram"),
+    listener("{d}/broken.json", r"broken\.json is not JSON"),
+    # Options
+    option(r"level1=-1\.0 is not a sound pressure level: give dB SPL from 0 to 140", "--level1=-1"),
+    option(r"level1=141\.0 is not", "--level1=141"),
+    option(r"level1=nan is not", "--level1=nan"),
+    option(r"spl=inf is not a sound pressure level", "--spl=inf"),
+    option(r"level1 and spl both set the level: give one", "--level1=85", "--spl=65"),
+    option(r"Invalid value for '--level1'", "--level1=loud", error=None),
+    option(r"a window of 0\.1 s: give 0\.16 to 60 s", "--window=0.1"),
+    option(r"a window of 61 s: give", "--window=61"),
+    option(r"a window of -10 s: give", "--window=-10"),
+    option(r"a window of nan s: give", "--window=nan"),
+    option(r"--window 'long': give a number of seconds, or `whole`", "--window=long"),
+    option(r"the clip is longer than 60 s, the longest window", "--window=whole", audio="minute"),
+    option(r"threads=0: give a number from 1", "--threads=0"),
+    option(r"threads=-1: give a number from 1", "--threads=-1"),
+    option(
+        rf"provider '{ABSENT}' is not available: onnxruntime .* here has", f"--provider={ABSENT}", error=ProviderError
+    ),
+    option(r"provider 'abacus' is not available", "--provider=abacus", error=ProviderError),
+    option(r"No such option", "--loudness=3", error=None),
+    Row("no audiogram", ["score", "{d}/good.wav"], None, r"Missing option"),
+    # Bundles
+    bundle(
+        "absent",
+        r"absent' is not a model: there is no such folder; give the folder of a bundle, or .*nano",
+        BundleNotFoundError,
+    ),
+    bundle("noaudio", r"is not a model: it has no card\.json", BundleNotFoundError),
+    bundle("z" * 300, r"is not a model", BundleNotFoundError),
+    Row("model nono", ["inspect", "nono"], BundleNotFoundError, r"'nono' is not a model", lambda _: Bundle("nono")),
+    bundle("notjson", r"card\.json is not JSON"),
+    bundle("latin1", r"cannot read .*card\.json"),
+    bundle("list", r"card\.json has the schema \[\], this version reads 1"),
+    bundle("schema", r"has the schema 2, this version reads 1: export it again"),
+    bundle("unknown", r"unknown \['colour'\]"),
+    bundle("missing", r"missing \['window'\]"),
+    bundle("type", r"window is 'ten', expected float"),
+    bundle("bool", r"width is True, expected int"),
+    bundle("window", r"window"),
+    bundle("input", r"encoder_input is 'mp3', expected fbank or samples"),
+    bundle("frontend", r"asks for the front end .*hop=320"),
+    bundle("frequencies", r"has audiogram frequencies other than"),
+    bundle("entry", r"'encoder\.onnx' is not an entry of files"),
+    bundle("path", r"names the file '\.\./good/encoder\.onnx': expected a plain name"),
+    bundle("headless", r"has no 'head': it holds encoder"),
+    bundle("gone", r"head\.onnx, the head of the bundle, is missing"),
+    bundle("tampered", r"encoder\.onnx does not match the SHA-256 in card\.json"),
+    bundle("garbage", r"onnxruntime .* cannot load .*encoder\.onnx"),
+    bundle("disagrees", r"disagrees with its card on \['level1'\]"),
+    bundle("swapped", r"encoder|head"),
+    bundle("otherinput", r"encoder|samples"),
+    Row(
+        "inspect a tampered bundle",
+        ["inspect", "{d}/tampered", "--json"],
+        BundleError,
+        r"does not match the SHA-256",
+        lambda d: Bundle(d / "tampered"),
+    ),
+    # Checkpoints
+    checkpoint("student", "absent.pth", r"absent\.pth: nothing is there", CheckpointNotFoundError),
+    checkpoint("student", "noaudio", r"noaudio: a folder is there", CheckpointNotFoundError),
+    checkpoint("student", "w" * 300, r"nothing is there", CheckpointNotFoundError),
+    checkpoint("student", "empty.wav", r"empty\.wav is empty"),
+    checkpoint("student", "code.pth", r"names .*system, which is code .*the file is refused"),
+    checkpoint("student", "codezip.pth", r"names .*system, which is code .*the file is refused"),
+    checkpoint("student", "cut.pth", r"cut\.pth begins as a checkpoint but is not whole"),
+    checkpoint("student", "cut.safetensors", r"is safetensors cut short or altered"),
+    checkpoint("student", "random.mp3", r"random\.mp3 is not a checkpoint"),
+    checkpoint("student", "teacher.pth", r"not the student's: this is the teacher's checkpoint"),
+    checkpoint("student", "beats.pt", r"not the student's: this is BEATs's own checkpoint"),
+    checkpoint("student", "nano.safetensors", r"not the student's: this is a nano's checkpoint"),
+    checkpoint("student", "optimizer.pth", r"holds a (int|float|dict) at"),
+    checkpoint("student", "nanvalue.pth", r"linear2\.weight holds NaN or infinity"),
+    checkpoint("student", "shape.pth", r"of another shape: linear2\.weight \[768, 511\] where \[768, 512\]"),
+    checkpoint("nano", "student.pth", r"is not nano's: this is the student's checkpoint"),
+    checkpoint("nano", "nanonan.safetensors", r"head\.frame\.bias holds NaN"),
+    checkpoint("nano", "nanoless.safetensors", r"missing: head\.frame\.bias"),
+    checkpoint("nano", "text.wav", r"is not a checkpoint"),
+    # Where exports cannot go
+    export(r"nothing to write: give a folder with -o, a file with --fused"),
+    export(r"noaudio exists and is not a bundle", "-o", "{d}/noaudio"),
+    export(r"good\.wav exists and is not a bundle|good\.wav", "-o", "{d}/good.wav"),
+    export(r"good\.wav", "-o", "{d}/good.wav/bundle"),
+    export(
+        r"cannot write .*absent/fused\.onnx: give the path of a file in a folder that exists",
+        "--fused",
+        "{d}/absent/fused.onnx",
+    ),
+    export(r"cannot write .*noaudio", "--fused", "{d}/noaudio"),
+    export(r"cannot write .*absent/fused\.onnx", "-o", "{d}/out", "--fused", "{d}/absent/fused.onnx"),
+    # Training
+    train(
+        "nano", r"no music in .*noaudio: expected CLIPS\.csv", "--music={d}/noaudio", "--table={d}/t", "-o", "{d}/out"
+    ),
+    train(
+        "nano", r"no label table of split train in .*absent", "--music={d}/music", "--table={d}/absent", "-o", "{d}/out"
+    ),
+    train("nano", r"train-0000\.parquet", "--music={d}/music", "--table={d}/badtable", "-o", "{d}/out"),
+    train("nano", r"train-0000\.parquet", "--music={d}/music", "--table={d}/othertable", "-o", "{d}/out"),
+    train("nano", r"good\.wav", "--music={d}/music", "--table={d}/t", "-o", "{d}/good.wav", error=OptionError),
+    train(
+        "nano",
+        r"Invalid value for '--epochs'",
+        "--music={d}/music",
+        "--table={d}/t",
+        "-o",
+        "{d}/out",
+        "--epochs=0",
+        error=None,
+    ),
+    train("labels", r"no music in .*absent", "--music={d}/absent", "--table={d}/out"),
+    train("labels", r"has no column 'split'", "--music={d}/columns", "--table={d}/out"),
+    train("labels", r"'dev' is not a split", "--music={d}/splits", "--table={d}/out"),
+    train("labels", r"CLIPS\.csv.*'long'", "--music={d}/durations", "--table={d}/out"),
+    train("labels", r"no clip of split test", "--music={d}/music", "--table={d}/out", "--split=test", "--jobs=1"),
+    train("labels", r"cannot read .*gone\.flac", "--music={d}/music", "--table={d}/out", "--jobs=1"),
+    train(
+        "labels",
+        r"--split is one of train, valid, test",
+        "--music={d}/music",
+        "--table={d}/out",
+        "--split=dev",
+        error=OptionError,
+    ),
+    train("labels", r"--seconds 1 to 10", "--music={d}/music", "--table={d}/out", "--seconds=0.5", error=OptionError),
+    train("labels", r"--shards at least 1", "--music={d}/music", "--table={d}/out", "--shards=0", error=OptionError),
+]
