@@ -32,7 +32,7 @@ types: $(VENV)/.test
 
 check: $(VENV)/.test
 	@echo "== tests of the installed package"
-	$(BIN)/pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
 
 # The wheel alone, in an empty environment: no torch, no onnx, no librosa, and it scores.
 bare: $(VENV)/.test

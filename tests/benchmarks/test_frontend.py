@@ -1,0 +1,15 @@
+"""The benchmark of the front end compares two computations of the same features."""
+
+from __future__ import annotations
+
+import numpy as np
+from golden import Arrays
+from haaqi_edge.benchmarks.frontend import fbank_per_frame
+
+
+def test_the_contender_is_a_kaldi_fbank(golden: dict[str, Arrays]) -> None:
+    for arrays in golden.values():
+        samples = arrays["waveform"].astype(np.float32) / 32768
+        difference = np.abs(fbank_per_frame(samples) - arrays["fbank"])
+        assert difference.mean() < 1e-5
+        assert difference.max() < 1e-3
