@@ -47,8 +47,14 @@ def inspect(
     facts.add_row("tokens", f"{card.tokens_per_patch} a patch, {card.width} wide")
     facts.add_row("streamable", "yes" if card.streamable else "no")
     facts.add_row("checkpoint SHA-256", card.source_sha256)
-    for name, value in {**card.figures, **card.notes}.items():
-        facts.add_row(name, str(value))
+    test = card.figures.get("test", {}).get("all")
+    if test:
+        facts.add_row("test split", f"LCC {test['lcc']:.3f}, SRCC {test['srcc']:.3f}, MSE {test['mse']:.4f}")
+    if "parity" in card.figures:
+        facts.add_row("parity with PyTorch", f"{card.figures['parity']['largest_difference']:.2g}")
+    for name, note in card.notes.items():
+        if isinstance(note, str):
+            facts.add_row(name, note)
     out.print(facts)
     for role, file in files.items():
         out.print(

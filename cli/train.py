@@ -66,7 +66,7 @@ def nano(
     from ..export.bundle import nano_source, write_bundle
     from ..runtime.sessions import available_cores
     from ..training import fit as fitting
-    from ..training.card import split_figures, training_notes
+    from ..training.card import describe, split_figures, training_notes
     from ..training.corpus import Corpus
     from ..training.features import FeatureCache
     from ..training.labels import read
@@ -96,7 +96,8 @@ def nano(
     (output / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     notes = training_notes(corpus, rows, asdict(config))
     source = nano_source(output / "nano.safetensors", figures=figures, notes=notes)
-    _, parity = write_bundle(source, output / "bundle")
+    card, parity = write_bundle(source, output / "bundle")
+    (output / "bundle" / "README.md").write_text(describe(card), encoding="utf-8")
     result = {**figures, "parity": parity.worst.difference, "bundle": str(output / "bundle")}
     if as_json:
         print_json(result)

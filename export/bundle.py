@@ -16,7 +16,7 @@ from torch import nn
 
 from ..model.nano import Nano
 from ..model.student import Student
-from ..runtime.bundle import CARD, Card, File
+from ..runtime.bundle import CARD, Bundle, Card, File
 from ..runtime.errors import OptionError
 from ..runtime.levels import LEVEL1
 from .graphs import encoder_graph, finish, fused_graph, head_graph
@@ -53,11 +53,18 @@ class Source:
 
 
 def nano_source(
-    checkpoint: Path | None, name: str = "nano", figures: Mapping[str, Any] | None = None, notes: Any = None
+    checkpoint: Path | None,
+    name: str = "nano",
+    figures: Mapping[str, Any] | None = None,
+    notes: Mapping[str, Any] | None = None,
 ) -> Source:
-    """Nano from a checkpoint; None takes the weights that are shipped."""
+    """Nano from a checkpoint; None takes the weights that are shipped, figures and notes of their card with them."""
     nano = Nano.from_checkpoint(checkpoint) if checkpoint else Nano.from_checkpoint()
     sha256, width = _known(nano.checkpoint_sha256), nano.config.width
+    if checkpoint is None and (figures, notes) == (None, None):
+        shipped = Bundle("nano").card
+        if shipped.source_sha256 == sha256:  # measured figures belong to the weights they were measured on
+            figures, notes = shipped.figures, shipped.notes
     return Source(name, "nano", nano, nano, 1, width, sha256, figures or {}, notes or {})
 
 

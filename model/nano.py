@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..runtime.audiogram import FREQUENCIES
-from ..runtime.frontend import MEL_BINS, PATCH_FRAMES
+from ..runtime.frontend import MEL_BINS
 from .checkpoint import load_strictly, read_checkpoint
 from .head import check_audiogram
 from .scores import Scores
@@ -35,7 +35,7 @@ class NanoConfig:
     """Sizes; the defaults are the shipped ones.
 
     Attributes:
-        stem: channels after the first convolution.
+        stem: channels after the first convolution, whose kernel spans 4 frames and 8 bands.
         blocks: channels and stride (frames, bands) of each separable convolution.
         width: of a token.
         hidden: of the GRU, each direction.
@@ -43,8 +43,8 @@ class NanoConfig:
         dropout: while training.
     """
 
-    stem: int = 16
-    blocks: tuple[tuple[int, int, int], ...] = ((32, 1, 2), (64, 2, 2), (128, 2, 2), (160, 2, 1))
+    stem: int = 32
+    blocks: tuple[tuple[int, int, int], ...] = ((64, 1, 2), (128, 2, 2), (160, 2, 1))
     width: int = 200
     hidden: int = 100
     conditioning: int = 64
@@ -57,20 +57,19 @@ class NanoEncoder(nn.Module):
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
         layers: list[nn.Module] = [
-            nn.Conv2d(1, config.stem, 3, (1, 2), 1, bias=False),
+            nn.Conv2d(1, config.stem, (4, 8), (2, 4), (1, 2), bias=False),
             nn.BatchNorm2d(config.stem),
             nn.ReLU(),
         ]
-        frames, bands, channels = PATCH_FRAMES, MEL_BINS // 2, config.stem
+        bands, channels = MEL_BINS // 4, config.stem
         for out, down, across in config.blocks:
             layers += [
                 nn.Conv2d(channels, channels, 3, (down, across), 1, groups=channels, bias=False),
-                nn.BatchNorm2d(channels),
                 nn.Conv2d(channels, out, 1, bias=False),
                 nn.BatchNorm2d(out),
                 nn.ReLU(),
             ]
-            frames, bands, channels = -(-frames // down), -(-bands // across), out
+            bands, channels = -(-bands // across), out
         self.convolutions = nn.Sequential(*layers)
         # One frequency is not another: the bands stay apart until the last matrix.
         self.linear = nn.Linear(channels * bands, config.width)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..runtime.bundle import Card
 from .corpus import Corpus
 from .labels import PRESENTATION, Row
 from .metrics import agreement, lcc_interval
@@ -46,14 +47,63 @@ def condition_family(row: Row) -> str:
     return links[0].split("(")[0] if len(links) == 1 else "combination" if links else "clean"
 
 
+def describe(card: Card) -> str:
+    """The model card as Markdown, from what `card.json` says."""
+    figures, notes = card.figures["test"], card.notes
+    groups = [("all", figures["all"])]
+    kinds = [kind for kind in figures if kind != "all"]
+    groups += [(f"{kind}: {key}", f) for kind in kinds for key, f in figures[kind].items()]
+    accuracy = "\n".join(
+        f"| {name} | {f['lcc']:.3f} ({f['lcc_low']:.3f} to {f['lcc_high']:.3f}) | {f['srcc']:.3f} | {f['mse']:.4f} "
+        f"| {f['rows']} |"
+        for name, f in groups
+    )
+    rows = ", ".join(f"{number:,} {split}" for split, number in notes["data"]["rows"].items())
+    music = "\n".join(f"| {name} | {s['origin']} | {s['licences']} |" for name, s in notes["data"]["sources"].items())
+    return f"""# {card.name} {card.version}
+
+Predicts HAAQI (0 to 1) from the presented music and an audiogram; {card.parameters:,} parameters. This page is made from
+`card.json` when the model is trained.
+
+## Accuracy on the test split, music of sources not trained on
+
+| rows | LCC (95%) | SRCC | MSE | number |
+|---|---|---|---|---|
+{accuracy}
+
+## Data
+
+Rows: {rows}; {notes["data"]["clips"]:,} clips of train. Labels: {notes["labels"]}.
+
+## Limits
+
+{notes["limits"]}.
+
+## Again
+
+    {notes["again"]}
+
+## Music
+
+None of it is in this package. Whose it is, and by what licence, is told in each origin's own credits:
+
+| source | origin | licences |
+|---|---|---|
+{music}
+"""
+
+
 def training_notes(corpus: Corpus, rows: Mapping[str, Sequence[Row]], config: Mapping[str, Any]) -> dict[str, Any]:
     """Data, labels, limits and the way to make the model again."""
-    used = {row.clip for row in rows["train"]}
-    sources = sorted({clip.source for clip in corpus.clips if clip.path in used})
+    used = {row.clip for part in rows.values() for row in part}
+    sources: dict[str, dict[str, str]] = {}
+    for clip in sorted((clip for clip in corpus.clips if clip.path in used), key=lambda clip: clip.source):
+        source = sources.setdefault(clip.source, {"origin": clip.origin, "licences": ""})
+        source["licences"] = "; ".join(sorted({*filter(None, source["licences"].split("; ")), clip.licence} - {""}))
     return {
         "data": {
             "rows": {split: len(part) for split, part in rows.items()},
-            "clips": len(used),
+            "clips": len({row.clip for row in rows["train"]}),
             "sources": sources,
         },
         "labels": (

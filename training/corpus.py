@@ -18,17 +18,21 @@ Split = Literal["train", "valid", "test"]
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip of clean music: path below the corpus, split by whole sources, duration in seconds, genre."""
+    """A clip of clean music: path below the corpus, split, source, genre, duration in seconds, licence, and origin (the
+    repository or page that it comes from); the last two are empty where the table does not tell."""
 
     path: str
     split: Split
     source: str
     genre: str
     duration: float
+    licence: str = ""
+    origin: str = ""
 
 
 class Corpus:
-    """A folder of music with its `CLIPS.csv` (columns clip, split, source, genre, duration_s; others are ignored).
+    """A folder of music with its `CLIPS.csv` (columns clip, split, source, genre, duration_s, and,
+    for attribution, licence and origin_repo; others are ignored).
 
     Raises:
         CorpusError: no such table, or one without these columns.
@@ -43,7 +47,15 @@ class Corpus:
             rows = list(csv.DictReader(file))
         try:
             self.clips = [
-                Clip(row["clip"], _split(row["split"]), row["source"], row["genre"], float(row["duration_s"]))
+                Clip(
+                    row["clip"],
+                    _split(row["split"]),
+                    row["source"],
+                    row["genre"],
+                    float(row["duration_s"]),
+                    row.get("licence", ""),
+                    row.get("origin_repo", ""),
+                )
                 for row in rows
             ]
         except KeyError as error:

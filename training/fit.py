@@ -41,13 +41,13 @@ class FitConfig:
         seed: of initial weights, order, crops and masks.
     """
 
-    epochs: int = 32
+    epochs: int = 40
     batch: int = 32
     lr: float = 2e-3
     weight_decay: float = 0.02
     frame_weight: float = 0.3
     parts_weight: float = 0.3
-    average: float = 0.995
+    average: float = 0.98
     crop: int = 16
     threads: int = 2
     seed: int = 0
