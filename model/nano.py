@@ -48,7 +48,7 @@ class NanoConfig:
     width: int = 200
     hidden: int = 100
     conditioning: int = 64
-    dropout: float = 0.2
+    dropout: float = 0.4
 
 
 class NanoEncoder(nn.Module):

@@ -54,16 +54,16 @@ def describe(card: Card) -> str:
     kinds = [kind for kind in figures if kind != "all"]
     groups += [(f"{kind}: {key}", f) for kind in kinds for key, f in figures[kind].items()]
     accuracy = "\n".join(
-        f"| {name} | {f['lcc']:.3f} ({f['lcc_low']:.3f} to {f['lcc_high']:.3f}) | {f['srcc']:.3f} | {f['mse']:.4f} "
-        f"| {f['rows']} |"
+        f"| {name} | {f['lcc']:.3f} ({f['lcc_low']:.3f} to {f['lcc_high']:.3f}) | {f['srcc']:.3f} | {f['mse']:.4f} | "
+        f"{f['rows']} |"
         for name, f in groups
     )
     rows = ", ".join(f"{number:,} {split}" for split, number in notes["data"]["rows"].items())
     music = "\n".join(f"| {name} | {s['origin']} | {s['licences']} |" for name, s in notes["data"]["sources"].items())
     return f"""# {card.name} {card.version}
 
-Predicts HAAQI (0 to 1) from the presented music and an audiogram; {card.parameters:,} parameters. This page is made from
-`card.json` when the model is trained.
+Predicts HAAQI (0 to 1) from the presented music and an audiogram; {card.parameters:,} parameters. This page is made
+from `card.json` when the model is trained.
 
 ## Accuracy on the test split, music of sources not trained on
 

@@ -30,7 +30,8 @@ class FitConfig:
     """How nano is fitted.
 
     Attributes:
-        epochs: passes over the rows; the epoch with the highest LCC on `valid` is kept.
+        epochs: passes over the rows at most; the epoch with the highest LCC on `valid` is kept.
+        patience: epochs without a higher one after which to stop.
         batch: rows in a step.
         lr, weight_decay: of AdamW, with a cosine schedule after 5% of warm-up.
         frame_weight: of MSE(frames against the clip's label) beside MSE(clip), as HAAQI-Net trains.
@@ -41,10 +42,11 @@ class FitConfig:
         seed: of initial weights, order, crops and masks.
     """
 
-    epochs: int = 40
+    epochs: int = 20
+    patience: int = 6
     batch: int = 32
     lr: float = 2e-3
-    weight_decay: float = 0.02
+    weight_decay: float = 0.05
     frame_weight: float = 0.3
     parts_weight: float = 0.3
     average: float = 0.98
@@ -123,7 +125,7 @@ def fit(
     steps = config.epochs * (len(train.labels) // config.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps, pct_start=0.05)
     history: list[Epoch] = []
-    best = -1.0
+    best, best_epoch = -1.0, 0
     metrics = folder / "metrics.jsonl"
     metrics.write_text("", encoding="utf-8")
     for epoch in range(config.epochs):
@@ -146,10 +148,12 @@ def fit(
         with metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"epoch": epoch, "loss": result.loss, **result.valid._asdict()}) + "\n")
         if result.valid.lcc > best:
-            best = result.valid.lcc
+            best, best_epoch = result.valid.lcc, epoch
             save(network, folder / "nano.safetensors")
         if done:
             done(result)
+        if epoch - best_epoch >= config.patience:
+            break
     return Nano.from_checkpoint(folder / "nano.safetensors"), history
 
 
