@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-# Test helpers such as golden.py are imported by name; pytest's importlib mode leaves their folder off the path.
+# Test helpers such as sounds.py are imported by name; pytest's importlib mode leaves their folder off the path.
 sys.path.insert(0, str(Path(__file__).parent))
 
 if TYPE_CHECKING:
-    from golden import Arrays
+    from haaqi_edge.benchmarks.golden import Arrays
     from haaqi_edge.model.student import Student
     from haaqi_edge.model.teacher import Teacher
     from torch import Tensor
@@ -37,7 +37,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def golden(shared: Path) -> dict[str, Arrays]:
     """The golden arrays by clip, the shortest clip first."""
-    from golden import golden_files
+    from haaqi_edge.benchmarks.golden import golden_files
 
     return golden_files(shared)
 
@@ -45,7 +45,7 @@ def golden(shared: Path) -> dict[str, Arrays]:
 @pytest.fixture(scope="session")
 def student_state(shared: Path) -> dict[str, Tensor]:
     """The student's published keys, filled by the golden rule."""
-    from golden import golden_state, published_shapes
+    from haaqi_edge.benchmarks.golden import golden_state, published_shapes
 
     return golden_state(published_shapes(shared, "haaqinet_student"))
 
@@ -64,7 +64,7 @@ def student(student_state: dict[str, Tensor]) -> Student:
 def teacher(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Teacher:
     """The golden teacher, read from a bare state dict; tests leave it as it is."""
     import torch
-    from golden import golden_state, published_shapes
+    from haaqi_edge.benchmarks.golden import golden_state, published_shapes
     from haaqi_edge.model.teacher import Teacher
 
     path = tmp_path_factory.mktemp("teacher") / "haaqi_net.pth"

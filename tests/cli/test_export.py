@@ -14,7 +14,7 @@ import pytest
 import soundfile
 import torch
 from command import printed
-from golden import Arrays
+from haaqi_edge.benchmarks.golden import Arrays
 from haaqi_edge.export.bundle import student_source, write_bundle
 from haaqi_edge.runtime import Bundle, Scorer
 from torch import Tensor

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from golden import Arrays
+from haaqi_edge.benchmarks.golden import Arrays
 from haaqi_edge.export.frontend import GraphFbank
 from haaqi_edge.export.graphs import SamplesEncoder
 from haaqi_edge.runtime.fbank import fbank, mel_filters, patches

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from golden import SCORE_TOLERANCE, Arrays, audiogram, far, fbank
+from haaqi_edge.benchmarks.golden import SCORE_TOLERANCE, Arrays, audiogram, far, fbank
 from haaqi_edge.export.recurrent import with_onnx_recurrents
 from haaqi_edge.export.surgery import FoldedStudent, fold, report
 from haaqi_edge.model.beats import BeatsConfig

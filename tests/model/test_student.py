@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from golden import GOLDEN_TOKENS, LAYER_TOLERANCE, SCORE_TOLERANCE, Arrays, audiogram, far, fbank
+from haaqi_edge.benchmarks.golden import GOLDEN_TOKENS, LAYER_TOLERANCE, SCORE_TOLERANCE, Arrays, audiogram, far, fbank
 from haaqi_edge.model.beats import BeatsConfig
 from haaqi_edge.model.head import HeadConfig
 from haaqi_edge.model.student import Student, patches

@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from golden import GOLDEN_TOKENS, LAYER_TOLERANCE, SCORE_TOLERANCE, Arrays, audiogram, far, published_shapes, waveform
+from haaqi_edge.benchmarks.golden import (
+    GOLDEN_TOKENS,
+    LAYER_TOLERANCE,
+    SCORE_TOLERANCE,
+    Arrays,
+    audiogram,
+    far,
+    published_shapes,
+    waveform,
+)
 from haaqi_edge.model.beats import BeatsConfig, position_buckets
 from haaqi_edge.model.head import HeadConfig
 from haaqi_edge.model.teacher import Teacher

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from golden import Arrays
+from haaqi_edge.benchmarks.golden import Arrays
 from haaqi_edge.runtime import frontend as fe
 from haaqi_edge.runtime.fbank import PatchStream, fbank, mel_filters, patches, povey_window
 from hypothesis import given, settings

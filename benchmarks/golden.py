@@ -1,9 +1,14 @@
-"""The golden files, and the rule that fills a network for them (shared/reference/README.md)."""
+"""Parity with the published networks, on their golden files: python -m haaqi_edge.benchmarks.golden ../shared
+
+The golden files hold what the authors' implementation gives, with every tensor filled by a rule from its key (`fill`).
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import sys
+import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+
+from ..export.bundle import student_source, write_bundle
+from ..model import Student, Teacher
+from ..runtime import Scorer
+from ..runtime.errors import CorpusError
+from ..runtime.fbank import fbank as numpy_fbank
 
 SCORE_TOLERANCE = 2e-6
 LAYER_TOLERANCE = 1e-4
@@ -43,7 +54,8 @@ def published_shapes(shared: Path, network: Literal["haaqinet", "haaqinet_studen
 def golden_files(shared: Path) -> dict[str, Arrays]:
     """The golden arrays by clip, the shortest clip first."""
     files = sorted((shared / "reference/golden").glob("*.npz"), key=lambda file: file.stat().st_size)
-    assert files, f"no golden files under {shared}"
+    if not files:
+        raise CorpusError(f"no golden files in {shared}/reference/golden: give the folder of the reference material")
     clips = {}
     for file in files:
         with np.load(file) as arrays:
@@ -98,3 +110,57 @@ def audiogram(clip: Arrays) -> Tensor:
 def far(output: Tensor, expected: npt.NDArray[Any]) -> float:
     """The largest absolute difference."""
     return float(np.abs(output.detach().numpy() - expected).max())
+
+
+def measure(shared: Path) -> dict[str, float]:
+    """The largest difference from the golden files, over all of them, by what is compared.
+
+    Args:
+        shared: the folder of the reference material (`reference/golden`, `reference/state_dicts.json`).
+    """
+    found: dict[str, float] = {}
+
+    def note(name: str, difference: float) -> None:
+        found[name] = max(found.get(name, 0.0), difference)
+
+    clips = golden_files(shared)
+    state = golden_state(published_shapes(shared, "haaqinet_student"))
+    student, teacher = Student(), Teacher()
+    student.load_published(state)
+    teacher.load_published(golden_state(published_shapes(shared, "haaqinet")))
+    student.eval()
+    teacher.eval()
+    with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
+        for clip in clips.values():
+            difference = np.abs(numpy_fbank(waveform(clip).numpy()[0]) - clip["fbank"])
+            note("fbank, mean", float(difference.mean()))
+            note("fbank, largest", float(difference.max()))
+            for name, scores in (
+                ("student", student(fbank(clip), audiogram(clip))),
+                ("teacher", teacher(waveform(clip), audiogram(clip))),
+            ):
+                note(f"{name}, frame scores", far(scores.frame_scores[0], clip[f"{name}_frames"]))
+                note(f"{name}, clip score", far(scores.score, clip[f"{name}_clip"]))
+        checkpoint = Path(folder) / "student.pth"
+        torch.save({"model": state}, checkpoint)
+        write_bundle(student_source(checkpoint), Path(folder) / "bundle")
+        scorer = Scorer(Path(folder) / "bundle")
+        for clip in clips.values():
+            result = scorer.score((clip["waveform"], 16_000), clip["audiogram"], window=None)
+            note(
+                "student, checkpoint to bundle to Scorer, clip score",
+                abs(result.score - float(clip["student_clip"][0])),
+            )
+    return found
+
+
+def main() -> None:
+    """Print the differences."""
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m haaqi_edge.benchmarks.golden FOLDER_OF_REFERENCE_MATERIAL")
+    for name, difference in measure(Path(sys.argv[1])).items():
+        print(f"{name:<55} {difference:.2g}")
+
+
+if __name__ == "__main__":
+    main()
