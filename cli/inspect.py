@@ -38,8 +38,11 @@ def inspect(
         print_json({"folder": str(opened.folder), "card": asdict(opened.card), "files": files})
         return
     card = opened.card
-    out.print(f"[bold]{card.name}[/] {card.version}, family {card.family}, {card.precision}, in {opened.folder}")
+    what = f"[bold]{card.name}[/] {card.version}, family {card.family}, {card.precision}"
+    out.print(f"{what}, in {opened.folder}", soft_wrap=True)
     facts = Table(show_header=False, box=None)
+    facts.add_column(no_wrap=True)
+    facts.add_column(overflow="fold")
     facts.add_row("parameters", f"{card.parameters:,}")
     facts.add_row("window", f"{card.window:g} s")
     facts.add_row("level of RMS 1.0", f"{card.level1:g} dB SPL")
@@ -60,13 +63,13 @@ def inspect(
         out.print(
             f"\n[bold]{role}[/] {file['file']}, {file['bytes'] / 1e6:.2f} MB, {file['format']} {file['precision']}"
         )
-        out.print(f"  SHA-256 verified {file['sha256']}")
+        out.print(f"  SHA-256 verified {file['sha256']}", soft_wrap=True)
         for kind in ("inputs", "outputs"):
             shapes = ", ".join(f"{n} \\[{', '.join(map(str, shape))}]" for n, shape in file[kind].items())
-            out.print(f"  {kind:<9} {shapes}")
+            out.print(f"  {kind:<9} {shapes}", soft_wrap=True)
         counts = file["operators"]
         text = "install haaqi-edge\\[export] to list them" if counts is None else _counts(counts)
-        out.print(f"  operators {text}")
+        out.print(f"  operators {text}", soft_wrap=True)
 
 
 def _operators(path: Path) -> dict[str, int] | None:

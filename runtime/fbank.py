@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from . import frontend as fe
 Array = npt.NDArray[np.float32]
 
 _BLOCK: Final = 128
-"""frames computed at once, whole patches: their spectra stay in the second-level cache"""
+"""frames computed at once: their spectra stay in the second-level cache"""
 _FLOOR: Final = np.finfo(np.float32).eps
 
 
@@ -33,14 +33,8 @@ def mel_filters() -> Array:
     Triangles of equal width on the scale 1127 ln(1 + f / 700), their sides straight on that scale.
     """
 
-    def mel(hz: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-        return np.asarray(1127.0 * np.log1p(hz / 700.0))
-
-    low, high = mel(np.array([fe.MEL_LOW, fe.MEL_HIGH]))
-    step = (high - low) / (fe.MEL_BINS + 1)
-    left = low + step * np.arange(fe.MEL_BINS)
-    bins = mel(np.arange(fe.FFT_LENGTH // 2) * (fe.SAMPLE_RATE / fe.FFT_LENGTH))[:, None]
-    return _constant(np.maximum(0.0, np.minimum((bins - left) / step, (left + 2 * step - bins) / step)))
+    place, band = _mel_places()[:, None], np.arange(fe.MEL_BINS)
+    return _constant(np.maximum(0.0, np.minimum(place - band, band + 2 - place)))
 
 
 def fbank(samples: Array) -> Array:
@@ -58,17 +52,14 @@ def fbank(samples: Array) -> Array:
     for start in range(0, len(frames), _BLOCK):
         part = frames[start : start + _BLOCK]
         part = part - part.mean(axis=1, keepdims=True)
-        work = padded[: -(-len(part) // fe.PATCH_FRAMES) * fe.PATCH_FRAMES]
-        windowed = work[: len(part), : fe.FRAME_LENGTH]
+        work = padded[: len(part)]
+        windowed = work[:, : fe.FRAME_LENGTH]
         windowed[:, 1:] = part[:, 1:] - np.float32(fe.PREEMPHASIS) * part[:, :-1]
         windowed[:, 0] = part[:, 0] * np.float32(1.0 - fe.PREEMPHASIS)
         windowed *= _scaled_window()
         spectrum = np.fft.rfft(work)[:, : fe.FFT_LENGTH // 2]
         power = np.square(spectrum.real) + np.square(spectrum.imag)
-        # One product of 16 rows a patch: a BLAS rounds differently by the number of rows, and a patch may not depend
-        # on how many others come with it.
-        bands = np.matmul(power.reshape(-1, fe.PATCH_FRAMES, fe.FFT_LENGTH // 2), mel_filters())
-        features[start : start + len(part)] = bands.reshape(-1, fe.MEL_BINS)[: len(part)]
+        features[start : start + len(part)] = _mel_bands(power)
     np.log(np.maximum(features, _FLOOR, out=features), out=features)
     features -= np.float32(fe.FBANK_MEAN)
     features /= np.float32(2.0 * fe.FBANK_STD)
@@ -100,6 +91,47 @@ class PatchStream:
         count = fe.patch_count(len(joined))
         self._rest = joined[count * fe.PATCH_SHIFT :]
         return joined[: (count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH] if count else joined[:0]
+
+
+def _mel_places() -> npt.NDArray[np.float64]:
+    """Where each FFT bin lies among the bands, [256]: band b rises from b to b + 1 and falls to b + 2."""
+    bins = np.arange(fe.FFT_LENGTH // 2) * (fe.SAMPLE_RATE / fe.FFT_LENGTH)
+    mel = 1127.0 * np.log1p(np.array([fe.MEL_LOW, fe.MEL_HIGH, *bins]) / 700.0)
+    return np.asarray((mel[2:] - mel[0]) / (mel[1] - mel[0]) * (fe.MEL_BINS + 1))
+
+
+class _Slopes(NamedTuple):
+    """The triangles as sums over neighbouring bins; a bin counts where one band falls and the next rises."""
+
+    bins: slice
+    rise: Array
+    fall: Array
+    starts: npt.NDArray[np.intp]
+    bands: npt.NDArray[np.intp]
+
+
+@cache
+def _slopes() -> _Slopes:
+    place = _mel_places()
+    first, last = np.flatnonzero((place > 0) & (place < fe.MEL_BINS + 1))[[0, -1]]
+    within = place[first : last + 1]
+    bands, starts = np.unique(within.astype(np.intp), return_index=True)
+    rise = _constant(within % 1.0)
+    return _Slopes(slice(int(first), int(last) + 1), rise, _constant(1.0 - within % 1.0), starts, bands)
+
+
+def _mel_bands(power: Array) -> Array:
+    """Power float32 [frames, 256] times `mel_filters`, [frames, 128].
+
+    Not as a product of matrices: a BLAS rounds by the number of rows, which would let a patch depend on how many come
+    with it, and its threads spin, which on a busy machine takes a hundred times as long.
+    """
+    slopes = _slopes()
+    used = power[:, slopes.bins]
+    bands = np.zeros((len(power), fe.MEL_BINS + 2), dtype=np.float32)
+    bands[:, slopes.bands + 1] = np.add.reduceat(used * slopes.rise, slopes.starts, axis=1)
+    bands[:, slopes.bands] += np.add.reduceat(used * slopes.fall, slopes.starts, axis=1)
+    return bands[:, 1:-1]
 
 
 @cache

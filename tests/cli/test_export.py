@@ -112,7 +112,7 @@ def test_the_fused_file_gives_the_golden_scores(
     for name, clip in golden.items():
         waveform = clip["waveform"].astype(np.float32)[None] / 32768
         audiograms = np.stack([clip["audiogram"], np.full(8, 57, np.float32)])
-        frames, scores = session.parsed(None, {"waveform": waveform, "audiogram": audiograms})
+        frames, scores = session.run(None, {"waveform": waveform, "audiogram": audiograms})
         assert abs(scores[0] - float(np.ravel(clip["student_clip"])[0])) < TOLERANCE, name
         np.testing.assert_allclose(frames[0], np.ravel(clip["student_frames"]), atol=TOLERANCE)
         assert abs(scores[1] - scores[0]) > TOLERANCE

@@ -10,13 +10,14 @@ from collections import Counter
 import onnx
 import pytest
 from command import printed
+from haaqi_edge.cli import console
 from haaqi_edge.runtime import Bundle
 
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal in which no cell is folded."""
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console.out, "width", 200)
 
 
 @pytest.mark.parametrize("by", ["default", "name", "folder"])

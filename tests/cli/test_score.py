@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from command import printed, run
+from haaqi_edge.cli import console
 from haaqi_edge.cli.console import curve
 from haaqi_edge.runtime import Audiogram, Scorer
 
@@ -23,7 +24,7 @@ LEVELS = "[20, 30, 40, 50, 60, 70, 70, 70]"
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal in which no cell is folded."""
-    monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setattr(console.out, "width", 250)
 
 
 @pytest.fixture(scope="module")

@@ -234,7 +234,7 @@ def some_committed() -> Iterator[tuple[str, int]]:
     yield "valid", int(rng.integers(250))
 
 
-@pytest.mark.parametrize(("split", "index"), some_committed())
+@pytest.mark.parametrize(("split", "index"), list(some_committed()))
 def test_a_committed_score_is_made_again(split: str, index: int, table: dict[str, list[Row]], music: Corpus) -> None:
     row = table[split][index]
     again = label(dataclasses.replace(row, score=float("nan")), music)
