@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import os
 import sys
 from typing import Annotated
@@ -43,6 +44,9 @@ def root(
 
 def main() -> None:
     """Run; exit with 0, 1 for a failure, 2 for bad input, 130 when interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without block characters still gets the score
     try:
         app()
     except HaaqiEdgeError as error:

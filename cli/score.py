@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -16,6 +17,7 @@ from .console import curve, err, out, print_error, print_json, progress
 if TYPE_CHECKING:
     from ..runtime.scorer import Score
 
+_ANY_WIDTH = 10_000
 _FEW = 3
 """files that are shown with their curves; more make a table"""
 
@@ -75,7 +77,19 @@ def score(
                 results.append((path, scores))
     elapsed = time.perf_counter() - started
     if as_json:
-        _print_json(scorer.card.name, scorer.provider, results, failures, elapsed, frames)
+        settings = {"nal_r": nal_r, "level1": level1 or scorer.card.level1, "spl": spl, "window": span}
+        if span == "card":
+            settings["window"] = scorer.card.window
+        print_json(
+            {
+                "model": scorer.card.name,
+                "version": scorer.card.version,
+                "provider": scorer.provider,
+                "settings": settings,
+                "elapsed_seconds": round(elapsed, 4),
+                **_documents(results, failures, frames),
+            }
+        )
     else:
         if len(files) <= _FEW:
             for path, scores in results:
@@ -126,7 +140,7 @@ def _window(text: str | None) -> float | Literal["card"] | None:
 
 
 def _print_one(path: Path, scores: list[Score]) -> None:
-    out.print(f"[bold]{escape(path.name)}[/], {scores[0].windows[-1].end:.1f} s")
+    out.print(f"[bold]{escape(path.name)}[/], {scores[0].windows[-1].end:.1f} s scored")
     for score in scores:
         values = score.to_dict()["frame_scores"]
         out.print(f"  {escape(score.audiogram.name):>6}  [bold]{score.score:.3f}[/]  {curve(values)}", soft_wrap=True)
@@ -143,38 +157,28 @@ def _span(score: Score) -> str:
 
 def _print_table(results: list[tuple[Path, list[Score]]], listeners: list[Any]) -> None:
     table = Table("file", "seconds", *(escape(listener.name) for listener in listeners))
+    for column in table.columns:
+        column.no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
-    table.columns[0].overflow = "fold"
     for path, scores in results:
         table.add_row(escape(str(path)), f"{scores[0].windows[-1].end:.1f}", *(f"{s.score:.3f}" for s in scores))
     means = [sum(scores[i].score for _, scores in results) / len(results) for i in range(len(listeners))]
     table.add_section()
     table.add_row("[bold]mean[/]", "", *(f"[bold]{mean:.3f}[/]" for mean in means))
-    out.print(table)
+    # Neither a score nor a name is ever cut: a table too wide for the terminal runs over its edge.
+    needed = Console(width=_ANY_WIDTH).measure(table).maximum
+    Console(width=max(needed, out.width), highlight=False).print(table)
 
 
-def _print_json(
-    model: str,
-    provider: str,
-    results: list[tuple[Path, list[Score]]],
-    failures: list[tuple[Path, HaaqiEdgeError]],
-    elapsed: float,
-    frames: bool,
-) -> None:
+def _documents(
+    results: list[tuple[Path, list[Score]]], failures: list[tuple[Path, HaaqiEdgeError]], frames: bool
+) -> dict[str, Any]:
     hidden = set() if frames else {"frame_scores", "times"}
-    print_json(
-        {
-            "model": model,
-            "provider": provider,
-            "seconds": round(elapsed, 4),
-            "results": [
-                {
-                    "file": str(path),
-                    "scores": [{k: v for k, v in s.to_dict().items() if k not in hidden} for s in scores],
-                }
-                for path, scores in results
-            ],
-            "errors": [{"file": str(path), "type": type(e).__name__, "message": str(e)} for path, e in failures],
-        }
-    )
+    return {
+        "results": [
+            {"file": str(path), "scores": [{k: v for k, v in s.to_dict().items() if k not in hidden} for s in scores]}
+            for path, scores in results
+        ],
+        "errors": [{"file": str(path), "type": type(e).__name__, "message": str(e)} for path, e in failures],
+    }

@@ -40,7 +40,7 @@ def window_patches(window: float | None) -> int | None:
         return None
     if not PATCH_SECONDS <= window <= LONGEST:
         raise OptionError(
-            f"a window of {window:g} s: give {PATCH_SECONDS:g} to {LONGEST:g} s, or none for the whole clip "
+            f"a window of {window:g} s: give {PATCH_SECONDS:g} to {LONGEST:g} s, or the whole clip "
             f"(up to {LONGEST:g} s)"
         )
     return int(window / PATCH_SECONDS + 1e-9)

@@ -56,9 +56,10 @@ def parsed(*argv: object) -> dict[str, Any]:
 
 def test_json_says_what_the_scorer_says(scorer: Scorer) -> None:
     found = parsed(CLEAN, "-a", "N3", "--hl", LEVELS, "--audiogram", "s2", "--frames")
-    assert found.keys() == {"model", "provider", "seconds", "results", "errors"}
+    assert found.keys() == {"model", "version", "provider", "settings", "elapsed_seconds", "results", "errors"}
+    assert found["settings"] == {"nal_r": False, "level1": 85.0, "spl": None, "window": 10.0}
     assert (found["model"], found["provider"], found["errors"]) == ("nano", "CPUExecutionProvider", [])
-    assert found["seconds"] > 0
+    assert found["elapsed_seconds"] > 0
     assert [result["file"] for result in found["results"]] == [str(CLEAN)]
     expected = scorer.score(CLEAN, ["N3", Audiogram((20, 30, 40, 50, 60, 70, 70, 70)), "S2"])
     scores = found["results"][0]["scores"]
