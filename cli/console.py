@@ -1,21 +1,36 @@
-"""What all verbs share: consoles, errors as people read them, progress, extras, JSON."""
+"""What all verbs share: consoles, errors as people read them, tables, progress, extras, JSON, the listeners."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from ..runtime.errors import DependencyError, HaaqiEdgeError
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+Listeners = Annotated[
+    list[str],
+    typer.Option(
+        "--audiogram",
+        "--hl",
+        "-a",
+        help='The listener: NH, N1-N7, S1-S3, 8 levels in dB HL ("[20, 30, 40, 50, 60, 70, 70, 70]"), or a CSV or '
+        "JSON file. Repeat it for several listeners.",
+    ),
+]
+"""the option by which verbs are told who listens"""
+
 _BARS = " ▁▂▃▄▅▆▇█"
+_ANY_WIDTH = 10_000
 
 
 def print_json(value: Any) -> None:
@@ -26,6 +41,14 @@ def print_json(value: Any) -> None:
 def print_error(error: HaaqiEdgeError) -> None:
     """An error on standard error, without a traceback: its message says what to do."""
     err.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+
+
+def print_table(table: Table) -> None:
+    """A table in which nothing is cut or folded: one too wide for the terminal runs over its edge."""
+    for column in table.columns:
+        column.no_wrap = True
+    needed = Console(width=_ANY_WIDTH).measure(table).maximum
+    Console(width=max(needed, out.width), highlight=False).print(table)
 
 
 def progress() -> Progress:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ..runtime.errors import HaaqiEdgeError
-from . import export, inspect, score, train
+from . import export, haaqi, inspect, score, train
 from .console import out, print_error
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("score")(score.score)
+app.command("haaqi")(haaqi.haaqi)
 app.command("inspect")(inspect.inspect)
 app.add_typer(export.app, name="export")
 app.add_typer(train.app, name="train")

@@ -7,33 +7,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..runtime.errors import AudioFileNotFoundError, HaaqiEdgeError, OptionError
-from .console import curve, err, out, print_error, print_json, progress
+from ..runtime.errors import HaaqiEdgeError, OptionError
+from .console import Listeners, curve, err, out, print_error, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from ..runtime.scorer import Score
 
-_ANY_WIDTH = 10_000
 _FEW = 3
 """files that are shown with their curves; more make a table"""
 
 
 def score(
     audio: Annotated[list[Path], typer.Argument(help="Audio files, or folders to search for them.")],
-    audiogram: Annotated[
-        list[str],
-        typer.Option(
-            "--audiogram",
-            "--hl",
-            "-a",
-            help='The listener: NH, N1-N7, S1-S3, 8 levels in dB HL ("[20, 30, 40, 50, 60, 70, 70, 70]"), or a CSV or '
-            "JSON file. Repeat it for several listeners.",
-        ),
-    ],
+    audiogram: Listeners,
     model: Annotated[str, typer.Option("--model", "-m", help="A shipped model's name, or a bundle's folder.")] = "nano",
     level1: Annotated[float | None, typer.Option(help="dB SPL of RMS 1.0; by default the model's, 85.")] = None,
     spl: Annotated[float | None, typer.Option(help="Play each clip at this level in dB SPL (usually 65).")] = None,
@@ -111,20 +100,12 @@ def score(
 
 def _files(audio: list[Path]) -> tuple[list[Path], bool]:
     """The files named, and those in the folders named; and whether any folder was searched."""
-    from ..runtime.audio import SUFFIXES, find_audio
+    from ..runtime.audio import audio_in
     from ..runtime.files import is_folder
 
     files: list[Path] = []
     for path in audio:
-        if is_folder(path):
-            found = find_audio(path)
-            if not found:
-                raise AudioFileNotFoundError(
-                    f"no audio in {path}: expected files that end in {', '.join(sorted(SUFFIXES))}"
-                )
-            files += found
-        else:
-            files.append(path)
+        files += audio_in(path) if is_folder(path) else [path]
     return files, any(is_folder(path) for path in audio)
 
 
@@ -157,8 +138,6 @@ def _span(score: Score) -> str:
 
 def _print_table(results: list[tuple[Path, list[Score]]], listeners: list[Any]) -> None:
     table = Table("file", "seconds", *(escape(listener.name) for listener in listeners))
-    for column in table.columns:
-        column.no_wrap = True
     for column in table.columns[1:]:
         column.justify = "right"
     for path, scores in results:
@@ -166,9 +145,7 @@ def _print_table(results: list[tuple[Path, list[Score]]], listeners: list[Any]) 
     means = [sum(scores[i].score for _, scores in results) / len(results) for i in range(len(listeners))]
     table.add_section()
     table.add_row("[bold]mean[/]", "", *(f"[bold]{mean:.3f}[/]" for mean in means))
-    # Neither a score nor a name is ever cut: a table too wide for the terminal runs over its edge.
-    needed = Console(width=_ANY_WIDTH).measure(table).maximum
-    Console(width=max(needed, out.width), highlight=False).print(table)
+    print_table(table)
 
 
 def _documents(

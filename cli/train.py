@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.progress import TaskID
 
 from ..runtime.errors import OptionError
-from .console import err, out, print_json, progress, require
+from .console import out, print_json, progress, require
 
 app = typer.Typer(no_args_is_help=True, help="Make labels and train.")
 
@@ -27,26 +28,38 @@ def labels(
     table: _Table,
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "train",
     shards: Annotated[int, typer.Option(help="Make shards 0 to this number; those that exist are kept.")] = 1,
-    seconds: Annotated[float, typer.Option(help="Length of an excerpt.")] = 4.0,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder of what is no whole shard yet, and of features; by default TABLE.work.")
+    ] = None,
+    features: Annotated[bool, typer.Option(help="Keep features there, for training: 70 MB a shard of train.")] = True,
     jobs: _Jobs = None,
     as_json: _Json = False,
 ) -> None:
-    """Degrade excerpts of the music, amplify them for listeners, and score each with HAAQI (pyclarity)."""
+    """Degrade excerpts of the music, amplify them for listeners, and score each with HAAQI.
+
+    Every 200 rows are saved: stop it at any time, the same command goes on from there.
+    """
     require("train", *_MODULES)
     from ..runtime.sessions import available_cores
     from ..training.corpus import Corpus
-    from ..training.labels import SHARD_ROWS, SPLITS, make_shard
+    from ..training.labels import CHUNK, SHARD_ROWS, Labelling
+    from ..training.rows import SPLITS
 
-    if split not in SPLITS or not 1.0 <= seconds <= 10.0 or shards < 1:
-        raise OptionError(f"--split is one of {', '.join(SPLITS)}, --seconds 1 to 10, --shards at least 1")
-    corpus = Corpus(music)
+    if split not in SPLITS or shards < 1:
+        raise OptionError(f"--split is one of {', '.join(SPLITS)}, --shards at least 1")
+    folder = work or table.with_name(f"{table.name}.work")
+    for path in (table, folder):
+        if path.exists() and not path.is_dir():
+            raise OptionError(f"{path} is a file: give a folder")
+    labelling = Labelling(Corpus(music), split, table, folder, features)
+    rows = shards * SHARD_ROWS
     with progress() as bar:
-        numbers = bar.track(range(shards), description=f"labelling {split}, {SHARD_ROWS} rows a shard")
-        paths = [make_shard(table, corpus, split, n, seconds, jobs or available_cores()) for n in numbers]
+        task = bar.add_task(f"labelling {split}, {CHUNK} rows a step", total=len(labelling.missing(0, rows)))
+        labelling.run(0, rows, jobs or available_cores(), lambda _: bar.update(task, advance=1))
     if as_json:
-        print_json({"split": split, "shards": [str(path) for path in paths], "rows": shards * SHARD_ROWS})
+        print_json({"split": split, "shards": [str(labelling.shard(n)) for n in range(shards)], "rows": rows})
     else:
-        out.print(f"{len(paths)} shards of {split} in {table}")
+        out.print(f"{shards} shard{'s' if shards > 1 else ''} of {split} in {table}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -55,33 +68,45 @@ def nano(
     table: _Table,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for weights, metrics and bundle.")],
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the rows.")] = None,
-    seed: Annotated[int, typer.Option(help="Of initial weights, order and crops.")] = 0,
-    cache: Annotated[Path | None, typer.Option(help="Folder for features; by default OUTPUT/features.")] = None,
+    seed: Annotated[int, typer.Option(help="Of initial weights, order and masks.")] = 0,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder of the features, made where they are missing; by default TABLE.work.")
+    ] = None,
     jobs: _Jobs = None,
     as_json: _Json = False,
 ) -> None:
-    """Fit nano to split train, choose the epoch on valid, report on test, and write weights and bundle."""
+    """Fit nano to split train, choose the epoch on valid, report on test, and write weights and bundle.
+
+    Features that labelling did not keep are made again first, which takes as long as labelling.
+    """
     require("train", *_MODULES)
     require("export", "onnx", "onnxscript")
     from ..export.bundle import nano_source, write_bundle
     from ..runtime.sessions import available_cores
     from ..training import fit as fitting
+    from ..training.arrays import Table
     from ..training.card import describe, split_figures, training_notes
     from ..training.corpus import Corpus
-    from ..training.features import FeatureCache
-    from ..training.labels import read
+    from ..training.labels import features_of, read
+    from ..training.rows import SPLITS
 
-    if output.exists() and not output.is_dir():
-        raise OptionError(f"{output} is a file: give a folder for weights, metrics and bundle")
+    folder = work or table.with_name(f"{table.name}.work")
+    for path in (output, folder):
+        if path.exists() and not path.is_dir():
+            raise OptionError(f"{path} is a file: give a folder")
     threads = jobs or available_cores()
     config = fitting.FitConfig(seed=seed, threads=threads, **({} if epochs is None else {"epochs": epochs}))
     corpus = Corpus(music)
-    features = FeatureCache(cache or output / "features", corpus, threads)
-    rows = {split: read(table, split) for split in ("train", "valid", "test")}
-    with err.status("features"):
-        data = {split: fitting.Table.of(part, features.get(part)) for split, part in rows.items()}
-
+    rows = {split: read(table, split) for split in SPLITS}
+    data: dict[str, Table] = {}
     with progress() as bar:
+        for split in SPLITS:
+            features = bar.add_task(f"features of {split}, 200 rows a step", total=None)
+
+            def made(finished: int, total: int, task: TaskID = features) -> None:
+                bar.update(task, completed=finished, total=total)
+
+            data[split] = Table.of(rows[split], features_of(rows[split], split, corpus, folder, threads, made))
         task = bar.add_task("fitting", total=config.epochs)
 
         def done(epoch: fitting.Epoch) -> None:
@@ -89,8 +114,9 @@ def nano(
 
         network, history = fitting.fit(data["train"], data["valid"], config, output, done)
     predicted = fitting.predict(network, data["test"])
+    genres = {clip.path: clip.genre for clip in corpus.clips}
     figures: dict[str, Any] = {
-        "test": split_figures(rows["test"], predicted),
+        "test": split_figures(rows["test"], predicted, genres),
         "valid": max(h.valid for h in history)._asdict(),
     }
     (output / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")

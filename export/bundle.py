@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from torch import nn
 
@@ -185,7 +185,7 @@ def _card(source: Source, samples: bool) -> Card:
         streamable=True,
         window=WINDOW,
         level1=LEVEL1,
-        encoder_input="samples" if samples else "fbank",
+        encoder_input="samples" if samples else _input(source.network.reads),
         tokens_per_patch=source.tokens_per_patch,
         width=source.width,
         parameters=parameter_count(source.network),
@@ -194,6 +194,10 @@ def _card(source: Source, samples: bool) -> Card:
         figures=source.figures,
         notes=source.notes,
     )
+
+
+def _input(reads: str) -> Literal["fbank", "texture"]:
+    return "texture" if reads == "texture" else "fbank"
 
 
 def _known(sha256: str | None) -> str:

@@ -1,12 +1,16 @@
-"""The front end inside a graph: one convolution, a square and a matrix product, the same features as the runtime's."""
+"""The front ends inside a graph, the same features as the runtime's. All is kept in fp32 in every graph."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ..model.texture import Texture
 from ..runtime import frontend as fe
 from ..runtime.fbank import mel_filters, povey_window
 
@@ -15,7 +19,7 @@ class GraphFbank(nn.Module):
     """Samples float32 [batch, n] at 16 kHz to features [batch, 1 + (n - 400) // 160, 128].
 
     All that Kaldi does to a frame before the power spectrum is linear: removing the mean, pre-emphasis, window and
-    Fourier transform are folded, in float64, into one kernel of 512 outputs and 400 taps. Kept in fp32 in every graph.
+    Fourier transform are folded, in float64, into one kernel of 512 outputs and 400 taps.
     """
 
     def __init__(self) -> None:
@@ -31,6 +35,24 @@ class GraphFbank(nn.Module):
         mel = nn.functional.conv1d(power, self.get_buffer("filters"))
         log = torch.log(torch.clamp_min(mel, float(np.finfo(np.float32).eps)))
         return ((log - fe.FBANK_MEAN) / (2 * fe.FBANK_STD)).transpose(1, 2)
+
+
+class GraphPatches(nn.Module):
+    """Samples float32 [batch, n] at 16 kHz to the fbank of whole patches, [batch, patches, 16, 128]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fbank = GraphFbank()
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """See the class."""
+        frames = self.fbank(samples)
+        whole = frames.shape[1] // fe.PATCH_FRAMES
+        return cast(Tensor, frames[:, : whole * fe.PATCH_FRAMES].unflatten(1, (whole, fe.PATCH_FRAMES)))
+
+
+FRONT_ENDS: Final[Mapping[str, Callable[[], nn.Module]]] = {"fbank": GraphPatches, "texture": Texture}
+"""modules that give what a network reads, [batch, patches, ...], from samples [batch, n]"""
 
 
 def _kernel() -> npt.NDArray[np.float64]:

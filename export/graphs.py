@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol, cast
 
+import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
@@ -17,9 +18,10 @@ from torch.export import Dim
 from ..model.scores import Scores
 from ..runtime import frontend as fe
 from ..runtime.audiogram import FREQUENCIES
+from ..runtime.encoder import READINGS
 from ..runtime.errors import ExportError
 from ..runtime.windows import LONGEST
-from .frontend import GraphFbank
+from .frontend import FRONT_ENDS
 from .recurrent import with_onnx_recurrents
 
 OPSET: Final = 18
@@ -27,7 +29,11 @@ PRODUCER: Final = "haaqi-edge"
 
 
 class TwoPart(Protocol):
-    """A network ready for export: `encoder` [patches, 16, 128] -> tokens, `head` (tokens, audiogram) -> Scores."""
+    """A network ready for export: `encoder` reads patches of what `reads` names and gives tokens, `head` (tokens,
+    audiogram) -> Scores."""
+
+    @property
+    def reads(self) -> str: ...
 
     @property
     def encoder(self) -> nn.Module: ...
@@ -39,38 +45,37 @@ class TwoPart(Protocol):
 class SamplesEncoder(nn.Module):
     """An encoder with the front end before it: samples [patches, 2800] to tokens."""
 
-    def __init__(self, encoder: nn.Module) -> None:
+    def __init__(self, network: TwoPart) -> None:
         super().__init__()
-        self.fbank, self.encoder = GraphFbank(), encoder
+        self.front_end, self.encoder = FRONT_ENDS[network.reads](), network.encoder
 
     def forward(self, samples: Tensor) -> Tensor:
         """See the class."""
-        return cast(Tensor, self.encoder(self.fbank(samples)))
+        return cast(Tensor, self.encoder(self.front_end(samples).squeeze(1)))
 
 
 class Fused(nn.Module):
     """Waveform [1, samples] (one window) and audiograms [batch, 8] to frame scores and scores."""
 
-    def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
+    def __init__(self, network: TwoPart) -> None:
         super().__init__()
-        self.fbank, self.encoder, self.head = GraphFbank(), encoder, head
+        self.front_end, self.encoder, self.head = FRONT_ENDS[network.reads](), network.encoder, network.head
 
     def forward(self, waveform: Tensor, audiogram: Tensor) -> Scores:
         """See the class."""
-        frames = self.fbank(waveform).squeeze(0)
-        whole = frames.shape[0] // fe.PATCH_FRAMES
-        patches = frames[: whole * fe.PATCH_FRAMES].reshape(whole, fe.PATCH_FRAMES, fe.MEL_BINS)
+        patches = self.front_end(waveform).squeeze(0)
         return cast(Scores, self.head(self.encoder(patches).flatten(0, 1).unsqueeze(0), audiogram))
 
 
 def encoder_graph(network: TwoPart, *, samples: bool) -> onnx.ModelProto:
-    """The encoder: `fbank` [patches, 16, 128], or `samples` [patches, 2800], to `tokens`; `patches` dynamic."""
+    """The encoder: `fbank` [patches, 16, 128], `texture` [patches, 16, 32], or `samples` [patches, 2800], to `tokens`;
+    `patches` dynamic."""
     patches = Dim("patches", min=1)
     if samples:
         example = torch.zeros(3, fe.PATCH_LENGTH)
-        return _trace(SamplesEncoder(network.encoder), {"samples": (example, {0: patches})}, ["tokens"])
-    example = torch.zeros(3, fe.PATCH_FRAMES, fe.MEL_BINS)
-    return _trace(network.encoder, {"fbank": (example, {0: patches})}, ["tokens"])
+        return _trace(SamplesEncoder(network), {"samples": (example, {0: patches})}, ["tokens"])
+    example = torch.from_numpy(READINGS[network.reads](np.zeros(2 * fe.PATCH_SHIFT + fe.PATCH_LENGTH, np.float32)))
+    return _trace(network.encoder, {network.reads: (example, {0: patches})}, ["tokens"])
 
 
 def head_graph(network: TwoPart, width: int) -> onnx.ModelProto:
@@ -89,7 +94,7 @@ def fused_graph(network: TwoPart) -> onnx.ModelProto:
         "waveform": (torch.zeros(1, 5 * fe.PATCH_SHIFT + 77), {1: samples}),
         "audiogram": (torch.zeros(3, len(FREQUENCIES)), {0: Dim("batch", min=1)}),
     }
-    graph = _trace(Fused(network.encoder, network.head), inputs, ["frame_scores", "score"])
+    graph = _trace(Fused(network), inputs, ["frame_scores", "score"])
     frame_scores = graph.graph.output[0].type.tensor_type.shape.dim[1]
     frame_scores.dim_param = "tokens"  # the tracer names it by its formula in `samples`
     return graph

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +103,8 @@ class FoldedStudent(nn.Module):
 
     `encoder` and `head` are the modules that are exported.
     """
+
+    reads: Final = "fbank"
 
     def __init__(self, config: BeatsConfig, head: HeadConfig) -> None:
         super().__init__()

@@ -13,9 +13,8 @@ from torch import Tensor
 from ..model.scores import Scores
 from ..runtime import frontend as fe
 from ..runtime.audiogram import Audiogram
-from ..runtime.encoder import patch_samples
+from ..runtime.encoder import READINGS
 from ..runtime.errors import ExportError
-from ..runtime.fbank import patches
 from ..runtime.sessions import Session
 
 TOLERANCE: Final = 1e-5
@@ -27,9 +26,13 @@ Array = npt.NDArray[np.float32]
 
 
 class Network(Protocol):
-    """The network in PyTorch: fbank [batch, frames, 128] and audiogram [batch, 8] to scores."""
+    """The network in PyTorch: what it reads, fbank [batch, frames, 128] or texture [batch, patches, 16, 32], and
+    audiogram [batch, 8] to scores."""
 
-    def __call__(self, fbank: Tensor, audiogram: Tensor) -> Scores: ...
+    @property
+    def reads(self) -> str: ...
+
+    def __call__(self, features: Tensor, audiogram: Tensor, /) -> Scores: ...
 
 
 class Difference(NamedTuple):
@@ -66,11 +69,10 @@ def verify_bundle(network: Network, encoder: bytes, head: bytes) -> Parity:
         ExportError: a score that differs by more than `TOLERANCE`, with the worst case.
     """
     encode, score = Session(encoder), Session(head)
-    takes_fbank = "fbank" in encode.inputs
+    (reads,) = encode.inputs
 
     def run(samples: Array, audiograms: Array) -> tuple[Array, Array]:
-        given = {"fbank": patches(samples)} if takes_fbank else {"samples": patch_samples(samples).copy()}
-        tokens = encode.run(**given)[0]
+        tokens = encode.run(**{reads: READINGS[reads](samples)})[0]
         frame_scores, scores = score.run(tokens=tokens.reshape(1, -1, tokens.shape[2]), audiogram=audiograms)
         return frame_scores, scores
 
@@ -101,9 +103,12 @@ def _compare(network: Network, run: _Run, lengths: list[int]) -> Iterator[Differ
     for length in lengths:
         samples = signal[:length]
         if fe.patch_count(length) not in known:
-            features = torch.from_numpy(patches(samples)).flatten(0, 1)
+            features = torch.from_numpy(READINGS[network.reads](samples))
+            if network.reads == "fbank":
+                features = features.flatten(0, 1)
             with torch.inference_mode():
-                scores = network(features.expand(len(audiograms), -1, -1), torch.from_numpy(audiograms))
+                features = features.expand(len(audiograms), *features.shape)
+                scores = network(features, torch.from_numpy(audiograms))
             known[fe.patch_count(length)] = scores
         expected = known[fe.patch_count(length)]
         got = run(samples, audiograms)

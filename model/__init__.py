@@ -1,8 +1,9 @@
-"""The networks in torch: BEATs teacher, student, nano; checkpoints."""
+"""The networks in torch: BEATs teacher, student, nano; front ends; checkpoints."""
 
 from .nano import Nano, NanoConfig
 from .scores import Scores
 from .student import Student
 from .teacher import Teacher
+from .texture import Texture
 
-__all__ = ["Nano", "NanoConfig", "Scores", "Student", "Teacher"]
+__all__ = ["Nano", "NanoConfig", "Scores", "Student", "Teacher", "Texture"]

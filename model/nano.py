@@ -1,8 +1,9 @@
 """Nano: our own small network, in the family's two parts.
 
-The encoder reads one patch of 16 frames by depthwise-separable convolutions (Howard et al. 2017, "MobileNets") down to
-one vector; the head scales and shifts the vectors by the audiogram (Perez et al. 2018, "FiLM"), reads the window with a
-bidirectional GRU and pools its frame scores by attention.
+The encoder turns one patch's texture (`runtime.texture`) by fully connected layers into one vector, beside which the
+bands' levels are kept; the head compares these levels with the listener's thresholds, scales and shifts
+the vectors by the audiogram (Perez et al. 2018, "FiLM"), reads the window with a bidirectional GRU and pools its frame
+scores by attention.
 """
 
 from __future__ import annotations
@@ -11,23 +12,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..runtime import texture as tx
 from ..runtime.audiogram import FREQUENCIES
-from ..runtime.frontend import MEL_BINS
+from ..runtime.errors import AudioError
+from ..runtime.levels import LEVEL1
 from .checkpoint import load_strictly, read_checkpoint
 from .head import check_audiogram
 from .scores import Scores
-from .student import patches
 
 HEARD: Final = (250, 500, 1000, 2000, 4000, 6000)
 """Hz; HAAQI reads no other levels, so 3 and 8 kHz can teach the network nothing true and are left out"""
 LOSS_UNIT: Final = 50.0
 """dB HL that the head sees as 1"""
+LEVEL_UNIT: Final = 30.0
+"""dB that the head sees as 1"""
 WEIGHTS: Final = Path(__file__).parent / "weights" / "nano.safetensors"
 """the weights behind the shipped bundle"""
+PLANES: Final = len(tx.PLANES)
 
 
 @dataclass(frozen=True)
@@ -35,65 +41,72 @@ class NanoConfig:
     """Sizes; the defaults are the shipped ones.
 
     Attributes:
-        stem: channels after the first convolution, whose kernel spans 4 frames and 8 bands.
-        blocks: channels and stride (frames, bands) of each separable convolution.
-        width: of a token.
+        layers: units of the encoder's fully connected layers.
+        vector: of a token, without the bands' levels.
         hidden: of the GRU, each direction.
         conditioning: hidden units between audiogram and scale and shift.
-        dropout: while training.
+        encoder_dropout, dropout: while training, in the encoder and the head.
     """
 
-    stem: int = 32
-    blocks: tuple[tuple[int, int, int], ...] = ((64, 1, 2), (128, 2, 2), (160, 2, 1))
-    width: int = 200
+    layers: tuple[int, ...] = (256, 256)
+    vector: int = 192
     hidden: int = 100
     conditioning: int = 64
-    dropout: float = 0.4
+    encoder_dropout: float = 0.1
+    dropout: float = 0.3
+
+    @property
+    def width(self) -> int:
+        """Of a token."""
+        return self.vector + tx.BANDS
 
 
 class NanoEncoder(nn.Module):
     """Patches to tokens, each patch alone."""
 
+    mean: Tensor
+    scale: Tensor
+    to_level: Tensor
+
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
-        layers: list[nn.Module] = [
-            nn.Conv2d(1, config.stem, (4, 8), (2, 4), (1, 2), bias=False),
-            nn.BatchNorm2d(config.stem),
-            nn.ReLU(),
-        ]
-        bands, channels = MEL_BINS // 4, config.stem
-        for out, down, across in config.blocks:
-            layers += [
-                nn.Conv2d(channels, channels, 3, (down, across), 1, groups=channels, bias=False),
-                nn.Conv2d(channels, out, 1, bias=False),
-                nn.BatchNorm2d(out),
-                nn.ReLU(),
-            ]
-            bands, channels = -(-bands // across), out
-        self.convolutions = nn.Sequential(*layers)
-        # One frequency is not another: the bands stay apart until the last matrix.
-        self.linear = nn.Linear(channels * bands, config.width)
-        self.norm = nn.LayerNorm(config.width)
+        # Set from the training rows, and kept with the weights.
+        self.register_buffer("mean", torch.zeros(PLANES, tx.BANDS))
+        self.register_buffer("scale", torch.ones(PLANES, tx.BANDS))
+        self.register_buffer("to_level", torch.tensor(_level_offset(), dtype=torch.float32), persistent=False)
+        layers: list[nn.Module] = [nn.Flatten()]
+        before = PLANES * tx.BANDS
+        for after in config.layers:
+            layers += [nn.Linear(before, after), nn.LayerNorm(after), nn.ReLU(), nn.Dropout(config.encoder_dropout)]
+            before = after
+        self.layers = nn.Sequential(*layers)
+        self.linear = nn.Linear(before, config.vector)
+        self.norm = nn.LayerNorm(config.vector)
 
-    def forward(self, fbank: Tensor) -> Tensor:
-        """Tokens [patches, 1, width] for normalised `fbank` [patches, 16, 128]."""
-        # Channels last: twice as fast on CPUs while training, the same graph when exported.
-        x = fbank.unsqueeze(1).contiguous(memory_format=torch.channels_last)
-        x = self.convolutions(x).mean(2).flatten(1)
-        tokens: Tensor = self.norm(self.linear(x)).unsqueeze(1)
+    def forward(self, texture: Tensor) -> Tensor:
+        """Tokens [patches, 1, width] for `texture` [patches, 16, 32]: a vector, and the bands' levels (dB SPL / 30)."""
+        x = self.layers((texture - self.mean) / self.scale)
+        level = (texture[:, 0] * (10 / np.log(10)) + self.to_level) / LEVEL_UNIT
+        tokens: Tensor = torch.cat([self.norm(self.linear(x)), level], dim=1).unsqueeze(1)
         return tokens
 
 
 class NanoHead(nn.Module):
     """Tokens of a window and an audiogram to scores."""
 
+    heard: Tensor
+    thresholds: Tensor
+
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
+        self.vector = config.vector
         self.register_buffer("heard", torch.tensor([FREQUENCIES.index(f) for f in HEARD]), persistent=False)
+        self.register_buffer("thresholds", torch.tensor(_threshold_weights(), dtype=torch.float32), persistent=False)
         self.conditioning = nn.Sequential(
-            nn.Linear(len(HEARD), config.conditioning), nn.ReLU(), nn.Linear(config.conditioning, 2 * config.width)
+            nn.Linear(len(HEARD), config.conditioning), nn.ReLU(), nn.Linear(config.conditioning, 2 * config.vector)
         )
-        self.gru = nn.GRU(config.width, config.hidden, batch_first=True, bidirectional=True)
+        self.audibility = nn.Linear(2 * tx.BANDS, config.vector)
+        self.gru = nn.GRU(config.vector, config.hidden, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(config.dropout)
         self.frame = nn.Linear(2 * config.hidden, 1)
         self.attention = nn.Linear(2 * config.hidden, 1)
@@ -106,9 +119,12 @@ class NanoHead(nn.Module):
 
     def read(self, tokens: Tensor, audiogram: Tensor) -> Tensor:
         """What the GRU makes of the window: [batch, tokens, 2 hidden]."""
-        heard = audiogram.index_select(1, self.get_buffer("heard")) / LOSS_UNIT
-        scale, shift = self.conditioning(heard).unsqueeze(1).chunk(2, dim=-1)
-        x = self.dropout(F.relu(tokens * (1 + scale) + shift))
+        loss = audiogram.index_select(1, self.heard)
+        scale, shift = self.conditioning(loss / LOSS_UNIT).unsqueeze(1).chunk(2, dim=-1)
+        vectors, levels = tokens[..., : self.vector], tokens[..., self.vector :]
+        above = levels - ((loss @ self.thresholds).clamp_min(0) / LEVEL_UNIT).unsqueeze(1)
+        audible = self.audibility(torch.cat([torch.tanh(above), F.relu(above)], dim=-1))
+        x = self.dropout(F.relu(vectors * (1 + scale) + shift + audible))
         out: Tensor = self.dropout(self.gru(x)[0])
         return out
 
@@ -122,8 +138,9 @@ class NanoHead(nn.Module):
 
 
 class Nano(nn.Module):
-    """Fbank and audiogram to scores, in at most 1 M parameters; `encoder` and `head` are what is exported."""
+    """Texture and audiogram to scores, in at most 1 M parameters; `encoder` and `head` are what is exported."""
 
+    reads: Final = "texture"
     checkpoint_sha256: str | None = None
     """of the file that `from_checkpoint` read"""
 
@@ -145,18 +162,34 @@ class Nano(nn.Module):
         nano.checkpoint_sha256 = checkpoint.sha256
         return nano.eval()
 
-    def encode(self, fbank: Tensor) -> Tensor:
-        """Tokens [patches, 1, width] for `fbank` [patches, 16, 128], each patch alone."""
-        tokens: Tensor = self.encoder(fbank)
+    def encode(self, texture: Tensor) -> Tensor:
+        """Tokens [patches, 1, width] for `texture` [patches, 16, 32], each patch alone."""
+        tokens: Tensor = self.encoder(texture)
         return tokens
 
-    def forward(self, fbank: Tensor, audiogram: Tensor) -> Scores:
-        """Scores for `fbank` [batch, frames, 128] (normalised) heard with `audiogram` [batch, 8] in dB HL.
+    def forward(self, texture: Tensor, audiogram: Tensor) -> Scores:
+        """Scores for `texture` [batch, patches, 16, 32] heard with `audiogram` [batch, 8] in dB HL.
 
-        Trailing frames that do not fill a patch of 16 are dropped. Raises AudioError for another shape or under 16
-        frames, AudiogramError for another shape of audiogram.
+        Raises AudioError for another shape or no patches, AudiogramError for another shape of audiogram.
         """
-        tokens = self.encode(patches(fbank)).reshape(fbank.shape[0], -1, self.config.width)
+        if texture.ndim != 4 or texture.shape[2:] != (PLANES, tx.BANDS) or texture.shape[1] == 0:
+            raise AudioError(
+                f"a texture of shape {list(texture.shape)} was given; expected [batch, patches, {PLANES}, {tx.BANDS}], "
+                "as runtime.texture.textures or model.Texture give it"
+            )
+        tokens = self.encode(texture.flatten(0, 1)).reshape(texture.shape[0], -1, self.config.width)
         check_audiogram(tokens, audiogram)
         scores: Scores = self.head(tokens, audiogram)
         return scores
+
+
+def _level_offset() -> np.ndarray:
+    """What turns 10 log10 of a band's mean bin power into its level in dB SPL, [32]."""
+    window = np.sum(np.hanning(tx.SPECTRUM) ** 2)
+    return LEVEL1 + 10 * np.log10(tx.bands().long_counts * 2 / (tx.SPECTRUM * window))
+
+
+def _threshold_weights() -> np.ndarray:
+    """The levels at the bands' centres from those at `HEARD`, linear over log frequency: [6, 32]."""
+    centres = np.sqrt(tx.edges()[1:] * tx.edges()[:-1])
+    return np.stack([np.interp(np.log(centres), np.log(HEARD), unit) for unit in np.eye(len(HEARD))])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,8 @@ DEAD_PARTS = ("q_proj.", "k_proj.", "relative_attention_bias.", "grep_linear.", 
 
 class Student(HeadedNetwork):
     """Fbank and audiogram to scores. Source: Wisnu et al. 2025, "HAAQI-Net", the weighted-sum student."""
+
+    reads: Final = "fbank"
 
     def __init__(
         self,

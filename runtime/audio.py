@@ -1,4 +1,4 @@
-"""Audio in: files and arrays of any rate and channel count, as blocks of mono samples at 16 kHz."""
+"""Audio in: files and arrays of any rate and channel count, as blocks of mono samples at 16 kHz, or at another rate."""
 
 from __future__ import annotations
 
@@ -37,8 +37,12 @@ class Audio(Protocol):
     def name(self) -> str:
         """What messages call it."""
 
-    def blocks(self) -> Iterator[Array]:
-        """Mono float32 blocks at 16 kHz, full scale 1.0.
+    @property
+    def rate(self) -> int:
+        """Its own sample rate in Hz."""
+
+    def blocks(self, rate: int = SAMPLE_RATE) -> Iterator[Array]:
+        """Mono float32 blocks at `rate` Hz, full scale 1.0; at its own rate the samples are as they are.
 
         Raises:
             AudioError: a sample that is not finite; a file that turns out to be damaged.
@@ -82,13 +86,13 @@ class ArrayAudio:
             raise AudioError(f"samples of shape {samples.shape} look like [channels, n]: transpose them")
         if samples.size == 0:
             raise AudioError(f"the audio is empty: {TOO_SHORT}")
-        self._samples, self._rate, self.name = samples, _checked_rate(rate), "the samples given"
+        self._samples, self.rate, self.name = samples, checked_rate(rate), "the samples given"
 
-    def blocks(self) -> Iterator[Array]:
+    def blocks(self, rate: int = SAMPLE_RATE) -> Iterator[Array]:
         """See `Audio.blocks`."""
         scale = 1.0 if self._samples.dtype.kind == "f" else 1.0 / (np.iinfo(self._samples.dtype).max + 1.0)
-        step = int(BLOCK_SECONDS * self._rate)
-        resampler = Resampler(self._rate, self.name)
+        step = int(BLOCK_SECONDS * self.rate)
+        resampler = Resampler(self.rate, self.name, rate)
         for start in range(0, len(self._samples), step):
             with np.errstate(over="ignore"):  # becomes infinite, which push refuses
                 block = self._samples[start : start + step].astype(np.float32)
@@ -107,16 +111,16 @@ class FileAudio:
         if self.path.stat().st_size == 0:
             raise AudioFileError(f"{self.name} is empty (0 bytes): copy or record it again")
         with self._open() as file:
-            self._rate = _checked_rate(file.samplerate, self.name)
+            self.rate = checked_rate(file.samplerate, self.name)
             if file.frames == 0:
                 raise AudioFileError(f"{self.name} holds no samples: {TOO_SHORT}")
         _check_whole(self.path)
 
-    def blocks(self) -> Iterator[Array]:
+    def blocks(self, rate: int = SAMPLE_RATE) -> Iterator[Array]:
         """See `Audio.blocks`."""
-        resampler = Resampler(self._rate, self.name)
+        resampler = Resampler(self.rate, self.name, rate)
         with self._open() as file:
-            step, read = max(1, int(BLOCK_SECONDS * self._rate) // file.channels), 0
+            step, read = max(1, int(BLOCK_SECONDS * self.rate) // file.channels), 0
             while True:
                 try:
                     block = file.read(step, dtype="float32", always_2d=True)
@@ -127,7 +131,7 @@ class FileAudio:
                 read += len(block)
                 yield resampler.push(block)
             # A decoder may round the length of a lossy stream up by a frame or two; a cut file lacks far more.
-            if _UNKNOWN > file.frames > read + self._rate // 10:
+            if _UNKNOWN > file.frames > read + self.rate // 10:
                 raise self._damaged(read, f"{file.frames} samples were announced, {read} came")
         yield resampler.finish()
 
@@ -141,7 +145,7 @@ class FileAudio:
 
     def _damaged(self, read: int, why: str) -> AudioFileError:
         return AudioFileError(
-            f"{self.name} is damaged or truncated after {read / self._rate:.2f} s ({why}): copy or encode it again"
+            f"{self.name} is damaged or truncated after {read / self.rate:.2f} s ({why}): copy or encode it again"
         )
 
 
@@ -159,15 +163,15 @@ class Resampler:
     Args:
         rate: Hz of the input.
         name: what messages call the audio.
+        to: Hz of the output, if not 16 kHz.
     """
 
-    def __init__(self, rate: int, name: str = "the stream") -> None:
+    def __init__(self, rate: int, name: str = "the stream", to: int = SAMPLE_RATE) -> None:
         self._rate, self._name, self._time = rate, name, 0
-        same = rate == SAMPLE_RATE
-        self._soxr = None if same else soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+        self._soxr = None if rate == to else soxr.ResampleStream(rate, to, 1, dtype="float32", quality="HQ")
 
     def push(self, block: Array) -> Array:
-        """Float32 [n] or [n, channels] in, float32 [m] at 16 kHz out, as many as are ready.
+        """Float32 [n] or [n, channels] in, float32 [m] at the output's rate out, as many as are ready.
 
         Raises:
             AudioError: NaN, infinity or more than `LOUDEST`, with the time at which it stands.
@@ -204,7 +208,16 @@ def find_audio(folder: Path) -> list[Path]:
     )
 
 
-def _checked_rate(rate: Any, name: str = "the audio") -> int:
+def audio_in(folder: Path) -> list[Path]:
+    """What `find_audio` finds; nothing is an `AudioFileNotFoundError`."""
+    found = find_audio(folder)
+    if not found:
+        raise AudioFileNotFoundError(f"no audio in {folder}: expected files that end in {', '.join(sorted(SUFFIXES))}")
+    return found
+
+
+def checked_rate(rate: Any, name: str = "the audio") -> int:
+    """A sample rate in Hz that is a whole number from `LOWEST_RATE` to `HIGHEST_RATE`, an `AudioError` otherwise."""
     if isinstance(rate, bool) or not isinstance(rate, int | np.integer | float) or rate % 1 != 0:  # NaN, infinity too
         raise AudioError(f"the sample rate of {name} must be a whole number of Hz, got {rate!r}")
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:

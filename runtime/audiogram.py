@@ -147,13 +147,15 @@ class Audiogram:
         return np.interp(np.log(frequencies), np.log(FREQUENCIES), self.levels)
 
 
-AudiogramLike: TypeAlias = "str | Audiogram | Sequence[float] | npt.NDArray[Any]"
+AudiogramLike: TypeAlias = "str | Audiogram | Sequence[float] | Mapping[Any, Any] | npt.NDArray[Any]"
 
 
 def as_audiogram(value: AudiogramLike) -> Audiogram:
-    """One listener from anything that says one: a name or text, 8 numbers, an `Audiogram`."""
+    """One listener from anything that says one: a name or text, 8 numbers, a mapping of Hz to dB HL, an `Audiogram`."""
     if isinstance(value, Audiogram):
         return value
+    if isinstance(value, Mapping):
+        return _from_mapping(value, "")
     if isinstance(value, str | Path):
         return Audiogram.parse(str(value))
     try:
@@ -164,7 +166,7 @@ def as_audiogram(value: AudiogramLike) -> Audiogram:
 
 def as_audiograms(value: AudiogramLike | Sequence[AudiogramLike]) -> tuple[list[Audiogram], bool]:
     """Listeners, and whether several were asked for (a list, even of one) rather than a single one."""
-    if isinstance(value, str | Path | Audiogram):
+    if isinstance(value, str | Path | Audiogram | Mapping):
         return [as_audiogram(value)], False
     try:
         items = list(value)
@@ -199,12 +201,18 @@ def _from_json(text: str, name: str, origin: str) -> Audiogram:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise AudiogramError(f"{origin} is not JSON ({error}): give {_FORMS}") from error
-    if isinstance(value, dict) and isinstance(value.get("frequencies"), list) and isinstance(value.get("levels"), list):
-        return Audiogram.from_pairs(value["frequencies"], value["levels"], name)
     if isinstance(value, dict):
-        return Audiogram.from_pairs(value.keys(), value.values(), name)
+        return _from_mapping(value, name)
     if isinstance(value, list) and value and all(isinstance(item, list) and len(item) == 2 for item in value):
         return Audiogram.from_pairs([item[0] for item in value], [item[1] for item in value], name)
     if isinstance(value, list):
         return Audiogram(tuple(value), name)
     raise AudiogramError(f"{origin} does not hold an audiogram: give {_FORMS}")
+
+
+def _from_mapping(value: Mapping[Any, Any], name: str) -> Audiogram:
+    """Hz to dB HL, or `frequencies` and `levels` to lists of them."""
+    frequencies, levels = value.get("frequencies"), value.get("levels")
+    if isinstance(frequencies, list | tuple | np.ndarray) and isinstance(levels, list | tuple | np.ndarray):
+        return Audiogram.from_pairs(frequencies, levels, name)
+    return Audiogram.from_pairs(value.keys(), value.values(), name)

@@ -21,6 +21,7 @@ FORMAT: Final = 1
 SHIPPED: Final = Path(__file__).parent / "models"
 
 Precision = Literal["fp32", "fp16", "int8"]
+ENCODER_INPUTS: Final = ("fbank", "texture", "samples")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Card:
         streamable: whether a patch's tokens are independent of what it is batched with.
         window: seconds that one score covers by default.
         level1: dB SPL of RMS 1.0 in the samples that the encoder expects.
-        encoder_input: `fbank` or `samples` (the front end is then in the graph).
+        encoder_input: `fbank`, `texture`, or `samples` (the front end is then in the graph).
         tokens_per_patch, width: of the encoder's tokens.
         parameters: of encoder and head together.
         source_sha256: of the checkpoint that the bundle was made from.
@@ -70,7 +71,7 @@ class Card:
     streamable: bool
     window: float
     level1: float
-    encoder_input: Literal["fbank", "samples"]
+    encoder_input: Literal["fbank", "texture", "samples"]
     tokens_per_patch: int
     width: int
     parameters: int
@@ -198,8 +199,7 @@ _CHECKS: Final[Mapping[str, Any]] = {
     "bool": bool,
     "float": (int, float),
     "Precision": str,
-    "Literal['fbank', 'samples']": str,
-    'Literal["fbank", "samples"]': str,
+    "Literal['fbank', 'texture', 'samples']": str,  # as annotations come back, whatever quotes they have here
     "tuple[int, ...]": list,
 }
 
@@ -221,8 +221,9 @@ def _build(cls: Any, raw: Mapping[str, Any], origin: str) -> Any:
         values["front_end"] = _build(FrontEnd, values.get("front_end", {}), origin)
         files = values["files"].items()
         values["files"] = {role: _build(File, _mapping(entry, origin), f"{origin}, {role}") for role, entry in files}
-        if values["encoder_input"] not in ("fbank", "samples"):
-            raise BundleError(f"{origin}: encoder_input is {values['encoder_input']!r}, expected fbank or samples")
+        if values["encoder_input"] not in ENCODER_INPUTS:
+            given = values["encoder_input"]
+            raise BundleError(f"{origin}: encoder_input is {given!r}, expected one of {', '.join(ENCODER_INPUTS)}")
     return cls(**values)
 
 

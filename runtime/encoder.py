@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 import numpy as np
@@ -12,6 +12,7 @@ from . import frontend as fe
 from .bundle import Bundle
 from .fbank import PatchStream, patches
 from .sessions import Session
+from .texture import textures
 from .windows import Encoded
 
 BATCH: Final = 64
@@ -29,9 +30,7 @@ class Encoder:
 
     def run(self, samples: Array) -> Array:
         """Tokens float32 [patches, tokens per patch, width] of samples float32 [(patches - 1) 2560 + 2800]."""
-        if self._input == "fbank":
-            return self.session.run(fbank=patches(samples))[0]
-        return self.session.run(samples=np.ascontiguousarray(patch_samples(samples)))[0]
+        return self.session.run(**{self._input: READINGS[self._input](samples)})[0]
 
     def encode(self, blocks: Iterable[Array], silence: float) -> Iterator[Encoded]:
         """Tokens of a signal that comes in blocks at 16 kHz; up to a peak of `silence` a patch is silent."""
@@ -47,3 +46,11 @@ class Encoder:
 def patch_samples(samples: Array) -> Array:
     """A view float32 [patches, 2800] of the samples that each patch reads."""
     return np.lib.stride_tricks.sliding_window_view(samples, fe.PATCH_LENGTH)[:: fe.PATCH_SHIFT]
+
+
+READINGS: Final[Mapping[str, Callable[[Array], Array]]] = {
+    "fbank": patches,
+    "texture": textures,
+    "samples": lambda samples: np.ascontiguousarray(patch_samples(samples)),
+}
+"""what an encoder may read of the samples of whole patches, by the name of its input"""

@@ -59,6 +59,12 @@ class ExportError(HaaqiEdgeError, RuntimeError):
     exit_code = 1
 
 
+class WorkerError(HaaqiEdgeError, RuntimeError):
+    """A process that worked for this one and was ended from outside."""
+
+    exit_code = 1
+
+
 class DependencyError(HaaqiEdgeError, ImportError):
     """A command that needs an extra which is not installed."""
 

@@ -90,6 +90,14 @@ def checkpoint(family: str, name: str, words: str, error: type[HaaqiEdgeError] =
     return Row(f"{family} {name}", argv, error, words, lambda d: network.from_checkpoint(d / name))
 
 
+def haaqi(
+    words: str, reference: str, processed: str, *options: str, error: type[HaaqiEdgeError] | None = AudioError
+) -> Row:
+    """A row that compares what cannot be compared."""
+    argv = ["haaqi", "{d}/" + reference, "{d}/" + processed, "-a", "N3", "--jobs", "1", *options]
+    return Row(f"haaqi {reference} {processed} {' '.join(options)}", argv, error, words)
+
+
 def export(words: str, *options: str) -> Row:
     """A row that exports a good checkpoint to where it cannot go."""
     return Row(f"export {' '.join(options)}", ["export", "nano", *options], OptionError, words)
@@ -190,6 +198,36 @@ TABLE = [
     option(r"provider 'abacus' is not available", "--provider=abacus", error=ProviderError),
     option(r"No such option", "--loudness=3", error=None),
     Row("no audiogram", ["score", "{d}/good.wav"], None, r"Missing option"),
+    # HAAQI
+    haaqi(r"good\.wav cannot be compared with .*silent\.wav: the reference signal is silent", "silent.wav", "good.wav"),
+    haaqi(r"tiny\.wav cannot be compared .* the processed signal ends after 150\.00 ms", "good.wav", "tiny.wav"),
+    haaqi(r"tiny\.wav: the reference signal sounds for 150\.\d\d ms only: .* 200 ms or more", "tiny.wav", "good.wav"),
+    haaqi(r"nan\.wav holds a sample that is not a finite number at 0\.125 s", "nan.wav", "good.wav"),
+    haaqi(r"latenan\.wav holds a sample that is not a finite number at 6\.000 s", "good.wav", "latenan.wav"),
+    haaqi(r"long\.wav lasts more than 120 s: .* give excerpts", "long.wav", "good.wav"),
+    haaqi(r"rate4000\.wav is 4000 Hz; give audio from 8000", "good.wav", "rate4000.wav"),
+    haaqi(r"empty\.wav is empty \(0 bytes\)", "good.wav", "empty.wav", error=AudioFileError),
+    haaqi(r"cut\.flac is damaged or truncated", "good.wav", "cut.flac", error=AudioFileError),
+    haaqi(r"text\.wav cannot be read as audio", "text.wav", "good.wav", error=AudioFileError),
+    haaqi(
+        r"absent\.wav does not exist: give two audio files, or two folders of them",
+        "absent.wav",
+        "good.wav",
+        error=AudioFileNotFoundError,
+    ),
+    haaqi(r"absent does not exist: give two", "pairs", "absent", error=AudioFileNotFoundError),
+    haaqi(r"no audio in .*noaudio: expected files that end in", "pairs", "noaudio", error=AudioFileNotFoundError),
+    haaqi(
+        r"no file of .*others has the name of one in .*pairs: expected the same paths",
+        "pairs",
+        "others",
+        error=AudioFileNotFoundError,
+    ),
+    haaqi(r"pairs is a folder and .*good\.wav a file: give two files", "pairs", "good.wav", error=OptionError),
+    haaqi(r"level1=141\.0 is not a sound pressure level", "good.wav", "good.wav", "--level1=141", error=OptionError),
+    haaqi(r"Invalid value for '--jobs'", "good.wav", "good.wav", "--jobs=0", error=None),
+    haaqi(r"'N9' is not an audiogram", "good.wav", "good.wav", "--audiogram=N9", error=AudiogramError),
+    Row("haaqi of one file", ["haaqi", "{d}/good.wav", "-a", "N3"], None, r"Missing argument"),
     # Bundles
     bundle(
         "absent",
@@ -208,7 +246,7 @@ TABLE = [
     bundle("type", r"window is 'ten', expected float"),
     bundle("bool", r"width is True, expected int"),
     bundle("window", r"window"),
-    bundle("input", r"encoder_input is 'mp3', expected fbank or samples"),
+    bundle("input", r"encoder_input is 'mp3', expected one of fbank, texture, samples"),
     bundle("frontend", r"asks for the front end .*hop=320"),
     bundle("frequencies", r"has audiogram frequencies other than"),
     bundle("entry", r"'encoder\.onnx' is not an entry of files"),
@@ -293,6 +331,8 @@ TABLE = [
         "--split=dev",
         error=OptionError,
     ),
-    train("labels", r"--seconds 1 to 10", "--music={d}/music", "--table={d}/out", "--seconds=0.5", error=OptionError),
+    train(
+        "labels", r"good\.wav is a file: give a folder", "--music={d}/music", "--table={d}/good.wav", error=OptionError
+    ),
     train("labels", r"--shards at least 1", "--music={d}/music", "--table={d}/out", "--shards=0", error=OptionError),
 ]

@@ -50,6 +50,11 @@ def _write_audio(d: Path) -> None:
     soundfile.write(d / "good.wav", good[:RATE], RATE)
     (d / "cuthead.wav").write_bytes((d / "good.wav").read_bytes()[:30])
     soundfile.write(d / "minute.wav", noise(61, 8_000), 8_000)
+    soundfile.write(d / "long.wav", noise(121, 8_000), 8_000)
+    soundfile.write(d / "tiny.wav", good[:2_400], RATE)
+    for folder, name in (("pairs", "a"), ("others", "b")):
+        (d / folder).mkdir()
+        soundfile.write(d / folder / f"{name}.wav", good[:RATE], RATE)
     (d / "empty.wav").write_bytes(b"")
     soundfile.write(d / "headonly.wav", good[:0], RATE)
     for name, value, at in (("nan", math.nan, 0.125), ("inf", -math.inf, 0.25), ("latenan", math.nan, 6.0)):

@@ -43,9 +43,9 @@ FORMATS: Final = {
 }
 
 
-def music(seconds: float = 20.0, rate: int = RATE, start: float = 0.0) -> Sound:
-    """The demo clip, up to 20 s, at any rate: float32 [n]."""
-    samples, own = soundfile.read(DEMO, dtype="float32")
+def music(seconds: float = 20.0, rate: int = RATE, start: float = 0.0, clip: str = "clean") -> Sound:
+    """The demo clip, clean or degraded, up to 20 s, at any rate: float32 [n]."""
+    samples, own = soundfile.read(DEMO.with_stem(clip), dtype="float32")
     samples = samples if own == rate else soxr.resample(samples, own, rate)
     return np.ascontiguousarray(samples[int(start * rate) : int((start + seconds) * rate)], dtype=np.float32)
 

@@ -3,37 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ..runtime.bundle import Card
-from .corpus import Corpus
-from .labels import PRESENTATION, Row
-from .metrics import agreement, lcc_interval
+from .corpus import Corpus, Split
+from .draws import family, from_studies, is_unseen
+from .metrics import agreement, intervals
+from .rows import PRESENTATION, Row
 
-LEAST = 20
+LEAST: Final = 20
 """rows that a group needs to get figures of its own"""
+_WHOLE: Final = {
+    "all": "all",
+    "seen": "conditions that training holds",
+    "unseen": "conditions that training does not hold",
+    "comparable": "conditions of the HAAQI studies, NAL-R, 65 dB SPL",
+}
 
 
-def split_figures(rows: Sequence[Row], predicted: npt.NDArray[np.float32]) -> dict[str, Any]:
-    """LCC, SRCC, MSE of predictions [rows] with a bootstrap interval of the LCC: all rows, and by condition, listener
-    and level."""
+def split_figures(
+    rows: Sequence[Row], predicted: npt.NDArray[np.float32], genres: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """LCC, SRCC, MSE of predictions [rows] with bootstrap intervals: of all rows, of the conditions that training holds
+    (`seen`) and does not (`unseen`), of the rows that compare with HAAQI-Net's paper (`comparable`), and by family of
+    condition, aid, listener, level, and genre where `genres` says it of each clip."""
     labels = np.array([row.score for row in rows])
 
     def figures(chosen: npt.NDArray[np.bool_]) -> dict[str, float | int]:
         found = agreement(predicted[chosen], labels[chosen])
-        low, high = lcc_interval(predicted[chosen], labels[chosen])
-        named = {"lcc": found.lcc, "lcc_low": low, "lcc_high": high, "srcc": found.srcc, "mse": found.mse}
+        lcc, srcc = intervals(predicted[chosen], labels[chosen])
+        named = {
+            "lcc": found.lcc,
+            "lcc_low": lcc.low,
+            "lcc_high": lcc.high,
+            "srcc": found.srcc,
+            "srcc_low": srcc.low,
+            "srcc_high": srcc.high,
+            "mse": found.mse,
+        }
         return {**{key: round(value, 4) for key, value in named.items()}, "rows": found.rows}
 
-    groups: dict[str, Callable[[Row], str]] = {
-        "condition": condition_family,
-        "listener": lambda row: row.listener,
-        "level": lambda row: "65 dB SPL" if row.level == PRESENTATION else "other",
-    }
+    unseen = np.array([is_unseen(row.chain) for row in rows])
+    comparable = np.array([is_comparable(row) for row in rows])
     result: dict[str, Any] = {"all": figures(np.ones(len(rows), dtype=bool))}
+    for name, chosen in (("seen", ~unseen), ("unseen", unseen), ("comparable", comparable)):
+        if chosen.sum() >= LEAST:
+            result[name] = figures(chosen)
+    groups: dict[str, Callable[[Row], str]] = {
+        "condition": lambda row: family(row.chain),
+        "aid": lambda row: "nal-r, wrongly fitted" if "(" in row.aid else row.aid,
+        "listener": lambda row: row.listener,
+        "level": lambda row: "65 dB SPL" if row.level == PRESENTATION else "softer" if row.level < 65 else "louder",
+    }
+    if genres:
+        groups["genre"] = lambda row: genres[row.clip]
     for name, group in groups.items():
         keys = np.array([group(row) for row in rows])
         counts = {key: int((keys == key).sum()) for key in sorted(set(keys))}
@@ -41,21 +67,20 @@ def split_figures(rows: Sequence[Row], predicted: npt.NDArray[np.float32]) -> di
     return result
 
 
-def condition_family(row: Row) -> str:
-    """The condition of a row: its name, `clean`, or `combination` of two."""
-    links = row.chain.split("|") if row.chain else []
-    return links[0].split("(")[0] if len(links) == 1 else "combination" if links else "clean"
+def is_comparable(row: Row) -> bool:
+    """Whether HAAQI-Net's paper has such rows: conditions of the HAAQI studies, NAL-R, 65 dB SPL."""
+    return from_studies(row.chain) and row.aid == "nal-r" and row.level == PRESENTATION
 
 
 def describe(card: Card) -> str:
     """The model card as Markdown, from what `card.json` says."""
     figures, notes = card.figures["test"], card.notes
-    groups = [("all", figures["all"])]
-    kinds = [kind for kind in figures if kind != "all"]
+    groups = [(name, figures[key]) for key, name in _WHOLE.items() if key in figures]
+    kinds = [kind for kind in figures if kind not in _WHOLE]
     groups += [(f"{kind}: {key}", f) for kind in kinds for key, f in figures[kind].items()]
     accuracy = "\n".join(
-        f"| {name} | {f['lcc']:.3f} ({f['lcc_low']:.3f} to {f['lcc_high']:.3f}) | {f['srcc']:.3f} | {f['mse']:.4f} | "
-        f"{f['rows']} |"
+        f"| {name} | {f['lcc']:.3f} ({f['lcc_low']:.3f} to {f['lcc_high']:.3f}) | "
+        f"{f['srcc']:.3f} ({f['srcc_low']:.3f} to {f['srcc_high']:.3f}) | {f['mse']:.4f} | {f['rows']} |"
         for name, f in groups
     )
     rows = ", ".join(f"{number:,} {split}" for split, number in notes["data"]["rows"].items())
@@ -67,7 +92,7 @@ from `card.json` when the model is trained.
 
 ## Accuracy on the test split, music of sources not trained on
 
-| rows | LCC (95%) | SRCC | MSE | number |
+| rows | LCC (95%) | SRCC (95%) | MSE | number |
 |---|---|---|---|---|
 {accuracy}
 
@@ -93,7 +118,7 @@ None of it is in this package. Whose it is, and by what licence, is told in each
 """
 
 
-def training_notes(corpus: Corpus, rows: Mapping[str, Sequence[Row]], config: Mapping[str, Any]) -> dict[str, Any]:
+def training_notes(corpus: Corpus, rows: Mapping[Split, Sequence[Row]], config: Mapping[str, Any]) -> dict[str, Any]:
     """Data, labels, limits and the way to make the model again."""
     used = {row.clip for part in rows.values() for row in part}
     sources: dict[str, dict[str, str]] = {}
@@ -107,12 +132,13 @@ def training_notes(corpus: Corpus, rows: Mapping[str, Sequence[Row]], config: Ma
             "sources": sources,
         },
         "labels": (
-            "HAAQI v1 (Kates & Arehart 2016) by pyclarity's auditory model, against the clean music with NAL-R; "
-            "sounds amplified by NAL-R for the listener, half presented at 65 dB SPL, the rest at 50 to 80"
+            "HAAQI v1 (Kates & Arehart 2016) by training/haaqi.py, within 1e-3 of pyclarity's, against the clean music "
+            "with NAL-R; sounds amplified by NAL-R for the listener (70%), wrongly fitted (20%) or not at all (10%), "
+            "half of them presented at 65 dB SPL, the rest at 45 to 85"
         ),
         "limits": (
             "the labels are an index and not people's ratings; the training music is mostly instrumental, game and "
-            "electronic music with little singing; sounds were amplified by NAL-R"
+            "electronic music with little singing; hearing aids did nothing but NAL-R and what the conditions say"
         ),
         "fit": dict(config),
         "again": "haaqi-edge train nano --music MUSIC --table training/table -o runs/nano",

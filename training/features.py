@@ -1,51 +1,105 @@
-"""What a network sees of a label table's row: the fbank patches of the presented sound."""
+"""What training wants of label rows beside their scores: made with the labels, kept in files, never committed."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from ..runtime.audio import ArrayAudio
-from ..runtime.fbank import patches
-from .corpus import Corpus
-from .labels import Row, present
+from ..runtime.audiogram import Audiogram
+from ..runtime.frontend import PATCH_LENGTH, PATCH_SHIFT, SAMPLE_RATE, patch_count
+from ..runtime.levels import nal_r
+from ..runtime.texture import textures
+from .grammar import Array
+from .rows import Row
 
-Array = npt.NDArray[np.float32]
-
-
-def row_patches(row: Row, corpus: Corpus) -> Array:
-    """Float32 [patches, 16, 128] of a row's presented sound, resampled to 16 kHz as the runtime does it."""
-    _, presented, rate = present(row, corpus)
-    return patches(np.concatenate(list(ArrayAudio(presented, rate).blocks())))
+_SOUND: Final = tuple(field.name for field in fields(Row) if field.default is MISSING)
+"""the fields of a row that say what it sounds like: all but the scores"""
 
 
-class FeatureCache:
-    """Patches of rows, computed in parallel once and kept in float16 on disk.
+@dataclass(frozen=True)
+class Features:
+    """Features of consecutive rows, whole groups.
 
-    Args:
-        folder: where the arrays are kept; may be deleted at any time.
-        corpus: the music.
-        jobs: processes.
+    Attributes:
+        texture: float16 [rows, patches, 16, 32], of the presented sound.
+        clean: float16 [groups, patches, 32], the level plane of the clean sound with NAL-R.
+        profile: uint8 [rows, 3, patches, 32], see `profile.to_bytes`.
+        digest: of the rows, see `digest`.
     """
 
-    def __init__(self, folder: Path, corpus: Corpus, jobs: int) -> None:
-        self.folder, self.corpus, self.jobs = folder, corpus, jobs
+    texture: npt.NDArray[np.float16]
+    clean: npt.NDArray[np.float16]
+    profile: npt.NDArray[np.uint8]
+    digest: str
 
-    def get(self, rows: Sequence[Row]) -> Array:
-        """Float16 [rows, patches, 16, 128] of rows of one duration; float16 moves a feature by at most 0.002."""
-        import joblib
+    def save(self, path: Path) -> None:
+        """Write to a file, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part.npz")
+        arrays: dict[str, Any] = {**vars(self), "digest": np.array(self.digest)}
+        np.savez(part, **arrays)
+        part.replace(path)
 
-        self.folder.mkdir(parents=True, exist_ok=True)
-        paths = [self.folder / f"{row.split}-{row.seed}-{row.duration:g}.npy" for row in rows]
-        todo = [(row, path) for row, path in zip(rows, paths, strict=True) if not path.exists()]
-        joblib.Parallel(n_jobs=self.jobs)(joblib.delayed(_store)(row, path, self.corpus) for row, path in todo)
-        return np.stack([np.load(path) for path in paths])
+    @classmethod
+    def load(cls, path: Path) -> Features:
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as file:
+            return cls(file["texture"], file["clean"], file["profile"], str(file["digest"]))
 
 
-def _store(row: Row, path: Path, corpus: Corpus) -> None:
-    part = path.with_suffix(".part.npy")
-    np.save(part, row_patches(row, corpus).astype(np.float16))
-    part.replace(path)
+def load_all(paths: Sequence[Path]) -> Features:
+    """The features in several files, of rows of one duration, as those of one run of rows; each is read once."""
+    arrays: dict[str, list[npt.NDArray[Any]]] = {"texture": [], "clean": [], "profile": []}
+    digests = []
+    for path in paths:
+        part = Features.load(path)
+        for name, values in arrays.items():
+            values.append(getattr(part, name))
+        digests.append(part.digest)
+    whole = {name: np.concatenate(arrays.pop(name)) for name in tuple(arrays)}
+    return Features(**whole, digest=hashlib.sha256("".join(digests).encode()).hexdigest()[:16])
+
+
+def stored_digest(path: Path) -> str | None:
+    """The digest in a file of features; None where there is no such file."""
+    if not path.exists():
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        return str(file["digest"])
+
+
+def digest(rows: Sequence[Row]) -> str:
+    """A fingerprint of what rows sound like; scores don't count."""
+    text = "\n".join(str([getattr(row, name) for name in _SOUND]) for row in rows)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def patches_in(seconds: float) -> int:
+    """Whole patches in so many seconds."""
+    return patch_count(round(seconds * SAMPLE_RATE))
+
+
+def row_texture(row: Row, presented: Array, rate: int) -> npt.NDArray[np.float16]:
+    """Texture [patches, 16, 32] of a row's presented sound [samples], resampled as the runtime does it."""
+    return textures(_at_front_end(presented, rate, row.duration)).astype(np.float16)
+
+
+def clean_level(row: Row, clean: Array, rate: int) -> npt.NDArray[np.float16]:
+    """Levels [patches, 32] of a row's clean music [samples] as its listener would best hear it, with NAL-R."""
+    amplified = nal_r(clean.astype(np.float32), rate, Audiogram(row.audiogram)).astype(np.float64)
+    return textures(_at_front_end(amplified, rate, row.duration))[:, 0].astype(np.float16)
+
+
+def _at_front_end(x: Array, rate: int, seconds: float) -> npt.NDArray[np.float32]:
+    """A signal at 16 kHz, cut to its whole patches or continued with zeros to them."""
+    peak = max(float(np.abs(x).max()), 1e-9)  # louder than any file may be, for a severe loss
+    y = np.concatenate(list(ArrayAudio(x / peak, rate).blocks())) * np.float32(peak)
+    length = (patches_in(seconds) - 1) * PATCH_SHIFT + PATCH_LENGTH
+    return np.pad(y[:length], (0, max(length - len(y), 0)))

@@ -20,6 +20,13 @@ class Agreement(NamedTuple):
     rows: int
 
 
+class Interval(NamedTuple):
+    """From, to."""
+
+    low: float
+    high: float
+
+
 def agreement(predicted: Array, label: Array) -> Agreement:
     """LCC (Pearson), SRCC (Spearman) and MSE of predictions [n] against labels [n]."""
     error = float(np.mean((np.asarray(predicted, np.float64) - label) ** 2))
@@ -27,10 +34,14 @@ def agreement(predicted: Array, label: Array) -> Agreement:
     return Agreement(lcc, float(stats.spearmanr(predicted, label).statistic), error, len(label))
 
 
-def lcc_interval(predicted: Array, label: Array, seed: int = 0, draws: int = 1000) -> tuple[float, float]:
-    """The 95% bootstrap interval of the LCC over resampled rows."""
+def intervals(predicted: Array, label: Array, seed: int = 0, draws: int = 500) -> tuple[Interval, Interval]:
+    """The 95% bootstrap intervals of LCC and SRCC over resampled rows."""
     rng = np.random.default_rng(seed)
-    rows = rng.integers(0, len(label), (draws, len(label)))
-    values = [float(np.corrcoef(predicted[i], label[i])[0, 1]) for i in rows]
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)
+    lcc, srcc = np.empty(draws), np.empty(draws)
+    for draw in range(draws):
+        rows = rng.integers(0, len(label), len(label))
+        lcc[draw] = np.corrcoef(predicted[rows], label[rows])[0, 1]
+        ranks = np.stack([stats.rankdata(part[rows]) for part in (predicted, label)])
+        srcc[draw] = stats.pearsonr(ranks[0], ranks[1]).statistic
+    low, high = np.quantile(np.stack([lcc, srcc]), [0.025, 0.975], axis=1)
+    return Interval(float(low[0]), float(high[0])), Interval(float(low[1]), float(high[1]))

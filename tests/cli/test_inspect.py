@@ -35,7 +35,7 @@ def test_json(by: str) -> None:
         assert file["operators"] == Counter(node.op_type for node in graph.graph.node), role
         assert file["metadata"] == {prop.key: prop.value for prop in graph.metadata_props}
     width = found["card"]["width"]
-    assert found["files"]["encoder"]["inputs"] == {"fbank": ["patches", 16, 128]}
+    assert found["files"]["encoder"]["inputs"] == {"texture": ["patches", 16, 32]}
     assert found["files"]["encoder"]["outputs"] == {"tokens": ["patches", 1, width]}
     assert found["files"]["head"]["inputs"] == {"tokens": [1, "tokens", width], "audiogram": ["batch", 8]}
     assert found["files"]["head"]["outputs"] == {"frame_scores": ["batch", "tokens"], "score": ["batch"]}
@@ -52,7 +52,7 @@ def test_for_people() -> None:
         card.source_sha256,
         f"SHA-256 verified {card.files['encoder'].sha256}",
         f"SHA-256 verified {card.files['head'].sha256}",
-        "fbank [patches, 16, 128]",
+        "texture [patches, 16, 32]",
         "audiogram [batch, 8]",
         "GRU",
     ):

@@ -25,13 +25,14 @@ from haaqi_edge.model import Nano, Student
 from haaqi_edge.model.beats import BeatsConfig
 from haaqi_edge.model.head import HeadConfig
 from haaqi_edge.runtime import Audiogram, Bundle, Scorer
+from haaqi_edge.runtime.encoder import READINGS
 from haaqi_edge.runtime.errors import ExportError, OptionError
-from haaqi_edge.runtime.fbank import fbank, patches
 from numpy.typing import NDArray
 
 LISTENERS = ["NH", "N4", "S3"]
 AXES = {
     "fbank": ["patches", 16, 128],
+    "texture": ["patches", 16, 32],
     "samples": ["patches", 2_800],
     "waveform": [1, "samples"],
     "audiogram": ["batch", 8],
@@ -42,17 +43,10 @@ AXES = {
 
 
 def random_nano(folder: Path) -> Path:
-    """Weights of a nano far from its initial ones, batch norms' statistics included."""
+    """Weights of a nano far from its initial ones, statistics of its input included."""
     torch.manual_seed(5)
-    nano = Nano()
-    state = {
-        key: value
-        if value.dtype == torch.int64
-        else value.abs() + 0.3 * torch.rand_like(value)
-        if key.endswith("running_var")
-        else value + 0.1 * torch.randn_like(value)
-        for key, value in nano.state_dict().items()
-    }
+    state = {key: value + 0.1 * torch.randn_like(value) for key, value in Nano().state_dict().items()}
+    state["encoder.scale"] += 3.0
     path = folder / "random.safetensors"
     safetensors.torch.save_file(state, path)
     return path
@@ -125,9 +119,11 @@ def files(exported: Exported) -> list[Path]:
 def expected_scores(source: Source, samples: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Frame scores [listeners, tokens] and scores [listeners] of the original network, in PyTorch."""
     audiograms = torch.from_numpy(np.stack([Audiogram.named(name).array() for name in LISTENERS]))
-    features = torch.from_numpy(fbank(samples)).expand(len(LISTENERS), -1, -1)
+    features = torch.from_numpy(READINGS[source.network.reads](samples))
+    if source.network.reads == "fbank":
+        features = features.flatten(0, 1)
     with torch.inference_mode():
-        frames, scores = source.original(features, audiograms)
+        frames, scores = source.original(features.expand(len(LISTENERS), *features.shape), audiograms)
     return frames.numpy(), scores.numpy()
 
 
@@ -181,7 +177,7 @@ def test_names_and_axes(exported: Exported) -> None:
         return {value.name: value.shape for value in inputs}, {value.name: value.shape for value in outputs}
 
     results = {name: AXES[name] for name in ("frame_scores", "score")}
-    for folder, given in ((exported.bundle, "fbank"), (exported.samples, "samples")):
+    for folder, given in ((exported.bundle, exported.source.network.reads), (exported.samples, "samples")):
         assert values(folder / "encoder.onnx") == ({given: AXES[given]}, {"tokens": ["patches", per_patch, width]})
         tokens = {"tokens": [1, "tokens", width], "audiogram": AXES["audiogram"]}
         assert values(folder / "head.onnx") == (tokens, results)
@@ -207,7 +203,7 @@ def test_metadata_stands_in_every_file(exported: Exported) -> None:
 
 
 def test_the_card(exported: Exported) -> None:
-    for folder, given in ((exported.bundle, "fbank"), (exported.samples, "samples")):
+    for folder, given in ((exported.bundle, exported.source.network.reads), (exported.samples, "samples")):
         assert {path.name for path in folder.iterdir()} == {"card.json", "encoder.onnx", "head.onnx"}
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
         assert card["encoder_input"] == given
@@ -226,14 +222,15 @@ def test_the_card(exported: Exported) -> None:
 
 
 def test_tokens_of_a_patch_are_its_own(exported: Exported) -> None:
-    features = patches(probe_signal(2_560 * 8 + 2_800))
+    reads = exported.source.network.reads
+    features = READINGS[reads](probe_signal(2_560 * 8 + 2_800))
     session = onnxruntime.InferenceSession(exported.bundle / "encoder.onnx")
-    (together,) = session.run(None, {"fbank": features})
-    alone = np.concatenate([session.run(None, {"fbank": features[i : i + 1]})[0] for i in range(len(features))])
+    (together,) = session.run(None, {reads: features})
+    alone = np.concatenate([session.run(None, {reads: features[i : i + 1]})[0] for i in range(len(features))])
     np.testing.assert_allclose(together, alone, atol=2e-5)
     altered = features.copy()
     altered[3] = 1.0
-    (after,) = session.run(None, {"fbank": altered})
+    (after,) = session.run(None, {reads: altered})
     changed = np.abs(after - together).max(axis=(1, 2)) > 1e-4
     assert changed.tolist() == [i == 3 for i in range(len(features))]
 

@@ -106,6 +106,20 @@ def test_channels_are_averaged() -> None:
     assert not whole(open_audio((opposite, RATE))).any()
 
 
+@pytest.mark.parametrize("rate", [8_000, 24_000, 44_100])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_other_rates_can_be_asked_for(rate: int, channels: int, tmp_path: Path) -> None:
+    sound = noise(7 * rate, channels=channels)
+    path = write(tmp_path / "a", sound, rate, "wavfloat")
+    for audio in (open_audio(path), open_audio((sound, rate))):
+        assert audio.rate == rate
+        own = np.concatenate(list(audio.blocks(rate)))
+        np.testing.assert_allclose(own, sound.mean(axis=1), atol=1e-7)
+        other = np.concatenate(list(audio.blocks(32_000)))
+        np.testing.assert_allclose(other, soxr.resample(own, rate, 32_000, "HQ"), atol=1e-5)
+        np.testing.assert_array_equal(np.concatenate(list(audio.blocks(16_000))), np.concatenate(list(audio.blocks())))
+
+
 def test_sixteen_kilohertz_is_left_alone() -> None:
     sound = music(11)
     assert np.array_equal(whole(open_audio((sound, RATE))), sound)

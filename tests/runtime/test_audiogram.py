@@ -166,6 +166,12 @@ def test_one_and_many() -> None:
     got, several = as_audiograms(mixed)
     assert several
     assert [a.levels for a in got] == [(0.0,) * 8, n3.levels, EXAMPLE, EXAMPLE, EXAMPLE, EXAMPLE]
+    pairs = dict(zip(FREQUENCIES, n3.levels, strict=True))
+    for mapping in (pairs, {"frequencies": FREQUENCIES, "levels": n3.array()}, dict(list(pairs.items())[::-1])):
+        for value, is_list in ((mapping, False), ([mapping], True)):
+            got, several = as_audiograms(value)
+            assert several == is_list
+            np.testing.assert_allclose([a.levels for a in got], [n3.levels])
     table = np.arange(24, dtype=np.float64).reshape(3, 8)
     assert [a.levels for a in as_audiograms(table)[0]] == [tuple(row) for row in table.tolist()]
 
@@ -231,8 +237,11 @@ def test_one_and_many() -> None:
         (np.float32(5), "is not an audiogram"),
         (np.array(5.0), "is not an audiogram"),
         (True, "True is not an audiogram"),
-        ({}, "no audiogram was given"),
-        ({"N9": 1}, "'N9' is not an audiogram"),
+        ({}, "got 0 frequencies"),
+        ({"N9": 1, "N8": 2}, "'N9' is not a number"),
+        ({250: 20}, "at least two pairs"),
+        ({250: 20, 500: 300}, "level 300 dB HL at 500 Hz is outside"),
+        ([{250: 20}], "at least two pairs"),
         (b"N3", "got 2"),
     ],
 )

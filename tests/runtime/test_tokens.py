@@ -18,8 +18,8 @@ from haaqi_edge.runtime.encoder import Encoder
 from haaqi_edge.runtime.errors import (
     OptionError,
 )
-from haaqi_edge.runtime.fbank import patches
 from haaqi_edge.runtime.sessions import Session
+from haaqi_edge.runtime.texture import textures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import DEMO, PATCH, RATE, READ, music, noise, samples_for
@@ -132,8 +132,8 @@ def test_tokens_do_not_depend_on_what_follows(scorer: Scorer, cuts: list[int]) -
 def test_a_score_is_what_the_graphs_give(scorer: Scorer) -> None:
     """Front end, encoder and head run by hand."""
     bundle, sound = Bundle("nano"), music(6, start=5)
-    assert bundle.card.encoder_input == "fbank"
-    (tokens,) = Session(bundle.path("encoder"), threads=1).run(fbank=patches(sound))
+    assert bundle.card.encoder_input == "texture"
+    (tokens,) = Session(bundle.path("encoder"), threads=1).run(texture=textures(sound))
     same_tokens(scorer.encode((sound, RATE)).encoded.tokens, tokens)
     audiograms = np.stack([Audiogram.named(name).array() for name in ("N2", "S3")])
     head = Session(bundle.path("head"), threads=1)

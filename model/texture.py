@@ -1,0 +1,118 @@
+"""Nano's front end in torch, of convolutions and matrix products: differentiable, and ready for a graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..runtime import frontend as fe
+from ..runtime import texture as tx
+from ..runtime.errors import AudioError
+
+
+class Texture(nn.Module):
+    """Texture of whole patches; see `runtime.texture` for what it tells, and for the constants."""
+
+    long_kernel: Tensor
+    short_kernel: Tensor
+    rate_kernel: Tensor
+    long_mean: Tensor
+    short_mean: Tensor
+    rate_mean: Tensor
+    members: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        layout = tx.bands()
+        long_bins = np.arange(layout.long.start, layout.long.stop)
+        in_band = np.searchsorted(layout.long_starts, np.arange(len(long_bins)), side="right") - 1
+        long_mean = (in_band == np.arange(tx.BANDS)[:, None]) / layout.long_counts[:, None]
+        # Each band's bins, as many for all bands: the last is repeated, which no maximum or minimum notices.
+        widest = int(layout.long_counts.max())
+        last = layout.long_starts + layout.long_counts.astype(int) - 1
+        members = np.minimum(layout.long_starts[:, None] + np.arange(widest), last[:, None])
+        short_mean = np.zeros((tx.BANDS, tx.FRAME // 2 + 1))
+        band = np.searchsorted(layout.short_starts, np.arange(len(layout.short)), side="right") - 1
+        short_mean[band, layout.short] = layout.short_weights
+        rates = tx.modulation_bins()
+        rate_bins = np.arange(rates[0].start, rates[-1].stop)
+        rate_mean = np.stack([((rate_bins >= r.start) & (rate_bins < r.stop)) / (r.stop - r.start) for r in rates])
+        for name, value in {
+            "long_kernel": _fourier(tx.SPECTRUM, long_bins),
+            "short_kernel": _fourier(tx.FRAME, np.arange(tx.FRAME // 2 + 1)),
+            "rate_kernel": _fourier(tx.FRAMES, rate_bins),
+            "long_mean": long_mean,
+            "short_mean": short_mean,
+            "rate_mean": rate_mean,
+        }.items():
+            self.register_buffer(name, torch.tensor(value, dtype=torch.float32), persistent=False)
+        self.register_buffer("members", torch.tensor(members.reshape(-1)), persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Texture [batch, patches, 16, 32] of `waveform` [batch, samples], 16 kHz in [-1, 1].
+
+        Samples after the last whole patch are left out. Raises AudioError for another shape, or for fewer samples than
+        one patch.
+        """
+        if waveform.ndim != 2 or waveform.shape[1] < fe.PATCH_LENGTH:
+            raise AudioError(
+                f"a waveform of shape {list(waveform.shape)} was given; expected [batch, samples] at {fe.SAMPLE_RATE} "
+                f"Hz with at least {fe.PATCH_LENGTH} samples: add the batch axis, or give a longer clip"
+            )
+        patches = _cut(waveform)
+        x = patches.flatten(0, 1).unsqueeze(1)
+        told = torch.cat([self._fine(x), self._envelopes(x), _whole(x)], dim=1)
+        return told.reshape(patches.shape[0], patches.shape[1], len(tx.PLANES), tx.BANDS)
+
+    def _fine(self, x: Tensor) -> Tensor:
+        start = (fe.PATCH_LENGTH - tx.SPECTRUM) // 2
+        power = _power(x[:, :, start : start + tx.SPECTRUM], self.long_kernel, 1).squeeze(2)
+        power = power + tx.RELATIVE_FLOOR * power.sum(1, keepdim=True) + tx.FLOOR * tx.SPECTRUM
+        log = power.log()
+        mean = F.linear(log, self.long_mean)
+        level = F.linear(power, self.long_mean).log()
+        members = log.index_select(1, self.members).reshape(log.shape[0], tx.BANDS, -1)
+        return torch.stack([level, level - mean, members.amax(2) - level, level - members.amin(2)], dim=1)
+
+    def _envelopes(self, x: Tensor) -> Tensor:
+        power = _power(x, self.short_kernel, tx.HOP)
+        frames = (F.conv1d(power, self.short_mean.unsqueeze(2)) + tx.FLOOR * tx.FRAME).log()
+        centred = frames - frames.mean(2, keepdim=True)  # [patches, bands, frames]
+        real, imaginary = F.linear(centred, self.rate_kernel).chunk(2, dim=2)
+        strength = F.linear(real * real + imaginary * imaginary, self.rate_mean) + tx.MODULATION_FLOOR
+        # The square root has no gradient at 0, where silence sits.
+        fluctuation = (centred * centred).mean(2).clamp_min(1e-12).sqrt()
+        told = torch.stack([-centred.amin(2), centred.amax(2), fluctuation], dim=1)
+        return torch.cat([strength.log().transpose(1, 2), told], dim=1)
+
+
+def _cut(waveform: Tensor) -> Tensor:
+    """Patches [batch, patches, 2800] of `waveform` [batch, samples]: blocks, each with the next one's beginning."""
+    count = (waveform.shape[1] - fe.PATCH_LENGTH) // fe.PATCH_SHIFT + 1
+    padded = F.pad(waveform, (0, fe.PATCH_SHIFT))[:, : (count + 1) * fe.PATCH_SHIFT]
+    blocks = padded.reshape(waveform.shape[0], count + 1, fe.PATCH_SHIFT)
+    return torch.cat([blocks[:, :-1], blocks[:, 1:, : fe.PATCH_LENGTH - fe.PATCH_SHIFT]], dim=2)
+
+
+def _whole(x: Tensor) -> Tensor:
+    """Loudness, crest and kurtosis [patches, 3, 32] of `x` [patches, 1, 2800]."""
+    square = x * x
+    power = square.mean(2) + tx.FLOOR
+    crest = 0.5 * ((square.amax(2) + tx.FLOOR) / power).log()
+    kurtosis = ((square / power.unsqueeze(2)).square().mean(2) + tx.MODULATION_FLOOR).log()
+    told = torch.cat([0.5 * power.log(), crest, kurtosis], dim=1)
+    return told.unsqueeze(2).expand(-1, -1, tx.BANDS)
+
+
+def _power(x: Tensor, kernel: Tensor, step: int) -> Tensor:
+    """Power spectra [batch, bins, frames] of `x` [batch, 1, samples]."""
+    real, imaginary = F.conv1d(x, kernel.unsqueeze(1), stride=step).chunk(2, dim=1)
+    return real * real + imaginary * imaginary
+
+
+def _fourier(length: int, bins: np.ndarray) -> np.ndarray:
+    """Cosine then sine rows [2 bins, length] of a windowed Fourier transform."""
+    angle = 2 * np.pi / length * np.outer(bins, np.arange(length))
+    return np.concatenate([np.cos(angle), -np.sin(angle)]) * np.hanning(length)

@@ -1,0 +1,176 @@
+"""Sound texture: statistics of a patch in 32 auditory bands, nano's front end.
+
+What distortion leaves in music shows in what a log-mel spectrum blurs: how tonal a band is, how deep the valleys
+between its partials are, how its envelope fluctuates at the rates that HAAQI reads (up to 125 Hz). After McDermott &
+Simoncelli (2011), "Sound texture perception via statistics of the auditory periphery", Neuron 71(5).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from . import frontend as fe
+
+Array = npt.NDArray[np.float32]
+
+PLANES: Final = (
+    "level",
+    "tonality",
+    "peak",
+    "valley",
+    "modulation 4 Hz",
+    "modulation 12 Hz",
+    "modulation 20 Hz",
+    "modulation 32 Hz",
+    "modulation 50 Hz",
+    "modulation 80 Hz",
+    "dip",
+    "swell",
+    "fluctuation",
+    "loudness",
+    "crest",
+    "kurtosis",
+)
+"""what is told of each band; the last three are of the whole patch, the same in all bands"""
+BANDS: Final = 32
+LOWEST: Final = 70.0
+"""Hz, lower edge of the first band; the last ends at half the sampling rate"""
+SPECTRUM: Final = 2048
+"""samples (128 ms) in the middle of the patch that the long spectrum reads: 7.8 Hz a bin"""
+FRAME: Final = 128
+HOP: Final = 64
+"""samples (8 and 4 ms) of the frames whose bands' levels are the envelopes"""
+FRAMES: Final = (fe.PATCH_LENGTH - FRAME) // HOP + 1
+MODULATION_EDGES: Final = (4.0, 12.5, 20.0, 32.0, 50.0, 80.0, 126.0)
+"""Hz, of the modulation bands"""
+FLOOR: Final = 1e-14
+"""mean square below which nothing is told apart"""
+RELATIVE_FLOOR: Final = 1e-9
+"""of the whole spectrum's power, below which a bin tells nothing (-90 dB): single precision knows no better"""
+MODULATION_FLOOR: Final = 1e-3
+_START: Final = (fe.PATCH_LENGTH - SPECTRUM) // 2
+
+
+def textures(samples: Array) -> Array:
+    """Texture of a signal's whole patches.
+
+    Args:
+        samples: float32 [n] at 16 kHz, full scale 1.0; those after the last whole patch are left out.
+
+    Returns:
+        float32 [patches, 16, 32], `PLANES` by bands; natural logarithms of power and their differences.
+    """
+    if fe.patch_count(len(samples)) == 0:
+        return np.empty((0, len(PLANES), BANDS), dtype=np.float32)
+    patches = np.lib.stride_tricks.sliding_window_view(samples, fe.PATCH_LENGTH)[:: fe.PATCH_SHIFT]
+    return np.concatenate([_fine(patches), _envelopes(patches), _whole(patches)], axis=1)
+
+
+def _fine(patches: Array) -> Array:
+    """Level, tonality, peak and valley [patches, 4, 32] in the long spectrum."""
+    layout = bands()
+    spectrum = np.fft.rfft(patches[:, _START : _START + SPECTRUM] * hann(SPECTRUM), axis=1)[:, layout.long]
+    power = np.square(spectrum.real) + np.square(spectrum.imag)
+    power += np.float32(RELATIVE_FLOOR) * power.sum(axis=1, keepdims=True) + np.float32(FLOOR * SPECTRUM)
+    log = np.log(power)
+    mean = np.add.reduceat(log, layout.long_starts, axis=1) / layout.long_counts
+    level = np.log(np.add.reduceat(power, layout.long_starts, axis=1) / layout.long_counts)
+    highest = np.maximum.reduceat(log, layout.long_starts, axis=1)
+    lowest = np.minimum.reduceat(log, layout.long_starts, axis=1)
+    return np.stack([level, level - mean, highest - level, level - lowest], axis=1)
+
+
+def _envelopes(patches: Array) -> Array:
+    """Modulation powers, dip, swell and fluctuation [patches, 9, 32] of the bands' envelopes."""
+    layout = bands()
+    frames = np.lib.stride_tricks.sliding_window_view(patches, FRAME, axis=1)[:, ::HOP]
+    spectrum = np.fft.rfft(frames * hann(FRAME), axis=2)[:, :, layout.short]
+    power = (np.square(spectrum.real) + np.square(spectrum.imag)) * layout.short_weights
+    envelope = np.log(np.add.reduceat(power, layout.short_starts, axis=2) + np.float32(FLOOR * FRAME))
+    mean = envelope.mean(axis=1)
+    centred = envelope - mean[:, None]
+    modulation = np.fft.rfft(centred * hann(FRAMES)[:, None], axis=1)
+    strength = np.square(modulation.real) + np.square(modulation.imag)
+    rates = [np.log(strength[:, rate].mean(axis=1) + np.float32(MODULATION_FLOOR)) for rate in modulation_bins()]
+    fluctuation = np.sqrt(np.square(centred).mean(axis=1))
+    return np.stack([*rates, -centred.min(axis=1), centred.max(axis=1), fluctuation], axis=1)
+
+
+def _whole(patches: Array) -> Array:
+    """Loudness, crest and kurtosis [patches, 3, 32] of the waveform."""
+    square = np.square(patches)
+    power = square.mean(axis=1) + np.float32(FLOOR)
+    crest = 0.5 * np.log((square.max(axis=1) + np.float32(FLOOR)) / power)
+    kurtosis = np.log(np.square(square / power[:, None]).mean(axis=1) + np.float32(MODULATION_FLOOR))
+    told = np.stack([0.5 * np.log(power), crest, kurtosis], axis=1)
+    return np.repeat(told[:, :, None], BANDS, axis=2)
+
+
+@cache
+def edges() -> npt.NDArray[np.float64]:
+    """Float64 [33], Hz: the bands' edges, even on the ERB-number scale (Glasberg & Moore 1990)."""
+    low, high = (21.4 * np.log10(1 + 0.00437 * hz) for hz in (LOWEST, fe.SAMPLE_RATE / 2))
+    return np.asarray((10 ** (np.linspace(low, high, BANDS + 1) / 21.4) - 1) / 0.00437)
+
+
+class Bands(NamedTuple):
+    """Where the bands lie in the spectra.
+
+    Attributes:
+        long: the bins of the long spectrum that are used, `long_starts` [32] where each band begins among them, and
+            `long_counts` [32] how many it has.
+        short: bins of a frame's spectrum in the order of the bands, several bands may share one; `short_weights` what
+            part each is of its band, `short_starts` [32] where each band begins among them.
+    """
+
+    long: slice
+    long_starts: npt.NDArray[np.intp]
+    long_counts: Array
+    short: npt.NDArray[np.intp]
+    short_weights: Array
+    short_starts: npt.NDArray[np.intp]
+
+
+@cache
+def bands() -> Bands:
+    """The bands' places."""
+    at = np.round(edges() * SPECTRUM / fe.SAMPLE_RATE).astype(np.intp)
+    places = edges() * FRAME / fe.SAMPLE_RATE
+    bins = np.arange(FRAME // 2 + 1)
+    overlap = np.minimum(places[1:, None], bins + 0.5) - np.maximum(places[:-1, None], bins - 0.5)
+    band, short = np.nonzero(overlap > 1e-9)
+    weights = overlap[band, short] / np.diff(places)[band]
+    starts = np.searchsorted(band, np.arange(BANDS))
+    return Bands(
+        slice(int(at[0]), int(at[-1])),
+        at[:-1] - at[0],
+        _constant(np.diff(at)),
+        short.astype(np.intp),
+        _constant(weights),
+        starts.astype(np.intp),
+    )
+
+
+@cache
+def modulation_bins() -> list[slice]:
+    """The bins of the envelopes' spectrum in each modulation band."""
+    rates = np.fft.rfftfreq(FRAMES, HOP / fe.SAMPLE_RATE)
+    places = np.searchsorted(rates, MODULATION_EDGES)
+    return [slice(int(a), int(b)) for a, b in pairwise(places)]
+
+
+@cache
+def hann(length: int) -> Array:
+    """The symmetric Hann window, float32 [length]."""
+    return _constant(np.hanning(length))
+
+
+def _constant(values: npt.NDArray[np.floating]) -> Array:
+    constant = values.astype(np.float32)
+    constant.flags.writeable = False
+    return constant

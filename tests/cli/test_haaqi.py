@@ -1,0 +1,157 @@
+"""`haaqi-edge haaqi`: what it prints, for people and as JSON, is what `Reference` says."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from command import printed, run
+from haaqi_edge.cli import console
+from haaqi_edge.runtime import Audiogram
+from haaqi_edge.training.haaqi import Ear, Haaqi
+from haaqi_edge.training.pairs import Pair, score_pair
+from sounds import music
+
+LEVELS = "[20, 30, 40, 50, 60, 70, 70, 70]"
+RATE = 24_000
+
+
+@pytest.fixture(autouse=True)
+def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that is too narrow for the table, which must be whole all the same."""
+    monkeypatch.setattr(console.out, "width", 40)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Excerpts of the demo in two folders: two pairs, one that fails, and files without a partner."""
+    folder = tmp_path_factory.mktemp("pairs")
+    for clip, names in (
+        ("clean", ("clean/a.wav", "clean/sub/b.flac", "clean/c.wav", "clean/alone.wav")),
+        ("degraded", ("aided/a.mp3", "aided/sub/b.wav", "aided/other.wav")),
+    ):
+        for place, name in enumerate(names):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(folder / name, music(0.5, RATE, 3.0 + 4 * place, clip), RATE)
+    (folder / "aided" / "c.wav").write_bytes(b"")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def good(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The two pairs alone."""
+    good = tmp_path_factory.mktemp("good")
+    for name in ("clean/a.wav", "clean/sub/b.flac", "aided/a.mp3", "aided/sub/b.wav"):
+        (good / name).parent.mkdir(parents=True, exist_ok=True)
+        (good / name).write_bytes((folder / name).read_bytes())
+    return good
+
+
+def pairs(folder: Path) -> list[Pair]:
+    return [
+        Pair(folder / "clean/a.wav", folder / "aided/a.mp3"),
+        Pair(folder / "clean/sub/b.flac", folder / "aided/sub/b.wav"),
+    ]
+
+
+def expected(folder: Path, level1: float = 85.0) -> list[list[Haaqi]]:
+    ears = [Ear(listener, level1) for listener in ("N3", Audiogram.parse(LEVELS))]
+    return [score_pair(pair, ears) for pair in pairs(folder)]
+
+
+def parsed(*argv: object) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(printed("haaqi", *argv, "--jobs", "1", "--json"))
+    return found
+
+
+def test_json_of_two_folders(good: Path) -> None:
+    found = parsed(good / "clean", good / "aided", "-a", "N3", "--hl", LEVELS)
+    assert found.keys() == {"version", "settings", "elapsed_seconds", "results", "errors"}
+    assert found["version"] == importlib.metadata.version("haaqi-edge")
+    assert found["settings"] == {"level1": 85.0}
+    assert found["errors"] == []
+    for result, pair, scores in zip(found["results"], pairs(good), expected(good), strict=True):
+        assert (result["reference"], result["processed"]) == tuple(map(str, pair))
+        assert [score.pop("audiogram") for score in result["scores"]] == ["N3", LEVELS]
+        assert [score.pop("levels") for score in result["scores"]][1] == json.loads(LEVELS)
+        assert result["scores"] == [score._asdict() for score in scores]
+
+
+def test_two_files_and_another_level(good: Path) -> None:
+    found = parsed(*pairs(good)[1], "-a", "N3", "-a", LEVELS, "--level1", "70")
+    assert found["settings"] == {"level1": 70.0}
+    scores = [score["score"] for score in found["results"][0]["scores"]]
+    assert scores == [score.score for score in expected(good, 70.0)[1]]
+    assert scores != [score.score for score in expected(good)[1]]
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split("│")[1:-1]]
+
+
+def test_the_table_has_the_score_and_its_parts(good: Path) -> None:
+    lines = printed("haaqi", good / "clean", good / "aided", "-a", "N3", "-a", LEVELS, "--jobs", "1").splitlines()
+    rows = [cells(line) for line in lines if "│" in line]
+    wanted = []
+    scores = expected(good)
+    for pair, both in [*zip(pairs(good), scores, strict=True), (None, np.mean(scores, axis=0))]:
+        for number, score in enumerate(both):
+            name = "" if number else str(pair.processed) if pair else "mean"
+            parts = Haaqi(*score)
+            values = (parts.score, parts.cepstral, parts.synchrony, parts.loudness, parts.spectrum)
+            wanted.append([name, ("N3", LEVELS)[number], *(f"{value:.3f}" for value in values)])
+    assert rows == wanted
+    heading = next(line for line in lines if "HAAQI" in line)
+    assert [word for word in heading.replace("┃", " ").split() if word.isalpha()] == [
+        "file",
+        "listener",
+        "HAAQI",
+        "cepstral",
+        "synchrony",
+        "loudness",
+        "spectrum",
+    ]
+
+
+def test_one_pair_has_no_mean(good: Path) -> None:
+    text = printed("haaqi", *pairs(good)[0], "-a", "N3")
+    assert "a.mp3" in text
+    assert "mean" not in text
+
+
+def test_processes_say_the_same(good: Path) -> None:
+    argv = ("haaqi", good / "clean", good / "aided", "-a", "N3", "--json", "--jobs")
+    one, two = (json.loads(printed(*argv, jobs)) for jobs in (1, 2))
+    assert one["results"] == two["results"]
+
+
+def test_what_fails_and_what_is_alone_is_reported_after_the_rest(folder: Path) -> None:
+    argv = ("haaqi", folder / "clean", folder / "aided", "-a", "N3", "--jobs", "1")
+    outcome = run(*argv, "--json")
+    assert outcome.code == 1
+    found = json.loads(outcome.out)
+    assert [Path(result["processed"]).name for result in found["results"]] == ["a.mp3", "b.wav"]
+    errors = [(Path(error["file"]).name, error["type"]) for error in found["errors"]]
+    assert errors == [
+        ("c.wav", "AudioFileError"),
+        ("other.wav", "AudioFileNotFoundError"),
+        ("alone.wav", "AudioFileNotFoundError"),
+    ]
+    outcome = run(*argv)
+    assert outcome.code == 1
+    assert "b.wav" in outcome.out
+    assert "c.wav is empty (0 bytes)" in outcome.err
+    assert "other.wav has no reference: expected" in outcome.err
+    assert "alone.wav has no processed version: expected" in outcome.err
+    assert "2 pairs were scored, 1 could not be, 2 files have no partner" in outcome.err
+
+
+def test_the_help_says_what_is_what() -> None:
+    text = " ".join(printed("haaqi", "--help").replace("│", " ").split())
+    for part in ("clean, unamplified music", "came out of the hearing aid", "same --level1", "NAL-R", "--audiogram"):
+        assert part in text

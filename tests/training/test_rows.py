@@ -1,0 +1,125 @@
+"""The plan of the label table: what a row is depends on its place alone; shares are as announced."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+
+import numpy as np
+import pytest
+from haaqi_edge.runtime.audiogram import STANDARD
+from haaqi_edge.runtime.errors import CorpusError
+from haaqi_edge.training.corpus import Clip, Split
+from haaqi_edge.training.draws import family, from_studies, is_unseen
+from haaqi_edge.training.rows import GROUP, SPLITS, Row, plan
+from haaqi_edge.training.variations import source_seconds
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+CLIPS = [Clip(f"song-{i}.flac", "train", "us", "folk", 10.0 + i / 10) for i in range(7)]
+SHARED = ("split", "clip", "start", "duration", "variation", "level", "listener", "audiogram")
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, list[Row]]:
+    return {split: plan(CLIPS, split, 0, 5_600, 5.2 if split == "train" else 10.0) for split in SPLITS}
+
+
+def same(rows: list[Row], others: list[Row]) -> bool:
+    """Whether rows are equal; scores that are not there yet, NaN, count as equal."""
+    return [str(row) for row in rows] == [str(row) for row in others]
+
+
+@settings(deadline=None, max_examples=40)
+@given(split=st.sampled_from(SPLITS), start=st.integers(0, 400), count=st.integers(0, 60))
+def test_a_row_depends_on_its_place_alone(split: Split, start: int, count: int, tables: dict[str, list[Row]]) -> None:
+    duration = tables[split][0].duration
+    rows = plan(CLIPS, split, start, count, duration)
+    assert same(rows, tables[split][start : start + count])
+
+
+def test_splits_differ_and_seeds_are_unique(tables: dict[str, list[Row]]) -> None:
+    seeds = [row.seed for rows in tables.values() for row in rows]
+    assert len(set(seeds)) == len(seeds)
+    assert [row.split for rows in tables.values() for row in rows] == [s for s in tables for _ in tables[s]]
+    pairs = list(zip(tables["valid"], tables["test"], strict=True))
+    assert np.mean([one.audiogram == other.audiogram for one, other in pairs]) < 0.05
+
+
+def test_groups_share_the_reference_and_nothing_else(tables: dict[str, list[Row]]) -> None:
+    for rows in tables.values():
+        for start in range(0, len(rows), GROUP):
+            group = rows[start : start + GROUP]
+            assert all(len({getattr(row, field) for row in group}) == 1 for field in SHARED)
+            assert len({(row.chain, row.aid) for row in group}) == GROUP
+        references = {tuple(getattr(row, field) for field in SHARED) for row in rows}
+        assert len(references) == len(rows) / GROUP
+
+
+def test_every_cycle_hears_every_clip_in_another_order(tables: dict[str, list[Row]]) -> None:
+    for rows in tables.values():
+        heard = [row.clip for row in rows[::GROUP]]
+        cycles = [tuple(heard[start : start + len(CLIPS)]) for start in range(0, len(heard), len(CLIPS))]
+        assert all(set(cycle) == {clip.path for clip in CLIPS} for cycle in cycles)
+        assert len(set(cycles)) > 0.9 * len(cycles)
+
+
+def test_excerpts_lie_within_their_clips(tables: dict[str, list[Row]]) -> None:
+    lengths = {clip.path: clip.duration for clip in CLIPS}
+    for row in tables["train"]:
+        assert row.start >= 0
+        assert row.start + source_seconds(row.variation, row.duration) <= lengths[row.clip] - 0.03
+    starts = np.array([row.start for row in tables["train"]])
+    assert starts.std() > 1
+    for split in ("valid", "test"):
+        assert all(row.start <= max(lengths[row.clip] - 10.049, 0) for row in tables[split])
+
+
+def test_clips_shorter_than_the_excerpt_are_read_from_their_beginning() -> None:
+    for row in plan([Clip("short.flac", "train", "us", "folk", 3.0)], "train", 0, 80, 5.2):
+        assert row.start == 0
+        assert source_seconds(row.variation, 1.0) in (0.8, 1.0)
+
+
+def test_only_training_varies_the_music(tables: dict[str, list[Row]]) -> None:
+    assert {row.variation for split in ("valid", "test") for row in tables[split]} == {""}
+    assert np.mean([row.variation == "" for row in tables["train"]]) == pytest.approx(0.35, abs=0.05)
+
+
+def test_a_sixth_of_the_test_is_unseen_and_nothing_else(tables: dict[str, list[Row]]) -> None:
+    for split in ("train", "valid"):
+        assert not any(is_unseen(row.chain) for row in tables[split])
+    groups = np.array([is_unseen(row.chain) for row in tables["test"]]).reshape(-1, GROUP)
+    assert (groups == groups[:, :1]).all()  # whole groups
+    assert groups.mean() == pytest.approx(1 / 6, abs=0.03)
+
+
+def test_shares_are_as_announced(tables: dict[str, list[Row]]) -> None:
+    rows = tables["train"]
+    levels = np.array([row.level for row in rows])
+    assert np.mean(levels == 65) == pytest.approx(0.5, abs=0.05)
+    assert levels.min() >= 45
+    assert levels.max() <= 85
+    assert np.std(levels[levels != 65]) == pytest.approx(40 / np.sqrt(12), abs=1)
+    assert (levels == np.round(levels, 1)).all()
+    aids = Counter(row.aid.split("=")[0] for row in rows)
+    for aid, share in (("nal-r", 0.7), ("none", 0.1), ("nal-r(gain", 0.1), ("nal-r(for", 0.1)):
+        assert aids[aid] / len(rows) == pytest.approx(share, abs=0.02)
+    assert np.mean([row.chain == "" for row in rows]) == pytest.approx(0.05, abs=0.015)
+    assert {row.listener for row in rows} == {*STANDARD, "notched", "smooth"}
+    as_studied = [from_studies(row.chain) and row.aid == "nal-r" and row.level == 65 for row in rows]
+    assert np.mean(as_studied) > 0.15
+    assert len({family(row.chain) for row in rows}) > 20
+    assert all(np.isnan(row.score) for row in rows)
+
+
+def test_no_clips_no_plan() -> None:
+    with pytest.raises(CorpusError, match="no clip of split valid"):
+        plan([], "valid", 0, 1, 4.0)
+
+
+def test_columns_come_in_this_order() -> None:
+    names = [field.name for field in dataclasses.fields(Row)]
+    assert names[:6] == ["split", "clip", "start", "duration", "variation", "chain"]
+    assert names[6:11] == ["seed", "aid", "level", "listener", "audiogram"]
+    assert names[11:] == ["score", "nonlinear", "linear", "cepstral", "synchrony", "loudness", "spectrum"]

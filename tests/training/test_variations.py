@@ -1,0 +1,92 @@
+"""Variations of clean music: another speed, another balance; drawn in the planned shares."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from excerpts import Excerpt
+from haaqi_edge.runtime.errors import OptionError
+from haaqi_edge.training.variations import random_variation, source_seconds, vary
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+RATE = 24_000
+
+
+@settings(deadline=None, max_examples=20)
+@given(ratio=st.integers(80, 125))
+def test_speed_changes_length_and_pitch(ratio: int) -> None:
+    tone = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)
+    y = vary(tone, RATE, f"speed(ratio={ratio / 100})")
+    assert len(y) == pytest.approx(RATE * 100 / ratio, abs=1)
+    spectrum = np.abs(np.fft.rfft(y * np.hanning(len(y))))
+    assert np.fft.rfftfreq(len(y), 1 / RATE)[spectrum.argmax()] == pytest.approx(10 * ratio, abs=2)
+    assert np.sqrt(np.mean(y**2)) == pytest.approx(np.sqrt(0.5), rel=0.01)
+
+
+@pytest.mark.parametrize(("key", "hz"), [("low", 40), ("mid", 1_000), ("high", 10_500)])
+def test_the_equalizer_lifts_its_band(key: str, hz: int, excerpt: Excerpt) -> None:
+    levels = {"low": 0, "mid": 0, "high": 0, key: 4}
+    tone = np.sin(2 * np.pi * hz * np.arange(RATE) / RATE)
+    for sign in (1, -1):
+        chain = f"equalize({','.join(f'{k}={sign * v}' for k, v in levels.items())})"
+        lifted = vary(tone, RATE, chain)[6_000:-6_000]
+        change = 20 * np.log10(np.std(lifted) / np.std(tone))
+        assert sign * change == pytest.approx(4, abs=0.6)
+        assert vary(excerpt.samples, RATE, chain).shape == excerpt.samples.shape
+
+
+def test_a_flat_equalizer_and_none_change_nothing(excerpt: Excerpt) -> None:
+    np.testing.assert_allclose(vary(*excerpt, "equalize(low=0,mid=0,high=0)"), excerpt.samples, atol=1e-12)
+    assert (vary(*excerpt, "") == excerpt.samples).all()
+
+
+def test_a_variation_says_how_much_music_it_takes() -> None:
+    assert source_seconds("", 5.2) == 5.2
+    assert source_seconds("equalize(low=1,mid=2,high=3)", 5.2) == 5.2
+    assert source_seconds("speed(ratio=1.25)|equalize(low=1,mid=2,high=3)", 4.0) == 5.0
+
+
+def test_variations_are_spread_as_planned() -> None:
+    rng = np.random.default_rng(3)
+    drawn = [random_variation(rng) for _ in range(4_000)]
+    kinds = Counter("+".join(link.split("(")[0] for link in text.split("|")) for text in drawn)
+    assert kinds.keys() == {"", "speed", "equalize", "speed+equalize"}
+    assert kinds[""] / len(drawn) == pytest.approx(0.35, abs=0.03)
+    for kind in kinds.keys() - {""}:
+        assert kinds[kind] / len(drawn) == pytest.approx(0.65 / 3, abs=0.03)
+    ratios = np.array([source_seconds(text, 1.0) for text in drawn if "speed" in text])
+    assert ratios.min() >= 0.8
+    assert ratios.max() <= 1.25
+    assert np.mean(ratios < 1) == pytest.approx(0.5, abs=0.05)  # uniform in log
+    levels = [
+        float(part.split("=")[1]) for text in drawn if "equ" in text for part in text[:-1].split("(")[-1].split(",")
+    ]
+    assert -4 <= min(levels) < -3.9
+    assert 3.9 < max(levels) <= 4
+    assert all(text == "" or vary(np.ones(100), RATE, text).size for text in drawn[:20])
+
+
+@pytest.mark.parametrize("fastest", [0.5, 0.9, 1.1])
+def test_no_variation_is_faster_than_the_clip_is_long(fastest: float) -> None:
+    rng = np.random.default_rng(3)
+    ratios = [source_seconds(random_variation(rng, fastest), 1.0) for _ in range(300)]
+    assert min(ratios) >= 0.8
+    assert max(ratio for ratio in ratios if ratio != 1) <= max(fastest, 0.8) + 0.005
+
+
+@pytest.mark.parametrize(
+    ("variation", "words"),
+    [
+        ("noise(snr=3)", "is not a condition: expected .*'equalize', 'speed'"),
+        ("speed(ratio=9)", "ratio=9 in .* is not a number from 0.5 to 2"),
+        ("equalize(low=1)", r"equalize takes \['high', 'low', 'mid'\]"),
+    ],
+)
+def test_other_variations_are_refused(variation: str, words: str, excerpt: Excerpt) -> None:
+    with pytest.raises(OptionError, match=words):
+        vary(*excerpt, variation)
+    with pytest.raises(OptionError, match=words):
+        source_seconds(variation, 1.0)

@@ -1,0 +1,51 @@
+"""Hearing aids by name: `none`, `nal-r`, and `nal-r` that is fitted wrongly."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from ..runtime.audiogram import STANDARD, Audiogram
+from ..runtime.errors import OptionError
+from ..runtime.levels import amplitude, nal_r
+from .signals import tilted
+
+Array32 = npt.NDArray[np.float32]
+
+_NUMBER: Final = r"(-?\d+(?:\.\d+)?)"
+_FITTED_FOR: Final = re.compile(rf"^nal-r\(for=({'|'.join(STANDARD)})\)$")
+_WITH_ERROR: Final = re.compile(rf"^nal-r\(gain={_NUMBER},tilt={_NUMBER}\)$")
+
+
+def amplify(samples: Array32, rate: int, audiogram: Audiogram, aid: str) -> Array32:
+    """What a listener's hearing aid makes of music.
+
+    Args:
+        samples: float32 [n], not amplified.
+        rate: Hz.
+        audiogram: the listener.
+        aid: `none`; `nal-r`; `nal-r(for=N3)`, which is fitted for another, standard audiogram;
+            `nal-r(gain=-3.5,tilt=1)`, whose gain is off by -3.5 dB and by 1 dB per octave around 1 kHz.
+
+    Returns:
+        float32 [n], not delayed.
+
+    Raises:
+        OptionError: another aid.
+    """
+    if aid == "none":
+        return samples
+    if aid == "nal-r":
+        return nal_r(samples, rate, audiogram)
+    if fitted := _FITTED_FOR.match(aid):
+        return nal_r(samples, rate, Audiogram.named(fitted[1]))
+    if error := _WITH_ERROR.match(aid):
+        right = nal_r(samples, rate, audiogram).astype(np.float64)
+        return (tilted(right, rate, float(error[2])) * amplitude(float(error[1]))).astype(np.float32)
+    raise OptionError(
+        f"{aid!r} is not an aid: expected none, nal-r, nal-r(gain=dB,tilt=dB per octave) or nal-r(for=NAME) "
+        f"with one of {', '.join(STANDARD)}"
+    )

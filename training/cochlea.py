@@ -1,0 +1,180 @@
+"""The ear of HAAQI: band parameters of the auditory model, and what happens to a signal before the bands.
+
+Kates (2013), "An auditory model for intelligibility and quality predictions", Proc. Meet. Acoust. 19, 050184; Kates &
+Arehart (2014), "The Hearing-Aid Speech Quality Index (HASQI) version 2", J. Audio Eng. Soc. 62(3); to the letter of
+pyclarity's `eb.ear_model`, the oracle of the tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+from scipy import signal
+
+RATE: Final = 24_000
+"""Hz, of the auditory model"""
+BANDS: Final = 32
+_EAR_Q: Final = 9.26449
+_LEAST_BANDWIDTH: Final = 24.7
+_FREQUENCIES: Final = (250.0, 500.0, 1000.0, 2000.0, 4000.0, 6000.0)
+
+Array = npt.NDArray[np.float64]
+
+
+@lru_cache(maxsize=1)
+def centre_frequencies() -> Array:
+    """Float64 [32], Hz, 80 to 8,000 on the ERB scale (Moore & Glasberg 1983; Slaney 1993)."""
+    corner = _EAR_Q * _LEAST_BANDWIDTH
+    steps = np.arange(BANDS) / (BANDS - 1)
+    return np.flip(-corner + np.exp(steps * np.log((80 + corner) / (8000 + corner))) * (8000 + corner))
+
+
+def erb() -> Array:
+    """Equivalent rectangular bandwidths [32] in Hz of the bands of a normal ear."""
+    return np.asarray(_LEAST_BANDWIDTH + centre_frequencies() / _EAR_Q)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a hearing loss does to each band, float64 [32].
+
+    Attributes:
+        outer: attenuation of the outer hair cells in dB.
+        inner: attenuation of the inner hair cells in dB.
+        bandwidth: of the filters at low levels, times that of a normal ear.
+        knee: dB SPL at which compression begins.
+        ratio: of the compression.
+    """
+
+    outer: Array
+    inner: Array
+    bandwidth: Array
+    knee: Array
+    ratio: Array
+
+    @classmethod
+    def of(cls, levels: npt.ArrayLike) -> Loss:
+        """The loss of hearing levels [6] in dB HL at 250, 500, 1000, 2000, 4000 and 6000 Hz."""
+        loss = np.maximum(np.interp(centre_frequencies(), _FREQUENCIES, np.asarray(levels, np.float64)), 0.0)
+        ratio = 1.25 + 2.25 * np.arange(BANDS) / (BANDS - 1)
+        most = 1.25 * 70 * (1 - 1 / ratio)  # the loss at which the outer hair cells are gone
+        outer = 0.8 * np.minimum(loss, most)
+        inner = loss - outer
+        knee = outer + 30
+        compressed = (100 - knee) / (30 + 70 / ratio + outer - knee)
+        return cls(outer, inner, 1 + outer / 50 + 2 * (outer / 50) ** 6, knee, compressed)
+
+
+@lru_cache(maxsize=1)
+def widest() -> Array:
+    """Bandwidths [32] of the control filters, those of an ear with a loss of 100 dB."""
+    return Loss.of(np.full(6, 100.0)).bandwidth
+
+
+def adjusted_bandwidth(control_power: Array, least: Array, level1: float) -> Array:
+    """Bandwidths [32] widened by the level of the control path, whose mean squares [32] are given."""
+    with np.errstate(divide="ignore"):
+        level = 10 * np.log10(control_power) + level1
+    return np.asarray(least + np.clip((level - 50) / 50, 0, 1) * (widest() - least))
+
+
+@dataclass(frozen=True)
+class Gammatone:
+    """Coefficients of the bands' fourth-order gammatone filters, demodulated to base band (Cooke 1993), float64 [32].
+
+    Attributes:
+        pole: of the four one-pole low-passes; the zeros are 1 + 4 pole z^-1 + 4 pole^2 z^-2.
+        gain: at the centre frequency 2, which gives the analytic signal's magnitude.
+    """
+
+    pole: Array
+    gain: Array
+
+    @classmethod
+    def of(cls, bandwidth: Array) -> Gammatone:
+        """The filters of bandwidths [32] in units of a normal ear's."""
+        a = np.exp(-2 * np.pi / RATE * 1.019 * bandwidth * erb())
+        return cls(a, 2 * (1 - a) ** 4 / (1 + 4 * a + 4 * a * a))
+
+    def delay_to_latest(self) -> npt.NDArray[np.int64]:
+        """Samples [32] by which each band's output is behind no other: its group delay at the centre, from the
+        largest."""
+        a = self.pole
+        delay = np.rint((4 * a + 8 * a * a) / (1 + 4 * a + 4 * a * a) + 4 * a / (1 - a)).astype(np.int64)
+        return np.asarray(delay.max() - delay)
+
+
+def resample(x: Array, rate: float) -> Array:
+    """A signal at the model's rate, with the power that it has below 10.5 kHz; rates count in whole kHz."""
+    khz, own = round(rate / 1000), RATE // 1000
+    if khz == own:
+        return x
+    y = signal.resample_poly(x, own, khz)
+    before, after = x, y
+    if khz > own:
+        before, after = (signal.lfilter(*signal.cheby2(7, 30, 21 / k), s) for s, k in ((x, khz), (y, own)))
+    power = np.mean(after**2)
+    return np.asarray(y * np.sqrt(np.mean(before**2) / power)) if power > 0 else y
+
+
+def broad_delay(reference: Array, processed: Array, spectrum: npt.NDArray[np.complex64] | None = None) -> int:
+    """Samples by which the processed signal [n] is behind the reference [n], from the peak of |correlation|.
+
+    `spectrum` is `correlation_spectrum(reference)`, if it is there already.
+    """
+    n = len(reference)
+    length = correlation_length(n)
+    spectrum = correlation_spectrum(reference) if spectrum is None else spectrum
+    other = scipy.fft.rfft((processed - processed.mean()).astype(np.float32), length)
+    correlation = np.abs(scipy.fft.irfft(np.conj(spectrum) * other, length))
+    # index d: processed behind by d; wrapped round: ahead
+    ahead, behind = correlation[length - n + 1 :], correlation[:n]
+    if len(ahead) and ahead.max() > behind.max():
+        return int(np.argmax(ahead)) - (n - 1)
+    return int(np.argmax(behind))
+
+
+def correlation_length(samples: int) -> int:
+    """Of transforms that correlate two signals of that length at all lags."""
+    return int(scipy.fft.next_fast_len(2 * samples - 1, real=True))
+
+
+def correlation_spectrum(x: Array) -> npt.NDArray[np.complex64]:
+    """The spectrum of a signal without its mean, padded to correlate at all lags."""
+    return np.asarray(scipy.fft.rfft((x - x.mean()).astype(np.float32), correlation_length(len(x))))
+
+
+def shift(x: Array, delay: int) -> Array:
+    """A signal [n] without its first `delay` samples (or with as many zeros before), of the same length."""
+    y = np.zeros_like(x)
+    if abs(delay) >= len(x):
+        return y
+    if delay > 0:
+        y[: len(x) - delay] = x[delay:]
+    else:
+        y[-delay:] = x[: len(x) + delay]
+    return y
+
+
+@lru_cache(maxsize=1)
+def _middle_ear() -> tuple[tuple[Array, Array], ...]:
+    return signal.butter(1, 5000, fs=RATE), signal.butter(2, 350, "high", fs=RATE)
+
+
+def middle_ear(x: Array) -> npt.NDArray[np.float32]:
+    """A low-pass at 5 kHz and a high-pass at 350 Hz: roughly the equal-loudness contour at threshold."""
+    for b, a in _middle_ear():
+        x = signal.lfilter(b, a, x)
+    return np.asarray(x, dtype=np.float32)
+
+
+def spectrum_level(power: Array, control_power: Array, loss: Loss, level1: float) -> Array:
+    """Long-term levels [32] in dB above threshold of the bands' mean squares and their control paths' [32]."""
+    level, control = (level1 + 10 * np.log10(np.maximum(p, 1e-60)) for p in (power, control_power))
+    gain = -loss.outer - (np.clip(control, loss.knee, 100) - loss.knee) * (1 - 1 / loss.ratio)
+    return np.maximum(np.maximum(level, 0) + gain - loss.inner, 0)

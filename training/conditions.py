@@ -1,0 +1,131 @@
+"""The conditions of the HAAQI studies: noise, nonlinear processing and linear filtering.
+
+Sources: Arehart, Kates & Anderson (2011), Effects of noise, nonlinear processing, and linear filtering on perceived
+music quality, International Journal of Audiology 50(3); Kates & Arehart (2016), The Hearing-Aid Audio Quality Index
+(HAAQI), IEEE/ACM Transactions on Audio, Speech, and Language Processing 24(2).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import fft, signal
+
+from .grammar import Array, condition
+from .signals import follow, mix, pole, rms, tilted
+
+# Noise
+
+
+@condition(snr=(-20, 80))
+def noise(x: Array, rate: int, rng: np.random.Generator, *, snr: float) -> Array:
+    """Stationary noise with the long-term spectrum of speech (ANSI S3.5: flat to 500 Hz, then -9 dB per octave)."""
+    length = fft.next_fast_len(len(x), real=True)
+    hz = fft.rfftfreq(length, 1 / rate)
+    above = np.maximum(hz / 500.0, 1.0)
+    spectrum = fft.rfft(rng.standard_normal(length))
+    spectrum *= (hz > 50) / (above * np.sqrt(above))
+    return mix(x, fft.irfft(spectrum, length)[: len(x)], snr)
+
+
+@condition(snr=(-20, 80))
+def music_babble(x: Array, rate: int, rng: np.random.Generator, *, snr: float) -> Array:
+    """Four layers of the same recording, shifted and played backwards: unintelligible music behind the music."""
+    reverse = x[::-1]
+    layers = sum(np.roll(reverse, int(shift)) for shift in rng.integers(rate // 4, max(len(x), rate // 2), 4))
+    return mix(x, np.asarray(layers), snr)
+
+
+# Nonlinear processing
+
+
+@condition(peak=(0.001, 1))
+def clip(x: Array, rate: int, rng: np.random.Generator, *, peak: float) -> Array:  # noqa: ARG001
+    """Symmetric peak clipping at a fraction of the peak."""
+    limit = peak * np.abs(x).max()
+    return np.clip(x, -limit, limit)
+
+
+@condition(bits=(1, 24))
+def quantize(x: Array, rate: int, rng: np.random.Generator, *, bits: float) -> Array:  # noqa: ARG001
+    """Uniform quantization of the full scale of the excerpt."""
+    step = 2.0 * np.abs(x).max() / 2.0**bits
+    return np.asarray(np.round(x / step) * step)
+
+
+@condition(ratio=(1, 100), attack=(0.1, 1000), release=(1, 5000))
+def compress(x: Array, rate: int, rng: np.random.Generator, *, ratio: float, attack: float, release: float) -> Array:  # noqa: ARG001
+    """Wide-band dynamic-range compression, threshold 20 dB below the RMS level; attack and release in ms."""
+    level = follow(x, pole(attack, rate), pole(release, rate))
+    threshold = rms(x) / 10.0
+    return np.asarray(x * np.maximum(level / threshold, 1.0) ** (1.0 / ratio - 1.0))
+
+
+@condition(snr=(-20, 80), over=(0, 10))
+def spectral_subtraction(x: Array, rate: int, rng: np.random.Generator, *, snr: float, over: float) -> Array:
+    """Noise at `snr` dB, then magnitude spectral subtraction of `over` times its mean spectrum (musical noise)."""
+    return _subtract(x, noise(x, rate, rng, snr=snr), rate, over)
+
+
+@condition(snr=(-20, 80), over=(0, 10))
+def babble_subtraction(x: Array, rate: int, rng: np.random.Generator, *, snr: float, over: float) -> Array:
+    """Music babble at `snr` dB, then magnitude spectral subtraction of `over` times its mean spectrum."""
+    return _subtract(x, music_babble(x, rate, rng, snr=snr), rate, over)
+
+
+def _subtract(x: Array, disturbed: Array, rate: int, over: float) -> Array:
+    """The disturbed music [n] less `over` times the mean magnitude spectrum of what was added; 2% of it are kept.
+
+    Segments of 512 samples at 24 kHz, half overlapping, under the root of a Hann window before and after; written out
+    because `signal.ShortTimeFFT` takes ten times as long.
+    """
+    half = 2 ** round(np.log2(rate * 256 / 24_000))
+    window = np.sqrt(np.hanning(2 * half + 1)[:-1])
+
+    def segments(signal: Array) -> npt.NDArray[np.complex128]:
+        padded = np.pad(signal, (half, 2 * half))
+        return fft.rfft(np.lib.stride_tricks.sliding_window_view(padded, 2 * half)[::half] * window)
+
+    spectrum = segments(disturbed)
+    floor = np.abs(segments(disturbed - x)).mean(axis=0)
+    spectrum *= np.maximum(1.0 - over * floor / np.maximum(np.abs(spectrum), 1e-12), 0.02)
+    parts = fft.irfft(spectrum) * window
+    return np.asarray((parts[1:, :half] + parts[:-1, half:]).ravel()[: len(x)])
+
+
+# Linear filtering
+
+
+@condition(hz=(100, 24_000))
+def lowpass(x: Array, rate: int, rng: np.random.Generator, *, hz: float) -> Array:  # noqa: ARG001
+    """Sixth-order Butterworth low-pass."""
+    return np.asarray(signal.sosfilt(signal.butter(6, min(hz, 0.49 * rate), "low", fs=rate, output="sos"), x))
+
+
+@condition(hz=(20, 6_000))
+def highpass(x: Array, rate: int, rng: np.random.Generator, *, hz: float) -> Array:  # noqa: ARG001
+    """Sixth-order Butterworth high-pass."""
+    return np.asarray(signal.sosfilt(signal.butter(6, hz, "high", fs=rate, output="sos"), x))
+
+
+@condition(low=(20, 6_000), high=(100, 24_000))
+def bandpass(x: Array, rate: int, rng: np.random.Generator, *, low: float, high: float) -> Array:
+    """A low-pass after a high-pass."""
+    return lowpass(highpass(x, rate, rng, hz=low), rate, rng, hz=high)
+
+
+@condition(slope=(-12, 12))
+def tilt(x: Array, rate: int, rng: np.random.Generator, *, slope: float) -> Array:  # noqa: ARG001
+    """A spectral tilt in dB per octave around 1 kHz, negative for a duller sound."""
+    return tilted(x, rate, slope)
+
+
+@condition(hz=(100, 6_000), gain=(0, 40), peaks=(1, 5))
+def resonance(x: Array, rate: int, rng: np.random.Generator, *, hz: float, gain: float, peaks: float) -> Array:  # noqa: ARG001
+    """One or several resonance peaks (Q of 6) of `gain` dB, an octave apart from `hz` upwards."""
+    y = x
+    for octave in range(int(peaks)):
+        centre = hz * 2**octave
+        if centre < 0.45 * rate:
+            y = y + (10 ** (gain / 20) - 1) * signal.lfilter(*signal.iirpeak(centre, 6.0, fs=rate), x)
+    return y

@@ -1,0 +1,141 @@
+"""Files in pairs, a reference and what was made of it: matched by name, read, and compared by HAAQI."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..runtime.audio import Audio, FileAudio, audio_in
+from ..runtime.errors import AudioError, AudioFileNotFoundError, HaaqiEdgeError, OptionError, WorkerError
+from ..runtime.files import is_file, is_folder
+from .cochlea import RATE, resample
+from .haaqi import MOST_SECONDS, Ear, Haaqi, Reference
+
+
+class Pair(NamedTuple):
+    """The files of a clean original and of what a hearing aid made of it."""
+
+    reference: Path
+    processed: Path
+
+
+class Matched(NamedTuple):
+    """Pairs, and the files of both folders that have no partner, each with what is missing."""
+
+    pairs: list[Pair]
+    alone: list[tuple[Path, AudioFileNotFoundError]]
+
+
+def match(reference: Path, processed: Path) -> Matched:
+    """Two files, or the files of two folders that have the same path below them.
+
+    A processed file goes with the reference of the same name, or else with the one whose name differs in the suffix
+    alone; several may go with one reference.
+
+    Raises:
+        AudioFileNotFoundError: nothing there, a folder without audio, or folders in which nothing matches.
+        OptionError: a file and a folder, or a processed file that several references match.
+    """
+    for path in (reference, processed):
+        if not (is_folder(path) or is_file(path)):
+            raise AudioFileNotFoundError(f"{path} does not exist: give two audio files, or two folders of them")
+    if is_folder(reference) != is_folder(processed):
+        folder, file = (reference, processed) if is_folder(reference) else (processed, reference)
+        raise OptionError(f"{folder} is a folder and {file} a file: give two files, or two folders with the same names")
+    if not is_folder(reference):
+        return Matched([Pair(reference, processed)], [])
+    by_stem: dict[Path, list[Path]] = {}
+    for path in audio_in(reference):
+        by_stem.setdefault(path.relative_to(reference).with_suffix(""), []).append(path)
+    pairs: list[Pair] = []
+    alone: list[tuple[Path, AudioFileNotFoundError]] = []
+    for path in audio_in(processed):
+        below = path.relative_to(processed)
+        partners = by_stem.get(below.with_suffix(""), [])
+        partners = [reference / below] if reference / below in partners else partners
+        if len(partners) > 1:
+            raise OptionError(
+                f"{path} may go with {' or '.join(map(str, partners))}: leave one of them, or give two files"
+            )
+        if partners:
+            pairs.append(Pair(partners[0], path))
+        else:
+            alone.append((path, AudioFileNotFoundError(f"{path} has no reference: expected {reference / below}")))
+    if not pairs:
+        raise AudioFileNotFoundError(
+            f"no file of {processed} has the name of one in {reference}: expected the same paths below both folders, "
+            "such as clean/a.wav and processed/a.mp3"
+        )
+    used = {pair.reference for pair in pairs}
+    for path in (path for paths in by_stem.values() for path in paths if path not in used):
+        expected = processed / path.relative_to(reference)
+        alone.append((path, AudioFileNotFoundError(f"{path} has no processed version: expected {expected}")))
+    return Matched(pairs, alone)
+
+
+def score_pair(pair: Pair, ears: Sequence[Ear]) -> list[Haaqi]:
+    """HAAQI of a pair of files for each ear.
+
+    Channels are averaged. Files are compared at their own rates; where these differ, a file whose rate is no whole
+    number of kHz is first brought to the model's, which would else play it at another speed (`Reference`).
+
+    Raises:
+        AudioError: a file that cannot be read, or that `Reference` refuses.
+    """
+    files = [FileAudio(path) for path in pair]
+    differ = files[0].rate != files[1].rate
+    clean, processed = (_at_model_rate(file, RATE if differ and file.rate % 1000 else file.rate) for file in files)
+    try:
+        return [Reference(clean, RATE, ear).score(processed, RATE) for ear in ears]
+    except AudioError as error:
+        raise AudioError(f"{pair.processed} cannot be compared with {pair.reference}: {error}") from error
+
+
+def score_pairs(
+    pairs: Sequence[Pair], ears: Sequence[Ear], jobs: int
+) -> Iterator[tuple[int, list[Haaqi] | HaaqiEdgeError]]:
+    """The place and the scores of each pair, or what is wrong with it, as they come out of `jobs` processes.
+
+    Raises:
+        WorkerError: a process was ended from outside.
+    """
+    jobs = min(jobs, len(pairs))
+    if jobs == 1:
+        yield from (_attempt(place, pair, ears) for place, pair in enumerate(pairs))
+        return
+    import joblib
+
+    try:
+        with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+            work = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+            yield from work(joblib.delayed(_attempt)(place, pair, ears) for place, pair in enumerate(pairs))
+    except BrokenProcessPool as error:
+        raise WorkerError(
+            f"one of {jobs} processes was ended from outside, most likely for lack of memory: use fewer jobs, or "
+            "shorter excerpts (a second of a pair takes 20 MB)"
+        ) from error
+
+
+def _attempt(place: int, pair: Pair, ears: Sequence[Ear]) -> tuple[int, list[Haaqi] | HaaqiEdgeError]:
+    try:
+        return place, score_pair(pair, ears)
+    except HaaqiEdgeError as error:
+        return place, error
+
+
+def _at_model_rate(audio: Audio, rate: int) -> npt.NDArray[np.float64]:
+    """A sound at `RATE`, read at `rate`."""
+    blocks, count = [], 0
+    for block in audio.blocks(rate):
+        blocks.append(block)
+        count += len(block)
+        if count > MOST_SECONDS * rate:
+            raise AudioError(
+                f"{audio.name} lasts more than {MOST_SECONDS:g} s: HAAQI compares whole clips; give excerpts of it"
+            )
+    return resample(np.concatenate(blocks).astype(np.float64), rate)

@@ -1,0 +1,54 @@
+"""From a row to its sounds: the clean music that HAAQI compares with, and the presented signal."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..runtime.audiogram import Audiogram
+from ..runtime.errors import CorpusError
+from ..runtime.levels import LEVEL1, amplitude
+from .aids import amplify
+from .corpus import Corpus
+from .degradations import degrade
+from .grammar import Array
+from .rows import Row
+from .signals import rms
+from .variations import source_seconds, vary
+
+
+def reference_of(row: Row, corpus: Corpus) -> tuple[Array, int]:
+    """A row's clean music, the same for all rows of a group.
+
+    Returns:
+        clean, rate: float64 [samples], where RMS 1.0 is `LEVEL1` dB SPL, not amplified; and Hz.
+
+    Raises:
+        CorpusError: a clip that is missing, or silent there.
+    """
+    seconds = source_seconds(row.variation, row.duration)
+    # Another speed rounds its length; a few samples more are read and cut off.
+    clean, rate = corpus.excerpt(row.clip, row.start, seconds + (0.01 if seconds != row.duration else 0.0))
+    power = rms(clean) if len(clean) else 0.0
+    if power == 0:
+        raise CorpusError(f"{row.clip} is silent from {row.start} s on for {seconds:g} s")
+    clean = vary(clean, rate, row.variation)[: round(row.duration * rate)]
+    return clean * (amplitude(row.level - LEVEL1) / rms(clean)), rate
+
+
+def presented(row: Row, clean: Array, rate: int) -> Array:
+    """A row's presented signal: its clean music [samples] degraded and amplified; float64 [samples], aligned with it.
+
+    The samples are what float32 holds.
+    """
+    degraded = degrade(clean, rate, row.chain, row.seed).astype(np.float32)
+    return amplify(degraded, rate, Audiogram(row.audiogram), row.aid).astype(np.float64)
+
+
+def present(row: Row, corpus: Corpus) -> tuple[Array, Array, int]:
+    """Both of a row's sounds, and their rate.
+
+    Returns:
+        clean, presented, rate: as `reference_of` and `presented`.
+    """
+    clean, rate = reference_of(row, corpus)
+    return clean, presented(row, clean, rate), rate

@@ -1,0 +1,79 @@
+"""What HAAQI sees in each patch and band: dense targets beside a clip's one number.
+
+Three of them, float [patches, 32]: how well the basilar membrane's motion keeps in step with the reference
+(`synchrony`, 0 to 1), how well the envelope's modulations follow it (`envelope`, a correlation, -1 to 1), and how much
+louder the band has become (`gain`, dB of the envelope above threshold). NaN where the reference is inaudible.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from .cochlea import BANDS, RATE
+from .haaqi import Tiles
+from .kernels import SMOOTHING
+from .segments import SEGMENT
+
+PLANES: Final = ("synchrony", "envelope", "gain")
+PATCH: Final = RATE * 16 // 100
+"""samples from a patch to the next, 160 ms"""
+DELAY: Final = 450
+"""samples by which the model's bands come late"""
+GAIN_RANGE: Final = 40.0
+"""dB, either way, that is told apart"""
+NONE: Final = 255
+"""of a stored byte: no value"""
+_LOWEST: Final = (0.0, -1.0, -GAIN_RANGE)
+_RANGE: Final = (1.0, 2.0, 2 * GAIN_RANGE)
+
+
+def profile(tiles: Tiles, patches: int) -> npt.NDArray[np.float32]:
+    """The three targets [3, patches, 32] of a comparison, `PLANES` in order."""
+    heard = np.isfinite(tiles.synchrony)
+    where = _patch(tiles, SEGMENT // 2, tiles.synchrony.shape[1], patches)
+    count = _sums(heard.astype(np.float64), where, patches)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        synchrony = _sums(np.where(heard, tiles.synchrony, 0.0), where, patches) / count
+        where = _patch(tiles, SMOOTHING, tiles.reference.shape[1], patches)
+        x, y = tiles.reference, tiles.processed
+        windows = np.bincount(where, minlength=patches)[:, None]
+        x_mean, y_mean = (_sums(part, where, patches) / windows for part in (x, y))
+        x_var, y_var, xy = (
+            _sums(a * b, where, patches) / windows - m * n
+            for a, b, m, n in ((x, x, x_mean, x_mean), (y, y, y_mean, y_mean), (x, y, x_mean, y_mean))
+        )
+        envelope = np.where((x_var > 1e-3) & (y_var > 1e-3), xy / np.sqrt(np.maximum(x_var * y_var, 1e-6)), np.nan)
+    envelope = np.where((x_var > 1e-3) & (y_var <= 1e-3), 0.0, envelope)
+    audible = (x_mean > 0) | (y_mean > 0)
+    gain = np.where(audible, np.clip(y_mean - x_mean, -GAIN_RANGE, GAIN_RANGE), np.nan)
+    return np.stack([synchrony, envelope, gain]).astype(np.float32)
+
+
+def _patch(tiles: Tiles, hop: int, count: int, patches: int) -> npt.NDArray[np.int64]:
+    """The patch in which each window of two hops has its middle."""
+    middle = tiles.start + (np.arange(count) + 1) * hop - DELAY
+    return np.clip(middle // PATCH, 0, patches - 1)
+
+
+def _sums(values: npt.NDArray[np.floating], where: npt.NDArray[np.int64], patches: int) -> npt.NDArray[np.float64]:
+    """Sums [patches, 32] of values [32, windows] by patch."""
+    sums = np.zeros((patches, BANDS))
+    starts = np.flatnonzero(np.diff(where, prepend=-1))
+    sums[where[starts]] = np.add.reduceat(values, starts, axis=1).T
+    return sums
+
+
+def to_bytes(planes: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    """Targets [..., 3, patches, 32] as bytes, in steps of a 254th of their range."""
+    low, span = (np.array(v, np.float32)[:, None, None] for v in (_LOWEST, _RANGE))
+    scaled = np.clip((planes - low) / span, 0, 1) * (NONE - 1)
+    return np.where(np.isnan(planes), NONE, np.round(np.nan_to_num(scaled))).astype(np.uint8)
+
+
+def from_bytes(stored: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """What `to_bytes` took, NaN where there was no value."""
+    low, span = (np.array(v, np.float32)[:, None, None] for v in (_LOWEST, _RANGE))
+    return np.where(stored == NONE, np.float32(np.nan), stored.astype(np.float32) / (NONE - 1) * span + low)
