@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,12 +75,13 @@ def nano(
     jobs: _Jobs = None,
     as_json: _Json = False,
 ) -> None:
-    """Fit nano to split train, choose the epoch on valid, report on test, and write weights and bundle.
+    """Fit nano to split train, choose the epoch on valid, report on test and on its sense, write weights and bundle.
 
     Features that labelling did not keep are made again first, which takes as long as labelling.
     """
     require("train", *_MODULES)
     require("export", "onnx", "onnxscript")
+    from ..benchmarks.sanity import measure
     from ..export.bundle import nano_source, write_bundle
     from ..runtime.sessions import available_cores
     from ..training import fit as fitting
@@ -119,10 +120,12 @@ def nano(
         "test": split_figures(rows["test"], predicted, genres),
         "valid": max(h.valid for h in history)._asdict(),
     }
-    (output / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     notes = training_notes(corpus, rows, asdict(config))
     source = nano_source(output / "nano.safetensors", figures=figures, notes=notes)
-    card, parity = write_bundle(source, output / "bundle")
+    write_bundle(source, output / "bundle")
+    figures["sanity"] = measure(music, output / "bundle")
+    (output / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    card, parity = write_bundle(replace(source, figures=figures), output / "bundle")
     (output / "bundle" / "README.md").write_text(describe(card), encoding="utf-8")
     result = {**figures, "parity": parity.worst.difference, "bundle": str(output / "bundle")}
     if as_json:

@@ -16,6 +16,12 @@ from .rows import PRESENTATION, Row
 
 LEAST: Final = 20
 """rows that a group needs to get figures of its own"""
+_CHECKS: Final = {
+    "snr": "share of clips whose score falls with the SNR (rank correlation of 0.95 or more), at least",
+    "clean": "mean score of clean music with NAL-R, more than",
+    "formats": "largest difference between formats of one file, at most",
+    "listeners": "share of changes of listener in which the score moves as HAAQI does, at least",
+}
 _WHOLE: Final = {
     "all": "all",
     "seen": "conditions that training holds",
@@ -96,7 +102,7 @@ from `card.json` when the model is trained.
 |---|---|---|---|---|
 {accuracy}
 
-## Data
+{_sanity(card.figures)}## Data
 
 Rows: {rows}; {notes["data"]["clips"]:,} clips of train. Labels: {notes["labels"]}.
 
@@ -115,6 +121,25 @@ None of it is in this package. Whose it is, and by what licence, is told in each
 | source | origin | licences |
 |---|---|---|
 {music}
+"""
+
+
+def _sanity(figures: Mapping[str, Any]) -> str:
+    """The section on sense, where it was measured (`benchmarks.sanity`)."""
+    if "sanity" not in figures:
+        return ""
+    found = [(text, figures["sanity"][name]) for name, text in _CHECKS.items()]
+    lines = "\n".join(
+        f"| {text} | {check['figure']:.3f} | {check['target']:g} | {'met' if check['met'] else 'missed'} |"
+        for text, check in found
+        if check["figure"] is not None
+    )
+    return f"""## Sense
+
+| check | figure | target | |
+|---|---|---|---|
+{lines}
+
 """
 
 

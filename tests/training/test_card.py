@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from haaqi_edge.runtime import Bundle
-from haaqi_edge.training.card import condition_family, describe, split_figures, training_notes
+from haaqi_edge.training.card import describe, is_comparable, split_figures, training_notes
 from haaqi_edge.training.corpus import Clip, Corpus, Split
-from haaqi_edge.training.labels import Row, plan
+from haaqi_edge.training.draws import family
+from haaqi_edge.training.rows import Row, plan
 
 
 def rows_and_labels() -> tuple[list[Row], npt.NDArray[np.float64]]:
@@ -35,8 +36,21 @@ def test_groups_share_the_rows_out() -> None:
     figures = split_figures(rows, labels.astype(np.float32))
     assert sum(group["rows"] for group in figures["level"].values()) == figures["all"]["rows"] == len(rows)
     assert set(figures["listener"]) <= {row.listener for row in rows}
-    for family, group in figures["condition"].items():
-        assert group["rows"] == sum(condition_family(row) == family for row in rows)
+    for name, group in figures["condition"].items():
+        assert group["rows"] == sum(family(row.chain) == name for row in rows)
+    assert figures["comparable"]["rows"] == sum(is_comparable(row) for row in rows)
+    by_genre = split_figures(
+        rows, labels.astype(np.float32), {f"{i}.flac": "jazz" if i < 2 else "folk" for i in range(5)}
+    )
+    assert by_genre["genre"].keys() == {"jazz", "folk"}
+
+
+def test_what_compares_with_the_paper() -> None:
+    rows, _ = rows_and_labels()
+    row = replace(rows[0], chain="noise(snr=10)", aid="nal-r", level=65.0)
+    assert is_comparable(row)
+    for other in ({"chain": "reverb(t60=1,wet=1)"}, {"aid": "none"}, {"aid": "nal-r(for=N3)"}, {"level": 65.1}):
+        assert not is_comparable(replace(row, **other))  # type: ignore[arg-type]
 
 
 def test_the_interval_holds_the_correlation_and_shrinks_with_rows() -> None:

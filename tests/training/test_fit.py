@@ -11,26 +11,30 @@ import pytest
 import torch
 from haaqi_edge.model import Nano
 from haaqi_edge.runtime.errors import CorpusError
-from haaqi_edge.training.card import LEAST, condition_family, split_figures
+from haaqi_edge.training.arrays import PARTS, Table
+from haaqi_edge.training.card import LEAST, split_figures
 from haaqi_edge.training.corpus import Clip
-from haaqi_edge.training.fit import PARTS, Epoch, FitConfig, Table, fit, predict, save
-from haaqi_edge.training.labels import plan
-from haaqi_edge.training.metrics import agreement, lcc_interval
+from haaqi_edge.training.fit import Epoch, FitConfig, fit, predict, save
+from haaqi_edge.training.metrics import agreement, intervals
+from haaqi_edge.training.rows import plan
 from numpy.typing import NDArray
 
-CONFIG = FitConfig(epochs=4, batch=8, crop=4, average=0.8, threads=1, seed=3)
+CONFIG = FitConfig(epochs=4, batch=8, average=0.8, threads=1, seed=3)
 
 
 def synthetic(rows: int, seed: int) -> Table:
     """Noise whose tilt over the bands is its quality, less of it for those who hear little."""
     rng = np.random.default_rng(seed)
     quality, loss = rng.random(rows), rng.uniform(0, 80, rows)
-    slope = np.linspace(-1, 1, 128) * (quality[:, None] - 0.5) * 4
-    patches = 0.3 * rng.standard_normal((rows, 6, 16, 128)) + slope[:, None, None, :]
+    slope = np.linspace(-1, 1, 32) * (quality[:, None] - 0.5) * 4
+    texture = 0.3 * rng.standard_normal((rows, 6, 16, 32)) + slope[:, None, None, :]
+    clean = texture[::4, :, 0]
+    profile = np.where(rng.random((rows, 3, 6, 32)) < 0.1, 255, 250 * quality[:, None, None, None])
     labels = 0.1 + 0.8 * quality - 0.1 * loss / 80
     audiograms = np.repeat(loss[:, None], 8, axis=1)
     parts = np.repeat(labels[:, None], len(PARTS), axis=1)
-    return Table(patches.astype(np.float16), *(x.astype(np.float32) for x in (audiograms, labels, parts)))
+    single = (x.astype(np.float32) for x in (audiograms, labels, parts))
+    return Table(texture.astype(np.float16), clean.astype(np.float16), profile.astype(np.uint8), *single)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +85,7 @@ def test_the_same_seed_gives_the_same_network(
     assert all(
         torch.equal(a, b) for a, b in zip(again.state_dict().values(), network.state_dict().values(), strict=True)
     )
-    other, _ = fit(*tables, FitConfig(epochs=1, batch=8, crop=4, average=0.8, threads=1, seed=4), tmp_path / "other")
+    other, _ = fit(*tables, FitConfig(epochs=1, batch=8, average=0.8, threads=1, seed=4), tmp_path / "other")
     assert not (predict(other, tables[1]) == predict(network, tables[1])).all()
 
 
@@ -129,11 +133,12 @@ def test_agreement() -> None:
     assert found.srcc == pytest.approx(slow_correlation(slow_ranks(predicted), slow_ranks(label)), abs=1e-6)
     assert found.mse == pytest.approx(sum((p - x) ** 2 for p, x in zip(predicted, label, strict=True)) / 50, abs=1e-6)
     assert found.rows == 50
-    low, high = lcc_interval(predicted, label)
-    assert -1 <= low < found.lcc < high <= 1
-    assert lcc_interval(predicted, label) == (low, high)
-    wide = lcc_interval(predicted[:12], label[:12])
-    assert wide[1] - wide[0] > high - low
+    for value, interval, few in zip(
+        found[:2], intervals(predicted, label), intervals(predicted[:12], label[:12]), strict=True
+    ):
+        assert -1 <= interval.low < value < interval.high <= 1
+        assert few.high - few.low > interval.high - interval.low
+    assert intervals(predicted, label) == intervals(predicted, label)
 
 
 def test_figures_by_group() -> None:
@@ -148,15 +153,29 @@ def test_figures_by_group() -> None:
     chosen = np.array([row.listener == "N3" for row in rows])
     assert found["listener"]["N3"]["rows"] == chosen.sum() >= LEAST
     assert found["listener"]["N3"]["mse"] == round(float(np.mean((predicted[chosen] - labels[chosen]) ** 2)), 4)
-    assert found["level"].keys() == {"65 dB SPL", "other"}
+    assert found["level"].keys() == {"65 dB SPL", "softer", "louder"}
     assert sum(group["rows"] for group in found["level"].values()) == 400
+    assert found["seen"]["rows"] + found["unseen"]["rows"] == 400
+    assert 20 <= found["comparable"]["rows"] < 200
     assert all(group["rows"] >= LEAST for kind in ("condition", "listener") for group in found[kind].values())
 
 
-@pytest.mark.parametrize(
-    ("chain", "family"),
-    [("", "clean"), ("noise(snr=3)", "noise"), ("noise(snr=3)|clip(peak=0.5)", "combination")],
-)
-def test_the_condition_of_a_row(chain: str, family: str) -> None:
-    row = plan([Clip("a.flac", "test", "s", "g", 10.0)], "test", 0, 1, 4.0)[0]
-    assert condition_family(type(row)(**{**vars(row), "chain": chain})) == family
+def test_what_is_learnt_beside_the_score_reaches_the_network(tables: tuple[Table, Table], tmp_path: Path) -> None:
+    """The dense targets change the weights, and wrong ones lead elsewhere."""
+    train, valid = tables
+    other = Table(**{**vars(train), "profile": 250 - train.profile.clip(0, 250)})
+    blind = Table(**{**vars(train), "profile": np.full_like(train.profile, 255)})
+    config = FitConfig(epochs=1, batch=8, threads=1, seed=3)
+    fits = [fit(part, valid, config, tmp_path / str(i))[0] for i, part in enumerate((train, other, blind))]
+    weights = [network.head.gru.weight_ih_l0 for network in fits]
+    assert not torch.equal(weights[0], weights[1])
+    assert all(torch.isfinite(weight).all() for weight in weights)
+
+
+def test_statistics_are_the_training_rows(
+    fitted: tuple[Path, Nano, list[Epoch], list[Epoch]], tables: tuple[Table, Table]
+) -> None:
+    texture = tables[0].texture.astype(np.float32)
+    encoder = fitted[1].encoder
+    np.testing.assert_allclose(encoder.mean.numpy(), texture.mean((0, 1)), atol=1e-4)
+    np.testing.assert_allclose(encoder.scale.numpy(), texture.std((0, 1)) + 0.1, atol=1e-4)
