@@ -12,7 +12,7 @@ from ..runtime.bundle import Card
 from .corpus import Corpus, Split
 from .draws import family, from_studies, is_unseen
 from .metrics import agreement, intervals
-from .rows import PRESENTATION, Row
+from .rows import COMPOSED, PRESENTATION, Row
 
 LEAST: Final = 20
 """rows that a group needs to get figures of its own"""
@@ -90,6 +90,7 @@ def describe(card: Card) -> str:
         for name, f in groups
     )
     rows = ", ".join(f"{number:,} {split}" for split, number in notes["data"]["rows"].items())
+    heard = f"{notes['data']['clips']:,} clips of train, and {notes['data']['pieces']:,} pieces composed by chance"
     music = "\n".join(f"| {name} | {s['origin']} | {s['licences']} |" for name, s in notes["data"]["sources"].items())
     return f"""# {card.name} {card.version}
 
@@ -104,7 +105,7 @@ from `card.json` when the model is trained.
 
 {_sanity(card.figures)}## Data
 
-Rows: {rows}; {notes["data"]["clips"]:,} clips of train. Labels: {notes["labels"]}.
+Rows: {rows}; {heard}. Labels: {notes["labels"]}.
 
 ## Limits
 
@@ -145,6 +146,8 @@ def _sanity(figures: Mapping[str, Any]) -> str:
 
 def training_notes(corpus: Corpus, rows: Mapping[Split, Sequence[Row]], config: Mapping[str, Any]) -> dict[str, Any]:
     """Data, labels, limits and the way to make the model again."""
+    heard = {row.clip for row in rows["train"]}
+    recorded = {clip for clip in heard if not clip.startswith(COMPOSED)}
     used = {row.clip for part in rows.values() for row in part}
     sources: dict[str, dict[str, str]] = {}
     for clip in sorted((clip for clip in corpus.clips if clip.path in used), key=lambda clip: clip.source):
@@ -153,7 +156,8 @@ def training_notes(corpus: Corpus, rows: Mapping[Split, Sequence[Row]], config: 
     return {
         "data": {
             "rows": {split: len(part) for split, part in rows.items()},
-            "clips": len({row.clip for row in rows["train"]}),
+            "clips": len(recorded),
+            "pieces": len(heard - recorded),
             "sources": sources,
         },
         "labels": (

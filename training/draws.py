@@ -118,6 +118,11 @@ def random_chain(rng: Rng, unseen: bool = False) -> str:
     return _drawn(rng, sorted(names, key=lambda name: LAST.index(name) if name in LAST else -1))
 
 
+def redrawn(rng: Rng, chain: str) -> str:
+    """The same conditions as a chain's, with other parameters."""
+    return _drawn(rng, [entry.name for entry, _ in parse_chain(chain)])
+
+
 def _unseen_chain(rng: Rng) -> str:
     kind = str(rng.choice(list(HELD_OUT)))
     names = list(HELD_OUT[kind])

@@ -8,10 +8,11 @@ from ..runtime.audiogram import Audiogram
 from ..runtime.errors import CorpusError
 from ..runtime.levels import LEVEL1, amplitude
 from .aids import amplify
+from .composition import RATE, piece
 from .corpus import Corpus
 from .degradations import degrade
 from .grammar import Array
-from .rows import Row
+from .rows import COMPOSED, Row
 from .signals import rms
 from .variations import source_seconds, vary
 
@@ -27,7 +28,11 @@ def reference_of(row: Row, corpus: Corpus) -> tuple[Array, int]:
     """
     seconds = source_seconds(row.variation, row.duration)
     # Another speed rounds its length; a few samples more are read and cut off.
-    clean, rate = corpus.excerpt(row.clip, row.start, seconds + (0.01 if seconds != row.duration else 0.0))
+    seconds += 0.01 if seconds != row.duration else 0.0
+    if row.clip.startswith(COMPOSED):
+        clean, rate = piece(int(row.clip.removeprefix(COMPOSED)), seconds), RATE
+    else:
+        clean, rate = corpus.excerpt(row.clip, row.start, seconds)
     power = rms(clean) if len(clean) else 0.0
     if power == 0:
         raise CorpusError(f"{row.clip} is silent from {row.start} s on for {seconds:g} s")

@@ -16,9 +16,9 @@ import numpy.typing as npt
 
 from ..runtime.errors import CorpusError
 from .corpus import Clip, Split
-from .draws import random_chain
+from .draws import random_chain, redrawn
 from .listeners import random_aid, random_listener
-from .variations import random_variation, source_seconds
+from .variations import FIRST_SPREAD, SPREAD, random_variation, source_seconds
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "valid", "test")
 GROUP: Final = 4
@@ -27,6 +27,15 @@ PRESENTATION: Final = 65.0
 """dB SPL of half of the groups"""
 UNSEEN: Final = 1 / 6
 """share of the test split's groups whose conditions no training row holds"""
+FIRST: Final = 9_800
+"""the training split's groups before this one were drawn when no music was composed and it was varied less; they stay
+as they are, so that a table can grow"""
+COMPOSED: Final = "composed/"
+"""a clip of this name and a number is no file, but a piece of `composition`"""
+COMPOSED_SHARE: Final = 0.25
+"""of the training split's groups that hear such a piece"""
+LADDERS: Final = 0.15
+"""share of the training split's groups whose rows differ in nothing but their conditions' parameters"""
 MARGIN: Final = 0.05
 """seconds by which an excerpt ends before its clip does: a clip may be a few samples shorter than its table says"""
 
@@ -37,6 +46,7 @@ class Row:
 
     Attributes:
         clip, start, duration: what is heard, in seconds; a variation of another speed reads more or less of the clip.
+            A clip `composed/7` is the seventh piece of `composition`, which has no other start than 0.
         variation: what was done to the clean music, the reference, first (`variations.vary`).
         chain, seed: what was done to it then (`degradations.degrade`).
         aid: how it was amplified (`aids.amplify`).
@@ -71,7 +81,8 @@ def plan(clips: Sequence[Clip], split: Split, start: int, count: int, duration: 
 
     Groups take every clip in turn, in another order each time; the rest is drawn by chance from the place of the group
     or row alone. Half of the groups are presented at 65 dB SPL, the rest at 45 to 85. Only the training split varies
-    the clean music; a sixth of the test split's groups hears unseen conditions (`draws`).
+    the clean music and, from group `FIRST` on, composes some of it and has groups of one kind of condition in several
+    strengths; a sixth of the test split's groups hears unseen conditions (`draws`).
 
     Args:
         clips: those of the split.
@@ -96,22 +107,30 @@ def _group(clips: Sequence[Clip], split: Split, group: int, duration: float) -> 
     rng = np.random.default_rng([7, SPLITS.index(split), group])
     cycle, place = divmod(group, len(clips))
     clip = clips[_order(len(clips), cycle)[place]]
-    variation = random_variation(rng, (clip.duration - 2 * MARGIN) / duration) if split == "train" else ""
+    training, first = split == "train", group < FIRST
+    spread = FIRST_SPREAD if first else SPREAD
+    variation = random_variation(rng, (clip.duration - 2 * MARGIN) / duration, spread) if training else ""
     latest = max(clip.duration - source_seconds(variation, duration) - MARGIN, 0.0)
-    begin = round(float(rng.uniform(0, latest)), 3)
+    name, begin = clip.path, round(float(rng.uniform(0, latest)), 3)
+    composing = training and not first
+    if composing and rng.random() < COMPOSED_SHARE:
+        name, begin = f"{COMPOSED}{group}", 0.0
     level = PRESENTATION if rng.random() < 0.5 else round(float(rng.uniform(45, 85)), 1)
     listener, audiogram = random_listener(rng)
     unseen = split == "test" and rng.random() < UNSEEN
+    ladder = composing and rng.random() < LADDERS
     treatments: list[tuple[str, str]] = []
     while len(treatments) < GROUP:
-        chain = random_chain(rng, unseen)
-        treatment = chain, random_aid(rng, audiogram)
+        if ladder and treatments and treatments[0][0]:
+            treatment = redrawn(rng, treatments[0][0]), treatments[0][1]
+        else:
+            treatment = random_chain(rng, unseen), random_aid(rng, audiogram)
         if treatment not in treatments:
             treatments.append(treatment)
     return [
         Row(
             split,
-            clip.path,
+            name,
             begin,
             duration,
             variation,

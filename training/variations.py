@@ -6,7 +6,7 @@ A variation is a chain of its own registry: `speed(ratio=1.1)|equalize(low=2,mid
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from scipy import signal
@@ -15,7 +15,19 @@ from .grammar import Array, Registry, apply, chain_of, condition, parse
 from .signals import shape
 
 VARIATIONS: Final[Registry] = {}
-SLOWEST, FASTEST = 0.8, 1.25
+
+
+class Spread(NamedTuple):
+    """How far variations go: the lowest and highest ratio of speed, and the equalizer's dB to both sides."""
+
+    slowest: float
+    fastest: float
+    gain: float
+
+
+SPREAD: Final = Spread(0.7, 1.4, 6.0)
+FIRST_SPREAD: Final = Spread(0.8, 1.25, 4.0)
+"""of the first rows of the table"""
 
 
 @condition(VARIATIONS, ratio=(0.5, 2))
@@ -54,16 +66,19 @@ def source_seconds(variation: str, duration: float) -> float:
     return duration
 
 
-def random_variation(rng: np.random.Generator, fastest: float = FASTEST) -> str:
+def random_variation(rng: np.random.Generator, fastest: float = 2.0, spread: Spread = SPREAD) -> str:
     """Draw a variation: none in 35%; speed, equalization or both in equal parts of the rest.
 
     Args:
         rng: what is drawn from.
         fastest: the ratio of speed that the clip is long enough for.
+        spread: how far they go.
     """
     kind, place = rng.random(), rng.random()
-    ratio = SLOWEST * (max(min(fastest, FASTEST), SLOWEST) / SLOWEST) ** place
-    shelves = dict(zip(("low", "mid", "high"), rng.uniform(-4, 4, 3).tolist(), strict=True))
+    highest = max(min(fastest, spread.fastest), spread.slowest)
+    ratio = spread.slowest * (highest / spread.slowest) ** place
+    gains = rng.uniform(-spread.gain, spread.gain, 3).tolist()
+    shelves = dict(zip(("low", "mid", "high"), gains, strict=True))
     if kind < 0.35:
         return ""
     links = [("speed", {"ratio": ratio}), ("equalize", shelves)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from excerpts import Excerpt
 from haaqi_edge.training.degradations import CONDITIONS, STUDIES, chain_of, degrade, parse_chain
-from haaqi_edge.training.draws import HELD_OUT, RANGES, family, from_studies, is_unseen, random_chain
+from haaqi_edge.training.draws import HELD_OUT, RANGES, family, from_studies, is_unseen, random_chain, redrawn
 
 
 def names_of(chain: str) -> list[str]:
@@ -103,6 +103,17 @@ def test_drawn_chains_can_be_heard(seen: list[str], unseen: list[str], excerpt: 
         got = degrade(samples, excerpt.rate, chain, seed)
         assert np.isfinite(got).all()
         assert np.sqrt(np.mean(got**2)) == pytest.approx(np.sqrt(np.mean(samples**2)), rel=1e-9)
+
+
+def test_a_redrawn_chain_has_the_same_conditions_in_other_strengths(seen: list[str]) -> None:
+    rng, changed = np.random.default_rng(5), 0
+    for chain in filter(None, seen[:300]):
+        other = redrawn(rng, chain)
+        assert names_of(other) == names_of(chain)
+        changed += other != chain
+        assert not is_unseen(other)
+    assert changed > 250  # some have few values
+    assert redrawn(rng, "") == ""
 
 
 def test_the_same_generator_draws_the_same_chains() -> None:

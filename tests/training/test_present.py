@@ -14,7 +14,7 @@ from haaqi_edge.runtime.levels import nal_r
 from haaqi_edge.training.corpus import Corpus
 from haaqi_edge.training.degradations import degrade
 from haaqi_edge.training.present import present, presented, reference_of
-from haaqi_edge.training.rows import GROUP, Row, plan
+from haaqi_edge.training.rows import COMPOSED, FIRST, GROUP, Row, plan
 from numpy.typing import NDArray
 
 DEMO = Path(__file__).resolve().parents[2] / "demo"
@@ -35,7 +35,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 @pytest.fixture(scope="module")
 def rows(small: Corpus) -> list[Row]:
-    return plan(small.of("train"), "train", 0, 48, 2.0)
+    """The last of the first kind, and those after them, of which some hear composed music."""
+    return plan(small.of("train"), "train", FIRST * GROUP - 16, 64, 2.0)
 
 
 def level(x: NDArray[np.float64]) -> float:
@@ -45,6 +46,7 @@ def level(x: NDArray[np.float64]) -> float:
 
 def test_a_row_recreates_its_sounds(small: Corpus, rows: list[Row]) -> None:
     assert {bool(row.variation) for row in rows} == {True, False}
+    assert {row.clip.startswith(COMPOSED) for row in rows} == {True, False}
     for row in rows:
         clean, heard, rate = present(row, small)
         assert rate == 24_000

@@ -10,19 +10,28 @@ import pytest
 from haaqi_edge.runtime.audiogram import STANDARD
 from haaqi_edge.runtime.errors import CorpusError
 from haaqi_edge.training.corpus import Clip, Split
+from haaqi_edge.training.degradations import parse_chain
 from haaqi_edge.training.draws import family, from_studies, is_unseen
-from haaqi_edge.training.rows import GROUP, SPLITS, Row, plan
-from haaqi_edge.training.variations import source_seconds
+from haaqi_edge.training.rows import COMPOSED, COMPOSED_SHARE, FIRST, GROUP, LADDERS, SPLITS, Row, plan
+from haaqi_edge.training.variations import FIRST_SPREAD, source_seconds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 CLIPS = [Clip(f"song-{i}.flac", "train", "us", "folk", 10.0 + i / 10) for i in range(7)]
+START = FIRST * GROUP - 2_800
 SHARED = ("split", "clip", "start", "duration", "variation", "level", "listener", "audiogram")
 
 
 @pytest.fixture(scope="module")
 def tables() -> dict[str, list[Row]]:
-    return {split: plan(CLIPS, split, 0, 5_600, 5.2 if split == "train" else 10.0) for split in SPLITS}
+    """Rows of each split; those of train are half of the first kind, half of the later one."""
+    found = {split: plan(CLIPS, split, 0, 5_600, 10.0) for split in ("valid", "test")}
+    return {"train": plan(CLIPS, "train", START, 5_600, 5.2), **found}
+
+
+@pytest.fixture(scope="module")
+def later(tables: dict[str, list[Row]]) -> list[Row]:
+    return tables["train"][2_800:]
 
 
 def same(rows: list[Row], others: list[Row]) -> bool:
@@ -31,17 +40,18 @@ def same(rows: list[Row], others: list[Row]) -> bool:
 
 
 @settings(deadline=None, max_examples=40)
-@given(split=st.sampled_from(SPLITS), start=st.integers(0, 400), count=st.integers(0, 60))
+@given(split=st.sampled_from(SPLITS), start=st.integers(0, 4_000), count=st.integers(0, 60))
 def test_a_row_depends_on_its_place_alone(split: Split, start: int, count: int, tables: dict[str, list[Row]]) -> None:
     duration = tables[split][0].duration
-    rows = plan(CLIPS, split, start, count, duration)
+    first = START if split == "train" else 0
+    rows = plan(CLIPS, split, first + start, count, duration)
     assert same(rows, tables[split][start : start + count])
 
 
 def test_splits_differ_and_seeds_are_unique(tables: dict[str, list[Row]]) -> None:
     seeds = [row.seed for rows in tables.values() for row in rows]
     assert len(set(seeds)) == len(seeds)
-    assert [row.split for rows in tables.values() for row in rows] == [s for s in tables for _ in tables[s]]
+    assert all(row.split == split for split, rows in tables.items() for row in rows)
     pairs = list(zip(tables["valid"], tables["test"], strict=True))
     assert np.mean([one.audiogram == other.audiogram for one, other in pairs]) < 0.05
 
@@ -57,16 +67,46 @@ def test_groups_share_the_reference_and_nothing_else(tables: dict[str, list[Row]
 
 
 def test_every_cycle_hears_every_clip_in_another_order(tables: dict[str, list[Row]]) -> None:
-    for rows in tables.values():
-        heard = [row.clip for row in rows[::GROUP]]
+    for split in ("valid", "test"):
+        heard = [row.clip for row in tables[split][::GROUP]]
         cycles = [tuple(heard[start : start + len(CLIPS)]) for start in range(0, len(heard), len(CLIPS))]
         assert all(set(cycle) == {clip.path for clip in CLIPS} for cycle in cycles)
         assert len(set(cycles)) > 0.9 * len(cycles)
+    heard = [row.clip for row in tables["train"][::GROUP]]
+    for start in range(0, len(heard), len(CLIPS)):  # a composed piece takes a clip's turn
+        recorded = [clip for clip in heard[start : start + len(CLIPS)] if not clip.startswith(COMPOSED)]
+        assert len(set(recorded)) == len(recorded)
+
+
+def test_some_music_of_training_is_composed_each_piece_once(later: list[Row], tables: dict[str, list[Row]]) -> None:
+    composed = [row for row in later[::GROUP] if row.clip.startswith(COMPOSED)]
+    assert len(composed) / (len(later) / GROUP) == pytest.approx(COMPOSED_SHARE, abs=0.04)
+    assert len({row.clip for row in composed}) == len(composed)
+    assert all(row.start == 0 for row in composed)
+    others = [*tables["valid"], *tables["test"], *tables["train"][:2_800]]
+    assert not any(row.clip.startswith(COMPOSED) for row in others)
+
+
+def test_some_groups_of_training_hear_one_condition_in_several_strengths(
+    later: list[Row], tables: dict[str, list[Row]]
+) -> None:
+    def names(row: Row) -> tuple[str, ...]:
+        return tuple(entry.name for entry, _ in parse_chain(row.chain))
+
+    def share(rows: list[Row]) -> float:
+        groups = [rows[start : start + GROUP] for start in range(0, len(rows), GROUP)]
+        return float(np.mean([len({(names(row), row.aid) for row in group}) == 1 for group in groups]))
+
+    assert share(later) == pytest.approx(LADDERS * 0.95, abs=0.03)  # clean music has no strength
+    assert share(tables["valid"]) < 0.01
+    assert share(tables["train"][:2_800]) < 0.01
 
 
 def test_excerpts_lie_within_their_clips(tables: dict[str, list[Row]]) -> None:
     lengths = {clip.path: clip.duration for clip in CLIPS}
     for row in tables["train"]:
+        if row.clip.startswith(COMPOSED):
+            continue
         assert row.start >= 0
         assert row.start + source_seconds(row.variation, row.duration) <= lengths[row.clip] - 0.03
     starts = np.array([row.start for row in tables["train"]])
@@ -78,7 +118,7 @@ def test_excerpts_lie_within_their_clips(tables: dict[str, list[Row]]) -> None:
 def test_clips_shorter_than_the_excerpt_are_read_from_their_beginning() -> None:
     for row in plan([Clip("short.flac", "train", "us", "folk", 3.0)], "train", 0, 80, 5.2):
         assert row.start == 0
-        assert source_seconds(row.variation, 1.0) in (0.8, 1.0)
+        assert source_seconds(row.variation, 1.0) in (FIRST_SPREAD.slowest, 1.0)
 
 
 def test_only_training_varies_the_music(tables: dict[str, list[Row]]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from excerpts import Excerpt
 from haaqi_edge.runtime.errors import OptionError
-from haaqi_edge.training.variations import random_variation, source_seconds, vary
+from haaqi_edge.training.variations import FIRST_SPREAD, SPREAD, Spread, random_variation, source_seconds, vary
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +16,7 @@ RATE = 24_000
 
 
 @settings(deadline=None, max_examples=20)
-@given(ratio=st.integers(80, 125))
+@given(ratio=st.integers(70, 140))
 def test_speed_changes_length_and_pitch(ratio: int) -> None:
     tone = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)
     y = vary(tone, RATE, f"speed(ratio={ratio / 100})")
@@ -49,23 +49,25 @@ def test_a_variation_says_how_much_music_it_takes() -> None:
     assert source_seconds("speed(ratio=1.25)|equalize(low=1,mid=2,high=3)", 4.0) == 5.0
 
 
-def test_variations_are_spread_as_planned() -> None:
+@pytest.mark.parametrize("spread", [SPREAD, FIRST_SPREAD])
+def test_variations_are_spread_as_planned(spread: Spread) -> None:
     rng = np.random.default_rng(3)
-    drawn = [random_variation(rng) for _ in range(4_000)]
+    drawn = [random_variation(rng, spread=spread) for _ in range(4_000)]
     kinds = Counter("+".join(link.split("(")[0] for link in text.split("|")) for text in drawn)
     assert kinds.keys() == {"", "speed", "equalize", "speed+equalize"}
     assert kinds[""] / len(drawn) == pytest.approx(0.35, abs=0.03)
     for kind in kinds.keys() - {""}:
         assert kinds[kind] / len(drawn) == pytest.approx(0.65 / 3, abs=0.03)
     ratios = np.array([source_seconds(text, 1.0) for text in drawn if "speed" in text])
-    assert ratios.min() >= 0.8
-    assert ratios.max() <= 1.25
-    assert np.mean(ratios < 1) == pytest.approx(0.5, abs=0.05)  # uniform in log
+    assert spread.slowest <= ratios.min() < 1.02 * spread.slowest
+    assert 0.98 * spread.fastest < ratios.max() <= spread.fastest
+    middle = np.sqrt(spread.slowest * spread.fastest)
+    assert np.mean(ratios < middle) == pytest.approx(0.5, abs=0.05)  # uniform in log
     levels = [
         float(part.split("=")[1]) for text in drawn if "equ" in text for part in text[:-1].split("(")[-1].split(",")
     ]
-    assert -4 <= min(levels) < -3.9
-    assert 3.9 < max(levels) <= 4
+    assert -spread.gain <= min(levels) < 0.1 - spread.gain
+    assert spread.gain - 0.1 < max(levels) <= spread.gain
     assert all(text == "" or vary(np.ones(100), RATE, text).size for text in drawn[:20])
 
 
@@ -73,8 +75,8 @@ def test_variations_are_spread_as_planned() -> None:
 def test_no_variation_is_faster_than_the_clip_is_long(fastest: float) -> None:
     rng = np.random.default_rng(3)
     ratios = [source_seconds(random_variation(rng, fastest), 1.0) for _ in range(300)]
-    assert min(ratios) >= 0.8
-    assert max(ratio for ratio in ratios if ratio != 1) <= max(fastest, 0.8) + 0.005
+    assert min(ratios) >= SPREAD.slowest
+    assert max(ratio for ratio in ratios if ratio != 1) <= max(fastest, SPREAD.slowest) + 0.005
 
 
 @pytest.mark.parametrize(

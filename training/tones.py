@@ -1,0 +1,46 @@
+"""Sums of partials, fast: what composed music is made of."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from .grammar import Array
+
+
+@numba.njit(cache=True)
+def decaying(
+    out: Array, turns: Array, amplitudes: Array, rates: Array, phases: Array
+) -> None:  # pragma: no cover - compiled
+    """Add partials that die away exponentially to `out` [n].
+
+    Args:
+        out: takes them.
+        turns, rates: frequency and decay of each partial, as turns and nepers a sample, [partials].
+        amplitudes, phases: at the beginning, [partials]; radians.
+    """
+    for p in range(len(turns)):
+        gain = np.exp(-rates[p])
+        c, s = gain * np.cos(2 * np.pi * turns[p]), gain * np.sin(2 * np.pi * turns[p])
+        x, y = amplitudes[p] * np.cos(phases[p]), amplitudes[p] * np.sin(phases[p])
+        least = amplitudes[p] * 1e-6
+        for i in range(len(out)):
+            out[i] += y
+            x, y = c * x - s * y, s * x + c * y
+            if i % 4096 == 4095 and x * x + y * y < least * least:
+                break
+
+
+@numba.njit(cache=True)
+def harmonic(out: Array, phase: Array, amplitudes: Array) -> None:  # pragma: no cover - compiled
+    """Add the harmonics of a fundamental to `out` [n]: sines of 1, 2, ... times its phase [n] in radians.
+
+    Each sine follows from the two before it (Chebyshev's recurrence).
+    """
+    for i in range(len(out)):
+        twice = 2 * np.cos(phase[i])
+        before, here, total = 0.0, np.sin(phase[i]), 0.0
+        for p in range(len(amplitudes)):
+            total += amplitudes[p] * here
+            before, here = here, twice * here - before
+        out[i] += total
