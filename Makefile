@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-ROOMS := runtime model training export benchmarks cli
+ROOMS := runtime model training calibration export benchmarks cli
 SOURCES := pyproject.toml constraints.txt $(shell find $(ROOMS) -type f -not -path '*/__pycache__/*')
 PYCLARITY := pyclarity==0.9.0
 

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import soundfile
@@ -24,8 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from scipy import stats
 
-from ..runtime import Scorer
-from ..runtime.audio import AudioLike
+from ..calibration.judges import Judge, judge_of
 from ..runtime.audiogram import STANDARD, Audiogram
 from ..runtime.errors import CorpusError, HaaqiEdgeError
 from ..runtime.levels import LEVEL1, SILENCE, amplitude
@@ -75,28 +74,6 @@ FORMATS: Final = {
     "FLAC": _Format("flac", "PCM_16"),
     "WAV, float, 48 kHz": _Format("wav", "FLOAT", 2 * _RATE),
 }
-
-
-class Judge(Protocol):
-    """What gives scores: a model, or what stands in for one."""
-
-    def __call__(self, audio: AudioLike, listener: Audiogram, *, raw: bool = False) -> float:
-        """The quality of audio for a listener.
-
-        Args:
-            audio: a path, or samples and their rate.
-            listener: who hears it.
-            raw: the audio is not what reaches the ear, but music to be played at 65 dB SPL through NAL-R.
-        """
-
-
-def judge_of(scorer: Scorer) -> Judge:
-    """A model as a judge."""
-
-    def judge(audio: AudioLike, listener: Audiogram, *, raw: bool = False) -> float:
-        return scorer.score(audio, listener, spl=PRESENTATION if raw else None, nal_r=raw).score
-
-    return judge
 
 
 @dataclass(frozen=True)
@@ -185,14 +162,14 @@ def formats(trial: Trial, judge: Judge) -> dict[str, float]:
     """By format, how far the score of a file is from that of the samples in memory."""
     x = trial.clean if trial.rate == _RATE else soxr.resample(trial.clean, trial.rate, _RATE, "VHQ")
     x = x * min(1.0, _PEAK / float(np.abs(x).max()))
-    expected = judge((x, _RATE), trial.listener, raw=True)
+    expected = judge((x, _RATE), trial.listener, spl=PRESENTATION, nal_r=True)
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, (suffix, subtype, rate) in FORMATS.items():
             path = Path(folder) / f"clip.{suffix}"
             samples = x if rate == _RATE else soxr.resample(x, _RATE, rate, "VHQ")
             soundfile.write(path, samples, rate, subtype=subtype)
-            found[name] = abs(judge(path, trial.listener, raw=True) - expected)
+            found[name] = abs(judge(path, trial.listener, spl=PRESENTATION, nal_r=True) - expected)
     return found
 
 
@@ -301,7 +278,7 @@ def measure(
     Raises:
         CorpusError, BundleError, BundleNotFoundError: see their messages.
     """
-    judge = judge_of(Scorer(model, threads=1)) if isinstance(model, str | Path) else model
+    judge = judge_of(model, threads=1) if isinstance(model, str | Path) else model
     heard = trials(Corpus(music), clips, seed)
     noisy: list[Ranked] = []
     clean: list[tuple[Trial, float]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import torch
 from torch import Tensor
@@ -20,6 +20,8 @@ from .scores import Scores
 
 class Teacher(HeadedNetwork):
     """Waveform and audiogram to scores. Source: Wisnu et al. 2025, "HAAQI-Net", the weighted-sum design."""
+
+    reads: Final = "waveform"
 
     def __init__(self, config: BeatsConfig | None = None, head: HeadConfig | None = None) -> None:
         self.config = config = config or BeatsConfig()

@@ -26,7 +26,6 @@ from ..runtime.texture import BANDS
 from . import profile
 from .arrays import Table
 from .metrics import Agreement, agreement
-from .rows import GROUP
 
 Array = npt.NDArray[Any]
 PARTS: Final = 4
@@ -49,7 +48,6 @@ class FitConfig:
         parts_weight: of the MSE of HAAQI's four parts.
         profile_weight: of the MSE of what HAAQI sees in each patch and band.
         clean_weight: of the MSE of the clean music's level in each patch and band, in standard deviations.
-        group_weight: of the MSE of the differences within a group, rows that share their music.
         average: decay a step of the exponential moving average of the weights that is evaluated and kept.
         scatter: dB, of the audiograms, so that none is learnt by heart.
         threads: torch's.
@@ -59,15 +57,12 @@ class FitConfig:
     epochs: int = 12
     patience: int = 4
     batch: int = 64
-    lr: float = 2e-3
+    lr: float = 4e-3
     weight_decay: float = 0.05
     frame_weight: float = 0.3
     parts_weight: float = 0.3
     profile_weight: float = 1.0
     clean_weight: float = 0.1
-    group_weight: float = 0.0
-    texture_noise: float = 0.0
-    texture_offset: float = 0.0
     average: float = 0.99
     scatter: float = 1.0
     threads: int = 2
@@ -140,7 +135,7 @@ def fit(
     for epoch in range(config.epochs):
         nano.train()
         losses = []
-        for batch in _batches(train, config, clean, nano.encoder.scale.numpy(), rng):
+        for batch in _batches(train, config, clean, rng):
             loss = _loss(nano, heads, batch, config)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
@@ -213,24 +208,13 @@ class _Batch(NamedTuple):
     clean: Tensor
 
 
-def _batches(
-    train: Table, config: FitConfig, clean: _Clean, spread: Array, rng: np.random.Generator
-) -> Iterator[_Batch]:
+def _batches(train: Table, config: FitConfig, clean: _Clean, rng: np.random.Generator) -> Iterator[_Batch]:
     """An epoch's batches, the rows in another order each time."""
-    together = GROUP if config.group_weight else 1
-    order = rng.permutation(len(train) // together)[: len(train) // config.batch * config.batch // together]
-    every = (order[:, None] * together + np.arange(together)).reshape(-1, config.batch)
-    for rows in np.sort(every, axis=1):
+    order = rng.permutation(len(train))[: len(train) // config.batch * config.batch]
+    for rows in np.sort(order.reshape(-1, config.batch), axis=1):
         scatter = rng.normal(0, config.scatter, (len(rows), train.audiograms.shape[1]))
-        texture = train.texture[rows].astype(np.float32)
-        if config.texture_noise:
-            texture += spread * rng.normal(0, config.texture_noise, texture.shape).astype(np.float32)
-        if config.texture_offset:
-            texture += spread * rng.normal(0, config.texture_offset, (len(rows), 1, *texture.shape[2:])).astype(
-                np.float32
-            )
         yield _Batch(
-            torch.from_numpy(texture),
+            torch.from_numpy(train.texture[rows].astype(np.float32)),
             torch.from_numpy((train.audiograms[rows] + scatter).astype(np.float32)),
             torch.from_numpy(train.labels[rows]),
             torch.from_numpy(train.parts[rows]),
@@ -244,11 +228,7 @@ def _loss(nano: Nano, heads: Heads, batch: _Batch, config: FitConfig) -> Tensor:
     tokens = nano.encode(batch.texture.flatten(0, 1)).reshape(rows, patches, -1)
     x = nano.head.read(tokens, batch.audiograms)
     shares, frame_scores = nano.head.shares(x), nano.head.frame_scores(x)
-    scores = (shares * frame_scores).sum(-1)
-    loss = F.mse_loss(scores, batch.labels)
-    if config.group_weight:
-        error = (scores - batch.labels).reshape(-1, GROUP)
-        loss = loss + config.group_weight * (error - error.mean(1, keepdim=True)).square().mean()
+    loss = F.mse_loss((shares * frame_scores).sum(-1), batch.labels)
     loss = loss + config.frame_weight * F.mse_loss(frame_scores, batch.labels[:, None].expand_as(frame_scores))
     parts = torch.sigmoid(heads.parts((shares.unsqueeze(-1) * x).sum(1)))
     loss = loss + config.parts_weight * F.mse_loss(parts, batch.parts)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -25,14 +25,13 @@ from haaqi_edge.benchmarks.sanity import (
     far_from,
     format_figures,
     formats,
-    judge_of,
     listener_figures,
     measure,
     ranked,
     snr_figures,
     trials,
 )
-from haaqi_edge.runtime import Audiogram, Scorer
+from haaqi_edge.runtime import Audiogram
 from haaqi_edge.runtime.audio import AudioLike
 from haaqi_edge.runtime.audiogram import STANDARD
 from haaqi_edge.runtime.errors import CorpusError
@@ -82,9 +81,8 @@ def snr_of(trial: Trial) -> Callable[..., float]:
     """A judge that measures the SNR in dB; it knows the music without noise."""
     clean = trial.heard()[0]
 
-    def judge(audio: AudioLike, listener: Audiogram, *, raw: bool = False) -> float:
-        assert listener == trial.listener
-        assert not raw
+    def judge(audio: AudioLike, listener: Audiogram, *, spl: float | None = None, nal_r: bool = False) -> float:
+        assert (listener, spl, nal_r) == (trial.listener, None, False)
         music = clean * (array(audio) @ clean / (clean @ clean))
         return 10 * float(np.log10(np.sum(music**2) / np.sum((array(audio) - music) ** 2)))
 
@@ -97,12 +95,15 @@ class Chance:
     def __init__(self) -> None:
         self.rng, self.calls = np.random.default_rng(5), list[tuple[AudioLike, Audiogram, bool]]()
 
-    def __call__(self, audio: AudioLike, listener: Audiogram, *, raw: bool = False) -> float:
-        self.calls.append((audio, listener, raw))
+    def __call__(
+        self, audio: AudioLike, listener: Audiogram, *, spl: float | None = None, nal_r: bool = False
+    ) -> float:
+        assert spl == (65 if nal_r else None)
+        self.calls.append((audio, listener, nal_r))
         return float(self.rng.random())
 
 
-def average(audio: AudioLike, listener: Audiogram, *, raw: bool = False) -> float:  # noqa: ARG001
+def average(audio: AudioLike, listener: Audiogram, *, spl: float | None = None, nal_r: bool = False) -> float:  # noqa: ARG001
     """A judge for whom the worse the hearing, the better the music."""
     return sum(listener.levels) / 1000
 
@@ -179,8 +180,9 @@ def test_clean_music_is_averaged_over_clips(heard: list[Trial]) -> None:
 def test_formats_hold_the_same_music(heard: list[Trial]) -> None:
     kept: dict[str, tuple[Array, int]] = {}
 
-    def loudness(audio: AudioLike, listener: Audiogram, *, raw: bool = False) -> float:
-        assert raw
+    def loudness(audio: AudioLike, listener: Audiogram, *, spl: float | None = None, nal_r: bool = False) -> float:
+        assert nal_r
+        assert spl == 65
         assert listener.name == "N1"
         if not isinstance(audio, tuple):
             info = soundfile.info(audio)
@@ -207,7 +209,7 @@ def test_formats_hold_the_same_music(heard: list[Trial]) -> None:
 def test_the_worst_format_counts(heard: list[Trial]) -> None:
     given: list[Path] = []
 
-    def by_suffix(audio: AudioLike, listener: Audiogram, *, raw: bool = False) -> float:  # noqa: ARG001
+    def by_suffix(audio: AudioLike, listener: Audiogram, *, spl: float | None = None, nal_r: bool = False) -> float:  # noqa: ARG001
         if isinstance(audio, tuple):
             return 0.5
         given.append(Path(audio))
@@ -244,11 +246,11 @@ def test_the_same_sound_is_judged_for_both_listeners(heard: list[Trial], monkeyp
         assert level(clean) == pytest.approx(65)
         assert other.audiogram.name in far_from(ear.audiogram.name)
         assert change.haaqi == pytest.approx((sum(ear.audiogram.levels) - sum(other.audiogram.levels)) / 1000)
-        for (audio, listener, raw), own in zip(judge.calls[2 * i : 2 * i + 2], (ear, other), strict=True):
+        for (audio, listener, nal_r), own in zip(judge.calls[2 * i : 2 * i + 2], (ear, other), strict=True):
             assert isinstance(audio, tuple)
             assert audio[0] is sound
             assert listener == own.audiogram
-            assert not raw
+            assert not nal_r
     again = [change for trial in heard for change in changes(trial, average)]
     assert [change.haaqi for change in again] == [change.haaqi for change in found]
     figures = listener_figures(again)  # as wrong as can be
@@ -289,22 +291,6 @@ def test_nothing_moved_is_no_figure() -> None:
     figures = listener_figures([Change(0.0, 0.0), Change(0.0, 0.01)])
     assert figures["figure"] is figures["correlation"] is None
     assert (figures["moved"], figures["met"]) == (0, False)
-
-
-def test_a_model_hears_presented_signals_as_they_are_and_raw_ones_through_nal_r() -> None:
-    given: list[dict[str, Any]] = []
-
-    class Stub:
-        def score(self, audio: AudioLike, listener: Audiogram, **options: Any) -> Any:
-            given.append({"audio": audio, "listener": listener.name, **options})
-            return SimpleNamespace(score=0.25)
-
-    judge = judge_of(cast(Scorer, Stub()))
-    assert judge("a.wav", Audiogram.named("N3"), raw=True) == judge("b.wav", Audiogram.named("S1")) == 0.25
-    assert given == [
-        {"audio": "a.wav", "listener": "N3", "spl": 65.0, "nal_r": True},
-        {"audio": "b.wav", "listener": "S1", "spl": None, "nal_r": False},
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -359,8 +345,7 @@ def test_wrong_arguments_are_refused(arguments: list[object], monkeypatch: pytes
 
 
 def test_absent_music_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setattr(sanity, "judge_of", lambda _: average)
-    monkeypatch.setattr(sanity, "Scorer", lambda *_, **__: None)
+    monkeypatch.setattr(sanity, "judge_of", lambda *_, **__: average)
     with pytest.raises(SystemExit) as stopped:
         run(monkeypatch, [tmp_path / "absent"])
     assert stopped.value.code == 2

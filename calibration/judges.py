@@ -1,0 +1,126 @@
+"""Judges: what gives scores to sounds, a bundle on ONNX Runtime or a checkpoint in PyTorch, behind one interface."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..runtime import Scorer
+from ..runtime import frontend as fe
+from ..runtime.audio import TOO_SHORT, AudioLike, open_audio
+from ..runtime.audiogram import Audiogram
+from ..runtime.encoder import READINGS, patch_samples
+from ..runtime.errors import AudioError, OptionError
+from ..runtime.files import is_file
+from ..runtime.levels import LEVEL1, SILENCE
+from ..runtime.presentation import Presentation
+from ..runtime.windows import Encoded, cut, window_patches
+
+if TYPE_CHECKING:
+    from ..model import Nano, Student, Teacher
+
+Array = npt.NDArray[np.float32]
+SECONDS: Final = 10.0
+"""of a window, where no card says"""
+
+
+class Judge(Protocol):
+    """What gives scores: a model, or what stands in for one."""
+
+    def __call__(
+        self, audio: AudioLike, listener: Audiogram, *, spl: float | None = None, nal_r: bool = False
+    ) -> float:
+        """The quality of audio for a listener.
+
+        Args:
+            audio: a path, or samples and their rate: what reaches the ear, or raw music.
+            listener: who hears it.
+            spl: dB SPL at which the clip is played; None leaves it as loud as it is.
+            nal_r: whether it is raw music, to be amplified for the listener first.
+
+        Raises:
+            AudioError: audio that cannot be scored.
+        """
+
+
+class ScorerJudge:
+    """A bundle on ONNX Runtime."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer = scorer
+        self.name = f"{scorer.card.name} ({scorer.card.precision}, ONNX Runtime)"
+
+    def __call__(
+        self, audio: AudioLike, listener: Audiogram, *, spl: float | None = None, nal_r: bool = False
+    ) -> float:
+        return self.scorer.score(audio, listener, spl=spl, nal_r=nal_r).score
+
+
+class NetworkJudge:
+    """A network in PyTorch, its windows cut as the scorer cuts them."""
+
+    def __init__(self, network: Nano | Student | Teacher, name: str, window: float = SECONDS) -> None:
+        self.network = network.eval()
+        self.name = f"{name} (PyTorch)"
+        self._length = window_patches(window)
+
+    def __call__(
+        self, audio: AudioLike, listener: Audiogram, *, spl: float | None = None, nal_r: bool = False
+    ) -> float:
+        source = open_audio(audio)
+        presentation = Presentation(None, spl, listener if nal_r else None)
+        gain = presentation.gain(source, LEVEL1)
+        samples = np.concatenate(list(presentation.blocks(source, gain)))
+        count = fe.patch_count(len(samples))
+        if count == 0:
+            raise AudioError(f"{source.name} is shorter than one patch: {TOO_SHORT}")
+        silent = np.abs(patch_samples(samples)).max(axis=1) <= SILENCE * gain
+        places = np.arange(count, dtype=np.float32)[:, None, None]
+        total, weight = 0.0, 0
+        for start, patches, added in cut([Encoded(places, silent)], self._length):
+            if not patches.silent.all():
+                stop = start + len(patches.silent) - 1
+                part = samples[start * fe.PATCH_SHIFT : stop * fe.PATCH_SHIFT + fe.PATCH_LENGTH]
+                total += added * self._window(part, listener)
+                weight += added
+        if weight == 0:
+            raise AudioError(f"{source.name} is silent throughout")
+        return total / weight
+
+    def _window(self, samples: Array, listener: Audiogram) -> float:
+        import torch
+
+        reads = self.network.reads
+        seen = torch.from_numpy(np.array(samples if reads == "waveform" else READINGS[reads](samples)))
+        if reads == "fbank":
+            seen = seen.flatten(0, 1)
+        with torch.inference_mode():
+            return float(self.network(seen[None], torch.from_numpy(listener.array())[None]).score)
+
+
+def judge_of(model: str | Path, threads: int | None = None) -> ScorerJudge | NetworkJudge:
+    """A judge for a shipped model's name, the folder of a bundle, or a checkpoint of nano, student or teacher.
+
+    Raises:
+        BundleError, BundleNotFoundError, CheckpointError: see their messages.
+    """
+    if not is_file(Path(model)):
+        return ScorerJudge(Scorer(model, threads=threads))
+    from ..model import Nano, Student, Teacher
+    from ..model.checkpoint import read_checkpoint
+
+    state = read_checkpoint(model).state
+    marks: dict[str, type[Nano | Student | Teacher]] = {
+        "head.gru.weight_ih_l0": Nano,
+        "encoder0.fc1.weight": Student,
+        "beats_model.encoder.layers.0.fc1.weight": Teacher,
+    }
+    found = next((kind for key, kind in marks.items() if key in state), None)
+    if found is None:
+        raise OptionError(
+            f"{model} is a checkpoint of none of nano, student and teacher: give one of theirs, or a bundle's folder"
+        )
+    return NetworkJudge(found.from_checkpoint(model), Path(model).name)

@@ -1,0 +1,38 @@
+"""The picture of a comparison: each score against the other, and how the differences are spread."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .accuracy import Comparison
+
+
+def draw(comparison: Comparison, first: str, second: str, budget: float, path: Path) -> None:
+    """Write a PNG: a scatter plot of both scores, and a histogram of their differences with the budget.
+
+    Args:
+        comparison: what is drawn.
+        first, second: names of the two.
+        budget: where the lines of the histogram stand.
+        path: the picture; written whole or not at all.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    scatter, spread = figure.subplots(1, 2)
+    scatter.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+    scatter.scatter(comparison.first, comparison.second, s=8, alpha=0.5, linewidths=0)
+    scatter.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel=first, ylabel=second, title="score")
+    change = comparison.change
+    span = max(float(np.abs(change).max()), budget) * 1.05
+    spread.hist(change, bins=61, range=(-span, span))
+    for side in (-budget, budget):
+        spread.axvline(side, color="tab:red", linestyle="--", linewidth=1)
+    spread.set(yscale="log", xlabel="change of a score", ylabel="sounds", title=f"within ±{budget:g} (dashed) is asked")
+    part = path.with_name(f"{path.name}.part")
+    FigureCanvasAgg(figure)
+    figure.savefig(part, format="png", dpi=100)
+    part.replace(path)

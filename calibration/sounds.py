@@ -1,0 +1,117 @@
+"""The sounds that models are compared on: files of a folder, or the rows of a label table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from ..runtime.audio import AudioLike, audio_in
+from ..runtime.audiogram import Audiogram
+from ..runtime.errors import OptionError
+
+STANDARD_LISTENERS: Final = ("N1", "N3", "N5", "S2")
+"""who hears a folder, where nobody is named"""
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A sound for a listener.
+
+    Attributes:
+        name: what reports call it.
+        load: gives the audio; called when its turn comes.
+        listener: who hears it.
+        spl, nal_r: how it is presented, see `Judge`.
+        condition: what was done to it, where that is known.
+        level: dB SPL of the music, where that is known.
+        label: its HAAQI, where that is known.
+    """
+
+    name: str
+    load: Callable[[], AudioLike]
+    listener: Audiogram
+    spl: float | None = None
+    nal_r: bool = False
+    condition: str | None = None
+    level: float | None = None
+    label: float | None = None
+
+
+def of_folder(
+    folder: Path, listeners: Sequence[Audiogram] = (), spl: float | None = None, nal_r: bool = False
+) -> list[Sound]:
+    """Every audio file of a folder for every listener.
+
+    Raises:
+        AudioFileNotFoundError: no audio in the folder.
+    """
+    heard = listeners or [Audiogram.named(name) for name in STANDARD_LISTENERS]
+
+    def opener(path: Path) -> Callable[[], AudioLike]:
+        return lambda: path
+
+    return [
+        Sound(str(path.relative_to(folder)), opener(path), listener, spl, nal_r, level=spl)
+        for path in audio_in(folder)
+        for listener in heard
+    ]
+
+
+def of_table(table: Path, music: Path, split: str = "test", rows: int | None = None, seed: int = 0) -> list[Sound]:
+    """The rows of a label table, with their labels.
+
+    Args:
+        table: folder of the shards.
+        music: folder of the clips with their CLIPS.csv.
+        split: which rows.
+        rows: so many of them, drawn by chance, in order; None takes all.
+        seed: of what is drawn.
+
+    Raises:
+        CorpusError: no such table or music.
+        OptionError: no such split.
+    """
+    from ..training.corpus import Corpus
+    from ..training.draws import family
+    from ..training.labels import read
+    from ..training.present import present
+    from ..training.rows import SPLITS, Row
+
+    if split not in SPLITS:
+        raise OptionError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
+    corpus, every = Corpus(music), read(table, split)
+    if rows is not None and rows < len(every):
+        chosen = np.sort(np.random.default_rng(seed).choice(len(every), rows, replace=False))
+        every = [every[place] for place in chosen]
+
+    def maker(row: Row) -> Callable[[], AudioLike]:
+        def make() -> AudioLike:
+            _, heard, rate = present(row, corpus)
+            return heard.astype(np.float32), rate
+
+        return make
+
+    return [
+        Sound(
+            f"{row.clip} at {row.start:g} s, {row.chain or 'clean'}",
+            maker(row),
+            Audiogram(row.audiogram, row.listener),
+            condition=family(row.chain),
+            level=row.level,
+            label=row.score,
+        )
+        for row in every
+    ]
+
+
+def loaded(sounds: Sequence[Sound]) -> Iterator[tuple[Sound, AudioLike]]:
+    """Sounds and their audio, one at a time; the same audio for several listeners in a row is loaded once."""
+    before: tuple[str, AudioLike] | None = None
+    for sound in sounds:
+        if before is None or before[0] != sound.name:
+            before = sound.name, sound.load()
+        yield sound, before[1]

@@ -1,0 +1,99 @@
+"""Sounds to compare on: the files of a folder for each listener, the rows of a table with their labels."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from haaqi_edge.calibration.sounds import STANDARD_LISTENERS, loaded, of_folder, of_table
+from haaqi_edge.runtime import Audiogram
+from haaqi_edge.runtime.audio import AudioLike
+from haaqi_edge.runtime.errors import AudioFileNotFoundError, CorpusError, OptionError
+from haaqi_edge.training.corpus import Corpus
+from haaqi_edge.training.draws import family
+from haaqi_edge.training.labels import write
+from haaqi_edge.training.present import present
+from haaqi_edge.training.rows import Row, plan
+from sounds import DEMO, music
+from sounds import write as write_sound
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("music")
+    (folder / "CLIPS.csv").write_text("clip,split,source,genre,duration_s\nclean.flac,test,demo,acoustic,20\n")
+    (folder / "clean.flac").write_bytes(DEMO.read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(corpus: Path) -> list[Row]:
+    planned = plan(Corpus(corpus).of("test"), "test", 0, 24, 2.0)
+    return [dataclasses.replace(row, score=k / 24) for k, row in enumerate(planned)]
+
+
+def test_a_folder_is_heard_by_each_listener(tmp_path: Path) -> None:
+    for name in ("a", "sub/b"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write_sound(tmp_path / name, music(1.0), 16_000, "wav")
+    (tmp_path / "note.txt").write_text("no audio")
+    heard = of_folder(tmp_path)
+    assert [(sound.name, sound.listener.name) for sound in heard] == [
+        (name, listener) for name in ("a.wav", str(Path("sub/b.wav"))) for listener in STANDARD_LISTENERS
+    ]
+    assert {sound.load() for sound in heard} == {tmp_path / "a.wav", tmp_path / "sub/b.wav"}
+    chosen = of_folder(tmp_path, [Audiogram.named("S3")], 65.0, True)
+    assert [(s.listener.name, s.spl, s.nal_r, s.level) for s in chosen] == [("S3", 65.0, True, 65.0)] * 2
+
+
+def test_a_folder_without_audio_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AudioFileNotFoundError):
+        of_folder(tmp_path)
+
+
+def test_rows_are_made_again_with_their_labels(corpus: Path, rows: list[Row], tmp_path: Path) -> None:
+    write(tmp_path / "test-0000.parquet", rows)
+    heard = of_table(tmp_path, corpus)
+    assert [sound.label for sound in heard] == pytest.approx([row.score for row in rows])
+    for sound, row in list(zip(heard, rows, strict=True))[::5]:
+        samples, rate = sound.load()
+        _, expected, expected_rate = present(row, Corpus(corpus))
+        assert rate == expected_rate
+        np.testing.assert_array_equal(samples, expected.astype(np.float32))
+        assert sound.listener.levels == pytest.approx(row.audiogram)
+        assert (sound.condition, sound.level) == (family(row.chain), row.level)
+        assert row.chain in sound.name
+
+
+def test_some_rows_are_drawn_in_order_the_same_each_time(corpus: Path, rows: list[Row], tmp_path: Path) -> None:
+    write(tmp_path / "test-0000.parquet", rows)
+    labels = [sound.label for sound in of_table(tmp_path, corpus, rows=7)]
+    assert labels == sorted(labels)  # type: ignore[type-var]
+    assert len(set(labels)) == 7
+    assert labels == [sound.label for sound in of_table(tmp_path, corpus, rows=7)]
+    assert len(of_table(tmp_path, corpus, rows=100)) == 24
+
+
+def test_other_tables_and_splits_are_refused(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="no label table of split test"):
+        of_table(tmp_path, corpus)
+    with pytest.raises(OptionError, match="split 'tset'"):
+        of_table(tmp_path, corpus, "tset")
+
+
+def test_a_sound_is_loaded_once_for_listeners_in_a_row(tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def opener(name: str) -> AudioLike:
+        calls.append(name)
+        return name
+
+    soundfile.write(tmp_path / "a.wav", music(1.0), 16_000)
+    one = of_folder(tmp_path)
+    two = [dataclasses.replace(sound, name="b.wav") for sound in one]
+    every = [dataclasses.replace(sound, load=lambda name=sound.name: opener(name)) for sound in [*one, *two]]
+    assert [audio for _, audio in loaded(every)] == ["a.wav"] * 4 + ["b.wav"] * 4
+    assert calls == ["a.wav", "b.wav"]
