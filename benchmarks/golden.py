@@ -22,7 +22,7 @@ from torch import Tensor
 from ..export.bundle import student_source, write_bundle
 from ..model import Student, Teacher
 from ..runtime import Scorer
-from ..runtime.errors import CorpusError
+from ..runtime.errors import CorpusError, HaaqiEdgeError
 from ..runtime.fbank import fbank as numpy_fbank
 
 SCORE_TOLERANCE = 2e-6
@@ -158,7 +158,12 @@ def main() -> None:
     """Print the differences."""
     if len(sys.argv) != 2:
         sys.exit("usage: python -m haaqi_edge.benchmarks.golden FOLDER_OF_REFERENCE_MATERIAL")
-    for name, difference in measure(Path(sys.argv[1])).items():
+    try:
+        found = measure(Path(sys.argv[1]))
+    except HaaqiEdgeError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+    for name, difference in found.items():
         print(f"{name:<55} {difference:.2g}")
 
 

@@ -45,6 +45,11 @@ def table(demo: Path) -> str:
             f"SRCC {test['srcc']:.3f}, MSE {test['mse']:.4f}",
         )
     )
+    sense = bundle.card.figures["sanity"]
+    rows += [
+        ("nano, clean music with NAL-R (HAAQI: nearly 1), mean score", f"{sense['clean']['figure']:.3f}"),
+        ("nano, clips whose score falls with the SNR from 40 to -4 dB", f"{sense['snr']['figure']:.0%}"),
+    ]
     parity = bundle.card.figures["parity"]["largest_difference"]
     rows.append(("nano, ONNX Runtime against PyTorch, largest difference of a score", f"{parity:.1g}"))
     rows += _timings(demo, teacher)

@@ -22,6 +22,8 @@ from ..runtime.windows import Encoded, cut, window_patches
 if TYPE_CHECKING:
     from ..model import Nano, Student, Teacher
 
+CHECKPOINTS: Final = (".safetensors", ".pth", ".pt", ".ckpt")
+"""suffixes that tell that a checkpoint was meant, where there is no such file"""
 Array = npt.NDArray[np.float32]
 SECONDS: Final = 10.0
 """of a window, where no card says"""
@@ -107,7 +109,7 @@ def judge_of(model: str | Path, threads: int | None = None) -> ScorerJudge | Net
     Raises:
         BundleError, BundleNotFoundError, CheckpointError: see their messages.
     """
-    if not is_file(Path(model)):
+    if not is_file(Path(model)) and Path(model).suffix not in CHECKPOINTS:
         return ScorerJudge(Scorer(model, threads=threads))
     from ..model import Nano, Student, Teacher
     from ..model.checkpoint import read_checkpoint

@@ -31,7 +31,10 @@ def draw(comparison: Comparison, first: str, second: str, budget: float, path: P
     spread.hist(change, bins=61, range=(-span, span))
     for side in (-budget, budget):
         spread.axvline(side, color="tab:red", linestyle="--", linewidth=1)
-    spread.set(yscale="log", xlabel="change of a score", ylabel="sounds", title=f"within ±{budget:g} (dashed) is asked")
+    spread.set(
+        yscale="log", xlabel="change of a score", ylabel="sounds", title=f"99% within ±{budget:g} (dashed) is asked"
+    )
+    spread.set_ylim(bottom=0.8)
     part = path.with_name(f"{path.name}.part")
     FigureCanvasAgg(figure)
     figure.savefig(part, format="png", dpi=100)

@@ -15,6 +15,8 @@ from .console import out, print_error, print_json, print_table, progress, requir
 if TYPE_CHECKING:
     from ..calibration.sounds import Sound
 
+_LONGEST = 90
+"""characters of a sound's name in the table; JSON has them whole"""
 _SHARDS = "*-[0-9][0-9][0-9][0-9].parquet"
 
 
@@ -50,6 +52,8 @@ def check(
     sounds = _sounds(audio, music, split, rows, audiogram or [], spl, nal_r)
     if picture is not None:
         require("bench", "matplotlib")
+        if picture.suffix.lower() != ".png":
+            raise OptionError(f"--picture {picture}: a PNG is written; give a name that ends in .png")
         if not picture.absolute().parent.is_dir():
             raise OptionError(f"--picture {picture}: its folder does not exist")
     from ..calibration.accuracy import compare
@@ -109,6 +113,10 @@ def _sounds(
     return of_table(audio, music, split, rows)
 
 
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+
+
 def _print(figures: dict[str, Any], first: str, second: str) -> None:
     out.print(f"[bold]{escape(second)}[/] against [bold]{escape(first)}[/], {figures['sounds']} sounds")
     if figures.get("lcc") is not None:
@@ -135,5 +143,5 @@ def _print(figures: dict[str, Any], first: str, second: str) -> None:
     worst = Table("most changed", "listener", "before", "after", "change")
     for one in figures["worst"]:
         cells = (f"{one['first']:.3f}", f"{one['second']:.3f}", f"{one['change']:+.2g}")
-        worst.add_row(escape(one["sound"]), escape(one["audiogram"]), *cells)
+        worst.add_row(escape(_short(one["sound"])), escape(one["audiogram"]), *cells)
     print_table(worst)

@@ -32,6 +32,9 @@ def haaqi(
         ),
     ],
     audiogram: Listeners,
+    nal_r: Annotated[
+        bool, typer.Option("--nal-r", help="The processed music is not amplified yet: do it for each listener.")
+    ] = False,
     level1: Annotated[float, typer.Option(help="dB SPL of RMS 1.0, in both.")] = LEVEL1,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; by default the cores of this process.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -39,7 +42,8 @@ def haaqi(
     """Compute HAAQI, from 0 (bad) to 1, of processed music against its clean original.
 
     The reference is the clean, unamplified music: HAAQI amplifies it for the listener itself (NAL-R).
-    The processed one is the output of the hearing aid for it, amplification included, at the same --level1.
+    The processed one is the output of the hearing aid for it, amplification included, at the same --level1;
+    --nal-r amplifies one that is not.
     Channels are averaged, delays are found; clips last up to 120 s. The first call compiles for some seconds.
     Exit code 1 if some of several pairs could not be scored or have no partner, 2 for bad input.
     """
@@ -57,7 +61,7 @@ def haaqi(
     found: dict[int, list[Haaqi]] = {}
     failed: dict[int, HaaqiEdgeError] = {}
     with progress() as bar:
-        work = score_pairs(pairs, ears, jobs or available_cores())
+        work = score_pairs(pairs, ears, jobs or available_cores(), nal_r)
         for place, scores in bar.track(work, total=len(pairs), description="scoring"):
             if isinstance(scores, list):
                 found[place] = scores
@@ -71,7 +75,7 @@ def haaqi(
         print_json(
             {
                 "version": importlib.metadata.version("haaqi-edge"),
-                "settings": {"level1": level1},
+                "settings": {"level1": level1, "nal_r": nal_r},
                 "elapsed_seconds": round(time.perf_counter() - started, 4),
                 "results": [_document(pair, scores, ears) for pair, scores in results],
                 "errors": [
@@ -85,9 +89,7 @@ def haaqi(
         for _, error in errors:
             print_error(error)
         if errors:
-            err.print(
-                f"{len(results)} pairs were scored, {len(failed)} could not be, {len(alone)} files have no partner"
-            )
+            err.print(f"{len(results)} pairs were scored, {len(failed)} could not be, without a partner: {len(alone)}")
     if errors:
         raise typer.Exit(1)
 

@@ -11,7 +11,7 @@ import typer
 from rich.progress import TaskID
 
 from ..runtime.errors import OptionError
-from .console import out, print_json, progress, require
+from .console import err, out, print_json, progress, require
 
 app = typer.Typer(no_args_is_help=True, help="Make labels and train.")
 
@@ -37,7 +37,8 @@ def labels(
 ) -> None:
     """Degrade excerpts of the music, amplify them for listeners, and score each with HAAQI.
 
-    Every 200 rows are saved: stop it at any time, the same command goes on from there.
+    Every 200 rows are saved: stop it at any time (Ctrl-C, or SIGTERM), the same command goes on from there. A table
+    belongs to its music: give other music another --table.
     """
     require("train", *_MODULES)
     from ..runtime.sessions import available_cores
@@ -45,17 +46,34 @@ def labels(
     from ..training.labels import CHUNK, SHARD_ROWS, Labelling
     from ..training.rows import SPLITS
 
-    if split not in SPLITS or shards < 1:
-        raise OptionError(f"--split is one of {', '.join(SPLITS)}, --shards at least 1")
+    if split not in SPLITS:
+        raise OptionError(f"--split {split!r}: expected one of {', '.join(SPLITS)}")
+    if shards < 1:
+        raise OptionError(f"--shards {shards}: give at least 1")
     folder = work or table.with_name(f"{table.name}.work")
     for path in (table, folder):
         if path.exists() and not path.is_dir():
             raise OptionError(f"{path} is a file: give a folder")
     labelling = Labelling(Corpus(music), split, table, folder, features)
     rows = shards * SHARD_ROWS
+    steps = rows // CHUNK
+    finished = steps - len(labelling.missing(0, rows))
     with progress() as bar:
-        task = bar.add_task(f"labelling {split}, {CHUNK} rows a step", total=len(labelling.missing(0, rows)))
-        labelling.run(0, rows, jobs or available_cores(), lambda _: bar.update(task, advance=1))
+        task = bar.add_task(f"labelling {split}, {CHUNK} rows a step", total=steps, completed=finished)
+
+        def made(_: int) -> None:
+            nonlocal finished
+            finished += 1
+            bar.update(task, completed=finished)
+            if not err.is_terminal:
+                err.print(f"{finished * CHUNK:,} of {rows:,} rows of {split}")
+
+        try:
+            labelling.run(0, rows, jobs or available_cores(), made)
+        except KeyboardInterrupt:
+            bar.stop()
+            err.print(f"stopped; {finished * CHUNK:,} of {rows:,} rows are saved: the same command goes on from there")
+            raise
     if as_json:
         print_json({"split": split, "shards": [str(labelling.shard(n)) for n in range(shards)], "rows": rows})
     else:

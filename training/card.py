@@ -10,12 +10,14 @@ import numpy.typing as npt
 
 from ..runtime.bundle import Card
 from .corpus import Corpus, Split
-from .draws import family, from_studies, is_unseen
+from .draws import HELD_OUT, family, from_studies, is_unseen
 from .metrics import agreement, intervals
 from .rows import COMPOSED, PRESENTATION, Row
 
 LEAST: Final = 20
 """rows that a group needs to get figures of its own"""
+_POOREST: Final = 6
+"""groups that the page names as limits"""
 _CHECKS: Final = {
     "snr": "share of clips whose score falls with the SNR (rank correlation of 0.95 or more), at least",
     "clean": "mean score of clean music with NAL-R, more than",
@@ -83,7 +85,10 @@ def describe(card: Card) -> str:
     figures, notes = card.figures["test"], card.notes
     groups = [(name, figures[key]) for key, name in _WHOLE.items() if key in figures]
     kinds = [kind for kind in figures if kind not in _WHOLE]
-    groups += [(f"{kind}: {key}", f) for kind in kinds for key, f in figures[kind].items()]
+    groups += [(f"{kind}: {key}{_absent(key)}", f) for kind in kinds for key, f in figures[kind].items()]
+    poorest = sorted((f["lcc"], key) for kind in kinds for key, f in figures[kind].items())[:_POOREST]
+    valid = f"On the validation split, which chose the epoch: LCC {card.figures['valid']['lcc']:.3f}"
+    told = ", ".join(f"{key} ({lcc:.2f})" for lcc, key in poorest)
     accuracy = "\n".join(
         f"| {name} | {f['lcc']:.3f} ({f['lcc_low']:.3f} to {f['lcc_high']:.3f}) | "
         f"{f['srcc']:.3f} ({f['srcc_low']:.3f} to {f['srcc_high']:.3f}) | {f['mse']:.4f} | {f['rows']} |"
@@ -103,13 +108,15 @@ from `card.json` when the model is trained.
 |---|---|---|---|---|
 {accuracy}
 
+Groups of fewer than {LEAST} rows are left out. {valid}.
+
 {_sanity(card.figures)}## Data
 
 Rows: {rows}; {heard}. Labels: {notes["labels"]}.
 
 ## Limits
 
-{notes["limits"]}.
+{notes["limits"]}. It follows HAAQI least (LCC) for {told}.
 
 ## Again
 
@@ -125,13 +132,17 @@ None of it is in this package. Whose it is, and by what licence, is told in each
 """
 
 
+def _absent(kind: str) -> str:
+    return " (not in training)" if kind in HELD_OUT else ""
+
+
 def _sanity(figures: Mapping[str, Any]) -> str:
     """The section on sense, where it was measured (`benchmarks.sanity`)."""
     if "sanity" not in figures:
         return ""
     found = [(text, figures["sanity"][name]) for name, text in _CHECKS.items()]
     lines = "\n".join(
-        f"| {text} | {check['figure']:.3f} | {check['target']:g} | {'met' if check['met'] else 'missed'} |"
+        f"| {text} | {check['figure']:.4f} | {check['target']:g} | {'met' if check['met'] else 'missed'} |"
         for text, check in found
         if check["figure"] is not None
     )

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import soundfile
 
 from ..runtime.errors import CorpusError
+from ..runtime.files import is_file
 
 Split = Literal["train", "valid", "test"]
 
@@ -45,23 +46,7 @@ class Corpus:
             raise CorpusError(f"no music in {self.folder}: expected CLIPS.csv and the clips that it names")
         with table.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        try:
-            self.clips = [
-                Clip(
-                    row["clip"],
-                    _split(row["split"]),
-                    row["source"],
-                    row["genre"],
-                    float(row["duration_s"]),
-                    row.get("licence", ""),
-                    row.get("origin_repo", ""),
-                )
-                for row in rows
-            ]
-        except KeyError as error:
-            raise CorpusError(f"{table} has no column {error}") from error
-        except ValueError as error:
-            raise CorpusError(f"{table}: {error}; expected a duration in seconds and one of the splits") from error
+        self.clips = [_clip(row, f"{table}, line {line}") for line, row in enumerate(rows, start=2)]
 
     def of(self, split: Split) -> list[Clip]:
         """The clips of a split, in the table's order."""
@@ -69,17 +54,34 @@ class Corpus:
 
     def excerpt(self, clip: str, start: float, duration: float) -> tuple[npt.NDArray[np.float64], int]:
         """Samples float64 [n] (mono) of `duration` seconds from `start` seconds on, and their rate in Hz."""
+        path = self.folder / clip
+        if not is_file(path):
+            raise CorpusError(f"{path} does not exist: expected a clip there; check CLIPS.csv and the folder of music")
         try:
-            with soundfile.SoundFile(self.folder / clip) as file:
+            with soundfile.SoundFile(path) as file:
+                if round(start * file.samplerate) >= file.frames:
+                    seconds = file.frames / file.samplerate
+                    raise CorpusError(f"{path} lasts {seconds:g} s, not {start:g}: check its duration_s in CLIPS.csv")
                 file.seek(round(start * file.samplerate))
                 samples = file.read(round(duration * file.samplerate), dtype="float64", always_2d=True)
                 rate = int(file.samplerate)
         except (soundfile.LibsndfileError, OSError) as error:
-            raise CorpusError(f"cannot read {self.folder / clip}: {error}") from error
+            raise CorpusError(f"cannot read {path}: {error}") from error
         return samples.mean(axis=1), rate
 
 
-def _split(text: str) -> Split:
-    if text not in get_args(Split):
-        raise CorpusError(f"{text!r} is not a split: expected one of {', '.join(get_args(Split))}")
-    return cast(Split, text)
+def _clip(row: dict[str, str], place: str) -> Clip:
+    """A line of the table; `place` is what messages call it."""
+    try:
+        split, duration = row["split"], row["duration_s"]
+        clip, source, genre = row["clip"], row["source"], row["genre"]
+    except KeyError as error:
+        raise CorpusError(f"{place}: the table has no column {error}") from error
+    if split not in get_args(Split):
+        raise CorpusError(f"{place}: {split!r} is not a split: expected one of {', '.join(get_args(Split))}")
+    try:
+        seconds = float(duration)
+    except (TypeError, ValueError) as error:
+        raise CorpusError(f"{place}: the duration {duration!r} is not a number of seconds") from error
+    origin = row.get("licence", ""), row.get("origin_repo", "")
+    return Clip(clip, cast(Split, split), source, genre, seconds, *origin)

@@ -79,9 +79,30 @@ class Labelling:
         return self.work / f"{self.split}-{number:06d}.parquet"
 
     def missing(self, first: int, last: int) -> list[int]:
-        """The chunks that hold rows `first` to `last`, without those that are done."""
+        """The chunks that hold rows `first` to `last`, without those that are done.
+
+        Raises:
+            CorpusError: what is done is of other music, or damaged.
+        """
         numbers = range(first // CHUNK, -(-last // CHUNK))
-        return [n for n in numbers if not self.chunk(n).exists() and not self.shard(n * CHUNK // SHARD_ROWS).exists()]
+        for shard in sorted({n * CHUNK // SHARD_ROWS for n in numbers}):
+            if self.shard(shard).exists():
+                self._check(self.shard(shard), shard * SHARD_ROWS, SHARD_ROWS)
+        undone = [n for n in numbers if not self.shard(n * CHUNK // SHARD_ROWS).exists()]
+        for n in undone:
+            if self.chunk(n).exists():
+                self._check(self.chunk(n), n * CHUNK, CHUNK)
+        return [n for n in undone if not self.chunk(n).exists()]
+
+    def _check(self, path: Path, start: int, count: int) -> None:
+        """Whether a file's rows, from `start` on, are those that this music is planned to give; a few of them."""
+        rows = _read_file(path)
+        planned = plan(self.corpus.of(self.split), self.split, start, GROUP, SECONDS[self.split])
+        if len(rows) != count or digest(rows[:GROUP]) != digest(planned):
+            raise CorpusError(
+                f"{path} holds rows of other music than {self.corpus.folder}, or of another plan: give a table and a "
+                "working folder of their own to this music"
+            )
 
     def make_chunk(self, number: int) -> int:
         """Label a chunk and write it; returns its number."""

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ..runtime.audio import Audio, FileAudio, audio_in
 from ..runtime.errors import AudioError, AudioFileNotFoundError, HaaqiEdgeError, OptionError, WorkerError
 from ..runtime.files import is_file, is_folder
+from ..runtime.levels import nal_r
 from .cochlea import RATE, resample
 from .haaqi import MOST_SECONDS, Ear, Haaqi, Reference
 
@@ -78,8 +79,10 @@ def match(reference: Path, processed: Path) -> Matched:
     return Matched(pairs, alone)
 
 
-def score_pair(pair: Pair, ears: Sequence[Ear]) -> list[Haaqi]:
+def score_pair(pair: Pair, ears: Sequence[Ear], amplify: bool = False) -> list[Haaqi]:
     """HAAQI of a pair of files for each ear.
+
+    With `amplify` the processed file is raw music, and is amplified for each listener first (NAL-R).
 
     Channels are averaged. Files are compared at their own rates; where these differ, a file whose rate is no whole
     number of kHz is first brought to the model's, which would else play it at another speed (`Reference`).
@@ -91,13 +94,19 @@ def score_pair(pair: Pair, ears: Sequence[Ear]) -> list[Haaqi]:
     differ = files[0].rate != files[1].rate
     clean, processed = (_at_model_rate(file, RATE if differ and file.rate % 1000 else file.rate) for file in files)
     try:
-        return [Reference(clean, RATE, ear).score(processed, RATE) for ear in ears]
+        return [Reference(clean, RATE, ear).score(_heard(processed, ear, amplify), RATE) for ear in ears]
     except AudioError as error:
         raise AudioError(f"{pair.processed} cannot be compared with {pair.reference}: {error}") from error
 
 
+def _heard(processed: npt.NDArray[np.float64], ear: Ear, amplify: bool) -> npt.NDArray[np.float64]:
+    if not amplify:
+        return processed
+    return nal_r(processed.astype(np.float32), RATE, ear.audiogram).astype(np.float64)
+
+
 def score_pairs(
-    pairs: Sequence[Pair], ears: Sequence[Ear], jobs: int
+    pairs: Sequence[Pair], ears: Sequence[Ear], jobs: int, amplify: bool = False
 ) -> Iterator[tuple[int, list[Haaqi] | HaaqiEdgeError]]:
     """The place and the scores of each pair, or what is wrong with it, as they come out of `jobs` processes.
 
@@ -106,14 +115,14 @@ def score_pairs(
     """
     jobs = min(jobs, len(pairs))
     if jobs == 1:
-        yield from (_attempt(place, pair, ears) for place, pair in enumerate(pairs))
+        yield from (_attempt(place, pair, ears, amplify) for place, pair in enumerate(pairs))
         return
     import joblib
 
     try:
         with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
             work = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-            yield from work(joblib.delayed(_attempt)(place, pair, ears) for place, pair in enumerate(pairs))
+            yield from work(joblib.delayed(_attempt)(place, pair, ears, amplify) for place, pair in enumerate(pairs))
     except BrokenProcessPool as error:
         raise WorkerError(
             f"one of {jobs} processes was ended from outside, most likely for lack of memory: use fewer jobs, or "
@@ -121,9 +130,9 @@ def score_pairs(
         ) from error
 
 
-def _attempt(place: int, pair: Pair, ears: Sequence[Ear]) -> tuple[int, list[Haaqi] | HaaqiEdgeError]:
+def _attempt(place: int, pair: Pair, ears: Sequence[Ear], amplify: bool) -> tuple[int, list[Haaqi] | HaaqiEdgeError]:
     try:
-        return place, score_pair(pair, ears)
+        return place, score_pair(pair, ears, amplify)
     except HaaqiEdgeError as error:
         return place, error
 

@@ -12,7 +12,7 @@ from command import printed, run
 from haaqi_edge.cli import console
 from haaqi_edge.model import Nano
 from haaqi_edge.model.nano import WEIGHTS
-from haaqi_edge.runtime.errors import AudioFileError, HaaqiEdgeError, OptionError
+from haaqi_edge.runtime.errors import AudioFileError, CheckpointError, HaaqiEdgeError, OptionError
 from haaqi_edge.training.corpus import Corpus
 from haaqi_edge.training.labels import write
 from haaqi_edge.training.rows import plan
@@ -104,6 +104,8 @@ def test_a_table_tells_what_it_costs_against_haaqi(changed: Path, table: tuple[P
         (["--audio", "{table}", "--music", "{music}", "-a", "N3"], OptionError, "leave out --audiogram"),
         (["--audio", "{table}", "--music", "{music}", "--split", "tset"], OptionError, "expected one of train"),
         (["--audio", "{demo}", "--picture", "{d}/absent/x.png"], OptionError, "its folder does not exist"),
+        (["--audio", "{demo}", "--picture", "{d}/x.pdf"], OptionError, "a name that ends in .png"),
+        (["--audio", "{demo}", "--against", "{d}/x.pth"], CheckpointError, "expected a checkpoint file"),
     ],
 )
 def test_bad_input_is_refused(

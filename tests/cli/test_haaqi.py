@@ -73,7 +73,7 @@ def test_json_of_two_folders(good: Path) -> None:
     found = parsed(good / "clean", good / "aided", "-a", "N3", "--hl", LEVELS)
     assert found.keys() == {"version", "settings", "elapsed_seconds", "results", "errors"}
     assert found["version"] == importlib.metadata.version("haaqi-edge")
-    assert found["settings"] == {"level1": 85.0}
+    assert found["settings"] == {"level1": 85.0, "nal_r": False}
     assert found["errors"] == []
     for result, pair, scores in zip(found["results"], pairs(good), expected(good), strict=True):
         assert (result["reference"], result["processed"]) == tuple(map(str, pair))
@@ -84,7 +84,7 @@ def test_json_of_two_folders(good: Path) -> None:
 
 def test_two_files_and_another_level(good: Path) -> None:
     found = parsed(*pairs(good)[1], "-a", "N3", "-a", LEVELS, "--level1", "70")
-    assert found["settings"] == {"level1": 70.0}
+    assert found["settings"] == {"level1": 70.0, "nal_r": False}
     scores = [score["score"] for score in found["results"][0]["scores"]]
     assert scores == [score.score for score in expected(good, 70.0)[1]]
     assert scores != [score.score for score in expected(good)[1]]
@@ -148,7 +148,7 @@ def test_what_fails_and_what_is_alone_is_reported_after_the_rest(folder: Path) -
     assert "c.wav is empty (0 bytes)" in outcome.err
     assert "other.wav has no reference: expected" in outcome.err
     assert "alone.wav has no processed version: expected" in outcome.err
-    assert "2 pairs were scored, 1 could not be, 2 files have no partner" in outcome.err
+    assert "2 pairs were scored, 1 could not be, without a partner: 2" in outcome.err
 
 
 def test_the_help_says_what_is_what() -> None:

@@ -185,6 +185,19 @@ def test_a_shard_that_is_there_is_kept(labelling: Labelling, stand_in: StandIn) 
     assert labelling.chunk(3).exists()
 
 
+@pytest.mark.parametrize("rows", [8, 24])
+def test_labels_of_other_music_are_not_gone_on_with(
+    rows: int, labelling: Labelling, stand_in: StandIn, tmp_path: Path
+) -> None:
+    labelling.run(0, rows, jobs=1)  # a chunk, or a whole shard
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "CLIPS.csv").write_text("clip,split,source,genre,duration_s\nother.flac,train,x,y,10\n")
+    with pytest.raises(CorpusError, match=r"holds rows of other music than .*other"):
+        dataclasses.replace(labelling, corpus=Corpus(other)).run(0, 24, jobs=1)
+    assert len(stand_in.asked) == rows // 8
+
+
 def test_rows_within_chunks_ask_for_whole_ones(labelling: Labelling, stand_in: StandIn) -> None:
     assert labelling.missing(9, 17) == [1, 2]
     labelling.run(9, 15, jobs=1)

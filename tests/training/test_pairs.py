@@ -13,6 +13,7 @@ import pytest
 import soundfile
 import soxr
 from haaqi_edge.runtime.errors import AudioError, AudioFileError, AudioFileNotFoundError, OptionError, WorkerError
+from haaqi_edge.runtime.levels import nal_r
 from haaqi_edge.training.cochlea import RATE
 from haaqi_edge.training.haaqi import Ear, Haaqi, Reference
 from haaqi_edge.training.pairs import Pair, match, score_pair, score_pairs
@@ -47,6 +48,16 @@ def below(pairs: list[Pair], folders: tuple[Path, Path]) -> list[tuple[str, str]
     return [
         (str(pair.reference.relative_to(folders[0])), str(pair.processed.relative_to(folders[1]))) for pair in pairs
     ]
+
+
+def test_raw_music_is_amplified_for_each_listener(tmp_path: Path) -> None:
+    pair = Pair(*(put(tmp_path / name, excerpt("clean")) for name in ("a.wav", "b.wav")))
+    x = excerpt("clean").astype(np.float64)
+    plain, amplified = score_pair(pair, EARS), score_pair(pair, EARS, amplify=True)
+    for ear, own, other in zip(EARS, amplified, plain, strict=True):
+        assert own.score > max(0.8, other.score)  # the same music, and HAAQI amplifies its reference
+        heard = nal_r(x.astype(np.float32), RATE, ear.audiogram).astype(np.float64)
+        assert own.score == pytest.approx(Reference(x, RATE, ear).score(heard, RATE).score, abs=1e-3)
 
 
 def test_files_are_matched_by_their_place_and_stem(folders: tuple[Path, Path]) -> None:

@@ -1,0 +1,75 @@
+"""The corpus: what its table says, excerpts of its clips, and what is wrong with a table or a clip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from haaqi_edge.runtime.errors import CorpusError
+from haaqi_edge.training.corpus import Clip, Corpus
+from sounds import music
+
+HEADING = "clip,split,source,genre,duration_s,licence,origin_repo\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    stereo = np.stack([music(3.0, 24_000), 0.5 * music(3.0, 24_000)], axis=1)
+    soundfile.write(tmp_path / "a.wav", stereo, 24_000, subtype="FLOAT")
+    (tmp_path / "CLIPS.csv").write_text(
+        HEADING + "a.wav,train,us,folk,3.0,CC0-1.0,some/where\nb.wav,test,them,jazz,2.5,,\n"
+    )
+    return tmp_path
+
+
+def test_the_table_says_what_there_is(folder: Path) -> None:
+    corpus = Corpus(folder)
+    assert corpus.of("train") == [Clip("a.wav", "train", "us", "folk", 3.0, "CC0-1.0", "some/where")]
+    assert corpus.of("test") == [Clip("b.wav", "test", "them", "jazz", 2.5)]
+    assert corpus.of("valid") == []
+
+
+def test_columns_for_attribution_may_be_absent(folder: Path) -> None:
+    (folder / "CLIPS.csv").write_text("clip,split,source,genre,duration_s\na.wav,train,us,folk,3\n")
+    assert Corpus(folder).clips == [Clip("a.wav", "train", "us", "folk", 3.0)]
+
+
+def test_excerpts_are_mono_and_where_they_should_be(folder: Path) -> None:
+    samples, rate = Corpus(folder).excerpt("a.wav", 1.0, 0.5)
+    assert rate == 24_000
+    assert samples.dtype == np.float64
+    np.testing.assert_allclose(samples, 0.75 * music(0.5, 24_000, 1.0), atol=1e-6)
+    end, _ = Corpus(folder).excerpt("a.wav", 2.9, 0.5)
+    assert len(end) == 2_400
+
+
+def test_clips_that_are_not_as_the_table_says_are_named(folder: Path) -> None:
+    corpus = Corpus(folder)
+    with pytest.raises(CorpusError, match=r"b\.wav does not exist"):
+        corpus.excerpt("b.wav", 0.0, 1.0)
+    with pytest.raises(CorpusError, match=r"a\.wav lasts 3 s, not 7: check its duration_s"):
+        corpus.excerpt("a.wav", 7.0, 1.0)
+    (folder / "b.wav").write_text("no audio")
+    with pytest.raises(CorpusError, match=r"cannot read .*b\.wav"):
+        corpus.excerpt("b.wav", 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("clip,source,genre,duration_s\na.wav,us,folk,3\n", "line 2: the table has no column 'split'"),
+        (HEADING + "a.wav,train,us,folk,3,,\nb.wav,training,us,folk,3,,\n", "line 3: 'training' is not a split"),
+        (HEADING + "a.wav,train,us,folk,long,,\n", "line 2: the duration 'long' is not a number of seconds"),
+    ],
+)
+def test_a_wrong_table_is_told_by_line(table: str, words: str, folder: Path) -> None:
+    (folder / "CLIPS.csv").write_text(table)
+    with pytest.raises(CorpusError, match=words):
+        Corpus(folder)
+
+
+def test_a_folder_without_a_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"no music in .*: expected CLIPS\.csv"):
+        Corpus(tmp_path)
