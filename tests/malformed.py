@@ -325,7 +325,7 @@ TABLE = [
     train("labels", r"gone\.flac does not exist", "--music={d}/music", "--table={d}/out", "--jobs=1"),
     train(
         "labels",
-        r"--split is one of train, valid, test",
+        r"--split 'dev': expected one of train, valid, test",
         "--music={d}/music",
         "--table={d}/out",
         "--split=dev",
@@ -334,5 +334,12 @@ TABLE = [
     train(
         "labels", r"good\.wav is a file: give a folder", "--music={d}/music", "--table={d}/good.wav", error=OptionError
     ),
-    train("labels", r"--shards at least 1", "--music={d}/music", "--table={d}/out", "--shards=0", error=OptionError),
+    train(
+        "labels",
+        r"--shards 0: give at least 1",
+        "--music={d}/music",
+        "--table={d}/out",
+        "--shards=0",
+        error=OptionError,
+    ),
 ]

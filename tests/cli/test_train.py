@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command import printed
+from command import run
 from haaqi_edge.training import labels
 from haaqi_edge.training.corpus import Corpus
 from haaqi_edge.training.features import Features, digest, patches_in
@@ -41,12 +41,40 @@ def music(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def labelled(*argv: object) -> str:
+    """What labelling prints on standard output; on standard error there is its progress alone."""
+    outcome = run(*argv)
+    assert outcome.code == 0
+    assert all(line.endswith(" rows of valid") for line in outcome.err.splitlines())
+    return outcome.out
+
+
+def test_progress_is_told_without_a_terminal_and_so_is_an_interruption(
+    music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    argv = ["train", "labels", "--music", music, "--table", tmp_path / "table", "--split", "valid", "--jobs", 1]
+    label, calls = labels.label, list[int]()
+
+    def interrupted(rows: Sequence[Row], corpus: Corpus) -> tuple[list[Row], Features]:
+        calls.append(rows[0].seed)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return label(rows, corpus)
+
+    monkeypatch.setattr(labels, "label", interrupted)
+    outcome = run(*argv, "--shards", 2)
+    assert outcome.code == 130
+    assert outcome.err.splitlines()[0] == "4 of 16 rows of valid"
+    assert "8 of 16 rows are saved: the same command goes on from there" in " ".join(outcome.err.split())
+    assert run(*argv, "--shards", 2).err.splitlines() == ["12 of 16 rows of valid", "16 of 16 rows of valid"]
+
+
 def test_shards_are_made_and_kept(music: Path, tmp_path: Path) -> None:
     table = tmp_path / "table"
     argv = ["train", "labels", "--music", music, "--table", table, "--split", "valid", "--jobs", 1]
-    assert printed(*argv) == f"1 shard of valid in {table}\n"
+    assert labelled(*argv) == f"1 shard of valid in {table}\n"
     before = (table / "valid-0000.parquet").stat().st_mtime_ns
-    found = json.loads(printed(*argv, "--shards", 2, "--json"))
+    found = json.loads(labelled(*argv, "--shards", 2, "--json"))
     shards = [table / "valid-0000.parquet", table / "valid-0001.parquet"]
     assert found == {"split": "valid", "shards": [str(shard) for shard in shards], "rows": 16}
     assert sorted(table.iterdir()) == shards
@@ -57,7 +85,7 @@ def test_shards_are_made_and_kept(music: Path, tmp_path: Path) -> None:
 
 def test_features_are_kept_where_they_are_wanted(music: Path, tmp_path: Path) -> None:
     argv = ["train", "labels", "--music", music, "--table", tmp_path / "table", "--split", "valid", "--jobs", 1]
-    printed(*argv, "--work", tmp_path / "elsewhere")
+    labelled(*argv, "--work", tmp_path / "elsewhere")
     assert len(list((tmp_path / "elsewhere").glob("valid-*.npz"))) == 2
-    printed(*argv, "--shards", 2, "--work", tmp_path / "none", "--no-features")
+    labelled(*argv, "--shards", 2, "--work", tmp_path / "none", "--no-features")
     assert list((tmp_path / "none").iterdir()) == []
