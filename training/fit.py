@@ -54,7 +54,7 @@ class FitConfig:
         seed: of initial weights, order and masks.
     """
 
-    epochs: int = 12
+    epochs: int = 10
     patience: int = 4
     batch: int = 64
     lr: float = 4e-3
@@ -63,7 +63,7 @@ class FitConfig:
     parts_weight: float = 0.3
     profile_weight: float = 1.0
     clean_weight: float = 0.1
-    average: float = 0.99
+    average: float = 0.998
     scatter: float = 1.0
     threads: int = 2
     seed: int = 0
