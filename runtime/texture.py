@@ -48,8 +48,9 @@ HOP: Final = 64
 FRAMES: Final = (fe.PATCH_LENGTH - FRAME) // HOP + 1
 MODULATION_EDGES: Final = (4.0, 12.5, 20.0, 32.0, 50.0, 80.0, 126.0)
 """Hz, of the modulation bands"""
-FLOOR: Final = 1e-14
-"""mean square below which nothing is told apart"""
+FLOOR: Final = 10**-9.5
+"""mean square below which nothing is told apart: -10 dB SPL where RMS 1.0 is 85, which nobody hears, and about what
+16 bits leave in amplified music"""
 RELATIVE_FLOOR: Final = 1e-9
 """of the whole spectrum's power, below which a bin tells nothing (-90 dB): single precision knows no better"""
 MODULATION_FLOOR: Final = 1e-3
