@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ..calibration.timing import Timing, compare
 from ..runtime import frontend as fe
 from ..runtime.fbank import fbank, mel_filters, povey_window
-from .timing import Timing, compare
 
 Array = npt.NDArray[np.float32]
 SECONDS = 10.0

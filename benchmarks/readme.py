@@ -10,6 +10,7 @@ import numpy as np
 import soundfile
 import torch
 
+from ..calibration.timing import compare
 from ..export.bundle import parameter_count
 from ..export.surgery import steps
 from ..model import Student, Teacher
@@ -19,7 +20,6 @@ from ..runtime.audiogram import Audiogram
 from ..runtime.fbank import fbank
 from ..runtime.frontend import SAMPLE_RATE
 from . import frontend
-from .timing import compare
 
 BEGIN: Final = "<!-- figures: made by `make figures` -->"
 END: Final = "<!-- end of figures -->"

@@ -60,7 +60,7 @@ def _check(output: Path | None, fused: Path | None) -> None:
     if output is None and fused is None:
         raise OptionError("nothing to write: give a folder with -o, a file with --fused, or both")
     require("export", "torch", "onnx", "onnxscript", "safetensors")
-    from ..export.bundle import check_file, check_folder
+    from ..runtime.writing import check_file, check_folder
 
     if output is not None:
         check_folder(output)

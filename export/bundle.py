@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import importlib.metadata
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
 from torch import nn
 
+from ..calibration.sealing import sealed
 from ..model.nano import Nano
 from ..model.student import Student
-from ..runtime.bundle import CARD, Bundle, Card, File
-from ..runtime.errors import OptionError
+from ..runtime.bundle import Bundle, Card
 from ..runtime.levels import LEVEL1
-from .graphs import encoder_graph, finish, fused_graph, head_graph
+from ..runtime.writing import check_file, check_folder, with_files, write_file, write_files
+from .graphs import encoder_graph, fused_graph, head_graph
 from .surgery import FoldedStudent, fold
 from .verify import Parity, verify_bundle, verify_fused
 
@@ -91,7 +88,7 @@ def write_bundle(source: Source, folder: Path, *, samples: bool = False) -> tupl
     """
     check_folder(folder)
     traced = _traced_bundle(source, samples)
-    _place_bundle(traced, folder)
+    write_files(traced.card, traced.graphs, folder)
     return traced.card, traced.parity
 
 
@@ -104,7 +101,7 @@ def write_fused(source: Source, path: Path) -> Parity:
     """
     check_file(path)
     graph, parity = _traced_fused(source)
-    _place_file(graph, path)
+    write_file(graph, path)
     return parity
 
 
@@ -113,22 +110,9 @@ def write_both(source: Source, folder: Path, fused: Path, *, samples: bool = Fal
     check_folder(folder)
     check_file(fused)
     traced, (graph, fused_parity) = _traced_bundle(source, samples), _traced_fused(source)
-    _place_bundle(traced, folder)
-    _place_file(graph, fused)
+    write_files(traced.card, traced.graphs, folder)
+    write_file(graph, fused)
     return traced.card, traced.parity, fused_parity
-
-
-def check_folder(folder: Path) -> None:
-    """Raise OptionError where no bundle can be put: a file, or a folder that holds something else."""
-    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not above.is_dir() or (above == folder and any(folder.iterdir()) and not (folder / CARD).is_file()):
-        raise OptionError(f"{above} exists and is not a bundle: give a new folder, or that of a bundle to replace")
-
-
-def check_file(path: Path) -> None:
-    """Raise OptionError where no file can be put: a folder, or a folder above it that is missing."""
-    if not path.parent.is_dir() or path.is_dir():
-        raise OptionError(f"cannot write {path}: give the path of a file in a folder that exists")
 
 
 class _Traced(NamedTuple):
@@ -142,33 +126,17 @@ class _Traced(NamedTuple):
 def _traced_bundle(source: Source, samples: bool) -> _Traced:
     card = _card(source, samples)
     graphs = {
-        "encoder": finish(encoder_graph(source.network, samples=samples), card.metadata()),
-        "head": finish(head_graph(source.network, source.width), card.metadata()),
+        "encoder": sealed(encoder_graph(source.network, samples=samples), card.metadata()),
+        "head": sealed(head_graph(source.network, source.width), card.metadata()),
     }
     parity = verify_bundle(source.original, graphs["encoder"], graphs["head"])
-    files = {
-        role: File(f"{role}.onnx", "onnx", "fp32", hashlib.sha256(graph).hexdigest()) for role, graph in graphs.items()
-    }
     figures = {**source.figures, "parity": {"largest_difference": parity.worst.difference, "cases": parity.cases}}
-    return _Traced(replace(card, files=files, figures=figures), graphs, parity)
+    return _Traced(with_files(replace(card, figures=figures), graphs), graphs, parity)
 
 
 def _traced_fused(source: Source) -> tuple[bytes, Parity]:
-    graph = finish(fused_graph(source.network), _card(source, samples=True).metadata())
+    graph = sealed(fused_graph(source.network), _card(source, samples=True).metadata())
     return graph, verify_fused(source.original, graph)
-
-
-def _place_bundle(traced: _Traced, folder: Path) -> None:
-    with _replacing(folder) as part:
-        for role, graph in traced.graphs.items():
-            (part / traced.card.files[role].file).write_bytes(graph)
-        (part / CARD).write_text(traced.card.to_json(), encoding="utf-8")
-
-
-def _place_file(graph: bytes, path: Path) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(graph)
-    part.replace(path)
 
 
 def parameter_count(network: nn.Module) -> int:
@@ -203,22 +171,3 @@ def _input(reads: str) -> Literal["fbank", "texture"]:
 def _known(sha256: str | None) -> str:
     assert sha256 is not None, "a network read from a checkpoint knows its SHA-256"
     return sha256
-
-
-@contextlib.contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder` that takes its place when all went well, and vanishes when not."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    part.chmod(0o755)
-    try:
-        yield part
-        if folder.exists():
-            old = part.with_name(part.name + "-old")
-            folder.rename(old)
-            part.rename(folder)
-            shutil.rmtree(old)
-        else:
-            part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Protocol, cast
 
@@ -19,13 +21,13 @@ from ..model.scores import Scores
 from ..runtime import frontend as fe
 from ..runtime.audiogram import FREQUENCIES
 from ..runtime.encoder import READINGS
-from ..runtime.errors import ExportError
 from ..runtime.windows import LONGEST
 from .frontend import FRONT_ENDS
 from .recurrent import with_onnx_recurrents
 
 OPSET: Final = 18
-PRODUCER: Final = "haaqi-edge"
+_SCOPES: Final = "pkg.torch.onnx.name_scopes"
+"""where torch's exporter notes the modules that a node comes from, and its own name for it last"""
 
 
 class TwoPart(Protocol):
@@ -100,26 +102,6 @@ def fused_graph(network: TwoPart) -> onnx.ModelProto:
     return graph
 
 
-def finish(graph: onnx.ModelProto, metadata: Mapping[str, str]) -> bytes:
-    """The graph with the bundle's metadata, checked, as the bytes of one file.
-
-    Raises:
-        ExportError: the graph is invalid, or needs an operator outside ONNX itself.
-    """
-    foreign = sorted({node.domain for node in graph.graph.node if node.domain not in ("", "ai.onnx")})
-    if foreign:
-        raise ExportError(f"the graph uses operators of the domains {foreign}; only ONNX's own are portable")
-    graph.producer_name = PRODUCER
-    del graph.metadata_props[:]
-    onnx.helper.set_model_props(graph, dict(metadata))
-    try:
-        onnx.checker.check_model(graph, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"the traced graph is not valid ONNX: {error}") from error
-    content: bytes = graph.SerializeToString(deterministic=True)
-    return content
-
-
 def _trace(
     module: nn.Module, inputs: Mapping[str, tuple[Tensor, dict[int, Any]]], outputs: list[str]
 ) -> onnx.ModelProto:
@@ -138,6 +120,7 @@ def _trace(
         )
     assert program is not None
     graph = program.model_proto
+    _name(graph)
     for node in graph.graph.node:  # where each node stood in the Python source: long, and of these machines
         del node.metadata_props[:]
         node.doc_string = ""
@@ -145,6 +128,17 @@ def _trace(
         del value.metadata_props[:]
     del graph.graph.metadata_props[:]
     return graph
+
+
+def _name(graph: onnx.ModelProto) -> None:
+    """Name each node by its module and operator, `layers.0.fc1/MatMul`: reports and profiles speak of nodes."""
+    taken: Counter[str] = Counter()
+    for node in graph.graph.node:
+        scopes = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), "[]")
+        modules = [scope for scope in ast.literal_eval(scopes)[:-1] if scope.isprintable() and " " not in scope]
+        name = f"{modules[-1] if modules else ''}/{node.op_type}".lstrip("/")
+        taken[name] += 1
+        node.name = name if taken[name] == 1 else f"{name}.{taken[name]}"
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from haaqi_edge.benchmarks.timing import compare
+from haaqi_edge.calibration.timing import compare
 
 
 def test_contenders_take_turns() -> None:

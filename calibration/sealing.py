@@ -1,0 +1,39 @@
+"""Sealing a graph: its metadata, the last checks, its bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import onnx
+
+from ..runtime.errors import ExportError
+
+PRODUCER: Final = "haaqi-edge"
+ONNX: Final = ("", "ai.onnx")
+"""domains of ONNX's own operators"""
+
+
+def sealed(graph: onnx.ModelProto, metadata: Mapping[str, str], domains: Sequence[str] = ONNX) -> bytes:
+    """The graph with the bundle's metadata, checked, as the bytes of one file.
+
+    Args:
+        graph: changed in place.
+        metadata: see `Card.metadata`.
+        domains: of the operators that it may use.
+
+    Raises:
+        ExportError: the graph is invalid, or needs an operator of another domain.
+    """
+    foreign = sorted({node.domain for node in graph.graph.node if node.domain not in domains})
+    if foreign:
+        raise ExportError(f"the graph uses operators of the domains {foreign}; only ONNX's own are portable")
+    graph.producer_name = PRODUCER
+    del graph.metadata_props[:]
+    onnx.helper.set_model_props(graph, dict(metadata))
+    try:
+        onnx.checker.check_model(graph, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ExportError(f"the graph is not valid ONNX: {error}") from error
+    content: bytes = graph.SerializeToString(deterministic=True)
+    return content

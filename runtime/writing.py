@@ -1,0 +1,78 @@
+"""Bundles and files put in place whole: written under another name first, so that nothing half-written stays behind."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from .bundle import CARD, Card, File, Precision
+from .errors import OptionError
+
+
+def check_folder(folder: Path) -> None:
+    """Raise OptionError where no bundle can be put: a file, or a folder that holds something else."""
+    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not above.is_dir() or (above == folder and any(folder.iterdir()) and not (folder / CARD).is_file()):
+        raise OptionError(f"{above} exists and is not a bundle: give a new folder, or that of a bundle to replace")
+
+
+def check_file(path: Path) -> None:
+    """Raise OptionError where no file can be put: a folder, or a folder above it that is missing."""
+    if not path.parent.is_dir() or path.is_dir():
+        raise OptionError(f"cannot write {path}: give the path of a file in a folder that exists")
+
+
+def with_files(card: Card, graphs: Mapping[str, bytes], precisions: Mapping[str, Precision] | None = None) -> Card:
+    """The card that names these graphs, by role, with their checksums; of the card's own precision unless said."""
+    files = {
+        role: File(
+            f"{role}.onnx", "onnx", (precisions or {}).get(role, card.precision), hashlib.sha256(graph).hexdigest()
+        )
+        for role, graph in graphs.items()
+    }
+    return replace(card, files=files)
+
+
+def write_files(card: Card, graphs: Mapping[str, bytes], folder: Path) -> None:
+    """Put a bundle into its folder; a bundle that is there is replaced.
+
+    Args:
+        card: names the graphs' files, see `with_files`.
+        graphs: by role.
+        folder: see `check_folder`.
+    """
+    with _replacing(folder) as part:
+        for role, graph in graphs.items():
+            (part / card.files[role].file).write_bytes(graph)
+        (part / CARD).write_text(card.to_json(), encoding="utf-8")
+
+
+def write_file(content: bytes, path: Path) -> None:
+    """Put a file in its place; one that is there is replaced."""
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(content)
+    part.replace(path)
+
+
+@contextlib.contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder` that takes its place when all went well, and vanishes when not."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    part.chmod(0o755)
+    try:
+        yield part
+        if folder.exists():
+            old = part.with_name(part.name + "-old")
+            folder.rename(old)
+            part.rename(folder)
+            shutil.rmtree(old)
+        else:
+            part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
