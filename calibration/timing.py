@@ -1,12 +1,14 @@
-"""Timing side by side: interleaved runs in one process, medians and spreads."""
+"""Timing side by side: interleaved runs in one process, medians, spreads and ratios."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
+
+_DRAWS: Final = 1000
 
 
 class Timing(NamedTuple):
@@ -17,13 +19,38 @@ class Timing(NamedTuple):
     high: float
 
 
-def compare(contenders: Mapping[str, Callable[[], object]], runs: int) -> dict[str, Timing]:
-    """Run every contender once to warm up, then `runs` times in turn, so that load on the machine meets all alike."""
-    taken: dict[str, list[float]] = {name: [] for name in contenders}
+class Ratio(NamedTuple):
+    """How many times faster: median, and its 95% bootstrap interval over runs."""
+
+    median: float
+    low: float
+    high: float
+
+
+def taken(contenders: Mapping[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
+    """Seconds of each run: every contender once to warm up, then `runs` times in turn, so that load meets all alike."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for run in range(runs + 1):
         for name, contender in contenders.items():
             start = time.perf_counter()
             contender()
             if run:
-                taken[name].append(time.perf_counter() - start)
-    return {name: Timing(*(float(np.quantile(t, q)) for q in (0.5, 0.05, 0.95))) for name, t in taken.items()}
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def compare(contenders: Mapping[str, Callable[[], object]], runs: int) -> dict[str, Timing]:
+    """What `taken` gives, summed up."""
+    return {name: timing(seconds) for name, seconds in taken(contenders, runs).items()}
+
+
+def timing(seconds: list[float]) -> Timing:
+    """Runs summed up."""
+    return Timing(*(float(np.quantile(seconds, q)) for q in (0.5, 0.05, 0.95)))
+
+
+def ratio(before: list[float], after: list[float], seed: int = 0) -> Ratio:
+    """How many times faster `after` is than `before`, from runs that were interleaved: run by run."""
+    ratios = np.array(before) / np.array(after)
+    draws = np.median(np.random.default_rng(seed).choice(ratios, (_DRAWS, len(ratios))), axis=1)
+    return Ratio(float(np.median(ratios)), *(float(np.quantile(draws, q)) for q in (0.025, 0.975)))

@@ -20,6 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="Turn a checkpoint into a verified 
 _Folder = Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the bundle.")]
 _Fused = Annotated[Path | None, typer.Option(help="Write the single waveform-to-score file too, or alone.")]
 _Samples = Annotated[bool, typer.Option("--samples", help="Put the front end into the encoder's graph.")]
+_Int8 = Annotated[bool, typer.Option("--int8", help="Quantize it for this machine; see `quantize` for more.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -29,15 +30,19 @@ def student(
     output: _Folder = None,
     fused: _Fused = None,
     samples: _Samples = False,
+    int8: _Int8 = False,
     name: Annotated[str, typer.Option(help="The bundle's name.")] = "student",
     as_json: _Json = False,
 ) -> None:
     """Export the distilled student, folded to fewer parameters without loss."""
-    _check(output, fused)
+    _check(output, fused, int8)
     from ..export.bundle import student_source
 
     source = student_source(checkpoint, name)
-    _export(source, output, fused, samples, as_json, _surgery(source))
+    if int8 and output is not None:
+        _export_int8(source, output, samples, as_json)
+    else:
+        _export(source, output, fused, samples, as_json, _surgery(source))
 
 
 @app.command()
@@ -46,19 +51,26 @@ def nano(
     output: _Folder = None,
     fused: _Fused = None,
     samples: _Samples = False,
+    int8: _Int8 = False,
     name: Annotated[str, typer.Option(help="The bundle's name.")] = "nano",
     as_json: _Json = False,
 ) -> None:
     """Export nano."""
-    _check(output, fused)
+    _check(output, fused, int8)
     from ..export.bundle import nano_source
 
-    _export(nano_source(checkpoint, name), output, fused, samples, as_json, [])
+    source = nano_source(checkpoint, name)
+    if int8 and output is not None:
+        _export_int8(source, output, samples, as_json)
+    else:
+        _export(source, output, fused, samples, as_json, [])
 
 
-def _check(output: Path | None, fused: Path | None) -> None:
+def _check(output: Path | None, fused: Path | None, int8: bool) -> None:
     if output is None and fused is None:
         raise OptionError("nothing to write: give a folder with -o, a file with --fused, or both")
+    if int8 and (output is None or fused is not None):
+        raise OptionError("--int8 makes a bundle: give its folder with -o, and no --fused")
     require("export", "torch", "onnx", "onnxscript", "safetensors")
     from ..runtime.writing import check_file, check_folder
 
@@ -66,6 +78,26 @@ def _check(output: Path | None, fused: Path | None) -> None:
         check_folder(output)
     if fused is not None:
         check_file(fused)
+
+
+def _export_int8(source: Source, output: Path, samples: bool, as_json: bool) -> None:
+    """Export in fp32 for a moment, and quantize that."""
+    require("quantize", "onnx", "scipy", "numba")
+    import tempfile
+
+    from ..calibration.excerpts import composed
+    from ..calibration.quantization import Settings
+    from ..calibration.targets import AUTO, target_of
+    from ..export.bundle import write_bundle
+    from ..runtime.bundle import Bundle
+    from .quantize import quantized_into, report
+
+    settings = Settings(target_of(AUTO))
+    with tempfile.TemporaryDirectory() as folder:
+        fp32 = Path(folder) / source.name
+        with err.status("tracing and verifying"):
+            write_bundle(source, fp32, samples=samples)
+        report(quantized_into(Bundle(fp32), composed(), settings, output), settings, output, as_json)
 
 
 def _surgery(source: Source) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ..runtime.errors import HaaqiEdgeError
-from . import check, export, haaqi, inspect, score, train
+from . import check, export, haaqi, inspect, quantize, score, train
 from .console import out, print_error
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("score")(score.score)
 app.command("haaqi")(haaqi.haaqi)
 app.command("check")(check.check)
+app.command("quantize")(quantize.quantize)
 app.command("inspect")(inspect.inspect)
 app.add_typer(export.app, name="export")
 app.add_typer(train.app, name="train")

@@ -50,7 +50,8 @@ class Parity(NamedTuple):
 
 
 def probe_signal(samples: int, seed: int = 0) -> Array:
-    """Plucked harmonic tones over noise, swelling: float32 [samples] at 16 kHz, to verify with where no music is."""
+    """Plucked harmonic tones over noise, swelling, with half a second of silence in the first: float32 [samples] at
+    16 kHz, to verify with where no music is."""
     rng = np.random.default_rng(seed)
     sound = 0.003 * rng.standard_normal(samples)
     ring = np.arange(fe.SAMPLE_RATE) / fe.SAMPLE_RATE
@@ -58,6 +59,7 @@ def probe_signal(samples: int, seed: int = 0) -> Array:
         pitch = 110.0 * 2 ** (rng.integers(0, 36) / 12)
         tone = sum(np.sin(2 * np.pi * pitch * harmonic * ring) / harmonic for harmonic in range(1, 8))
         sound[onset : onset + len(ring)] += (0.1 * np.exp(-6.0 * ring) * tone)[: samples - onset]
+    sound[fe.SAMPLE_RATE // 4 : 3 * fe.SAMPLE_RATE // 4] = 0.0  # whole patches of zeros
     swell = 10 ** (np.sin(2 * np.pi * np.arange(samples) / (7.0 * fe.SAMPLE_RATE)) / 2)
     return np.asarray((sound * swell).clip(-1, 1), dtype=np.float32)
 

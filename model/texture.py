@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Final
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -10,6 +13,10 @@ from torch.nn import functional as F
 from ..runtime import frontend as fe
 from ..runtime import texture as tx
 from ..runtime.errors import AudioError
+
+_UNIT: Final = tx.FLOOR**-0.5
+"""what samples are multiplied by: the floor of a mean square is then 1. One as small as `FLOOR` itself would be taken
+for 0 by torch's exporter, and silence would be 0 / 0."""
 
 
 class Texture(nn.Module):
@@ -62,23 +69,24 @@ class Texture(nn.Module):
                 f"Hz with at least {fe.PATCH_LENGTH} samples: add the batch axis, or give a longer clip"
             )
         patches = _cut(waveform)
-        x = patches.flatten(0, 1).unsqueeze(1)
+        x = patches.flatten(0, 1).unsqueeze(1) * _UNIT
         told = torch.cat([self._fine(x), self._envelopes(x), _whole(x)], dim=1)
         return told.reshape(patches.shape[0], patches.shape[1], len(tx.PLANES), tx.BANDS)
 
     def _fine(self, x: Tensor) -> Tensor:
         start = (fe.PATCH_LENGTH - tx.SPECTRUM) // 2
         power = _power(x[:, :, start : start + tx.SPECTRUM], self.long_kernel, 1).squeeze(2)
-        power = power + tx.RELATIVE_FLOOR * power.sum(1, keepdim=True) + tx.FLOOR * tx.SPECTRUM
+        power = power + power.sum(1, keepdim=True) / (1 / tx.RELATIVE_FLOOR) + tx.SPECTRUM
         log = power.log()
         mean = F.linear(log, self.long_mean)
         level = F.linear(power, self.long_mean).log()
         members = log.index_select(1, self.members).reshape(log.shape[0], tx.BANDS, -1)
-        return torch.stack([level, level - mean, members.amax(2) - level, level - members.amin(2)], dim=1)
+        told = [level + math.log(tx.FLOOR), level - mean, members.amax(2) - level, level - members.amin(2)]
+        return torch.stack(told, dim=1)
 
     def _envelopes(self, x: Tensor) -> Tensor:
         power = _power(x, self.short_kernel, tx.HOP)
-        frames = (F.conv1d(power, self.short_mean.unsqueeze(2)) + tx.FLOOR * tx.FRAME).log()
+        frames = (F.conv1d(power, self.short_mean.unsqueeze(2)) + tx.FRAME).log()
         centred = frames - frames.mean(2, keepdim=True)  # [patches, bands, frames]
         real, imaginary = F.linear(centred, self.rate_kernel).chunk(2, dim=2)
         strength = F.linear(real * real + imaginary * imaginary, self.rate_mean) + tx.MODULATION_FLOOR
@@ -99,10 +107,10 @@ def _cut(waveform: Tensor) -> Tensor:
 def _whole(x: Tensor) -> Tensor:
     """Loudness, crest and kurtosis [patches, 3, 32] of `x` [patches, 1, 2800]."""
     square = x * x
-    power = square.mean(2) + tx.FLOOR
-    crest = 0.5 * ((square.amax(2) + tx.FLOOR) / power).log()
+    power = square.mean(2) + 1
+    crest = 0.5 * ((square.amax(2) + 1) / power).log()
     kurtosis = ((square / power.unsqueeze(2)).square().mean(2) + tx.MODULATION_FLOOR).log()
-    told = torch.cat([0.5 * power.log(), crest, kurtosis], dim=1)
+    told = torch.cat([0.5 * (power.log() + math.log(tx.FLOOR)), crest, kurtosis], dim=1)
     return told.unsqueeze(2).expand(-1, -1, tx.BANDS)
 
 

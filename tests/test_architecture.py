@@ -36,7 +36,7 @@ THIRD_PARTY = {
         "pyarrow",
         "joblib",
     },
-    "calibration": {"numpy", "onnx", "onnxruntime", "torch", "matplotlib"},
+    "calibration": {"numpy", "onnx", "onnxruntime", "soundfile", "torch", "matplotlib"},
     "export": {"numpy", "torch", "onnx", "onnxscript"},
     "cli": {"numpy", "typer", "rich", "torch", "onnx"},
 }

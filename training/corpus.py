@@ -62,12 +62,16 @@ class Corpus:
                 if round(start * file.samplerate) >= file.frames:
                     seconds = file.frames / file.samplerate
                     raise CorpusError(f"{path} lasts {seconds:g} s, not {start:g}: check its duration_s in CLIPS.csv")
-                file.seek(round(start * file.samplerate))
-                samples = file.read(round(duration * file.samplerate), dtype="float64", always_2d=True)
-                rate = int(file.samplerate)
+                return read_from(file, start, duration), int(file.samplerate)
         except (soundfile.LibsndfileError, OSError) as error:
             raise CorpusError(f"cannot read {path}: {error}") from error
-        return samples.mean(axis=1), rate
+
+
+def read_from(file: soundfile.SoundFile, start: float, duration: float) -> npt.NDArray[np.float64]:
+    """Samples float64 [n] (channels averaged) of `duration` seconds of an open file from `start` seconds on."""
+    file.seek(round(start * file.samplerate))
+    samples = file.read(round(duration * file.samplerate), dtype="float64", always_2d=True)
+    return np.asarray(samples.mean(axis=1))
 
 
 def _clip(row: dict[str, str], place: str) -> Clip:

@@ -88,17 +88,17 @@ def patches_in(seconds: float) -> int:
 
 def row_texture(row: Row, presented: Array, rate: int) -> npt.NDArray[np.float16]:
     """Texture [patches, 16, 32] of a row's presented sound [samples], resampled as the runtime does it."""
-    return textures(_at_front_end(presented, rate, row.duration)).astype(np.float16)
+    return textures(at_front_end(presented, rate, row.duration)).astype(np.float16)
 
 
 def clean_level(row: Row, clean: Array, rate: int) -> npt.NDArray[np.float16]:
     """Levels [patches, 32] of a row's clean music [samples] as its listener would best hear it, with NAL-R."""
     amplified = nal_r(clean.astype(np.float32), rate, Audiogram(row.audiogram)).astype(np.float64)
-    return textures(_at_front_end(amplified, rate, row.duration))[:, 0].astype(np.float16)
+    return textures(at_front_end(amplified, rate, row.duration))[:, 0].astype(np.float16)
 
 
-def _at_front_end(x: Array, rate: int, seconds: float) -> npt.NDArray[np.float32]:
-    """A signal at 16 kHz, cut to its whole patches or continued with zeros to them."""
+def at_front_end(x: Array, rate: int, seconds: float) -> npt.NDArray[np.float32]:
+    """A signal [samples] of `seconds` at 16 kHz, cut to its whole patches or continued with zeros to them."""
     peak = max(float(np.abs(x).max()), 1e-9)  # louder than any file may be, for a severe loss
     y = np.concatenate(list(ArrayAudio(x / peak, rate).blocks())) * np.float32(peak)
     length = (patches_in(seconds) - 1) * PATCH_SHIFT + PATCH_LENGTH

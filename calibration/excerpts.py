@@ -1,0 +1,182 @@
+"""Short presented sounds that cover what a model meets: music degraded, amplified and presented as in a label table.
+
+From a folder of somebody's music, or with none from pieces composed by chance. Each excerpt is made when its turn
+comes, so that a set of any length takes the memory of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from ..runtime.audio import audio_in, open_audio
+from ..runtime.audiogram import Audiogram
+from ..runtime.bundle import file_sha256
+from ..runtime.errors import AudioError
+from ..runtime.levels import LEVEL1, amplitude
+from ..training.composition import RATE, piece
+from ..training.corpus import read_from
+from ..training.draws import random_chain
+from ..training.features import at_front_end
+from ..training.listeners import random_aid, random_listener
+from ..training.present import presented
+from ..training.rows import COMPOSED, Row
+from ..training.signals import rms
+
+SECONDS: Final = 5.0
+"""of an excerpt"""
+CALIBRATION: Final = 120
+"""excerpts that ranges are taken from: 10 minutes"""
+ACCURACY: Final = 96
+"""excerpts on which the loss is measured, others than those"""
+LISTENERS: Final = 4
+"""who hear an excerpt: the one whom it is amplified for, and others"""
+PLENTY: Final = 60.0
+ENOUGH: Final = 10.0
+"""seconds of music: with less than the first the result may suffer, with less than the second there is none"""
+_COMPOSED_FROM: Final = 100_000_000
+"""number of the first piece: far above any that a training table holds"""
+Array = npt.NDArray[np.float32]
+
+
+class Excerpt(NamedTuple):
+    """A presented sound: its name, float32 [samples] at 16 kHz, and who hears it."""
+
+    name: str
+    samples: Array
+    listeners: tuple[Audiogram, ...]
+
+
+class Place(NamedTuple):
+    """Where an excerpt's music comes from: a file and seconds into it, or the number of a composed piece."""
+
+    path: Path | None
+    start: float
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class ExcerptSet:
+    """Excerpts that are made when they are asked for, the same each time.
+
+    Attributes:
+        places: of their music; one may come again, and is then treated otherwise.
+        seed: of what is done to them.
+        source: what reports call the music.
+    """
+
+    places: tuple[Place, ...]
+    seed: int
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __iter__(self) -> Iterator[Excerpt]:
+        return (_made(place, self.seed, turn) for turn, place in enumerate(self.places))
+
+    @property
+    def digest(self) -> str:
+        """Hex, of all that the excerpts depend on."""
+        files = {place.path: file_sha256(place.path) for place in self.places if place.path}
+        told = [(place.path and files[place.path], place.start, place.number) for place in self.places]
+        return hashlib.sha256(repr((told, self.seed, SECONDS)).encode()).hexdigest()
+
+
+class Sets(NamedTuple):
+    """To calibrate with, to measure the loss on, and what the user should know of them."""
+
+    calibration: ExcerptSet
+    accuracy: ExcerptSet
+    warnings: tuple[str, ...] = ()
+
+
+def composed(calibration: int = CALIBRATION, accuracy: int = ACCURACY, seed: int = 0) -> Sets:
+    """Sets of composed pieces, for which no files are needed."""
+    first = _COMPOSED_FROM + seed * (calibration + accuracy)
+    places = [Place(None, 0.0, first + number) for number in range(calibration + accuracy)]
+    source = "music composed by chance"
+    return Sets(
+        ExcerptSet(tuple(places[:calibration]), 2 * seed, source),
+        ExcerptSet(tuple(places[calibration:]), 2 * seed + 1, source),
+    )
+
+
+def of_folder(folder: Path, calibration: int = CALIBRATION, accuracy: int = ACCURACY, seed: int = 0) -> Sets:
+    """Sets from a folder of clean music, every file given its share.
+
+    Stretches that one set reads the other does not, unless there are too few for both; where there are fewer than
+    excerpts, each is used several times, degraded otherwise.
+
+    Raises:
+        AudioFileNotFoundError: no audio in the folder.
+        AudioError: none of it can be used, or it lasts less than `ENOUGH`.
+    """
+    pool, warnings = _pool(audio_in(folder))
+    seconds = SECONDS * len(pool)
+    if seconds < ENOUGH:
+        why = f" ({warnings[0]})" if warnings else ""
+        raise AudioError(
+            f"{folder} holds {seconds:g} s of usable music in stretches of {SECONDS:g} s, and {ENOUGH:g} s are the "
+            f"least to calibrate with{why}: give more, or no folder at all, to calibrate with composed music"
+        )
+    if seconds < PLENTY:
+        warnings.append(
+            f"{folder} holds {seconds:g} s of usable music; less than {PLENTY:g} s may not show the model's ranges"
+        )
+    rng = np.random.default_rng([19, seed])
+    order = [pool[place] for place in rng.permutation(len(pool))]
+    split = min(calibration, max(1, len(order) * calibration // (calibration + accuracy)))
+    heard = order[:split], order[split:]
+    return Sets(
+        ExcerptSet(_filled(heard[0], calibration), 2 * seed, str(folder)),
+        ExcerptSet(_filled(heard[1], accuracy), 2 * seed + 1, str(folder)),
+        tuple(warnings),
+    )
+
+
+def _filled(places: Sequence[Place], number: int) -> tuple[Place, ...]:
+    return tuple(places[turn % len(places)] for turn in range(number))
+
+
+def _pool(paths: Sequence[Path]) -> tuple[list[Place], list[str]]:
+    """All stretches of files that aren't silent, and what was left out."""
+    places: list[Place] = []
+    warnings: list[str] = []
+    for path in paths:
+        try:
+            open_audio(path)  # refuses what is empty or truncated, with a message that says so
+            with soundfile.SoundFile(path) as file:
+                count = int(file.frames / file.samplerate / SECONDS)
+                starts = [turn * SECONDS for turn in range(count)]
+                places += [Place(path, start) for start in starts if rms(read_from(file, start, SECONDS)) > 0]
+        except (AudioError, soundfile.LibsndfileError) as error:
+            warnings.append(f"{path} was left out: {error}")
+    return places, warnings
+
+
+def _made(place: Place, seed: int, turn: int) -> Excerpt:
+    """The excerpt of a place, treated by chance."""
+    rng = np.random.default_rng([17, seed, turn])
+    if place.path is None:
+        name, clean, rate = f"{COMPOSED}{place.number}", piece(place.number, SECONDS), RATE
+    else:
+        with soundfile.SoundFile(place.path) as file:
+            clean, rate = read_from(file, place.start, SECONDS), int(file.samplerate)
+        name = f"{place.path.name} at {place.start:g} s"
+    level = 65.0 if rng.random() < 0.5 else float(rng.uniform(45, 85))
+    kind, levels = random_listener(rng)
+    chain, aid = random_chain(rng), random_aid(rng, levels)
+    row = Row("train", name, place.start, SECONDS, "", chain, turn, aid, level, kind, levels)
+    clean = clean * (amplitude(level - LEVEL1) / rms(clean))
+    others = [random_listener(rng) for _ in range(LISTENERS - 1)]
+    listeners = tuple(Audiogram(levels, kind) for kind, levels in [(kind, levels), *others])
+    samples = at_front_end(presented(row, clean, rate), rate, SECONDS)
+    return Excerpt(f"{name}, {chain or 'clean'}", samples, listeners)

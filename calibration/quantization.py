@@ -1,0 +1,293 @@
+"""From an fp32 bundle to an int8 one: candidates calibrated, cut back to a budget, measured, and the best chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from ..runtime.bundle import Bundle, Card
+from ..runtime.errors import BundleError, ExportError, OptionError
+from ..runtime.writing import with_files, write_files
+from .accuracy import BUDGET
+from .excerpts import SECONDS, ExcerptSet, Sets
+from .groups import Group, groups_of, names_in
+from .quantizers import dynamic_graph, static_graph, store_int8
+from .ranges import Exceeded, Ranges, Rule, collect, exceeded, kept
+from .sealing import ONNX
+from .sealing import sealed as seal
+from .search import Build, Found, Search
+from .speed import BEFORE, Speed, machine, speeds
+from .targets import Method, Target, runs_natively
+from .trial import Material, materials, scores_of
+
+ROLES: Final = ("encoder", "head")
+MICROSOFT: Final = "com.microsoft"
+"""domain of ONNX Runtime's own operators, of which a quantized LSTM is one"""
+WORTH: Final = 1.05
+"""how many times faster a dynamic candidate must be to be preferred to a static one, which can stream"""
+JOURNAL: Final = "search.jsonl"
+Progress = Callable[[str, int, int], None]
+"""told what is done, how much of it, and of how much; 0 where that isn't known"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to quantize.
+
+    Attributes:
+        target: the number formats, see `targets`.
+        method: static or dynamic; None tries all that the target knows and keeps the best.
+        rule: how ranges come from what was seen (static); None takes the better of `minmax` and `percentile`.
+        budget: largest change of a score at its 99th percentile.
+        lstm: run LSTMs in int8 too (dynamic only); otherwise their weights alone are stored in int8.
+        rank: measure each group alone even where all keep within the budget.
+    """
+
+    target: Target
+    method: Method | None = None
+    rule: Rule | None = None
+    budget: float = BUDGET
+    lstm: bool = False
+    rank: bool = False
+
+    @property
+    def methods(self) -> Sequence[Method]:
+        """Those to try.
+
+        Raises:
+            OptionError: one that the target doesn't know.
+        """
+        if self.method is None:
+            return self.target.methods
+        if self.method not in self.target.methods:
+            known = ", ".join(self.target.methods)
+            raise OptionError(f"the target {self.target.name} takes {known} quantization only, not {self.method}")
+        return (self.method,)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An int8 model in memory.
+
+    Attributes:
+        method, rule: how it was made.
+        found: what is quantized in it, and what that does to scores.
+        graphs: sealed, by role.
+        beyond: layers that met more than they were calibrated for.
+        speed: None where this machine is not the target.
+    """
+
+    method: Method
+    rule: Rule | None
+    found: Found
+    graphs: Mapping[str, bytes]
+    beyond: tuple[Exceeded, ...] = ()
+    speed: Speed | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the graphs."""
+        return sum(map(len, self.graphs.values()))
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a card."""
+        return {
+            "method": self.method,
+            "ranges": self.rule,
+            **self.found.to_dict(),
+            "beyond_calibration": [one._asdict() for one in self.beyond],
+            "bytes": self.size,
+            "speed": self.speed.to_dict() if self.speed else None,
+        }
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What came of it: the card and the candidates, the chosen one first."""
+
+    card: Card
+    candidates: tuple[Candidate, ...]
+    fp32_bytes: int
+    warnings: tuple[str, ...]
+
+    @property
+    def chosen(self) -> Candidate:
+        """The one that is written."""
+        return self.candidates[0]
+
+    def write(self, folder: Path) -> None:
+        """Put the bundle into a folder, see `runtime.writing`."""
+        write_files(self.card, self.chosen.graphs, folder)
+
+
+def quantize(bundle: Bundle, sets: Sets, settings: Settings, work: Path, progress: Progress | None = None) -> Quantized:
+    """Quantize a bundle.
+
+    Args:
+        bundle: fp32.
+        sets: what to calibrate and to measure with.
+        settings: how.
+        work: a folder that keeps ranges and the search, so that neither is done twice.
+        progress: told how it goes.
+
+    Raises:
+        BundleError: a bundle that is quantized already.
+        OptionError: a method that the target doesn't know.
+        ExportError: nothing can be quantized within the budget.
+    """
+    check_quantizable(bundle)
+    session = _Session(bundle, sets, settings, work, progress or (lambda *_: None))
+    candidates = [session.candidate(method) for method in settings.methods]
+    if runs_natively(settings.target):
+        session.progress("measuring speed", 0, 0)
+        measured = speeds({BEFORE: session.graphs, **{one.method: one.graphs for one in candidates}})
+        candidates = [replace(one, speed=measured[one.method]) for one in candidates]
+    candidates = ranked(candidates)
+    chosen = candidates[0]
+    fp32_bytes = sum(map(len, session.graphs.values()))
+    card = replace(session.card(chosen.method), figures={"quantization": session.figures(candidates, fp32_bytes)})
+    return Quantized(with_files(card, chosen.graphs), tuple(candidates), fp32_bytes, sets.warnings)
+
+
+def check_quantizable(bundle: Bundle) -> None:
+    """Raise BundleError for a bundle that isn't fp32."""
+    if bundle.card.precision != "fp32":
+        raise BundleError(
+            f"{bundle.folder} is {bundle.card.precision} already: give the fp32 bundle that it was made from"
+        )
+
+
+def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The best first: the fastest network where speeds were measured, but a static one unless a dynamic one is at least
+    `WORTH` times as fast, for it can stream."""
+
+    def worth(one: Candidate) -> float:
+        speed = one.speed.ratio.median if one.speed else 1.0
+        return speed * (WORTH if one.method == "static" else 1.0)
+
+    return sorted(candidates, key=worth, reverse=True)
+
+
+class _Session:
+    """One bundle's quantization: what its candidates share."""
+
+    def __init__(self, bundle: Bundle, sets: Sets, settings: Settings, work: Path, progress: Progress) -> None:
+        self.bundle, self.sets, self.settings, self.work, self.progress = bundle, sets, settings, work, progress
+        self.graphs = {role: bundle.path(role).read_bytes() for role in ROLES}
+        self.models = {role: onnx.load_from_string(graph) for role, graph in self.graphs.items()}
+        quantized = ROLES if settings.target.head else ROLES[:1]
+        self.groups = [group for role in quantized for group in groups_of(role, self.models[role])]
+        self.tried = list(self._heard(sets.accuracy, "preparing sounds"))
+        self.before: npt.NDArray[np.float64] = scores_of(self.graphs, self.tried)
+        self.source = [entry.sha256 for _, entry in sorted(bundle.card.files.items())]
+        self.digests = {excerpts: excerpts.digest for excerpts in (sets.calibration, sets.accuracy)}
+
+    def candidate(self, method: Method) -> Candidate:
+        """The best of a method within the budget."""
+        rule, ranges = self._ranges() if method == "static" else (None, None)
+        search = self._search(self._build(method, ranges), (method, rule))
+        found = search.run(self.groups, self.settings.budget, rank=self.settings.rank)
+        if not found.quantized:
+            raise ExportError(
+                f"no part of {self.bundle.card.name} can be quantized ({method}, {self.settings.target.about}) while "
+                f"scores change by at most {self.settings.budget:g}: allow more, or use the fp32 bundle"
+            )
+        card, domains = self.card(method), (*ONNX, MICROSOFT) if self.settings.lstm else ONNX
+        models = self._quantized(method, ranges, found.quantized)
+        sealed = {role: seal(model, card.metadata(), domains) for role, model in models.items()}
+        beyond: list[Exceeded] = []
+        if ranges is not None:
+            beyond = exceeded(ranges, self._met(), self.models, found.quantized)
+        return Candidate(method, rule, found, sealed, tuple(beyond))
+
+    def card(self, method: Method) -> Card:
+        """The int8 card, before its files and figures."""
+        before = self.bundle.card
+        notes = {**before.notes, "quantization": f"{method} int8 for {self.settings.target.name}, of {before.name}"}
+        return replace(
+            before,
+            name=f"{before.name}-int8",
+            precision="int8",
+            streamable=before.streamable and method == "static",
+            files={},
+            figures={},
+            notes=notes,
+        )
+
+    def figures(self, candidates: Sequence[Candidate], fp32_bytes: int) -> dict[str, Any]:
+        """What the card tells of how it was made and measured."""
+        return {
+            "target": self.settings.target.name,
+            "formats": self.settings.target.about,
+            "budget": self.settings.budget,
+            "calibration": {"source": self.sets.calibration.source, "seconds": SECONDS * len(self.sets.calibration)},
+            "accuracy": {
+                "source": self.sets.accuracy.source,
+                "seconds": SECONDS * len(self.sets.accuracy),
+                "scores": len(self.before),
+            },
+            "fp32_bytes": fp32_bytes,
+            "machine": machine(),
+            "chosen": candidates[0].to_dict(),
+            "others": [one.to_dict() for one in candidates[1:]],
+        }
+
+    def _ranges(self) -> tuple[Rule, Ranges]:
+        """The rule under which quantizing all does least, and its ranges."""
+        rules: Sequence[Rule] = (self.settings.rule,) if self.settings.rule else ("minmax", "percentile")
+        key = (self.source, self.digests[self.sets.calibration])
+        found = kept(self.work, key, rules, self._collected)
+
+        def harm(rule: Rule) -> float:
+            search = self._search(self._build("static", found[rule]), ("static", rule))
+            return search.change(self.groups)["p99"]
+
+        best = min(rules, key=harm) if len(rules) > 1 else rules[0]
+        return best, found[best]
+
+    def _met(self) -> Ranges:
+        """The extremes on the excerpts that the loss is measured on."""
+        self.progress("checking ranges", 0, 0)
+        return collect(self.graphs, self.groups, self.tried)["minmax"]
+
+    def _collected(self, rules: Sequence[Rule]) -> Mapping[Rule, Ranges]:
+        """Ranges of the calibration set."""
+        excerpts = self.sets.calibration
+        heard = list(self._heard(excerpts, "preparing sounds"))
+        passes = 2 if set(rules) - {"minmax"} else 1
+        total = passes * len(excerpts)
+        return collect(self.graphs, self.groups, heard, rules, lambda n: self.progress("calibrating", n, total))
+
+    def _heard(self, excerpts: ExcerptSet, what: str) -> Iterator[Material]:
+        for place, material in enumerate(materials(excerpts, self.bundle.card.encoder_input), start=1):
+            yield material
+            self.progress(what, place, len(excerpts))
+
+    def _search(self, build: Build, how: object) -> Search:
+        key = (self.source, list(self.digests.values()), self.settings.target, self.settings.lstm, how)
+        what = f"measuring groups ({how[0]})" if isinstance(how, tuple) else "measuring groups"
+        return Search(build, self.tried, self.before, self.work / JOURNAL, key, lambda n: self.progress(what, 0, n))
+
+    def _build(self, method: Method, ranges: Ranges | None) -> Build:
+        return lambda groups: {
+            role: model.SerializeToString() for role, model in self._quantized(method, ranges, groups).items()
+        }
+
+    def _quantized(self, method: Method, ranges: Ranges | None, groups: Sequence[Group]) -> dict[str, onnx.ModelProto]:
+        """The graphs with these groups in int8."""
+        made = {}
+        for role, model in self.models.items():
+            products, recurrent = names_in(groups, role, "product"), names_in(groups, role, "recurrent")
+            run = [name for name in recurrent if self.settings.lstm and method == "dynamic" and "LSTM" in name]
+            if ranges is not None:
+                model = static_graph(model, products, ranges[role], self.settings.target)
+            else:
+                model = dynamic_graph(model, products, self.settings.target, run)
+            made[role] = store_int8(model, [name for name in recurrent if name not in run])
+        return made

@@ -1,0 +1,198 @@
+"""Ranges of a model's activations: collected from excerpts, kept, and compared with those met elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+import onnx
+from onnxruntime.quantization import CalibrationMethod
+from onnxruntime.quantization.calibrate import (
+    HistogramCollector,
+    TensorsData,
+    load_tensors_data,
+    save_tensors_data,
+)
+
+from ..runtime.errors import BundleError
+from ..runtime.sessions import Session
+from .groups import Group, names_in
+from .trial import Array, Material
+
+Rule = Literal["minmax", "percentile", "entropy"]
+_METHODS: Final[Mapping[Rule, Any]] = {
+    "minmax": CalibrationMethod.MinMax,
+    "percentile": CalibrationMethod.Percentile,
+    "entropy": CalibrationMethod.Entropy,
+}
+_SIGNED: Final[dict[str, Any]] = {"symmetric": False, "scenario": "same"}
+_HISTOGRAMS: Final[Mapping[Rule, dict[str, Any]]] = {
+    "percentile": {"method": "percentile", "num_bins": 2048, "num_quantized_bins": 256, "percentile": 99.99, **_SIGNED},
+    "entropy": {"method": "entropy", "num_bins": 1024, "num_quantized_bins": 256, "percentile": 100.0, **_SIGNED},
+}
+RULES: Final = tuple(_METHODS)
+"""how ranges come from what was seen: the extremes, all but a ten-thousandth, or the least loss of information"""
+TOLERATED: Final = 0.02
+"""of its calibrated range, by which a layer may be exceeded elsewhere before it is named"""
+Ranges = Mapping[str, TensorsData]
+"""of each graph, by role"""
+
+
+class Exceeded(NamedTuple):
+    """A layer that meets values beyond its calibrated range: the part of the range by which it is exceeded."""
+
+    group: str
+    by: float
+
+
+def collect(
+    graphs: Mapping[str, bytes],
+    groups: Sequence[Group],
+    heard: Sequence[Material],
+    rules: Sequence[Rule] = ("minmax",),
+    done: Callable[[int], None] | None = None,
+) -> dict[Rule, Ranges]:
+    """The ranges of all that products read, by each rule.
+
+    The activations of one excerpt are held at a time.
+
+    Args:
+        graphs: fp32, by role.
+        groups: whose inputs are looked at.
+        heard: the excerpts.
+        rules: see `RULES`.
+        done: told after each excerpt how many were gone through.
+    """
+    watched = {role: _Watched(role, graph, groups) for role, graph in graphs.items()}
+    counts = itertools.count(1)
+
+    def activations() -> Iterator[tuple[str, str, Array]]:
+        for material in heard:
+            seen, tokens = watched["encoder"].run({watched["encoder"].reads: material.features})
+            of_head, _ = watched["head"].run({"tokens": tokens, "audiogram": material.audiograms})
+            yield from (("encoder", name, values) for name, values in seen.items())
+            yield from (("head", name, values) for name, values in of_head.items())
+            if done:
+                done(next(counts))
+
+    extremes: dict[str, dict[str, tuple[Any, Any]]] = {role: {} for role in graphs}
+    for role, name, values in activations():
+        low, high = extremes[role].get(name, (np.float32(np.inf), np.float32(-np.inf)))
+        extremes[role][name] = min(low, values.min()), max(high, values.max())
+    counted = [rule for rule in rules if rule in _HISTOGRAMS]
+    return {
+        **({"minmax": _data("minmax", extremes)} if "minmax" in rules else {}),
+        **(_counted(counted, extremes, activations()) if counted else {}),
+    }
+
+
+def _counted(
+    rules: Sequence[Rule],
+    extremes: Mapping[str, Mapping[str, tuple[Any, Any]]],
+    activations: Iterable[tuple[str, str, Array]],
+) -> dict[Rule, Ranges]:
+    """Ranges by histograms, whose bins are laid over the extremes at once."""
+    histograms = {(rule, role): HistogramCollector(**_HISTOGRAMS[rule]) for rule in rules for role in extremes}
+    with contextlib.redirect_stdout(io.StringIO()):  # the collectors print what they do
+        for (_, role), histogram in histograms.items():
+            for name, pair in extremes[role].items():
+                histogram.collect({name: np.array(pair, dtype=np.float32)})
+        for role, name, values in activations:
+            for rule in rules:
+                histograms[rule, role].collect({name: values})
+        return {
+            rule: _data(rule, {role: histograms[rule, role].compute_collection_result() for role in extremes})
+            for rule in rules
+        }
+
+
+def _data(rule: Rule, found: Mapping[str, Any]) -> Ranges:
+    return {role: TensorsData(_METHODS[rule], ranges) for role, ranges in found.items()}
+
+
+class _Watched:
+    """A graph on ONNX Runtime that shows what its products read."""
+
+    def __init__(self, role: str, graph: bytes, groups: Sequence[Group]) -> None:
+        model = onnx.load_from_string(graph)
+        nodes = set(names_in(groups, role, "product"))
+        self._names = list(dict.fromkeys(node.input[0] for node in model.graph.node if node.name in nodes))
+        shown = {output.name for output in model.graph.output} | {given.name for given in model.graph.input}
+        for name in self._names:
+            if name not in shown:
+                model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+        self._session = Session(model.SerializeToString())
+        self.reads = next(iter(self._session.inputs))
+
+    def run(self, feed: Mapping[str, Array]) -> tuple[dict[str, Array], Array]:
+        """What the products read, by the tensor's name; and the first output, tokens as [1, tokens, width]."""
+        outputs = self._session.run(**feed)
+        known = {**feed, **dict(zip(self._session.outputs, outputs, strict=True))}
+        first = outputs[0].reshape(1, -1, outputs[0].shape[-1])
+        return {name: known[name] for name in self._names}, first
+
+
+def kept(
+    work: Path,
+    key: object,
+    rules: Sequence[Rule],
+    make: Callable[[Sequence[Rule]], Mapping[Rule, Ranges]],
+    roles: Sequence[str] = ("encoder", "head"),
+) -> dict[Rule, Ranges]:
+    """Ranges from a folder where they were collected before; those that are missing are made now and put there.
+
+    Args:
+        work: the folder.
+        key: all that the ranges depend on: model and excerpts.
+        rules: which.
+        make: collects those of some rules.
+        roles: of the graphs.
+
+    Raises:
+        BundleError: a file there that cannot be read.
+    """
+    digest = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+    paths = {rule: {role: work / f"ranges-{digest}-{rule}-{role}.json" for role in roles} for rule in rules}
+    missing = [rule for rule in rules if not all(path.is_file() for path in paths[rule].values())]
+    if missing:
+        for rule, ranges in make(missing).items():
+            for role, path in paths[rule].items():
+                save_tensors_data(ranges[role], path)
+    try:
+        return {rule: {role: load_tensors_data(path) for role, path in paths[rule].items()} for rule in rules}
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"the ranges kept in {work} cannot be read ({error}): delete that folder") from error
+
+
+def exceeded(
+    calibrated: Ranges, met: Ranges, graphs: Mapping[str, onnx.ModelProto], groups: Sequence[Group]
+) -> list[Exceeded]:
+    """Products that meet more than they were calibrated for, the worst first.
+
+    Args:
+        calibrated: what the int8 formats are laid over.
+        met: the extremes elsewhere, by the rule `minmax`.
+        graphs: fp32, by role.
+        groups: whose inputs are looked at.
+    """
+    found = []
+    for group in groups:
+        if group.kind != "product":
+            continue
+        node = next(node for node in graphs[group.role].graph.node if node.name == group.node)
+        (low, high), (lowest, highest) = (_range(r[group.role], node.input[0]) for r in (calibrated, met))
+        by = max(low - lowest, highest - high) / max(high - low, float(np.finfo(np.float32).tiny))
+        if by > TOLERATED:
+            found.append(Exceeded(group.name, by))
+    return sorted(found, key=lambda one: -one.by)
+
+
+def _range(data: TensorsData, tensor: str) -> tuple[float, float]:
+    low, high = data[tensor].range_value
+    return float(np.min(low)), float(np.max(high))

@@ -1,0 +1,154 @@
+"""`haaqi-edge quantize`: an fp32 bundle to an int8 one whose cost is known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from .console import err, out, print_json, print_table, progress, require
+
+if TYPE_CHECKING:
+    from ..calibration.excerpts import Sets
+    from ..calibration.quantization import Quantized, Settings
+    from ..calibration.ranges import Rule
+    from ..calibration.targets import Method
+    from ..runtime.bundle import Bundle
+
+
+class MethodName(StrEnum):
+    """What `--method` takes."""
+
+    AUTO = "auto"
+    STATIC = "static"
+    DYNAMIC = "dynamic"
+
+
+class RangesName(StrEnum):
+    """What `--ranges` takes."""
+
+    AUTO = "auto"
+    MINMAX = "minmax"
+    PERCENTILE = "percentile"
+    ENTROPY = "entropy"
+
+
+def quantize(
+    model: Annotated[str, typer.Argument(help="An fp32 bundle's folder, or a shipped name.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the int8 bundle.")],
+    target: Annotated[str, typer.Option(help="x86-vnni, x86, arm64, tensorrt; auto is what this machine is.")] = "auto",
+    method: Annotated[MethodName, typer.Option(help="static can stream; auto measures both.")] = MethodName.AUTO,
+    calibration: Annotated[
+        Path | None, typer.Option(help="A folder of clean music of yours; by default music composed by chance.")
+    ] = None,
+    ranges: Annotated[
+        RangesName, typer.Option(help="How activations' ranges are found; auto takes the better of two.")
+    ] = RangesName.AUTO,
+    budget: Annotated[
+        float | None, typer.Option(min=0, help="Largest change of a score at the 99th percentile; by default 0.005.")
+    ] = None,
+    lstm: Annotated[bool, typer.Option("--lstm", help="Run LSTMs in int8 too (dynamic, ONNX Runtime only).")] = False,
+    rank: Annotated[bool, typer.Option("--rank", help="Measure what each layer alone costs.")] = False,
+    work: Annotated[
+        Path | None, typer.Option(help="Keeps ranges and measurements; by default beside the output, with .work.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Quantize a bundle to int8: calibrated, cut back until scores keep within the budget, measured against fp32.
+
+    Layers that hurt are left in floating point; everything that was measured is in the new bundle's card. An
+    interrupted run goes on where it was stopped. Exit code 1 where no layer can be quantized within the budget.
+    """
+    require("quantize", "onnx", "scipy", "numba")
+    from ..calibration.accuracy import BUDGET
+    from ..calibration.excerpts import composed, of_folder
+    from ..calibration.quantization import Settings, check_quantizable
+    from ..calibration.targets import target_of
+    from ..runtime.bundle import Bundle
+    from ..runtime.writing import check_folder
+
+    settings = Settings(
+        target_of(target),
+        None if method is MethodName.AUTO else cast("Method", method.value),
+        None if ranges is RangesName.AUTO else cast("Rule", ranges.value),
+        BUDGET if budget is None else budget,
+        lstm,
+        rank,
+    )
+    assert settings.methods
+    check_folder(output)
+    bundle = Bundle(model)
+    check_quantizable(bundle)
+    sets = composed() if calibration is None else of_folder(calibration)
+    report(quantized_into(bundle, sets, settings, output, work), settings, output, as_json)
+
+
+def quantized_into(bundle: Bundle, sets: Sets, settings: Settings, output: Path, work: Path | None = None) -> Quantized:
+    """Quantize with a progress bar, and write the bundle."""
+    from ..calibration.quantization import quantize as quantize_bundle
+
+    work = work or output.with_name(f"{output.name}.work")
+    try:
+        with _progress() as told:
+            quantized = quantize_bundle(bundle, sets, settings, work, told)
+    except KeyboardInterrupt:
+        err.print(f"stopped; what was measured is kept in {work}: the same command goes on from there", soft_wrap=True)
+        raise typer.Exit(130) from None
+    quantized.write(output)
+    return quantized
+
+
+def report(quantized: Quantized, settings: Settings, output: Path, as_json: bool) -> None:
+    """Print what came of it."""
+    from ..calibration.verdict import advice, verdict
+
+    target, chosen = settings.target, quantized.chosen
+    verdicts = [verdict(one, quantized.fp32_bytes, target) for one in quantized.candidates]
+    if as_json:
+        print_json(
+            {
+                "path": str(output),
+                "name": quantized.card.name,
+                "streamable": quantized.card.streamable,
+                "verdict": verdicts[0],
+                "others": verdicts[1:],
+                "advice": advice(quantized),
+                **quantized.card.figures["quantization"],
+            }
+        )
+        return
+    if chosen.found.harms:
+        table = Table("quantized alone", "99th percentile of the change", "largest", "")
+        left = {group.name for group in chosen.found.left}
+        for harm in chosen.found.harms:
+            table.add_row(
+                escape(harm.group),
+                f"{harm.p99:.2g}",
+                f"{harm.largest:.2g}",
+                "left in fp32" if harm.group in left else "",
+            )
+        print_table(table)
+    out.print(f"[bold]{escape(str(output))}[/], for {target.name} ({target.about}):", soft_wrap=True)
+    out.print(f"  [bold]{verdicts[0]}[/]", soft_wrap=True)
+    for other in verdicts[1:]:
+        out.print(f"  not chosen: {other}", soft_wrap=True)
+    for line in advice(quantized):
+        out.print(f"  note: {escape(line)}", soft_wrap=True)
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """A bar whose text and length follow what is going on."""
+    with progress() as bar:
+        task = bar.add_task("quantizing", total=None)
+
+        def told(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total or None)
+
+        yield told
