@@ -38,7 +38,7 @@ class Group:
     @property
     def name(self) -> str:
         """What reports call it: `encoder: layers.0.fc1`."""
-        return f"{self.role}: {self.node.rpartition('/')[0] or self.weight}"
+        return f"{self.role}: {(self.node.rpartition('/')[0] or self.weight).removeprefix(f'{self.role}.')}"
 
 
 def groups_of(role: str, graph: onnx.ModelProto) -> list[Group]:

@@ -164,14 +164,14 @@ def check_quantizable(bundle: Bundle) -> None:
 
 
 def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The best first: the fastest network where speeds were measured, but a static one unless a dynamic one is at least
-    `WORTH` times as fast, for it can stream."""
+    """The best first: a static one, which can stream, unless a dynamic network is surely `WORTH` times as fast."""
 
-    def worth(one: Candidate) -> float:
-        speed = one.speed.ratio.median if one.speed else 1.0
-        return speed * (WORTH if one.method == "static" else 1.0)
+    def place(one: Candidate) -> float:
+        if one.speed is None:
+            return float(one.method == "static")
+        return WORTH * one.speed.ratio.high if one.method == "static" else one.speed.ratio.low
 
-    return sorted(candidates, key=worth, reverse=True)
+    return sorted(candidates, key=place, reverse=True)
 
 
 class _Session:

@@ -1,0 +1,186 @@
+"""Quantizers: int8 graphs on ONNX Runtime give what ONNX's reference evaluator makes of them, on every target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+import pytest
+from haaqi_edge.calibration.groups import LEAST, groups_of, names_in
+from haaqi_edge.calibration.quantizers import dynamic_graph, static_graph, store_int8
+from haaqi_edge.calibration.targets import TARGETS
+from haaqi_edge.calibration.trial import scores_of
+from haaqi_edge.export.bundle import Source
+from haaqi_edge.export.graphs import encoder_graph, head_graph
+from haaqi_edge.export.surgery import fold
+from haaqi_edge.model import Student
+from haaqi_edge.model.beats import BeatsConfig
+from haaqi_edge.model.head import HeadConfig
+from haaqi_edge.runtime.sessions import Session
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
+from quantizable import graphs, groups, heard, models, ranges
+
+PRODUCTS = ("MatMul", "Gemm")
+
+
+def nodes(role: str, kind: str = "product") -> list[str]:
+    return names_in(groups(), role, kind)
+
+
+def static(role: str, target: str) -> onnx.ModelProto:
+    return static_graph(models()[role], nodes(role), ranges()[role], TARGETS[target])
+
+
+def constants(model: onnx.ModelProto) -> dict[str, NDArray[np.generic]]:
+    return {initializer.name: numpy_helper.to_array(initializer) for initializer in model.graph.initializer}
+
+
+def small_student() -> Source:
+    config = BeatsConfig(layers=2, width=48, heads=4, ffn=64, patch_width=32)
+    student = Student(config, HeadConfig(width=32, hidden=10, heads=4)).eval()
+    return Source("small", "student", student, fold(student), 8, 32, "0" * 64)
+
+
+def test_groups_are_products_and_recurrences_with_weights() -> None:
+    names = [group.name for group in groups()]
+    assert names == [
+        "encoder: layers.1",
+        "encoder: layers.5",
+        "encoder: linear",
+        "head: conditioning.2",
+        "head: audibility",
+        "head: gru",
+    ]
+    assert all(group.parameters >= LEAST for group in groups())
+    assert [group.kind for group in groups()] == ["product"] * 5 + ["recurrent"]
+
+
+def test_the_front_end_is_left_alone() -> None:
+    source = small_student()
+    model = encoder_graph(source.network, samples=True)
+    assert any(node.op_type == "Conv" for node in model.graph.node)
+    assert not any("front_end" in group.node for group in groups_of("encoder", model))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_kernels_do_what_the_graph_says(target: str) -> None:
+    """Overflow would show here: ONNX's evaluator computes in floating point what is written."""
+    model = static("encoder", target)
+    features = np.concatenate([material.features for material in heard()[:2]])
+    expected = ReferenceEvaluator(model).run(None, {"texture": features})[0]
+    got = Session(model.SerializeToString()).run(texture=features)[0]
+    # A value between two steps may go to either in the next layer, so a few tokens differ by a step.
+    assert np.quantile(np.abs(got - expected), 0.99) < 1e-3
+    assert np.abs(got - expected).max() < 0.05
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_formats_are_the_targets(target: str) -> None:
+    model, wanted = static("encoder", target), TARGETS[target]
+    known = constants(model)
+    quantizers = [node for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    assert len(quantizers) == len(nodes("encoder"))
+    for node in quantizers:
+        zero = known[node.input[2]]
+        assert zero.dtype == wanted.activations
+        assert not wanted.symmetric or not zero.any()
+    weights = [value for value in known.values() if value.ndim == 2 and value.dtype == np.int8]
+    assert len(weights) == len(nodes("encoder"))
+    assert all(np.abs(w.astype(int)).max() <= (64 if wanted.reduced else 128) for w in weights)
+    scales = [known[n.input[1]] for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in known]
+    assert all(scale.ndim == 1 and len(scale) > 1 for scale in scales if scale.size > 1)
+    assert sum(scale.ndim == 1 for scale in scales) >= len(weights)  # a scale for each output
+
+
+def test_only_products_read_rounded_values() -> None:
+    source = small_student()
+    model = encoder_graph(source.network, samples=False)
+    found = groups_of("encoder", model) or [
+        group for group in groups_of("encoder", model) if group.parameters  # pragma: no cover - sizes are above LEAST
+    ]
+    features = 2 * np.random.default_rng(0).standard_normal((9, 16, 128)).astype(np.float32)
+    names = [group.node for group in found]
+    head = head_graph(source.network, source.width)
+    from haaqi_edge.calibration.ranges import collect
+    from haaqi_edge.calibration.trial import Material
+
+    both = {"encoder": model.SerializeToString(), "head": head.SerializeToString()}
+    seen = collect(both, found, [Material(features, np.full((2, 8), 40.0, dtype=np.float32))])["minmax"]
+    quantized = static_graph(model, names, seen["encoder"], TARGETS["x86"])
+    made_by = {output: node.op_type for node in quantized.graph.node for output in node.output}
+    readers = {
+        node.op_type
+        for node in quantized.graph.node
+        for name in node.input
+        if made_by.get(name) == "DequantizeLinear" and node.op_type not in PRODUCTS
+    }
+    assert not readers
+    difference = (
+        Session(quantized.SerializeToString()).run(fbank=features)[0]
+        - Session(both["encoder"]).run(fbank=features)[0]
+    )
+    assert 0 < np.abs(difference).mean() < 0.05
+
+
+def test_static_tokens_do_not_depend_on_what_is_computed_together() -> None:
+    features = heard()[0].features
+    session = Session(static("encoder", "x86").SerializeToString())
+    together = session.run(texture=features)[0]
+    alone = np.concatenate([session.run(texture=features[i : i + 1])[0] for i in range(len(features))])
+    np.testing.assert_allclose(alone, together, atol=1e-6)
+
+
+def test_dynamic_products() -> None:
+    model = dynamic_graph(models()["encoder"], nodes("encoder"), TARGETS["x86"])
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds.count("MatMulInteger") == len(nodes("encoder"))
+    assert not set(kinds) & set(PRODUCTS)
+    assert {entry.domain for entry in model.opset_import} <= {"", "ai.onnx"}
+    tokens = [Session(m).run(texture=heard()[0].features)[0] for m in (graphs()["encoder"], model.SerializeToString())]
+    assert 0 < np.abs(tokens[0] - tokens[1]).mean() < 0.02
+
+
+def test_a_group_left_out_stays_as_it_was() -> None:
+    left = dynamic_graph(models()["encoder"], nodes("encoder")[1:], TARGETS["x86"])
+    assert [node.op_type for node in left.graph.node].count("MatMulInteger") == len(nodes("encoder")) - 1
+    assert not dynamic_graph(models()["encoder"], [], TARGETS["x86"]) != models()["encoder"]
+    assert not static_graph(models()["encoder"], [], ranges()["encoder"], TARGETS["x86"]) != models()["encoder"]
+
+
+def test_lstms_run_in_int8_on_demand() -> None:
+    source = small_student()
+    model = head_graph(source.network, source.width)
+    lstm = [node.name for node in model.graph.node if node.op_type == "LSTM"]
+    quantized = dynamic_graph(model, [], TARGETS["x86"], lstm)
+    assert [n.op_type for n in quantized.graph.node if n.domain == "com.microsoft"] == ["DynamicQuantizeLSTM"]
+    tokens = np.random.default_rng(0).standard_normal((1, 40, 32)).astype(np.float32)
+    audiograms = np.full((2, 8), 30.0, dtype=np.float32)
+    got, expected = (
+        Session(m.SerializeToString()).run(tokens=tokens, audiogram=audiograms)[1] for m in (quantized, model)
+    )
+    np.testing.assert_allclose(got, expected, atol=0.02)
+
+
+def rounding(stored: Sequence[NDArray[np.generic]], whole: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of each weight, in steps."""
+    value, scale = (array.astype(np.float64) for array in stored)
+    return np.abs(value * scale - whole) / scale
+
+
+def test_recurrent_weights_are_stored_in_int8_and_computed_with_in_fp32() -> None:
+    model = store_int8(models()["head"], nodes("head", "recurrent"))
+    known, before = constants(model), constants(models()["head"])
+    (gru,) = (node for node in model.graph.node if node.op_type == "GRU")
+    for name in gru.input[1:3]:
+        value, scale = known[f"{name}_int8"], known[f"{name}_scale"]
+        assert value.dtype == np.int8
+        assert scale.shape == (2, 300, 1)
+        assert rounding((value, scale), before[name].astype(np.float32)).max() < 0.501
+        assert name not in known
+    assert model.ByteSize() < models()["head"].ByteSize() - 2 * 300 * 292 * 3 + 10_000
+    both = [{**graphs(), "head": head} for head in (graphs()["head"], model.SerializeToString())]
+    scores = [scores_of(one, heard()) for one in both]
+    assert 0 < np.abs(scores[0] - scores[1]).max() < 0.005
