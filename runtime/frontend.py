@@ -1,4 +1,4 @@
-"""The front end's constants: the one place they are written; `model/` and `export/` read them from here.
+"""The front end's constants, the one place they are written: `model/` and `export/` read them from here; patches.
 
 Source: Kaldi's fbank as BEATs and HAAQI-Net use it (Chen et al. 2023; Wisnu et al. 2025).
 """
@@ -6,6 +6,9 @@ Source: Kaldi's fbank as BEATs and HAAQI-Net use it (Chen et al. 2023; Wisnu et 
 from __future__ import annotations
 
 from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 
 SAMPLE_RATE: Final = 16_000
 """Hz; every network of the family listens at this rate."""
@@ -38,3 +41,14 @@ PATCH_SECONDS: Final = PATCH_SHIFT / SAMPLE_RATE
 def patch_count(samples: int) -> int:
     """Whole patches in `samples` samples at 16 kHz."""
     return 0 if samples < PATCH_LENGTH else 1 + (samples - PATCH_LENGTH) // PATCH_SHIFT
+
+
+def stretches(samples: npt.NDArray[np.float32], count: int, length: int, shift: int) -> npt.NDArray[np.float32]:
+    """A read-only view float32 [..., count, length] of `count` stretches of the last axis, `shift` samples apart.
+
+    As numpy's `sliding_window_view`, whose checks take longer than the work on one patch. The caller makes sure that
+    the stretches lie within the samples.
+    """
+    step = samples.strides[-1]
+    shape, strides = (*samples.shape[:-1], count, length), (*samples.strides[:-1], shift * step, step)
+    return np.lib.stride_tricks.as_strided(samples, shape, strides, writeable=False)
