@@ -53,7 +53,7 @@ def batches(samples: Array) -> Iterator[Array]:
 
 def patch_samples(samples: Array) -> Array:
     """A view float32 [patches, 2800] of the samples that each patch reads."""
-    return fe.stretches(samples, fe.patch_count(len(samples)), fe.PATCH_LENGTH, fe.PATCH_SHIFT)
+    return fe.stretches(samples, (fe.patch_count(len(samples)), fe.PATCH_SHIFT), length=fe.PATCH_LENGTH)
 
 
 READINGS: Final[Mapping[str, Callable[[Array], Array]]] = {

@@ -43,12 +43,22 @@ def patch_count(samples: int) -> int:
     return 0 if samples < PATCH_LENGTH else 1 + (samples - PATCH_LENGTH) // PATCH_SHIFT
 
 
-def stretches(samples: npt.NDArray[np.float32], count: int, length: int, shift: int) -> npt.NDArray[np.float32]:
-    """A read-only view float32 [..., count, length] of `count` stretches of the last axis, `shift` samples apart.
+def patch_end(patches: int) -> float:
+    """Seconds at which the last of so many patches ends."""
+    return (patches * PATCH_SHIFT + PATCH_LENGTH - PATCH_SHIFT) / SAMPLE_RATE
 
-    As numpy's `sliding_window_view`, whose checks take longer than the work on one patch. The caller makes sure that
-    the stretches lie within the samples.
+
+def stretches(samples: npt.NDArray[np.float32], *each: tuple[int, int], length: int) -> npt.NDArray[np.float32]:
+    """A view of overlapping stretches of samples float32 [n]: float32 [count, ..., length].
+
+    Args:
+        samples: not copied where they lie in one piece.
+        each: of every axis how many stretches, and how many samples apart; all must lie within the samples.
+        length: of a stretch.
+
+    As numpy's `sliding_window_view`, whose checks take longer than the work on one patch.
     """
-    step = samples.strides[-1]
-    shape, strides = (*samples.shape[:-1], count, length), (*samples.strides[:-1], shift * step, step)
-    return np.lib.stride_tricks.as_strided(samples, shape, strides, writeable=False)
+    samples = np.ascontiguousarray(samples)
+    step = samples.itemsize
+    shape, strides = [count for count, _ in each], [shift * step for _, shift in each]
+    return np.ndarray((*shape, length), samples.dtype, samples, 0, (*strides, step))

@@ -69,10 +69,11 @@ def textures(samples: Array) -> Array:
     count = fe.patch_count(len(samples))
     if count == 0:
         return np.empty((0, len(PLANES), BANDS), dtype=np.float32)
-    patches = fe.stretches(samples, count, fe.PATCH_LENGTH, fe.PATCH_SHIFT)
+    each = (count, fe.PATCH_SHIFT)
+    patches = fe.stretches(samples, each, length=fe.PATCH_LENGTH)
     told = np.empty((count, len(PLANES), BANDS), dtype=np.float32)
     _fine(patches, told[:, :4])
-    _envelopes(patches, told[:, 4:13])
+    _envelopes(fe.stretches(samples, each, (FRAMES, HOP), length=FRAME), told[:, 4:13])
     _whole(patches, told[:, 13:])
     return told
 
@@ -92,13 +93,15 @@ def _fine(patches: Array, told: Array) -> None:
     told[:, 3] = level - np.minimum.reduceat(log, layout.long_starts, axis=1)
 
 
-def _envelopes(patches: Array, told: Array) -> None:
+def _envelopes(frames: Array, told: Array) -> None:
     """Modulation powers, dip, swell and fluctuation of the bands' envelopes, into [patches, 9, 32].
+
+    `frames` are those of each patch, [patches, 42, 128].
 
     The products are of one patch's matrices each, of one size, so that no patch is rounded by how many come with it;
     they are too small for a BLAS to start threads.
     """
-    spectrum = np.fft.rfft(fe.stretches(patches, FRAMES, FRAME, HOP) * hann(FRAME), axis=2)
+    spectrum = np.fft.rfft(frames * hann(FRAME), axis=2)
     power = np.square(spectrum.real) + np.square(spectrum.imag)
     envelope = np.log(np.matmul(power, _short_mean()) + np.float32(FLOOR * FRAME))
     centred = envelope - np.add.reduce(envelope, axis=1, keepdims=True) / np.float32(FRAMES)

@@ -38,7 +38,7 @@ THIRD_PARTY = {
     },
     "calibration": {"numpy", "onnx", "onnxruntime", "torch", "matplotlib"},
     "export": {"numpy", "torch", "onnx", "onnxscript"},
-    "cli": {"numpy", "typer", "rich", "torch", "onnx"},
+    "cli": {"numpy", "typer", "rich", "torch", "onnx", "sounddevice"},
 }
 """the benchmarks may use everything, pyclarity too"""
 MODULES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
