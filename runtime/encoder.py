@@ -41,7 +41,7 @@ class Encoder:
 
     def encode_batch(self, samples: Array, silence: float) -> Encoded:
         """Tokens of samples as `run` takes them, and which of their patches do not exceed a peak of `silence`."""
-        peaks = np.abs(patch_samples(samples)).max(axis=1)
+        peaks = np.maximum.reduce(np.abs(patch_samples(samples)), axis=1)
         return Encoded(self.run(samples), peaks <= silence)
 
 

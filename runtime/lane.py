@@ -85,10 +85,9 @@ class Lane:
         if last:
             presented = np.concatenate([presented, self._presenter.finish()])
         for part in batches(self._cutter.push(presented)):
-            yield Measured(
-                self._network.encoder.encode_batch(part, self._silence),
-                np.square(patch_samples(part)).mean(axis=1),
-            )
+            read = patch_samples(part)
+            powers = np.vecdot(read, read) / np.float32(fe.PATCH_LENGTH)
+            yield Measured(self._network.encoder.encode_batch(part, self._silence), powers)
 
     def add(self, measured: Measured, index: int) -> None:
         """Let a patch into the window."""

@@ -13,6 +13,8 @@ from .errors import AudioError, OptionError
 FORMATS: Final = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
 """ffmpeg's names to bytes per sample: signed integers and floating point, little endian"""
 _CONTAINERS: Final = {b"RIFF": "wav", b"RIFX": "wav", b"RF64": "wav", b"fLaC": "FLAC", b"OggS": "Ogg", b"FORM": "aiff"}
+_MAGIC: Final = 4
+"""bytes by which a file is told from samples"""
 
 
 class Pcm:
@@ -43,9 +45,12 @@ class Pcm:
             AudioError: the first bytes are a file's and no samples.
         """
         joined = self._rest + data
-        if not self._begun and len(joined) >= 4:
+        if not self._begun:
+            if len(joined) < _MAGIC:
+                self._rest = joined
+                return self._decoded(b"").reshape(-1, self._channels)
             self._begun = True
-            if container := _CONTAINERS.get(joined[:4]):
+            if container := _CONTAINERS.get(joined[:_MAGIC]):
                 raise AudioError(
                     f"this is a {container} file and no raw samples: give the file's path, or pipe raw samples in "
                     "(ffmpeg -i FILE -f s16le -)"
@@ -60,9 +65,9 @@ class Pcm:
         Raises:
             AudioError: within a frame.
         """
-        if self._rest:
+        if over := len(self._rest) % self._frame:
             raise AudioError(
-                f"the samples end {len(self._rest)} of {self._frame} bytes into a frame: --format {self._form} and "
+                f"the samples end {over} of {self._frame} bytes into a frame: --format {self._form} and "
                 f"--channels {self._channels} are not what was sent, or it was cut off"
             )
 
