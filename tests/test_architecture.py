@@ -137,8 +137,10 @@ sys.meta_path.insert(0, Blocker())
 """
 SCORED = """
 from haaqi_edge.runtime import Scorer
-result = Scorer("nano", threads=1).score({path!r}, ["N3", "NH"])
+scorer = Scorer("nano", threads=1)
+result = scorer.score({path!r}, ["N3", "NH"])
 assert all(0 < r.score < 1 for r in result)
+assert len(scorer.stream("N3", 16_000).accept_waveform([0.1] * 2_800)) == 1
 print(len(result[0].frame_scores))
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import subprocess
@@ -10,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from haaqi_edge.benchmarks import streaming
 from haaqi_edge.benchmarks.golden import student_bundle
 from haaqi_edge.benchmarks.soak import HOUR, MINUTE, Programme, soak
-from haaqi_edge.runtime import Scorer, Stream
+from haaqi_edge.runtime import Audiogram, Bundle, Scorer, Stream
+from haaqi_edge.runtime.sessions import Session
+from haaqi_edge.runtime.texture import textures
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
 from sounds import PATCH, music, noise
 from streaming import check_against_tokens, split
 
@@ -25,6 +30,55 @@ from streaming import check_against_tokens, split
 def student(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Scorer:
     """The golden student as a bundle."""
     return Scorer(student_bundle(shared, tmp_path_factory.mktemp("student")), threads=1)
+
+
+@pytest.fixture(scope="module")
+def int8(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
+    """Nano with a statically quantized encoder and head: scales are constants, so no patch depends on its batch."""
+    folder = tmp_path_factory.mktemp("int8")
+    bundle = Bundle("nano")
+    card = json.loads((bundle.folder / "card.json").read_text(encoding="utf-8")) | {"precision": "int8"}
+    encoder = Session(bundle.path("encoder"), threads=1)
+    listener = Audiogram.named("N3").array()[None]
+    readings = [textures(music(5, start=start)) for start in (0.0, 5.0, 10.0)]
+    tokens = [encoder.run(texture=reading)[0].reshape(1, -1, card["width"]) for reading in readings]
+    fed = {
+        "encoder": [{"texture": reading} for reading in readings],
+        "head": [{"tokens": own, "audiogram": listener} for own in tokens],
+    }
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self, rows: list[dict[str, Any]]) -> None:
+            self.rows = iter(rows)
+
+        def get_next(self) -> dict[str, Any] | None:
+            return next(self.rows, None)
+
+    for role, rows in fed.items():
+        source, made = bundle.path(role), folder / card["files"][role]["file"]
+        quantize_static(
+            source, made, Reader(rows), quant_format=QuantFormat.QDQ, op_types_to_quantize=["MatMul", "Gemm"]
+        )
+        graph = onnx.load(made)
+        props = {prop.key: prop.value for prop in onnx.load(source).metadata_props} | {"precision": "int8"}
+        del graph.metadata_props[:]
+        onnx.helper.set_model_props(graph, props)
+        made.write_bytes(graph.SerializeToString())
+        card["files"][role] |= {"precision": "int8", "sha256": hashlib.sha256(made.read_bytes()).hexdigest()}
+    (folder / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    return Scorer(folder, threads=1)
+
+
+@pytest.mark.parametrize("nal_r", [False, True])
+def test_every_update_of_a_static_int8_model_is_the_oracles(int8: Scorer, nal_r: bool) -> None:
+    sound = np.concatenate([music(14, 44_100, 3), np.zeros(44_100, np.float32), noise(2 * 44_100)])
+    fp32 = Scorer("nano", threads=1).encode((sound, 44_100)).encoded.tokens
+    assert not np.array_equal(int8.encode((sound, 44_100)).encoded.tokens, fp32)
+    for window in (1.0, 10.0):
+        stream = int8.stream("N3", 44_100, window=window, nal_r=nal_r)
+        got = list(stream.updates(split(sound, [1, 7_000, 333, 20_000])))
+        tokens = int8.encode((sound, 44_100), nal_r="N3" if nal_r else None)
+        check_against_tokens(got, int8, tokens, ["N3"], int(window / 0.16))
 
 
 @given(
