@@ -61,7 +61,8 @@ class Intake:
                 f"a chunk with {channels} channel(s) in {NAME} of {self._channels}: channels cannot change; "
                 "start another stream"
             )
-        self._channels = channels
+        if len(chunk):
+            self._channels = channels
         return chunk
 
     def push(self, chunk: npt.NDArray[Any]) -> Iterator[Array]:

@@ -188,10 +188,9 @@ class Stream:
         """
         with self._turn:
             self._refuse_if_ended()
-            listeners = as_audiograms(audiogram)[0]
-            self._listeners = listeners
+            self._listeners = as_audiograms(audiogram)[0]
             if not self._nal_r:
-                self._lanes[0].hear(listeners)
+                self._lanes[0].hear(self._listeners)
                 return self._update() if self._patches else None
             self._start = self._told = self._patches
             self._lanes = self._made_lanes()
@@ -203,9 +202,11 @@ class Stream:
         """All of the audio so far, or since the listeners changed: what `Scorer.score` gives for its whole patches.
 
         Raises:
-            StreamError: closed, or in use by another thread.
+            StreamError: closed, broken off by an error, or in use by another thread.
         """
         with self._turn:
+            if self._ended == _BROKEN:
+                self._refuse_if_ended()
             since = self._patches - self._start
             totals = [total for lane in self._lanes for total in lane.totals(since % self._length)]
             return Summary(fe.patch_end(self._patches) if self._patches else 0.0, tuple(totals))
@@ -234,7 +235,7 @@ class Stream:
             yield update
 
     def close(self) -> None:
-        """Let go of the buffers; a closed stream stays closed."""
+        """Let go of the buffers, once a call that is at work has ended; a closed stream stays closed."""
         self._turn.close()
         self._lanes, self._rest = [], _NOTHING
 
@@ -318,10 +319,9 @@ class _Turn:
         self._lock.release()
 
     def close(self) -> None:
-        """Let nobody in any more; to close again does nothing."""
-        if not self._closed:
-            with self:
-                self._closed = True
+        """Let nobody in any more, once who is in has left."""
+        with self._lock:
+            self._closed = True
 
 
 def hop_patches(hop: float | None) -> int:

@@ -120,6 +120,12 @@ def test_rates_that_cannot_be(rate: int) -> None:
         Intake(rate)
 
 
+def test_an_empty_chunk_says_nothing_of_the_channels() -> None:
+    intake = Intake(RATE)
+    assert list(intake.push(intake.check([]))) == []
+    assert [len(block) for block in intake.push(intake.check(np.zeros((80, 2))))] == [80]
+
+
 def test_integers_are_of_their_full_scale() -> None:
     for dtype in (np.int8, np.int16, np.int32):
         assert full_scale(checked_samples(np.array([np.iinfo(dtype).min], dtype)))[0] == -1.0

@@ -163,7 +163,7 @@ def test_a_bad_sample_in_mid_stream(scorer: Scorer, rate: int, value: float) -> 
     bad[rate // 2] = value
     with pytest.raises(AudioError, match=r"the stream holds a sample .* at 1\.500 s"):
         stream.accept_waveform(bad)
-    for call in (lambda: stream.accept_waveform(sound), stream.input_finished):
+    for call in (lambda: stream.accept_waveform(sound), stream.input_finished, stream.summary):
         with pytest.raises(StreamError, match=r"was broken off by an error: call reset\(\)"):
             call()
     stream.reset()
@@ -274,7 +274,7 @@ def test_one_stream_in_two_threads_is_refused(scorer: Scorer, monkeypatch: pytes
         first = pool.submit(stream.accept_waveform, sound[: 2 * RATE])
         assert at_work.wait(60)
         calls = (lambda: stream.accept_waveform(sound), stream.input_finished, stream.reset, stream.summary)
-        for call in (*calls, lambda: stream.set_audiogram("N1"), stream.close):
+        for call in (*calls, lambda: stream.set_audiogram("N1")):
             with pytest.raises(StreamError, match="at work in another thread: one at a time may use it"):
                 call()
         go_on.set()
@@ -324,6 +324,37 @@ def test_updates_with_asyncio(scorer: Scorer) -> None:
 
     same_updates(asyncio.run(main()), expected, 0)
     assert turns > 3
+
+
+def test_a_cancelled_task_closes_its_stream(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_work, run = threading.Event(), Encoder.run
+
+    def slow(self: Encoder, samples: Sound) -> Sound:
+        at_work.set()
+        threading.Event().wait(0.2)
+        return run(self, samples)
+
+    async def chunks() -> AsyncIterator[Sound]:
+        yield music(1, start=3)
+
+    stream = scorer.stream("N3", RATE)
+    monkeypatch.setattr(Encoder, "run", slow)
+
+    async def use() -> None:
+        with stream:
+            async for _ in stream.updates_async(chunks()):
+                pass
+
+    async def main() -> None:
+        task = asyncio.create_task(use())
+        await asyncio.to_thread(at_work.wait, 60)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    with pytest.raises(StreamError, match="is closed"):
+        stream.accept_waveform(noise(10))
 
 
 def test_asyncio_gets_the_same_errors(scorer: Scorer) -> None:
