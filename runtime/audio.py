@@ -189,7 +189,7 @@ class Resampler:
                 "full scale is 1.0; divide integers by theirs"
             )
         self._time += len(block)
-        return block.mean(axis=1, dtype=np.float32) if block.ndim == 2 else block
+        return block if block.ndim == 1 else _averaged(block)
 
     def resample(self, mono: Array) -> Array:
         """What `mix` gives in, float32 [m] at the output's rate out; the input itself where the rates are one."""
@@ -251,6 +251,15 @@ def checked_rate(rate: Any, name: str = "the audio") -> int:
             "(the networks hear up to 8 kHz)"
         )
     return int(rate)
+
+
+def _averaged(block: Array) -> Array:
+    """The mean of the channels of [n, channels]: numpy's, which takes ten times as long over so short an axis."""
+    mean: Array = block[:, 0].copy()
+    for channel in block.T[1:]:
+        mean += channel
+    mean /= np.float32(block.shape[1])
+    return mean
 
 
 def _check_whole(path: Path) -> None:
