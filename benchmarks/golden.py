@@ -112,6 +112,18 @@ def far(output: Tensor, expected: npt.NDArray[Any]) -> float:
     return float(np.abs(output.detach().numpy() - expected).max())
 
 
+def student_bundle(shared: Path, folder: Path) -> Path:
+    """The golden student, exported to a bundle in a folder; gives the bundle's.
+
+    Args:
+        shared: the folder of the reference material.
+    """
+    checkpoint = folder / "student.pth"
+    torch.save({"model": golden_state(published_shapes(shared, "haaqinet_student"))}, checkpoint)
+    write_bundle(student_source(checkpoint), folder / "bundle")
+    return folder / "bundle"
+
+
 def measure(shared: Path) -> dict[str, float]:
     """The largest difference from the golden files, over all of them, by what is compared.
 
@@ -124,9 +136,8 @@ def measure(shared: Path) -> dict[str, float]:
         found[name] = max(found.get(name, 0.0), difference)
 
     clips = golden_files(shared)
-    state = golden_state(published_shapes(shared, "haaqinet_student"))
     student, teacher = Student(), Teacher()
-    student.load_published(state)
+    student.load_published(golden_state(published_shapes(shared, "haaqinet_student")))
     teacher.load_published(golden_state(published_shapes(shared, "haaqinet")))
     student.eval()
     teacher.eval()
@@ -141,10 +152,7 @@ def measure(shared: Path) -> dict[str, float]:
             ):
                 note(f"{name}, frame scores", far(scores.frame_scores[0], clip[f"{name}_frames"]))
                 note(f"{name}, clip score", far(scores.score, clip[f"{name}_clip"]))
-        checkpoint = Path(folder) / "student.pth"
-        torch.save({"model": state}, checkpoint)
-        write_bundle(student_source(checkpoint), Path(folder) / "bundle")
-        scorer = Scorer(Path(folder) / "bundle")
+        scorer = Scorer(student_bundle(shared, Path(folder)))
         for clip in clips.values():
             result = scorer.score((clip["waveform"], 16_000), clip["audiogram"], window=None)
             note(

@@ -38,6 +38,11 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2))
 
 
+def print_json_line(value: Any) -> None:
+    """One JSON object on one line of standard output, sent at once; NaN never gets in."""
+    print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
+
+
 def print_error(error: HaaqiEdgeError) -> None:
     """An error on standard error, without a traceback: its message says what to do."""
     err.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)

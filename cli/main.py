@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ..runtime.errors import HaaqiEdgeError
-from . import check, export, haaqi, inspect, quantize, score, train
+from . import check, export, haaqi, inspect, quantize, score, stream, train
 from .console import out, print_error
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("score")(score.score)
+app.command("stream")(stream.stream)
 app.command("haaqi")(haaqi.haaqi)
 app.command("check")(check.check)
 app.command("quantize")(quantize.quantize)
@@ -47,9 +48,9 @@ def root(
 
 def main() -> None:
     """Run; exit with 0, 1 for a failure, 2 for bad input, 130 when interrupted."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without block characters still gets the score
+    for standard in (sys.stdout, sys.stderr):
+        if isinstance(standard, io.TextIOWrapper):
+            standard.reconfigure(errors="replace")  # a terminal without block characters still gets the score
     try:
         app()
     except HaaqiEdgeError as error:

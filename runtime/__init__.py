@@ -1,4 +1,4 @@
-"""What runs on the device: audio in, audiogram, levels, fbank, sessions, scorer; the shipped artifacts. No torch.
+"""What runs on the device: audio in, audiogram, levels, front ends, sessions, scorer, stream; shipped models. No torch.
 
 from haaqi_edge.runtime import Scorer
 Scorer("nano").score("song.flac", "N3").score
@@ -8,5 +8,22 @@ from .audiogram import Audiogram
 from .bundle import Bundle, Card, shipped_models
 from .errors import HaaqiEdgeError
 from .scorer import Score, Scorer, Tokens, Window
+from .stream import Stream
+from .updates import Reading, Summary, Total, Update
 
-__all__ = ["Audiogram", "Bundle", "Card", "HaaqiEdgeError", "Score", "Scorer", "Tokens", "Window", "shipped_models"]
+__all__ = [
+    "Audiogram",
+    "Bundle",
+    "Card",
+    "HaaqiEdgeError",
+    "Reading",
+    "Score",
+    "Scorer",
+    "Stream",
+    "Summary",
+    "Tokens",
+    "Total",
+    "Update",
+    "Window",
+    "shipped_models",
+]

@@ -36,16 +36,24 @@ class Encoder:
         """Tokens of a signal that comes in blocks at 16 kHz; up to a peak of `silence` a patch is silent."""
         stream = PatchStream()
         for block in blocks:
-            ready = stream.push(block)
-            for start in range(0, fe.patch_count(len(ready)), BATCH):
-                part = ready[start * fe.PATCH_SHIFT :][: (BATCH - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH]
-                peaks = np.abs(patch_samples(part)).max(axis=1)
-                yield Encoded(self.run(part), peaks <= silence)
+            for part in batches(stream.push(block)):
+                yield self.encode_batch(part, silence)
+
+    def encode_batch(self, samples: Array, silence: float) -> Encoded:
+        """Tokens of samples as `run` takes them, and which of their patches do not exceed a peak of `silence`."""
+        peaks = np.maximum.reduce(np.abs(patch_samples(samples)), axis=1)
+        return Encoded(self.run(samples), peaks <= silence)
+
+
+def batches(samples: Array) -> Iterator[Array]:
+    """Views of the samples of whole patches, those of at most `BATCH` patches each."""
+    for start in range(0, fe.patch_count(len(samples)), BATCH):
+        yield samples[start * fe.PATCH_SHIFT :][: (BATCH - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH]
 
 
 def patch_samples(samples: Array) -> Array:
     """A view float32 [patches, 2800] of the samples that each patch reads."""
-    return np.lib.stride_tricks.sliding_window_view(samples, fe.PATCH_LENGTH)[:: fe.PATCH_SHIFT]
+    return fe.stretches(samples, (fe.patch_count(len(samples)), fe.PATCH_SHIFT), length=fe.PATCH_LENGTH)
 
 
 READINGS: Final[Mapping[str, Callable[[Array], Array]]] = {

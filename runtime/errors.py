@@ -45,6 +45,14 @@ class ProviderError(HaaqiEdgeError, RuntimeError):
     """An execution provider that is not installed, or that did not come up."""
 
 
+class StreamError(HaaqiEdgeError, RuntimeError):
+    """A stream used out of turn: after its end, after an error, or from two threads at once."""
+
+
+class DeviceError(HaaqiEdgeError, RuntimeError):
+    """A microphone that is not there, or that stopped."""
+
+
 class CheckpointError(HaaqiEdgeError, ValueError):
     """A checkpoint of the wrong kind, or one that cannot be read safely."""
 

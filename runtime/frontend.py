@@ -1,4 +1,4 @@
-"""The front end's constants: the one place they are written; `model/` and `export/` read them from here.
+"""The front end's constants, the one place they are written: `model/` and `export/` read them from here; patches.
 
 Source: Kaldi's fbank as BEATs and HAAQI-Net use it (Chen et al. 2023; Wisnu et al. 2025).
 """
@@ -6,6 +6,9 @@ Source: Kaldi's fbank as BEATs and HAAQI-Net use it (Chen et al. 2023; Wisnu et 
 from __future__ import annotations
 
 from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 
 SAMPLE_RATE: Final = 16_000
 """Hz; every network of the family listens at this rate."""
@@ -38,3 +41,24 @@ PATCH_SECONDS: Final = PATCH_SHIFT / SAMPLE_RATE
 def patch_count(samples: int) -> int:
     """Whole patches in `samples` samples at 16 kHz."""
     return 0 if samples < PATCH_LENGTH else 1 + (samples - PATCH_LENGTH) // PATCH_SHIFT
+
+
+def patch_end(patches: int) -> float:
+    """Seconds at which the last of so many patches ends."""
+    return (patches * PATCH_SHIFT + PATCH_LENGTH - PATCH_SHIFT) / SAMPLE_RATE
+
+
+def stretches(samples: npt.NDArray[np.float32], *each: tuple[int, int], length: int) -> npt.NDArray[np.float32]:
+    """A view of overlapping stretches of samples float32 [n]: float32 [count, ..., length].
+
+    Args:
+        samples: not copied where they lie in one piece.
+        each: of every axis how many stretches, and how many samples apart; all must lie within the samples.
+        length: of a stretch.
+
+    As numpy's `sliding_window_view`, whose checks take longer than the work on one patch.
+    """
+    samples = np.ascontiguousarray(samples)
+    step = samples.itemsize
+    shape, strides = [count for count, _ in each], [shift * step for _, shift in each]
+    return np.ndarray((*shape, length), samples.dtype, samples, 0, (*strides, step))

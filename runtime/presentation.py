@@ -40,7 +40,7 @@ class Presentation:
     def gain(self, audio: Audio, model_level1: float) -> float:
         """The amplitude factor that brings a recording to this level in the model's scale; `spl` reads it all."""
         if self.spl is None:
-            return 1.0 if self.level1 is None else amplitude(self.level1 - model_level1)
+            return self.level1_gain(model_level1)
         energy, samples, peak = 0.0, 0, 0.0
         for block in audio.blocks():
             energy += float(np.square(block, dtype=np.float64).sum())
@@ -50,14 +50,38 @@ class Presentation:
             raise silent(audio)
         return amplitude(self.spl - model_level1) / float(np.sqrt(energy / samples))
 
+    def level1_gain(self, model_level1: float) -> float:
+        """The amplitude factor of `level1` alone, which needs no recording."""
+        return 1.0 if self.level1 is None else amplitude(self.level1 - model_level1)
+
     def blocks(self, audio: Audio, gain: float) -> Iterator[npt.NDArray[np.float32]]:
         """The presented signal, float32 blocks at 16 kHz."""
-        stage = NalR(self.listener, SAMPLE_RATE) if self.listener else None
+        presenter = Presenter(gain, self.listener)
         for block in audio.blocks():
-            scaled = block if gain == 1.0 else block * np.float32(gain)
-            yield stage.push(scaled) if stage else scaled
-        if stage:
-            yield stage.finish()
+            yield presenter.push(block)
+        yield presenter.finish()
+
+
+class Presenter:
+    """The presented signal of a recording that arrives in blocks at 16 kHz, whatever the blocks.
+
+    Args:
+        gain: amplitude factor.
+        listener: for whom NAL-R amplifies, if it does.
+    """
+
+    def __init__(self, gain: float, listener: Audiogram | None) -> None:
+        self._gain = gain
+        self._stage = NalR(listener, SAMPLE_RATE) if listener else None
+
+    def push(self, block: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Samples float32 [n] in, the presented ones that are ready out."""
+        scaled = block if self._gain == 1.0 else block * np.float32(self._gain)
+        return self._stage.push(scaled) if self._stage else scaled
+
+    def finish(self) -> npt.NDArray[np.float32]:
+        """The last samples, those that waited for the filter's look-ahead."""
+        return self._stage.finish() if self._stage else np.empty(0, dtype=np.float32)
 
 
 def silent(audio: Audio) -> AudioError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -16,17 +16,16 @@ from .audiogram import Audiogram, AudiogramLike, as_audiogram, as_audiograms
 from .bundle import Bundle, Card
 from .encoder import Encoder
 from .errors import AudioError, BundleError, OptionError
+from .head import Head
+from .lane import Network
 from .levels import SILENCE
 from .presentation import Presentation, silent
 from .sessions import Session
+from .stream import Stream
 from .windows import Cut, Encoded, cut, window_patches
 
 Array = npt.NDArray[np.float32]
 WindowLike = float | None | Literal["card"]
-
-_ATTENTION: Final = 2**22
-"""listeners x tokens^2 in one run of the head: bounds the memory of the student's attention to about 0.3 GB, one
-listener's longest window apart"""
 
 
 @dataclass(frozen=True)
@@ -99,13 +98,13 @@ class Scorer:
         bundle = Bundle(model)
         self.card: Card = bundle.card
         self._encoder = Encoder(bundle, provider, threads)
-        self._head = Session(bundle.path("head"), provider, threads)
-        for role, session in (("encoder", self._encoder.session), ("head", self._head)):
+        self._head = Head(bundle, provider, threads)
+        for role, session in (("encoder", self._encoder.session), ("head", self._head.session)):
             wrong = _disagreements(self.card, role, session)
             if wrong:
                 raise BundleError(f"the {role} of {bundle.folder} disagrees with its card on {wrong}")
-        self.provider: str = self._head.provider
-        self.threads: int = self._head.threads
+        self.provider: str = self._head.session.provider
+        self.threads: int = self._head.session.threads
 
     @overload
     def score(
@@ -172,6 +171,48 @@ class Scorer:
             scores = self._score(audio, listeners, Presentation(level1, spl), length)
         return scores if several else scores[0]
 
+    def stream(
+        self,
+        audiogram: AudiogramLike | Sequence[AudiogramLike],
+        sample_rate: int,
+        *,
+        window: WindowLike = "card",
+        hop: float | None = None,
+        level1: float | None = None,
+        spl: float | None = None,
+        nal_r: bool = False,
+    ) -> Stream:
+        """Score audio as it comes.
+
+        Args:
+            audiogram: a listener or a list of them, as for `score`; without `nal_r` all share one encoder pass.
+            sample_rate: Hz of the audio.
+            window: seconds that one score covers; `card` for the model's own; None, the whole clip, is refused.
+            hop: seconds between updates, a multiple of 0.16; None for 0.16.
+            level1, nal_r: as for `score`.
+            spl: refused, for it needs the whole clip.
+
+        Raises:
+            BundleError: a model whose tokens depend on what a patch is batched with.
+            AudioError, AudiogramError, OptionError: see their messages.
+        """
+        if not self.card.streamable:
+            raise BundleError(
+                f"{self.card.name} ({self.card.precision}) cannot stream: its card says `streamable: false`, for a "
+                "patch's tokens depend on what it is batched with; take its fp32 or static int8 form"
+            )
+        card = self.card
+        network = Network(self._encoder, self._head, (card.tokens_per_patch, card.width), card.level1)
+        return Stream(
+            network,
+            audiogram,
+            sample_rate,
+            window=card.window if window == "card" else window,
+            hop=hop,
+            presentation=Presentation(level1, spl),
+            nal_r=nal_r,
+        )
+
     def encode(
         self,
         audio: AudioLike,
@@ -226,14 +267,15 @@ class Scorer:
         windows: list[list[Window]] = [[] for _ in listeners]
         frames: list[list[Array]] = [[] for _ in listeners]
         weights: list[int] = []
+        audiograms = np.stack([listener.array() for listener in listeners])
         for start, patches, added in cuts:
             weights.append(added)
-            span = (start * fe.PATCH_SECONDS, _end(start + len(patches.silent)))
+            span = (start * fe.PATCH_SECONDS, fe.patch_end(start + len(patches.silent)))
             if patches.silent.all():
                 frame_scores = np.full((len(listeners), len(patches.silent)), np.nan, dtype=np.float32)
                 values: list[float | None] = [None] * len(listeners)
             else:
-                frame_scores, scores = self._run_head(patches.tokens, listeners)
+                frame_scores, scores = self._head.run(patches.tokens, audiograms)
                 values = [float(score) for score in scores]
             for i, value in enumerate(values):
                 windows[i].append(Window(*span, value))
@@ -250,17 +292,6 @@ class Scorer:
             results.append(Score(mean, curve, times, tuple(own), listener))
         return results
 
-    def _run_head(self, tokens: Array, listeners: Sequence[Audiogram]) -> tuple[Array, Array]:
-        """Frame scores [listeners, patches] and scores [listeners] of tokens [patches, tokens per patch, width]."""
-        flat = tokens.reshape(1, -1, tokens.shape[2])
-        batch = max(1, _ATTENTION // flat.shape[1] ** 2)
-        audiograms = np.stack([listener.array() for listener in listeners])
-        parts = [
-            self._head.run(tokens=flat, audiogram=audiograms[i : i + batch]) for i in range(0, len(audiograms), batch)
-        ]
-        frame_scores = np.concatenate([part[0] for part in parts])
-        return frame_scores.reshape(len(listeners), len(tokens), -1).mean(axis=2), np.concatenate([p[1] for p in parts])
-
 
 def _disagreements(card: Card, role: str, session: Session) -> list[str]:
     """What a graph says otherwise than the card; a size that the graph leaves open is not compared."""
@@ -274,8 +305,3 @@ def _disagreements(card: Card, role: str, session: Session) -> list[str]:
     tokens = session.outputs["tokens"][1:] if role == "encoder" else session.inputs["tokens"][2:]
     sizes = ["tokens_per_patch", "width"] if role == "encoder" else ["width"]
     return wrong + [k for k, n in zip(sizes, tokens, strict=False) if isinstance(n, int) and n != getattr(card, k)]
-
-
-def _end(patches: int) -> float:
-    """Seconds at which the last of so many patches ends."""
-    return (patches * fe.PATCH_SHIFT + fe.PATCH_LENGTH - fe.PATCH_SHIFT) / fe.SAMPLE_RATE

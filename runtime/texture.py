@@ -66,50 +66,61 @@ def textures(samples: Array) -> Array:
     Returns:
         float32 [patches, 16, 32], `PLANES` by bands; natural logarithms of power and their differences.
     """
-    if fe.patch_count(len(samples)) == 0:
+    count = fe.patch_count(len(samples))
+    if count == 0:
         return np.empty((0, len(PLANES), BANDS), dtype=np.float32)
-    patches = np.lib.stride_tricks.sliding_window_view(samples, fe.PATCH_LENGTH)[:: fe.PATCH_SHIFT]
-    return np.concatenate([_fine(patches), _envelopes(patches), _whole(patches)], axis=1)
+    each = (count, fe.PATCH_SHIFT)
+    patches = fe.stretches(samples, each, length=fe.PATCH_LENGTH)
+    told = np.empty((count, len(PLANES), BANDS), dtype=np.float32)
+    _fine(patches, told[:, :4])
+    _envelopes(fe.stretches(samples, each, (FRAMES, HOP), length=FRAME), told[:, 4:13])
+    _whole(patches, told[:, 13:])
+    return told
 
 
-def _fine(patches: Array) -> Array:
-    """Level, tonality, peak and valley [patches, 4, 32] in the long spectrum."""
+def _fine(patches: Array, told: Array) -> None:
+    """Level, tonality, peak and valley in the long spectrum, into [patches, 4, 32]."""
     layout = bands()
     spectrum = np.fft.rfft(patches[:, _START : _START + SPECTRUM] * hann(SPECTRUM), axis=1)[:, layout.long]
     power = np.square(spectrum.real) + np.square(spectrum.imag)
-    power += np.float32(RELATIVE_FLOOR) * power.sum(axis=1, keepdims=True) + np.float32(FLOOR * SPECTRUM)
+    total = np.add.reduce(power, axis=1, keepdims=True)
+    power += np.float32(RELATIVE_FLOOR) * total + np.float32(FLOOR * SPECTRUM)
     log = np.log(power)
-    mean = np.add.reduceat(log, layout.long_starts, axis=1) / layout.long_counts
     level = np.log(np.add.reduceat(power, layout.long_starts, axis=1) / layout.long_counts)
-    highest = np.maximum.reduceat(log, layout.long_starts, axis=1)
-    lowest = np.minimum.reduceat(log, layout.long_starts, axis=1)
-    return np.stack([level, level - mean, highest - level, level - lowest], axis=1)
+    told[:, 0] = level
+    told[:, 1] = level - np.add.reduceat(log, layout.long_starts, axis=1) / layout.long_counts
+    told[:, 2] = np.maximum.reduceat(log, layout.long_starts, axis=1) - level
+    told[:, 3] = level - np.minimum.reduceat(log, layout.long_starts, axis=1)
 
 
-def _envelopes(patches: Array) -> Array:
-    """Modulation powers, dip, swell and fluctuation [patches, 9, 32] of the bands' envelopes."""
-    layout = bands()
-    frames = np.lib.stride_tricks.sliding_window_view(patches, FRAME, axis=1)[:, ::HOP]
-    spectrum = np.fft.rfft(frames * hann(FRAME), axis=2)[:, :, layout.short]
-    power = (np.square(spectrum.real) + np.square(spectrum.imag)) * layout.short_weights
-    envelope = np.log(np.add.reduceat(power, layout.short_starts, axis=2) + np.float32(FLOOR * FRAME))
-    mean = envelope.mean(axis=1)
-    centred = envelope - mean[:, None]
-    modulation = np.fft.rfft(centred * hann(FRAMES)[:, None], axis=1)
-    strength = np.square(modulation.real) + np.square(modulation.imag)
-    rates = [np.log(strength[:, rate].mean(axis=1) + np.float32(MODULATION_FLOOR)) for rate in modulation_bins()]
-    fluctuation = np.sqrt(np.square(centred).mean(axis=1))
-    return np.stack([*rates, -centred.min(axis=1), centred.max(axis=1), fluctuation], axis=1)
+def _envelopes(frames: Array, told: Array) -> None:
+    """Modulation powers, dip, swell and fluctuation of the bands' envelopes, into [patches, 9, 32].
+
+    `frames` are those of each patch, [patches, 42, 128].
+
+    The products are of one patch's matrices each, of one size, so that no patch is rounded by how many come with it;
+    they are too small for a BLAS to start threads.
+    """
+    spectrum = np.fft.rfft(frames * hann(FRAME), axis=2)
+    power = np.square(spectrum.real) + np.square(spectrum.imag)
+    envelope = np.log(np.matmul(power, _short_mean()) + np.float32(FLOOR * FRAME))
+    centred = envelope - np.add.reduce(envelope, axis=1, keepdims=True) / np.float32(FRAMES)
+    strength = np.matmul(_modulation_mean(), np.square(np.matmul(_modulation_kernel(), centred)))
+    np.log(strength + np.float32(MODULATION_FLOOR), out=told[:, :6])
+    np.negative(np.minimum.reduce(centred, axis=1), out=told[:, 6])
+    np.maximum.reduce(centred, axis=1, out=told[:, 7])
+    np.sqrt(np.add.reduce(np.square(centred), axis=1) / np.float32(FRAMES), out=told[:, 8])
 
 
-def _whole(patches: Array) -> Array:
-    """Loudness, crest and kurtosis [patches, 3, 32] of the waveform."""
+def _whole(patches: Array, told: Array) -> None:
+    """Loudness, crest and kurtosis of the waveform, into [patches, 3, 32]."""
     square = np.square(patches)
-    power = square.mean(axis=1) + np.float32(FLOOR)
-    crest = 0.5 * np.log((square.max(axis=1) + np.float32(FLOOR)) / power)
-    kurtosis = np.log(np.square(square / power[:, None]).mean(axis=1) + np.float32(MODULATION_FLOOR))
-    told = np.stack([0.5 * np.log(power), crest, kurtosis], axis=1)
-    return np.repeat(told[:, :, None], BANDS, axis=2)
+    power = np.add.reduce(square, axis=1) / np.float32(fe.PATCH_LENGTH) + np.float32(FLOOR)
+    highest = np.maximum.reduce(square, axis=1)
+    fourth = np.add.reduce(np.square(square / power[:, None]), axis=1) / np.float32(fe.PATCH_LENGTH)
+    told[:, 0] = 0.5 * np.log(power)[:, None]
+    told[:, 1] = 0.5 * np.log((highest + np.float32(FLOOR)) / power)[:, None]
+    told[:, 2] = np.log(fourth + np.float32(MODULATION_FLOOR))[:, None]
 
 
 @cache
@@ -163,6 +174,34 @@ def modulation_bins() -> list[slice]:
     rates = np.fft.rfftfreq(FRAMES, HOP / fe.SAMPLE_RATE)
     places = np.searchsorted(rates, MODULATION_EDGES)
     return [slice(int(a), int(b)) for a, b in pairwise(places)]
+
+
+@cache
+def _short_mean() -> Array:
+    """Float32 [65, 32]: what part each bin of a frame's spectrum has in each band."""
+    layout = bands()
+    band = np.searchsorted(layout.short_starts, np.arange(len(layout.short)), side="right") - 1
+    mean = np.zeros((FRAME // 2 + 1, BANDS))
+    mean[layout.short, band] = layout.short_weights
+    return _constant(mean)
+
+
+@cache
+def _modulation_kernel() -> Array:
+    """Float32 [2 bins, 42]: cosine and sine of each bin of the envelopes' spectrum that is read, windowed."""
+    rates = modulation_bins()
+    bins = np.arange(rates[0].start, rates[-1].stop)
+    angle = 2 * np.pi / FRAMES * np.outer(bins, np.arange(FRAMES))
+    return _constant(np.concatenate([np.cos(angle), np.sin(angle)]) * np.hanning(FRAMES))
+
+
+@cache
+def _modulation_mean() -> Array:
+    """Float32 [6, 2 bins]: the mean of the bins' powers in each modulation band."""
+    rates = modulation_bins()
+    bins = np.arange(rates[0].start, rates[-1].stop)
+    mean = np.stack([((bins >= rate.start) & (bins < rate.stop)) / (rate.stop - rate.start) for rate in rates])
+    return _constant(np.concatenate([mean, mean], axis=1))
 
 
 @cache

@@ -98,6 +98,14 @@ def haaqi(
     return Row(f"haaqi {reference} {processed} {' '.join(options)}", argv, error, words)
 
 
+def stream(
+    words: str, *argv: str, error: type[HaaqiEdgeError] | None = OptionError, call: Callable[[], object] | None = None
+) -> Row:
+    """A row that streams what cannot be streamed."""
+    in_python = None if call is None else lambda _: call()
+    return Row(f"stream {' '.join(argv)}", ["stream", "-a", "N3", *argv], error, words, in_python)
+
+
 def export(words: str, *options: str) -> Row:
     """A row that exports a good checkpoint to where it cannot go."""
     return Row(f"export {' '.join(options)}", ["export", "nano", *options], OptionError, words)
@@ -198,6 +206,39 @@ TABLE = [
     option(r"provider 'abacus' is not available", "--provider=abacus", error=ProviderError),
     option(r"No such option", "--loudness=3", error=None),
     Row("no audiogram", ["score", "{d}/good.wav"], None, r"Missing option"),
+    # Streams
+    stream(r"what should be heard\? Give one of a file, - .* and --mic"),
+    stream(r"what should be heard\? Give one of", "{d}/good.wav", "--mic"),
+    stream(r"absent\.wav does not exist: give the path", "{d}/absent.wav", error=AudioFileNotFoundError),
+    stream(r"text\.wav cannot be read as audio", "{d}/text.wav", error=AudioFileError),
+    stream(r"nan\.wav holds a sample that is not a finite", "{d}/nan.wav", "--pace=fast", error=AudioError),
+    stream(r"short\.wav is shorter than one patch", "{d}/short.wav", "--pace=fast", error=AudioError),
+    stream(r"--format, --rate has no meaning for a file", "{d}/good.wav", "--format=s16le", "--rate=48000"),
+    stream(r"--pace has no meaning for raw samples", "-", "--pace=fast"),
+    stream(r"--format has no meaning for the microphone", "--mic", "--format=s16le"),
+    stream(r"raw samples do not say what they are: give --format \(s16le,", "-", "--rate=48000", "--channels=2"),
+    stream(r"Invalid value for '--pace'", "{d}/good.wav", "--pace=slow", error=None),
+    stream(
+        r"a hop of 0\.1 s: give a multiple of 0\.16 s",
+        "{d}/good.wav",
+        "--hop=0.1",
+        call=lambda: scorer().stream("N3", 16_000, hop=0.1),
+    ),
+    stream(
+        r"a window of 61 s: give 0\.16 to 60 s",
+        "{d}/good.wav",
+        "--window=61",
+        call=lambda: scorer().stream("N3", 16_000, window=61),
+    ),
+    stream(
+        r"'N9' is not an audiogram",
+        "{d}/good.wav",
+        "--audiogram=N9",
+        error=AudiogramError,
+        call=lambda: scorer().stream(["N3", "N9"], 16_000),
+    ),
+    stream(r"No such option", "{d}/good.wav", "--spl=65", error=None),
+    stream(r"nono' is not a model", "{d}/good.wav", "--model=nono", error=BundleNotFoundError),
     # HAAQI
     haaqi(r"good\.wav cannot be compared with .*silent\.wav: the reference signal is silent", "silent.wav", "good.wav"),
     haaqi(r"tiny\.wav cannot be compared .* the processed signal ends after 150\.00 ms", "good.wav", "tiny.wav"),

@@ -38,7 +38,7 @@ THIRD_PARTY = {
     },
     "calibration": {"numpy", "onnx", "onnxruntime", "soundfile", "torch", "matplotlib"},
     "export": {"numpy", "torch", "onnx", "onnxscript"},
-    "cli": {"numpy", "typer", "rich", "torch", "onnx"},
+    "cli": {"numpy", "typer", "rich", "torch", "onnx", "sounddevice"},
 }
 """the benchmarks may use everything, pyclarity too"""
 MODULES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
@@ -137,8 +137,10 @@ sys.meta_path.insert(0, Blocker())
 """
 SCORED = """
 from haaqi_edge.runtime import Scorer
-result = Scorer("nano", threads=1).score({path!r}, ["N3", "NH"])
+scorer = Scorer("nano", threads=1)
+result = scorer.score({path!r}, ["N3", "NH"])
 assert all(0 < r.score < 1 for r in result)
+assert len(scorer.stream("N3", 16_000).accept_waveform([0.1] * 2_800)) == 1
 print(len(result[0].frame_scores))
 """
 

@@ -70,7 +70,10 @@ def test_the_kernels_do_what_the_graph_says(target: str) -> None:
     """Overflow would show here: ONNX's evaluator computes in floating point what is written."""
     model = static("encoder", target)
     features = np.concatenate([material.features for material in heard()[:2]])
-    expected = ReferenceEvaluator(model).run(None, {"texture": features})[0]
+    written = onnx.ModelProto()
+    written.CopyFrom(model)
+    written.opset_import[0].version = 21  # the evaluator knows no older DequantizeLinear; they mean the same
+    expected = ReferenceEvaluator(written).run(None, {"texture": features})[0]
     got = Session(model.SerializeToString()).run(texture=features)[0]
     # A value between two steps may go to either in the next layer, so a few tokens differ by a step.
     assert np.quantile(np.abs(got - expected), 0.99) < 1e-3
@@ -98,9 +101,7 @@ def test_formats_are_the_targets(target: str) -> None:
 def test_only_products_read_rounded_values() -> None:
     source = small_student()
     model = encoder_graph(source.network, samples=False)
-    found = groups_of("encoder", model) or [
-        group for group in groups_of("encoder", model) if group.parameters  # pragma: no cover - sizes are above LEAST
-    ]
+    found = groups_of("encoder", model)
     features = 2 * np.random.default_rng(0).standard_normal((9, 16, 128)).astype(np.float32)
     names = [group.node for group in found]
     head = head_graph(source.network, source.width)

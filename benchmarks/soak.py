@@ -1,0 +1,113 @@
+"""Hours of audio pushed through a stream at full speed: whether it stays as it began."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..runtime import Scorer, Update
+from ..runtime import frontend as fe
+
+MINUTE: Final = round(60 / fe.PATCH_SECONDS)
+HOUR: Final = 60 * MINUTE
+"""patches"""
+
+Array = npt.NDArray[np.float32]
+
+
+class Soaked(NamedTuple):
+    """What a soak found.
+
+    Attributes:
+        hours: of audio.
+        growth: MB that the process grew by at most after the first minute of audio.
+        peak: MB that it held at most, libraries included.
+        drift: the largest difference of a score, in the last hour (or half), from a fresh stream of that time alone.
+        first, last: median seconds of a hop in the first and in the last hour (or half).
+    """
+
+    hours: float
+    growth: float
+    peak: float
+    drift: float
+    first: float
+    last: float
+
+
+class Programme:
+    """Endless audio at 16 kHz, any patch of which can be made again: stretches of noise and tones, loud, soft, silent.
+
+    Scenes last 1 to 17 s, each with its own level and mixture, drawn from the number of its minute.
+    """
+
+    def __init__(self) -> None:
+        draw = np.random.default_rng(0)
+        seconds = np.arange(fe.SAMPLE_RATE * 8) / fe.SAMPLE_RATE
+        tones = sum(np.sin(2 * np.pi * hz * seconds) / k for k, hz in enumerate((220, 277, 330, 440, 1760), 1))
+        self._tones = (0.1 * np.asarray(tones)).astype(np.float32)
+        self._noise = (0.1 * draw.standard_normal(len(seconds))).astype(np.float32)
+
+    def patch(self, index: int) -> Array:
+        """The samples [2560] that patch `index` begins with."""
+        minute, place = divmod(index, MINUTE)
+        draw = np.random.default_rng(minute)
+        scene = int(np.searchsorted(np.cumsum(draw.integers(6, 106, MINUTE // 6)), place, side="right"))
+        level, share, kind = np.random.default_rng([minute, scene]).random(3)
+        start = place * 1_009 % (len(self._noise) - fe.PATCH_SHIFT)
+        mixed = share * self._tones[start:][: fe.PATCH_SHIFT] + (1 - share) * self._noise[start:][: fe.PATCH_SHIFT]
+        gain = 0.0 if kind < 0.1 else 10 ** (2 * level - 2)
+        return np.asarray(mixed * gain, dtype=np.float32)
+
+
+def soak(scorer: Scorer, hours: float) -> Soaked:
+    """Push so many hours of audio through a stream of 10 s windows, a patch at a time, on Linux.
+
+    Memory is read every minute of audio. What is kept of each hop is written into arrays that were made before.
+    """
+    patches = round(hours * HOUR)
+    tail = min(HOUR, patches // 2)
+    programme = Programme()
+    taken = np.full(patches, np.nan, dtype=np.float32)
+    scores = np.full(tail, np.nan, dtype=np.float32)
+    after_a_minute, largest = 0.0, 0.0
+    with scorer.stream("N3", fe.SAMPLE_RATE, window=10.0) as stream:
+        for index in range(patches):
+            chunk = programme.patch(index)
+            started = time.perf_counter()
+            updates = stream.accept_waveform(chunk)
+            taken[index] = time.perf_counter() - started
+            if index >= patches - tail:
+                scores[index - patches + tail] = _score(updates)
+            if index == MINUTE:
+                after_a_minute = memory("VmRSS")
+            elif index > MINUTE and index % MINUTE == 0:
+                largest = max(largest, memory("VmRSS"))
+    fresh = np.full(tail, np.nan, dtype=np.float32)
+    with scorer.stream("N3", fe.SAMPLE_RATE, window=10.0) as stream:
+        for index in range(tail):
+            fresh[index] = _score(stream.accept_waveform(programme.patch(patches - tail + index)))
+        full = round(stream.window / fe.PATCH_SECONDS)
+    # The 240 samples that a patch shares with the next come one chunk later: updates are one chunk behind.
+    mine, theirs = scores[full + 1 :], fresh[full + 1 :]
+    if not np.array_equal(np.isnan(mine), np.isnan(theirs)):
+        raise RuntimeError("silence comes at other moments in the long stream than in the fresh one")
+    drift = float(np.nanmax(np.abs(mine - theirs)))
+    first, last = (float(np.median(part)) for part in (taken[MINUTE : MINUTE + tail], taken[-tail:]))
+    return Soaked(hours, largest - after_a_minute, memory("VmHWM"), drift, first, last)
+
+
+def memory(what: str) -> float:
+    """MB of this process, as Linux tells: `VmRSS` now, `VmHWM` at most."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(f"{what}:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"/proc/self/status does not tell {what}: this is measured on Linux")
+
+
+def _score(updates: list[Update]) -> float:
+    """The score of the only update; NaN where there is none, or silence."""
+    return np.nan if not updates or updates[0].score is None else updates[0].score

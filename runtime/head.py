@@ -1,0 +1,43 @@
+"""The head at work: a window of tokens and audiograms in, scores out."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .bundle import Bundle
+from .sessions import Session
+
+Array = npt.NDArray[np.float32]
+
+_ATTENTION: Final = 2**22
+"""listeners x tokens^2 in one run of the head: bounds the memory of the student's attention to about 0.3 GB, one
+listener's longest window apart"""
+
+
+class Heard(NamedTuple):
+    """What listeners make of a window: frame scores float32 [listeners, patches] and scores float32 [listeners]."""
+
+    frame_scores: Array
+    scores: Array
+
+
+class Head:
+    """The head of a bundle."""
+
+    def __init__(self, bundle: Bundle, provider: str | None, threads: int | None) -> None:
+        self.session = Session(bundle.path("head"), provider, threads)
+
+    def run(self, tokens: Array, audiograms: Array) -> Heard:
+        """Scores of tokens [patches, tokens per patch, width] for audiograms float32 [listeners, 8] in dB HL."""
+        flat = tokens.reshape(1, -1, tokens.shape[2])
+        batch = max(1, _ATTENTION // flat.shape[1] ** 2)
+        parts = [
+            self.session.run(tokens=flat, audiogram=audiograms[i : i + batch]) for i in range(0, len(audiograms), batch)
+        ]
+        frame_scores, scores = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
+        if tokens.shape[1] > 1:
+            frame_scores = frame_scores.reshape(len(audiograms), len(tokens), -1).mean(axis=2)
+        return Heard(frame_scores, scores)

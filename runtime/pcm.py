@@ -1,0 +1,79 @@
+"""Raw PCM, as `ffmpeg`, `arecord` and `sox` write it into a pipe, to samples."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from .audio import MOST_CHANNELS
+from .errors import AudioError, OptionError
+
+FORMATS: Final = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
+"""ffmpeg's names to bytes per sample: signed integers and floating point, little endian"""
+_CONTAINERS: Final = {b"RIFF": "wav", b"RIFX": "wav", b"RF64": "wav", b"fLaC": "FLAC", b"OggS": "Ogg", b"FORM": "aiff"}
+_MAGIC: Final = 4
+"""bytes by which a file is told from samples"""
+
+
+class Pcm:
+    """Bytes in pieces of any size to samples [n, channels].
+
+    Args:
+        form: a key of `FORMATS`.
+        channels: how many are interleaved.
+
+    Raises:
+        OptionError: another format, or a number of channels out of range.
+    """
+
+    def __init__(self, form: str, channels: int) -> None:
+        if form not in FORMATS:
+            raise OptionError(f"format {form!r} of raw samples: expected one of {', '.join(FORMATS)}")
+        if not 1 <= channels <= MOST_CHANNELS:
+            raise OptionError(f"{channels} channels: give 1 to {MOST_CHANNELS}")
+        self._form, self._channels = form, channels
+        self._frame = FORMATS[form] * channels
+        self._rest = b""
+        self._begun = False
+
+    def push(self, data: bytes) -> npt.NDArray[Any]:
+        """Samples [n, channels] of the frames that are whole: int16, int32 (24 bits at its upper end) or float32.
+
+        Raises:
+            AudioError: the first bytes are a file's and no samples.
+        """
+        joined = self._rest + data
+        if not self._begun:
+            if len(joined) < _MAGIC:
+                self._rest = joined
+                return self._decoded(b"").reshape(-1, self._channels)
+            self._begun = True
+            if container := _CONTAINERS.get(joined[:_MAGIC]):
+                raise AudioError(
+                    f"this is a {container} file and no raw samples: give the file's path, or pipe raw samples in "
+                    "(ffmpeg -i FILE -f s16le -)"
+                )
+        whole = len(joined) // self._frame * self._frame
+        self._rest = joined[whole:]
+        return self._decoded(joined[:whole]).reshape(-1, self._channels)
+
+    def finish(self) -> None:
+        """The bytes have ended.
+
+        Raises:
+            AudioError: within a frame.
+        """
+        if over := len(self._rest) % self._frame:
+            raise AudioError(
+                f"the samples end {over} of {self._frame} bytes into a frame: --format {self._form} and "
+                f"--channels {self._channels} are not what was sent, or it was cut off"
+            )
+
+    def _decoded(self, data: bytes) -> npt.NDArray[Any]:
+        if self._form == "s24le":
+            wide = np.zeros((len(data) // 3, 4), dtype=np.uint8)
+            wide[:, 1:] = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3)
+            return wide.view("<i4")[:, 0]
+        return np.frombuffer(data, dtype={"s16le": "<i2", "s32le": "<i4", "f32le": "<f4"}[self._form])

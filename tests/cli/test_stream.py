@@ -1,0 +1,347 @@
+"""`haaqi-edge stream`: files, pipes and microphone give what the scorer says; Ctrl-C and closed pipes end it well."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from command import Outcome, printed, run
+from comparison import SAME
+from haaqi_edge.cli import console, meter
+from haaqi_edge.cli.meter import bar, lines
+from haaqi_edge.runtime import Scorer
+from haaqi_edge.runtime.errors import DependencyError, DeviceError, OptionError
+from rich.console import Console
+from sounds import DEMO, RATE, Sound, as_int16, music
+
+COMMAND = [sys.executable, "-m", "haaqi_edge.cli.main", "stream"]
+SUBTYPES = {"s16le": "PCM_16", "s24le": "PCM_24", "s32le": "PCM_32", "f32le": "FLOAT"}
+
+
+@pytest.fixture(scope="module")
+def scorer() -> Scorer:
+    return Scorer("nano", threads=1)
+
+
+def objects(text: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The updates, and the summary, which is the last line."""
+    *updates, summary = [json.loads(line) for line in text.splitlines()]
+    assert all(update.pop("type") == "update" for update in updates)
+    assert summary.pop("type") == "summary"
+    return updates, summary
+
+
+def started(*argv: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*COMMAND, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    )
+
+
+def test_a_file_as_fast_as_it_goes(scorer: Scorer) -> None:
+    updates, summary = objects(printed("stream", DEMO, "-a", "N3", "-a", "s2", "--pace", "fast", "--json"))
+    expected = scorer.score(DEMO, ["N3", "S2"])
+    assert [one["score"] for one in summary["totals"]] == pytest.approx([s.score for s in expected], abs=SAME)
+    assert [one["audiogram"] for one in summary["totals"]] == ["N3", "S2"]
+    assert (summary["model"], summary["source"]) == ("nano", str(DEMO))
+    assert summary["time"] == pytest.approx(expected[0].windows[-1].end)
+    assert len(updates) == len(expected[0].frame_scores)
+    samples, rate = soundfile.read(DEMO, dtype="float32")
+    stream = scorer.stream(["N3", "S2"], rate)
+    for got, update in zip(updates, stream.updates([samples]), strict=True):
+        assert got == json.loads(json.dumps(update.to_dict()))
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments"),
+    [
+        (["--level1", "75"], {"level1": 75.0}),
+        (["--nal-r"], {"nal_r": True}),
+        (["--window", "4.5", "--hop", "0.48"], {"window": 4.5, "hop": 0.48}),
+    ],
+)
+def test_options_reach_the_stream(options: list[str], arguments: dict[str, Any], scorer: Scorer) -> None:
+    updates, summary = objects(printed("stream", DEMO, "-a", "N4", "--pace", "fast", "--json", "--frames", *options))
+    samples, rate = soundfile.read(DEMO, dtype="float32")
+    stream = scorer.stream("N4", rate, **arguments)
+    expected = [update.to_dict(frames=True) for update in stream.updates([samples])]
+    assert updates == json.loads(json.dumps(expected))
+    assert summary["totals"][0]["score"] == stream.summary().score
+
+
+def test_a_file_in_real_time(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "two.wav", music(2, start=3), RATE)
+    process = started(str(tmp_path / "two.wav"), "-a", "N3", "--json")
+    assert process.stdout
+    process.stdout.readline()
+    first = time.monotonic()
+    rest = process.stdout.read()
+    lasted = time.monotonic() - first
+    assert process.wait() == 0
+    assert len(rest.splitlines()) == 12
+    assert lasted > 1.5  # paced: no upper bound, the machine may be busy
+
+
+def test_lines_for_people(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console.out, "width", 250)
+    text = printed("stream", DEMO, "-a", "N3", "-a", "S1", "--pace", "fast")
+    *rows, heading, first, second = text.splitlines()
+    expected = scorer.score(DEMO, ["N3", "S1"])
+    assert len(rows) == 4  # two windows, two listeners
+    for row, score in zip(rows, [s.windows[k].score for k in (0, 1) for s in expected], strict=True):
+        assert f"{score:.3f}" in row
+        assert "dB" in row
+        assert set("▁▂▃▄▅▆▇█") & set(row)
+    assert "clean.flac, 19.9 s scored" in heading
+    assert [line.split() for line in (first, second)] == [
+        [score.audiogram.name, f"{score.score:.3f}"] for score in expected
+    ]
+
+
+def test_a_live_line_on_a_terminal(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Console(force_terminal=True, width=120, highlight=False, legacy_windows=False)
+    monkeypatch.setattr(meter, "out", terminal)
+    monkeypatch.setattr(meter, "_REFRESH", 0.0)
+    text = printed("stream", DEMO, "-a", "N3", "--pace", "fast", "--window", "2")
+    scores = scorer.stream("N3", RATE, window=2.0).updates([music(20)])
+    shown = [f"{update.score:.3f}" for update in scores if update.score is not None]
+    assert sum(score in text for score in shown) > 0.9 * len(shown)  # the demo's own rate rounds some otherwise
+    assert "░" in text
+    assert "\x1b[" in text
+
+
+def test_the_meter() -> None:
+    assert bar(None) == bar(-300.0) == "░" * 12
+    assert bar(65.0) == "█" * 6 + "░" * 6
+    assert bar(300.0) == "█" * 12
+
+
+def test_a_line_fits_the_terminal(scorer: Scorer) -> None:
+    silence_too = np.concatenate([music(2, start=3), np.zeros(RATE * 2, np.float32)])
+    for update in scorer.stream("N3", RATE, window=1.0).updates([silence_too]):
+        for width in (80, 100, 200):
+            (line,) = lines(update, width)
+            assert Console(width=1_000).measure(line).maximum <= width
+        assert ("silence" in line) == (update.level is None)
+
+
+# Pipes
+
+
+@pytest.mark.parametrize("form", SUBTYPES)
+def test_raw_samples_on_standard_input(form: str, scorer: Scorer, tmp_path: Path) -> None:
+    stereo = np.stack([music(3, 48_000, start=3), music(3, 48_000, start=9)], axis=1)
+    kind = {"samplerate": 48_000, "format": "RAW", "subtype": SUBTYPES[form], "endian": "LITTLE"}
+    soundfile.write(tmp_path / "raw", stereo, **kind)
+    samples, _ = soundfile.read(tmp_path / "raw", channels=2, dtype="float32", **kind)
+    done = subprocess.run(
+        [*COMMAND, "-", "-a", "N3", "--format", form, "--rate", "48000", "--channels", "2", "--json"],
+        input=(tmp_path / "raw").read_bytes(),
+        capture_output=True,
+        check=True,
+    )
+    assert done.stderr == b""
+    updates, summary = objects(done.stdout.decode())
+    assert summary["source"] == "standard input"
+    assert summary["totals"][0]["score"] == pytest.approx(scorer.score((samples, 48_000), "N3").score, abs=SAME)
+    assert len(updates) == 18
+
+
+def pcm(sound: Sound) -> bytes:
+    return as_int16(sound).astype("<i2").tobytes()
+
+
+RAW = ["-", "-a", "N3", "--format", "s16le", "--rate", "16000", "--channels", "1"]
+
+
+def test_updates_come_as_the_samples_do() -> None:
+    process = started(*RAW, "--json")
+    assert process.stdin
+    assert process.stdout
+    data = pcm(music(3, start=3))
+    for end in (2_800, 5_360, 7_920):
+        process.stdin.write(data[2 * (end - 2_800 if end == 2_800 else end - 2_560) : 2 * end])
+        assert json.loads(process.stdout.readline())["time"] == pytest.approx(end / RATE)
+    process.stdin.close()
+    assert json.loads(process.stdout.readline())["type"] == "summary"
+    assert process.wait() == 0
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_ctrl_c_ends_with_the_summary(as_json: bool, scorer: Scorer) -> None:
+    process = started(*RAW, *(["--json"] if as_json else ["--window", "0.5"]))
+    assert process.stdin
+    assert process.stdout
+    assert process.stderr
+    sound = music(3, start=3)
+    process.stdin.write(pcm(sound))
+    lines = [process.stdout.readline() for _ in range(18 if as_json else 5)]
+    assert all(lines)
+    process.send_signal(signal.SIGINT)
+    rest = process.stdout.read().decode()
+    assert process.wait() == 0
+    assert process.stderr.read() == b""
+    expected = scorer.score((as_int16(sound), RATE), "N3", window=10.0 if as_json else 0.5).score
+    if as_json:
+        assert json.loads(rest)["totals"][0]["score"] == pytest.approx(expected, abs=SAME)
+    else:
+        assert rest.splitlines()[-1].split() == ["N3", f"{expected:.3f}"]
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_closed_pipe_ends_quietly(as_json: bool, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "long.wav", np.tile(music(20), 6), RATE)
+    options = ["--pace", "fast", *(["--json"] if as_json else ["--window", "0.16"])]
+    process = started(str(tmp_path / "long.wav"), "-a", "N3", *options)
+    assert process.stdout
+    assert process.stderr
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(60) == 1
+    assert process.stderr.read() == b""
+
+
+def test_a_program_that_stops_within_a_frame() -> None:
+    done = subprocess.run([*COMMAND, *RAW], input=pcm(music(1, start=3)) + b"\0", capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"end 1 of 2 bytes into a frame: --format s16le and --channels 1 are not" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+# The microphone
+
+
+class Recording:
+    """Stands in for sounddevice's input, which needs a sound card: the demo clip, then Ctrl-C."""
+
+    seconds = 4.0
+
+    def __init__(self, samplerate: int, channels: int, dtype: str, device: object, latency: str) -> None:
+        assert (dtype, latency, device) in (("float32", "low", None), ("float32", "low", 3))
+        self.sound = np.repeat(music(self.seconds, samplerate, start=3)[:, None], channels, axis=1)
+        self.at = 0
+        self.open = False
+
+    def __enter__(self) -> Recording:
+        self.open = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.open = False
+
+    def read(self, frames: int) -> tuple[Sound, bool]:
+        assert self.open
+        if self.at >= len(self.sound):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)
+        part = self.sound[self.at : self.at + frames]
+        self.at += frames
+        return part, self.at == 2 * frames
+
+
+@pytest.fixture
+def card(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """A machine with a microphone."""
+    module = types.ModuleType("sounddevice")
+    spec = importlib.util.spec_from_loader("sounddevice", None)
+    monkeypatch.setattr(module, "__spec__", spec)
+    failure = type("PortAudioError", (Exception,), {})
+
+    def query(device: object, kind: str) -> dict[str, object]:
+        assert kind == "input"
+        if device not in (None, 3):
+            raise ValueError(f"No input device matching {device!r}")
+        return {"name": "a microphone", "default_samplerate": 44_100.0}
+
+    for name, value in {"PortAudioError": failure, "query_devices": query, "InputStream": Recording}.items():
+        monkeypatch.setattr(module, name, value, raising=False)
+    monkeypatch.setitem(sys.modules, "sounddevice", module)
+    return module
+
+
+def recorded(*argv: str) -> Outcome:
+    return run("stream", "--mic", "-a", "N3", *argv)
+
+
+@pytest.mark.parametrize(
+    ("options", "rate"), [([], 44_100), (["--rate", "16000", "--channels", "2", "--device", "3"], 16_000)]
+)
+@pytest.mark.usefixtures("card")
+def test_the_microphone_until_ctrl_c(options: list[str], rate: int, scorer: Scorer) -> None:
+    outcome = recorded("--json", *options)
+    assert outcome.code == 0
+    assert outcome.err == "some of the microphone's samples were lost: this machine is too busy\n"
+    _, summary = objects(outcome.out)
+    assert summary["source"] == "a microphone"
+    expected = scorer.score((music(4, rate, start=3), rate), "N3").score
+    assert summary["totals"][0]["score"] == pytest.approx(expected, abs=SAME)
+
+
+@pytest.mark.usefixtures("card")
+def test_ctrl_c_before_the_first_patch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Recording, "seconds", 0.1)
+    outcome = recorded("--json")
+    assert (outcome.code, outcome.out, outcome.errors) == (130, "", [])
+
+
+@pytest.mark.usefixtures("card")
+def test_a_microphone_that_is_not_there() -> None:
+    outcome = recorded("--device", "flute")
+    assert (outcome.code, [type(error) for error in outcome.errors]) == (2, [DeviceError])
+    assert "cannot record from the input 'flute' (No input device matching 'flute'): see" in str(outcome.errors[0])
+
+
+def test_a_microphone_that_stops(card: types.ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(self: Recording, frames: int) -> tuple[Sound, bool]:
+        if self.at:
+            raise card.PortAudioError("Device unavailable")
+        self.at = frames
+        return self.sound[:frames], False
+
+    monkeypatch.setattr(Recording, "read", read)
+    outcome = recorded()
+    assert outcome.code == 2
+    assert "cannot record from the default input (Device unavailable)" in str(outcome.errors[0])
+
+
+@pytest.mark.parametrize("missing", ["sounddevice", "PortAudio"])
+def test_what_the_microphone_needs(missing: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if missing == "sounddevice":
+        found = importlib.util.find_spec
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name, *rest: None if name == missing else found(name, *rest)
+        )
+        words = "needs sounddevice, which the base installation leaves out: pip install 'haaqi-edge[mic]'"
+    else:
+        (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+        words = "not PortAudio, which it needs (PortAudio library not found): install it"
+    outcome = recorded()
+    assert (outcome.code, [type(error) for error in outcome.errors]) == (2, [DependencyError])
+    assert words in str(outcome.errors[0])
+
+
+def test_nothing_is_piped_in() -> None:
+    master, terminal = os.openpty()
+    done = subprocess.run([*COMMAND, *RAW], stdin=terminal, capture_output=True, check=False)
+    os.close(master)
+    os.close(terminal)
+    assert done.returncode == 2
+    assert b"nothing is piped in: give a file, --mic, or pipe raw samples" in done.stderr
+
+
+def test_options_of_another_source() -> None:
+    outcome = run("stream", DEMO, "-a", "N3", "--rate", "48000", "--device", "3")
+    assert [type(error) for error in outcome.errors] == [OptionError]
+    assert "--rate, --device has no meaning for a file: leave it out" in str(outcome.errors[0])

@@ -1,0 +1,71 @@
+"""Raw PCM of every format, in pieces that end anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from haaqi_edge.runtime.audio import full_scale
+from haaqi_edge.runtime.errors import AudioError, OptionError
+from haaqi_edge.runtime.pcm import FORMATS, Pcm
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sounds import music, noise
+
+SUBTYPES = {"s16le": "PCM_16", "s24le": "PCM_24", "s32le": "PCM_32", "f32le": "FLOAT"}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_it_reads_what_libsndfile_writes(form: str, tmp_path: Path) -> None:
+    sound = np.stack([music(1, start=3), -noise(16_000)], axis=1)
+    sound[:2] = [[1, -1], [-1, 1]]
+    path = tmp_path / "raw"
+    soundfile.write(path, sound, 16_000, format="RAW", subtype=SUBTYPES[form], endian="LITTLE")
+    expected, _ = soundfile.read(
+        path, dtype="float32", samplerate=16_000, channels=2, format="RAW", subtype=SUBTYPES[form], endian="LITTLE"
+    )
+    pcm = Pcm(form, 2)
+    np.testing.assert_array_equal(full_scale(pcm.push(path.read_bytes())), expected)
+    pcm.finish()
+
+
+@given(
+    form=st.sampled_from(sorted(FORMATS)), channels=st.integers(1, 5), cuts=st.lists(st.integers(0, 50), max_size=60)
+)
+@settings(max_examples=80, deadline=None)
+def test_pieces_may_end_anywhere(form: str, channels: int, cuts: list[int]) -> None:
+    data = np.random.default_rng(0).integers(0, 100, sum(cuts) // (FORMATS[form] * channels) * FORMATS[form] * channels)
+    raw = data.astype(np.uint8).tobytes()
+    pcm, at, got = Pcm(form, channels), 0, []
+    for size in [*cuts, len(raw)]:
+        got.append(pcm.push(raw[at : at + size]))
+        at += size
+    pcm.finish()
+    if len(raw) < 4:  # might be a file's beginning
+        return
+    assert np.array_equal(np.concatenate(got), Pcm(form, channels).push(raw))
+
+
+def test_an_end_within_a_frame() -> None:
+    pcm = Pcm("s24le", 2)
+    assert pcm.push(bytes(10)).shape == (1, 2)
+    with pytest.raises(AudioError, match="end 4 of 6 bytes into a frame: --format s24le and --channels 2 are not"):
+        pcm.finish()
+
+
+@pytest.mark.parametrize(("form", "name"), [("WAV", "wav"), ("FLAC", "FLAC"), ("OGG", "Ogg"), ("AIFF", "aiff")])
+def test_a_file_is_no_raw_samples(form: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    soundfile.write(path, noise(8_000), 8_000, format=form)
+    pcm = Pcm("s16le", 1)
+    pcm.push(path.read_bytes()[:3])
+    with pytest.raises(AudioError, match=f"this is a {name} file and no raw samples"):
+        pcm.push(path.read_bytes()[3:])
+
+
+@pytest.mark.parametrize(("form", "channels"), [("s16be", 1), ("", 1), ("s16le", 0), ("s16le", 65)])
+def test_what_is_no_form(form: str, channels: int) -> None:
+    with pytest.raises(OptionError, match=r"expected one of s16le, s24le, s32le, f32le|channels: give 1 to 64"):
+        Pcm(form, channels)
