@@ -22,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from ..calibration.timing import compare
 from ..runtime import Bundle, Scorer, Tokens
 from ..runtime import frontend as fe
 from ..runtime.audiogram import Audiogram
@@ -30,7 +31,6 @@ from ..runtime.errors import HaaqiEdgeError
 from ..runtime.sessions import Session
 from ..runtime.windows import Encoded
 from .soak import soak
-from .timing import compare
 
 Array = npt.NDArray[np.float32]
 

@@ -1,0 +1,116 @@
+"""`haaqi-edge quantize`, and `export --int8`: bundles that score, figures for programs, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from command import printed, run
+from haaqi_edge.calibration import excerpts
+from haaqi_edge.calibration import quantization as quantizing
+from haaqi_edge.calibration.excerpts import Sets
+from haaqi_edge.cli import console
+from haaqi_edge.runtime import Bundle
+from haaqi_edge.runtime.bundle import Card
+from haaqi_edge.runtime.errors import AudioError, BundleError, ExportError, OptionError
+from sounds import DEMO
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few excerpts do for what is tested here."""
+    whole = excerpts.composed, excerpts.of_folder
+    monkeypatch.setattr(excerpts, "composed", lambda: whole[0](10, 6))
+    monkeypatch.setattr(excerpts, "of_folder", lambda folder: whole[1](folder, 10, 6))
+    monkeypatch.setattr(console.out, "width", 200)
+
+
+def test_a_bundle_from_music_of_ones_own(tmp_path: Path) -> None:
+    told = run("quantize", "nano", "-o", tmp_path / "int8", "--calibration", DEMO.parent, "--json")
+    assert told.code == 0
+    found = json.loads(told.out)
+    assert found["name"] == "nano-int8"
+    assert found["calibration"] == {"source": str(DEMO.parent), "seconds": 50.0}
+    assert found["chosen"]["change"]["p99"] <= found["budget"] == 0.005
+    assert any("less than 60 s" in line for line in found["advice"])
+    assert found["chosen"]["method"] in found["verdict"]
+    assert len(found["others"]) == 1
+    assert Bundle(tmp_path / "int8").card.figures["quantization"]["chosen"] == found["chosen"]
+    scored = json.loads(printed("score", DEMO, "-a", "N3", "--nal-r", "--model", tmp_path / "int8", "--json"))
+    shipped = json.loads(printed("score", DEMO, "-a", "N3", "--nal-r", "--json"))
+    score, expected = (one["results"][0]["scores"][0]["score"] for one in (scored, shipped))
+    assert score == pytest.approx(expected, abs=0.01)
+
+
+def test_what_a_person_reads(tmp_path: Path) -> None:
+    told = run("quantize", "nano", "-o", tmp_path / "int8", "--target", "arm64", "--method", "static", "--rank")
+    assert told.code == 0
+    assert "for arm64 (S8S8)" in told.out
+    assert "99% of scores move by at most" in told.out
+    assert "encoder: layers.1" in told.out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["int8", "int8.work"]
+
+
+def test_export_in_int8(tmp_path: Path) -> None:
+    told = run("export", "nano", "-o", tmp_path / "int8", "--int8")
+    assert told.code == 0
+    card = Bundle(tmp_path / "int8").card
+    assert (card.precision, card.encoder_input, card.name) == ("int8", "texture", "nano-int8")
+    outcome = run("export", "nano", "--int8", "--fused", tmp_path / "fused.onnx")
+    assert outcome.code == 2
+    assert isinstance(outcome.errors[0], OptionError)
+
+
+def test_with_the_front_end_in_the_graph(tmp_path: Path) -> None:
+    assert run("export", "nano", "-o", tmp_path / "fp32", "--samples").code == 0
+    quick = ("--method", "static", "--ranges", "minmax", "--budget", "0.05")
+    assert run("quantize", tmp_path / "fp32", "-o", tmp_path / "int8", *quick).code == 0
+    assert Bundle(tmp_path / "int8").card.encoder_input == "samples"
+    both = [
+        json.loads(printed("score", DEMO, "-a", "N3", "--nal-r", "--model", tmp_path / name, "--json"))
+        for name in ("fp32", "int8")
+    ]
+    scores = [one["results"][0]["scores"][0]["score"] for one in both]
+    assert 0 < abs(scores[0] - scores[1]) < 0.02
+
+
+def test_an_interrupted_run_leaves_the_old_bundle_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "int8"
+    shutil.copytree(Bundle("nano").folder, folder)
+    before = sorted((path.name, path.read_bytes()) for path in folder.iterdir())
+
+    def interrupt(*_: object) -> Sets:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(quantizing, "speeds", interrupt)
+    monkeypatch.setattr(quantizing, "runs_natively", lambda _: True)
+    outcome = run("quantize", "nano", "-o", folder, "--method", "static")
+    assert outcome.code == 130
+    assert "goes on from there" in outcome.err
+    assert sorted((path.name, path.read_bytes()) for path in folder.iterdir()) == before
+
+
+def test_refusals(tmp_path: Path) -> None:
+    (tmp_path / "silence").mkdir()
+    for argv, error, words, code in (
+        (["nano-int8"], BundleError, "int8 already", 2),
+        (["nano", "--target", "neon"], OptionError, "x86-vnni, x86, arm64, tensorrt", 2),
+        (["nano", "--target", "tensorrt", "--method", "dynamic"], OptionError, "static quantization only", 2),
+        (["nano", "--calibration", tmp_path / "silence"], AudioError, "no audio in", 2),
+        (["nano", "--method", "static", "--budget", "0"], ExportError, "no part of nano can be quantized", 1),
+    ):
+        outcome = run("quantize", "-o", tmp_path / "out", *argv)
+        assert outcome.code == code
+        assert isinstance(outcome.errors[0], error)
+        assert words in str(outcome.errors[0])
+        assert not (tmp_path / "out").exists()
+
+
+def test_cards_of_both_precisions_agree_on_the_model() -> None:
+    fp32, int8 = (Bundle(name).card for name in ("nano", "nano-int8"))
+    same = ("family", "window", "level1", "encoder_input", "tokens_per_patch", "width", "parameters", "source_sha256")
+    assert all(getattr(fp32, name) == getattr(int8, name) for name in same)
+    assert isinstance(int8, Card)
+    assert sum(path.stat().st_size for path in Bundle("nano-int8").folder.iterdir()) < 1_000_000
