@@ -55,6 +55,8 @@ def inspect(
         facts.add_row("test split", f"LCC {test['lcc']:.3f}, SRCC {test['srcc']:.3f}, MSE {test['mse']:.4f}")
     if "parity" in card.figures:
         facts.add_row("parity with PyTorch", f"{card.figures['parity']['largest_difference']:.2g}")
+    if "quantization" in card.figures:
+        facts.add_row("against fp32", _int8(card.figures["quantization"]))
     for name, note in card.notes.items():
         if isinstance(note, str):
             facts.add_row(name, note)
@@ -70,6 +72,17 @@ def inspect(
         counts = file["operators"]
         text = "install haaqi-edge\\[export] to list them" if counts is None else _counts(counts)
         out.print(f"  operators {text}", soft_wrap=True)
+
+
+def _int8(figures: dict[str, Any]) -> str:
+    """What quantization cost, and what it left alone."""
+    chosen = figures["chosen"]
+    change, left = chosen["change"], chosen["left_in_fp32"]
+    return (
+        f"99% of {figures['accuracy']['scores']} scores move by at most {change['p99']:.2g}, none by more than "
+        f"{change['largest']:.2g}; {figures['fp32_bytes'] / chosen['bytes']:.1f} times smaller; left in fp32: "
+        f"{', '.join(left) or 'nothing'}"
+    )
 
 
 def _operators(path: Path) -> dict[str, int] | None:
