@@ -12,7 +12,7 @@ import numpy.typing as npt
 import onnx
 
 from ..runtime.bundle import Bundle, Card
-from ..runtime.errors import BundleError, ExportError, OptionError
+from ..runtime.errors import BundleError, ExportError, GraphError, OptionError
 from ..runtime.writing import with_files, write_files
 from .accuracy import BUDGET
 from .excerpts import SECONDS, ExcerptSet, Sets
@@ -138,12 +138,18 @@ def quantize(bundle: Bundle, sets: Sets, settings: Settings, work: Path, progres
 
     Raises:
         BundleError: a bundle that is quantized already.
-        OptionError: a method that the target doesn't know.
+        OptionError: a method that the target doesn't know, or a target that this ONNX Runtime cannot run.
         ExportError: nothing can be quantized within the budget.
     """
     check_quantizable(bundle)
     session = _Session(bundle, sets, settings, work, progress or (lambda *_: None))
-    candidates = [session.candidate(method) for method in settings.methods]
+    try:
+        candidates = [session.candidate(method) for method in settings.methods]
+    except GraphError as error:
+        raise OptionError(
+            f"this onnxruntime cannot run what the target {settings.target.name} ({settings.target.about}) asks for: "
+            f"{error}; upgrade it (pip install -U onnxruntime), or choose another target"
+        ) from error
     if runs_natively(settings.target):
         session.progress("measuring speed", 0, 0)
         measured = speeds({BEFORE: session.graphs, **{one.method: one.graphs for one in candidates}})

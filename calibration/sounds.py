@@ -23,7 +23,7 @@ class Sound:
 
     Attributes:
         name: what reports call it.
-        load: gives the audio; called when its turn comes.
+        load: gives the audio; called when its turn comes, once for sounds in a row that share it.
         listener: who hears it.
         spl, nal_r: how it is presented, see `Judge`.
         condition: what was done to it, where that is known.
@@ -55,8 +55,9 @@ def of_folder(
         return lambda: path
 
     return [
-        Sound(str(path.relative_to(folder)), opener(path), listener, spl, nal_r, level=spl)
+        Sound(str(path.relative_to(folder)), load, listener, spl, nal_r, level=spl)
         for path in audio_in(folder)
+        for load in [opener(path)]
         for listener in heard
     ]
 
@@ -97,7 +98,7 @@ def of_table(table: Path, music: Path, split: str = "test", rows: int | None = N
 
     return [
         Sound(
-            f"{row.clip} at {row.start:g} s, {row.chain or 'clean'}",
+            f"{row.clip} at {row.start:g} s, {row.chain or 'clean'}, aid {row.aid}",
             maker(row),
             Audiogram(row.audiogram, row.listener),
             condition=family(row.chain),
@@ -110,8 +111,8 @@ def of_table(table: Path, music: Path, split: str = "test", rows: int | None = N
 
 def loaded(sounds: Sequence[Sound]) -> Iterator[tuple[Sound, AudioLike]]:
     """Sounds and their audio, one at a time; the same audio for several listeners in a row is loaded once."""
-    before: tuple[str, AudioLike] | None = None
+    before: tuple[Callable[[], AudioLike], AudioLike] | None = None
     for sound in sounds:
-        if before is None or before[0] != sound.name:
-            before = sound.name, sound.load()
+        if before is None or before[0] is not sound.load:
+            before = sound.load, sound.load()
         yield sound, before[1]

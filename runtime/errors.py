@@ -37,6 +37,10 @@ class BundleError(HaaqiEdgeError, ValueError):
     """A bundle that is incomplete, altered or not of a kind this version understands."""
 
 
+class GraphError(BundleError):
+    """A graph that the installed ONNX Runtime cannot load."""
+
+
 class BundleNotFoundError(BundleError, FileNotFoundError):
     """Neither a shipped model's name nor a folder that holds a bundle."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from .errors import BundleError, OptionError, ProviderError
+from .errors import GraphError, OptionError, ProviderError
 
 PROVIDERS: Final = {
     "cpu": "CPUExecutionProvider",
@@ -43,7 +43,7 @@ class Session:
     Raises:
         ProviderError: the provider is unknown, not installed, or did not come up. There is no falling back.
         OptionError: a number of threads below 1 or above `MOST_THREADS`.
-        BundleError: the graph cannot be loaded.
+        GraphError: the graph cannot be loaded.
     """
 
     def __init__(self, model: Path | bytes, provider: str | None = None, threads: int | None = None) -> None:
@@ -68,7 +68,7 @@ class Session:
             self._session = onnxruntime.InferenceSession(source, options, providers=_chain(wanted))
         except Exception as error:  # onnxruntime's exceptions share no base class
             what = "the graph" if isinstance(model, bytes) else str(model)
-            raise BundleError(f"onnxruntime {onnxruntime.__version__} cannot load {what}: {error}") from error
+            raise GraphError(f"onnxruntime {onnxruntime.__version__} cannot load {what}: {error}") from error
         self.provider: str = self._session.get_providers()[0]
         """the provider that really runs"""
         if self.provider != wanted:

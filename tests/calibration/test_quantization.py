@@ -87,6 +87,18 @@ def test_what_cannot_be_quantized_is_refused(made: Quantized, work: Path, tmp_pa
         quantize(Bundle("nano"), sets(), Settings(TARGETS["x86"], "static", "minmax", budget=0.0), work)
 
 
+def test_a_target_that_cannot_run_here_is_told(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(graph: onnx.ModelProto, *_: object) -> onnx.ModelProto:
+        made = onnx.ModelProto()
+        made.CopyFrom(graph)
+        made.graph.node[0].op_type = "OfTomorrow"
+        return made
+
+    monkeypatch.setattr(quantization, "static_graph", unknown)
+    with pytest.raises(OptionError, match=r"cannot run what the target x86 \(U8S8.*OfTomorrow.*upgrade it"):
+        quantize(Bundle("nano"), sets(), Settings(TARGETS["x86"], "static", budget=0.0123), work / "tomorrow")
+
+
 def candidate(method: str, ratio: float, spread: float = 0.02) -> Candidate:
     timing = Timing(0.002, 0.001, 0.003)
     pair = Ratio(ratio, ratio - spread, ratio + spread)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from haaqi_edge.calibration.sounds import STANDARD_LISTENERS, loaded, of_folder, of_table
+from haaqi_edge.calibration.sounds import STANDARD_LISTENERS, Sound, loaded, of_folder, of_table
 from haaqi_edge.runtime import Audiogram
 from haaqi_edge.runtime.audio import AudioLike
 from haaqi_edge.runtime.errors import AudioFileNotFoundError, CorpusError, OptionError
@@ -85,15 +86,29 @@ def test_other_tables_and_splits_are_refused(corpus: Path, tmp_path: Path) -> No
 
 
 def test_a_sound_is_loaded_once_for_listeners_in_a_row(tmp_path: Path) -> None:
-    calls: list[str] = []
+    calls: list[AudioLike] = []
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(tmp_path / name, music(1.0), 16_000)
+    openers: dict[int, Callable[[], AudioLike]] = {}
 
-    def opener(name: str) -> AudioLike:
-        calls.append(name)
-        return name
+    def counted(sound: Sound) -> Sound:
+        def load(opener: Callable[[], AudioLike] = sound.load) -> AudioLike:
+            calls.append(opener())
+            return calls[-1]
 
-    soundfile.write(tmp_path / "a.wav", music(1.0), 16_000)
-    one = of_folder(tmp_path)
-    two = [dataclasses.replace(sound, name="b.wav") for sound in one]
-    every = [dataclasses.replace(sound, load=lambda name=sound.name: opener(name)) for sound in [*one, *two]]
-    assert [audio for _, audio in loaded(every)] == ["a.wav"] * 4 + ["b.wav"] * 4
-    assert calls == ["a.wav", "b.wav"]
+        return dataclasses.replace(sound, load=openers.setdefault(id(sound.load), load))
+
+    every = [counted(sound) for sound in of_folder(tmp_path)]
+    heard = [audio for _, audio in loaded(every)]
+    assert heard == [tmp_path / "a.wav"] * 4 + [tmp_path / "b.wav"] * 4
+    assert calls == [tmp_path / "a.wav", tmp_path / "b.wav"]
+
+
+def test_rows_that_differ_in_nothing_but_the_aid_are_not_taken_for_one(
+    corpus: Path, rows: list[Row], tmp_path: Path
+) -> None:
+    aids = ("nal-r", "none", "nal-r(gain=6.0,tilt=1.0)")
+    write(tmp_path / "test-0000.parquet", [dataclasses.replace(rows[0], aid=aid) for aid in aids])
+    levels = [float(np.square(audio[0]).mean()) for _, audio in loaded(of_table(tmp_path, corpus))]  # type: ignore[index]
+    assert len({round(level, 9) for level in levels}) == 3
+    assert len({sound.name for sound in of_table(tmp_path, corpus)}) == 3
