@@ -124,8 +124,8 @@ def of_folder(folder: Path, calibration: int = CALIBRATION, accuracy: int = ACCU
     if seconds < ENOUGH:
         why = f" ({warnings[0]})" if warnings else ""
         raise AudioError(
-            f"{folder} holds {seconds:g} s of usable music in stretches of {SECONDS:g} s, and {ENOUGH:g} s are the "
-            f"least to calibrate with{why}: give more, or no folder at all, to calibrate with composed music"
+            f"{folder} holds {seconds:g} s of usable music, {ENOUGH:g} s are the least to calibrate with{why}; whole "
+            f"stretches of {SECONDS:g} s count: give more, or no folder at all, to calibrate with composed music"
         )
     if seconds < PLENTY:
         warnings.append(

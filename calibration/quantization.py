@@ -61,8 +61,10 @@ class Settings:
         """Those to try.
 
         Raises:
-            OptionError: one that the target doesn't know.
+            OptionError: one that the target doesn't know, or that can't do what is asked.
         """
+        if self.lstm and self.method == "static":
+            raise OptionError("LSTMs run in int8 with dynamic quantization only: choose that, or leave them out")
         if self.method is None:
             return self.target.methods
         if self.method not in self.target.methods:
@@ -187,8 +189,8 @@ class _Session:
         self.bundle, self.sets, self.settings, self.work, self.progress = bundle, sets, settings, work, progress
         self.graphs = {role: bundle.path(role).read_bytes() for role in ROLES}
         self.models = {role: onnx.load_from_string(graph) for role, graph in self.graphs.items()}
-        quantized = ROLES if settings.target.head else ROLES[:1]
-        self.groups = [group for role in quantized for group in groups_of(role, self.models[role])]
+        self.every = [group for role in ROLES for group in groups_of(role, self.models[role])]
+        self.groups = [group for group in self.every if settings.target.head or group.role == "encoder"]
         self.tried = list(self._heard(sets.accuracy, "preparing sounds"))
         self.before: npt.NDArray[np.float64] = scores_of(self.graphs, self.tried)
         self.source = [entry.sha256 for _, entry in sorted(bundle.card.files.items())]
@@ -215,7 +217,12 @@ class _Session:
     def card(self, method: Method) -> Card:
         """The int8 card, before its files and figures."""
         before = self.bundle.card
-        notes = {**before.notes, "quantization": f"{method} int8 for {self.settings.target.name}, of {before.name}"}
+        made = f"haaqi-edge quantize {before.name} --target {self.settings.target.name} --method {method}"
+        notes = {
+            **before.notes,
+            "quantization": f"{method} int8 for {self.settings.target.name}, of {before.name}",
+            "again": f"{made} -o FOLDER",
+        }
         return replace(
             before,
             name=f"{before.name}-int8",
@@ -232,12 +239,8 @@ class _Session:
             "target": self.settings.target.name,
             "formats": self.settings.target.about,
             "budget": self.settings.budget,
-            "calibration": {"source": self.sets.calibration.source, "seconds": SECONDS * len(self.sets.calibration)},
-            "accuracy": {
-                "source": self.sets.accuracy.source,
-                "seconds": SECONDS * len(self.sets.accuracy),
-                "scores": len(self.before),
-            },
+            "calibration": _told(self.sets.calibration),
+            "accuracy": {**_told(self.sets.accuracy), "scores": len(self.before)},
             "fp32_bytes": fp32_bytes,
             "machine": machine(),
             "chosen": candidates[0].to_dict(),
@@ -260,7 +263,7 @@ class _Session:
     def _met(self) -> Ranges:
         """The extremes on the excerpts that the loss is measured on."""
         self.progress("checking ranges", 0, 0)
-        return collect(self.graphs, self.groups, self.tried)["minmax"]
+        return collect(self.graphs, self.every, self.tried)["minmax"]
 
     def _collected(self, rules: Sequence[Rule]) -> Mapping[Rule, Ranges]:
         """Ranges of the calibration set."""
@@ -268,7 +271,7 @@ class _Session:
         heard = list(self._heard(excerpts, "preparing sounds"))
         passes = 2 if set(rules) - {"minmax"} else 1
         total = passes * len(excerpts)
-        return collect(self.graphs, self.groups, heard, rules, lambda n: self.progress("calibrating", n, total))
+        return collect(self.graphs, self.every, heard, rules, lambda n: self.progress("calibrating", n, total))
 
     def _heard(self, excerpts: ExcerptSet, what: str) -> Iterator[Material]:
         for place, material in enumerate(materials(excerpts, self.bundle.card.encoder_input), start=1):
@@ -278,7 +281,9 @@ class _Session:
     def _search(self, build: Build, how: object) -> Search:
         key = (self.source, list(self.digests.values()), self.settings.target, self.settings.lstm, how)
         what = f"measuring groups ({how[0]})" if isinstance(how, tuple) else "measuring groups"
-        return Search(build, self.tried, self.before, self.work / JOURNAL, key, lambda n: self.progress(what, 0, n))
+        return Search(
+            build, self.tried, self.before, self.work / JOURNAL, key, lambda n, total: self.progress(what, n, total)
+        )
 
     def _build(self, method: Method, ranges: Ranges | None) -> Build:
         return lambda groups: {
@@ -297,3 +302,12 @@ class _Session:
                 model = dynamic_graph(model, products, self.settings.target, run)
             made[role] = store_int8(model, [name for name in recurrent if name not in run])
         return made
+
+
+def _told(excerpts: ExcerptSet) -> dict[str, Any]:
+    """What the card tells of a set: how many excerpts, of how many seconds of music."""
+    return {
+        "source": excerpts.source,
+        "excerpts": len(excerpts),
+        "seconds_of_music": SECONDS * len(set(excerpts.places)),
+    }

@@ -67,7 +67,7 @@ class Search:
         before: fp32's scores on them, see `scores_of`.
         journal: a file of JSON lines.
         key: all that the measurements depend on.
-        done: called after each set, with how many more are surely to come.
+        done: told how many groups were tried alone, and of how many.
     """
 
     build: Build
@@ -75,7 +75,7 @@ class Search:
     before: npt.NDArray[np.float64]
     journal: Path
     key: object
-    done: Callable[[int], None] = lambda _: None
+    done: Callable[[int, int], None] = lambda *_: None
     _known: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -101,8 +101,8 @@ class Search:
             return Found(tuple(quantized), (), change, (), len(self._known))
         alone = []
         for place, group in enumerate(groups):
-            self.done(len(groups) - place)
             one = self.change([group])
+            self.done(place + 1, len(groups))
             alone.append((one["p99"], place, Harm(group.name, one["p99"], one["largest"])))
         ranked = sorted(alone, key=lambda entry: -entry[0])
         for _, place, _ in ranked:
@@ -134,5 +134,4 @@ class Search:
             self.journal.parent.mkdir(parents=True, exist_ok=True)
             with self.journal.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"set": name, "groups": [g.name for g in quantized], "change": change}) + "\n")
-        self.done(0)
         return self._known[name]

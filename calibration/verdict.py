@@ -21,7 +21,7 @@ def advice(quantized: Quantized) -> list[str]:
     chosen = quantized.chosen
     lines = []
     if chosen.speed is not None and not chosen.speed.faster:
-        lines.append("int8 saves memory here and no time: where time is what counts, use the fp32 bundle")
+        lines.append(f"{chosen.method} int8 saves memory here and no time: where time counts, use the fp32 bundle")
     elif chosen.speed is not None and chosen.speed.whole_ratio.low <= 1:
         lines.append(
             f"the network is faster, scoring is not: of {1e3 * chosen.speed.whole.median:.1f} ms for 10 s of audio the "
@@ -30,7 +30,8 @@ def advice(quantized: Quantized) -> list[str]:
     if not quantized.card.streamable:
         lines.append("it can't stream: a dynamic encoder's scales depend on what it computes at once (--method static)")
     lines += [
-        f"{one.group} meets values {100 * one.by:.0f}% beyond its calibrated range; they are clipped"
+        f"{one.group} meets values {100 * one.by:.0f}% beyond its calibrated range and clips them, "
+        "which the measured change includes"
         for one in chosen.beyond
     ]
     return [*lines, *quantized.warnings]
@@ -38,7 +39,7 @@ def advice(quantized: Quantized) -> list[str]:
 
 def _speed(speed: Speed | None, target: Target) -> str:
     if speed is None:
-        return f"speed not measured (this machine is no {target.name})"
+        return f"speed not measured (this machine is not the target, {target.name})"
     ratio = speed.ratio
     interval = f"95%: {ratio.low:.2f} to {ratio.high:.2f}"
     if speed.faster:

@@ -4,52 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
+from ..runtime.errors import OptionError
 from .console import err, out, print_json, print_table, progress, require
 
 if TYPE_CHECKING:
     from ..calibration.excerpts import Sets
     from ..calibration.quantization import Quantized, Settings
-    from ..calibration.ranges import Rule
-    from ..calibration.targets import Method
     from ..runtime.bundle import Bundle
-
-
-class MethodName(StrEnum):
-    """What `--method` takes."""
-
-    AUTO = "auto"
-    STATIC = "static"
-    DYNAMIC = "dynamic"
-
-
-class RangesName(StrEnum):
-    """What `--ranges` takes."""
-
-    AUTO = "auto"
-    MINMAX = "minmax"
-    PERCENTILE = "percentile"
-    ENTROPY = "entropy"
 
 
 def quantize(
     model: Annotated[str, typer.Argument(help="An fp32 bundle's folder, or a shipped name.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the int8 bundle.")],
     target: Annotated[str, typer.Option(help="x86-vnni, x86, arm64, tensorrt; auto is what this machine is.")] = "auto",
-    method: Annotated[MethodName, typer.Option(help="static can stream; auto measures both.")] = MethodName.AUTO,
+    method: Annotated[
+        Literal["static", "dynamic", "auto"], typer.Option(help="static can stream; auto measures both.")
+    ] = "auto",
     calibration: Annotated[
         Path | None, typer.Option(help="A folder of clean music of yours; by default music composed by chance.")
     ] = None,
     ranges: Annotated[
-        RangesName, typer.Option(help="How activations' ranges are found; auto takes the better of two.")
-    ] = RangesName.AUTO,
+        Literal["minmax", "percentile", "entropy", "auto"],
+        typer.Option(help="How activations' ranges are found; auto takes the better of the first two."),
+    ] = "auto",
     budget: Annotated[
         float | None, typer.Option(min=0, help="Largest change of a score at the 99th percentile; by default 0.005.")
     ] = None,
@@ -71,18 +55,22 @@ def quantize(
     from ..calibration.quantization import Settings, check_quantizable
     from ..calibration.targets import target_of
     from ..runtime.bundle import Bundle
+    from ..runtime.files import is_file, is_folder
     from ..runtime.writing import check_folder
 
     settings = Settings(
         target_of(target),
-        None if method is MethodName.AUTO else cast("Method", method.value),
-        None if ranges is RangesName.AUTO else cast("Rule", ranges.value),
+        None if method == "auto" else method,
+        None if ranges == "auto" else ranges,
         BUDGET if budget is None else budget,
         lstm,
         rank,
     )
     assert settings.methods
     check_folder(output)
+    if calibration is not None and not is_folder(calibration):
+        what = "is a file" if is_file(calibration) else "does not exist"
+        raise OptionError(f"--calibration {calibration} {what}: give a folder of music")
     bundle = Bundle(model)
     check_quantizable(bundle)
     sets = composed() if calibration is None else of_folder(calibration)
@@ -98,7 +86,8 @@ def quantized_into(bundle: Bundle, sets: Sets, settings: Settings, output: Path,
         with _progress() as told:
             quantized = quantize_bundle(bundle, sets, settings, work, told)
     except KeyboardInterrupt:
-        err.print(f"stopped; what was measured is kept in {work}: the same command goes on from there", soft_wrap=True)
+        kept = f"what was measured is kept in {work}: the same command goes on from there"
+        err.print(f"stopped; {kept if work.is_dir() else 'nothing had been measured yet'}", soft_wrap=True)
         raise typer.Exit(130) from None
     quantized.write(output)
     return quantized
@@ -146,9 +135,16 @@ def report(quantized: Quantized, settings: Settings, output: Path, as_json: bool
 def _progress() -> Iterator[Any]:
     """A bar whose text and length follow what is going on."""
     with progress() as bar:
-        task = bar.add_task("quantizing", total=None)
+        task = bar.add_task("starting", total=None)
+        phase = ""
 
         def told(what: str, done: int, total: int) -> None:
+            nonlocal phase
+            if what != phase and not err.is_terminal:
+                err.print(what)
+            if what != phase:
+                bar.reset(task)
+            phase = what
             bar.update(task, description=what, completed=done, total=total or None)
 
         yield told

@@ -187,6 +187,7 @@ def _locate(model: str | Path) -> Path:
     if is_file(folder / CARD):
         return folder
     why = f"it has no {CARD}" if is_folder(folder) else "there is no such folder"
+    why = "it is a file (a checkpoint is exported first)" if is_file(folder) else why
     raise BundleNotFoundError(
         f"{str(model)!r} is not a model: {why}; give the folder of a bundle, "
         f"or a shipped name ({', '.join(shipped_models()) or 'none is shipped'})"

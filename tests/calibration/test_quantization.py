@@ -70,8 +70,10 @@ def test_the_second_run_measures_nothing_again(made: Quantized, work: Path) -> N
     assert again.chosen.graphs == made.chosen.graphs
 
 
-def test_tensorrt_leaves_the_head_in_floating_point(work: Path) -> None:
-    made = quantize(Bundle("nano"), sets(), Settings(TARGETS["tensorrt"], budget=0.05), work)
+def test_tensorrt_leaves_the_head_in_floating_point(tmp_path: Path) -> None:
+    made = quantize(Bundle("nano"), sets(), Settings(TARGETS["tensorrt"], budget=0.05), tmp_path)
+    again = quantize(Bundle("nano"), sets(), Settings(TARGETS["x86"], "static", budget=0.05), tmp_path)
+    assert {group.role for group in again.chosen.found.quantized} == {"encoder", "head"}  # of the same ranges
     assert {group.role for group in made.chosen.found.quantized} == {"encoder"}
     head = onnx.load_from_string(made.chosen.graphs["head"])
     assert not {"QuantizeLinear", "DequantizeLinear", "Cast"} & {node.op_type for node in head.graph.node}

@@ -14,7 +14,7 @@ from haaqi_edge.calibration.excerpts import Sets
 from haaqi_edge.cli import console
 from haaqi_edge.runtime import Bundle
 from haaqi_edge.runtime.bundle import Card
-from haaqi_edge.runtime.errors import AudioError, BundleError, ExportError, OptionError
+from haaqi_edge.runtime.errors import AudioError, BundleError, BundleNotFoundError, ExportError, OptionError
 from sounds import DEMO
 
 
@@ -32,7 +32,7 @@ def test_a_bundle_from_music_of_ones_own(tmp_path: Path) -> None:
     assert told.code == 0
     found = json.loads(told.out)
     assert found["name"] == "nano-int8"
-    assert found["calibration"] == {"source": str(DEMO.parent), "seconds": 50.0}
+    assert found["calibration"] == {"source": str(DEMO.parent), "excerpts": 10, "seconds_of_music": 25.0}  # of 40
     assert found["chosen"]["change"]["p99"] <= found["budget"] == 0.005
     assert any("less than 60 s" in line for line in found["advice"])
     assert found["chosen"]["method"] in found["verdict"]
@@ -99,6 +99,10 @@ def test_refusals(tmp_path: Path) -> None:
         (["nano", "--target", "neon"], OptionError, "x86-vnni, x86, arm64, tensorrt", 2),
         (["nano", "--target", "tensorrt", "--method", "dynamic"], OptionError, "static quantization only", 2),
         (["nano", "--calibration", tmp_path / "silence"], AudioError, "no audio in", 2),
+        (["nano", "--calibration", tmp_path / "nowhere"], OptionError, "does not exist", 2),
+        (["nano", "--calibration", DEMO], OptionError, "is a file: give a folder", 2),
+        (["nano", "--lstm", "--method", "static"], OptionError, "dynamic quantization only", 2),
+        ([DEMO], BundleNotFoundError, "it is a file", 2),
         (["nano", "--method", "static", "--budget", "0"], ExportError, "no part of nano can be quantized", 1),
     ):
         outcome = run("quantize", "-o", tmp_path / "out", *argv)
