@@ -10,7 +10,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from ..runtime.errors import DependencyError, DeviceError, OptionError
+from ..runtime.errors import AudioError, DependencyError, DeviceError, OptionError
 from .console import err, require
 
 if TYPE_CHECKING:
@@ -68,7 +68,10 @@ def pipe_source(form: str | None, rate: int | None, channels: int | None) -> Sou
     def chunks() -> Chunks:
         while data := os.read(sys.stdin.fileno(), _BYTES):
             yield pcm.push(data)
-        pcm.finish()
+        try:
+            pcm.finish()
+        except AudioError as error:  # what was sent whole has been scored
+            err.print(f"[bold yellow]warning:[/] {error}; the bytes of it were left out", soft_wrap=True)
 
     return Source("standard input", checked_rate(rate, "standard input"), chunks())
 

@@ -57,6 +57,8 @@ def stream(
     from ..runtime.audiogram import Audiogram
 
     listeners = [Audiogram.parse(text) for text in audiogram]
+    if frames and not as_json:
+        raise OptionError("--frames adds to what --json prints: give both, or leave it out")
     source = _source(audio, mic, pace, form, rate, channels, device)
     scorer = Scorer(model, provider=provider, threads=threads)
     running = scorer.stream(
@@ -103,7 +105,7 @@ def _source(
     }
     useless = [name for name, value in given.items() if value is not None and name not in known[kind]]
     if useless:
-        raise OptionError(f"{', '.join(useless)} has no meaning for {kind}: leave it out")
+        raise OptionError(f"no meaning for {kind}: leave out {', '.join(useless)}")
     if mic:
         return microphone(device, rate, channels)
     if audio == "-":

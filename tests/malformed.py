@@ -214,9 +214,9 @@ TABLE = [
     stream(r"text\.wav cannot be read as audio", "{d}/text.wav", error=AudioFileError),
     stream(r"nan\.wav holds a sample that is not a finite", "{d}/nan.wav", "--pace=fast", error=AudioError),
     stream(r"short\.wav is shorter than one patch", "{d}/short.wav", "--pace=fast", error=AudioError),
-    stream(r"--format, --rate has no meaning for a file", "{d}/good.wav", "--format=s16le", "--rate=48000"),
-    stream(r"--pace has no meaning for raw samples", "-", "--pace=fast"),
-    stream(r"--format has no meaning for the microphone", "--mic", "--format=s16le"),
+    stream(r"no meaning for a file: leave out --format, --rate", "{d}/good.wav", "--format=s16le", "--rate=48000"),
+    stream(r"no meaning for raw samples: leave out --pace", "-", "--pace=fast"),
+    stream(r"no meaning for the microphone: leave out --format", "--mic", "--format=s16le"),
     stream(r"raw samples do not say what they are: give --format \(s16le,", "-", "--rate=48000", "--channels=2"),
     stream(r"Invalid value for '--pace'", "{d}/good.wav", "--pace=slow", error=None),
     stream(

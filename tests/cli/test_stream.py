@@ -213,8 +213,10 @@ def test_a_closed_pipe_ends_quietly(as_json: bool, tmp_path: Path) -> None:
 
 def test_a_program_that_stops_within_a_frame() -> None:
     done = subprocess.run([*COMMAND, *RAW], input=pcm(music(1, start=3)) + b"\0", capture_output=True, check=False)
-    assert done.returncode == 2
+    assert done.returncode == 0  # a program that is stopped stops anywhere; what came whole has its summary
+    assert b"warning" in done.stderr
     assert b"end 1 of 2 bytes into a frame: --format s16le and --channels 1 are not" in done.stderr
+    assert b"N3" in done.stdout.splitlines()[-1]
     assert b"Traceback" not in done.stderr
 
 
@@ -344,4 +346,4 @@ def test_nothing_is_piped_in() -> None:
 def test_options_of_another_source() -> None:
     outcome = run("stream", DEMO, "-a", "N3", "--rate", "48000", "--device", "3")
     assert [type(error) for error in outcome.errors] == [OptionError]
-    assert "--rate, --device has no meaning for a file: leave it out" in str(outcome.errors[0])
+    assert "no meaning for a file: leave out --rate, --device" in str(outcome.errors[0])
