@@ -50,9 +50,9 @@ class NanoConfig:
 
     layers: tuple[int, ...] = (256, 256)
     vector: int = 192
-    hidden: int = 100
+    hidden: int = 48
     conditioning: int = 64
-    encoder_dropout: float = 0.1
+    encoder_dropout: float = 0.15
     dropout: float = 0.3
 
     @property
