@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import io
 import os
 import sys
@@ -33,6 +32,8 @@ app.add_typer(train.app, name="train")
 
 def _version(asked: bool) -> None:
     if asked:
+        import importlib.metadata  # takes longer to import than a score does to compute
+
         out.print(importlib.metadata.version("haaqi-edge"))
         raise typer.Exit
 
