@@ -27,15 +27,26 @@ class Ratio(NamedTuple):
     high: float
 
 
-def taken(contenders: Mapping[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
-    """Seconds of each run: every contender once to warm up, then `runs` times in turn, so that load meets all alike."""
+def taken(
+    contenders: Mapping[str, Callable[[], object]], runs: int, budget: float | None = None, least: int = 3
+) -> dict[str, list[float]]:
+    """Seconds of each run: every contender once to warm up, then `runs` times in turn, so that load meets all alike.
+
+    One whose runs would take more than `budget` seconds together gets fewer of them, the first ones, but `least`.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    allowed = dict.fromkeys(contenders, runs)
     for run in range(runs + 1):
         for name, contender in contenders.items():
+            if run > allowed[name]:
+                continue
             start = time.perf_counter()
             contender()
+            took = time.perf_counter() - start
             if run:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(took)
+            elif budget is not None:
+                allowed[name] = min(runs, max(least, int(budget / took)))
     return seconds
 
 

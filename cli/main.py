@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..runtime.errors import HaaqiEdgeError
-from . import check, export, haaqi, inspect, quantize, score, stream, train
+from . import bench, check, export, haaqi, inspect, quantize, score, stream, train
 from .console import out, print_error
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("haaqi")(haaqi.haaqi)
 app.command("check")(check.check)
 app.command("quantize")(quantize.quantize)
 app.command("inspect")(inspect.inspect)
+app.add_typer(bench.app, name="bench")
 app.add_typer(export.app, name="export")
 app.add_typer(train.app, name="train")
 
