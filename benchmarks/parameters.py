@@ -126,8 +126,8 @@ def _claim(sheet: Sheet, extractors: tuple[int, int], total: int, student: Mappi
     )
     share = saved(*countings["extractor alone"])
     sheet.said.append(
-        f"The published {FEWER_PARAMETERS}% fewer parameters is right for the extractor alone ({share:.2f}% here); over "
-        f"whole deployed networks it is {saved(total, deployed):.2f}%, without dead branches and folded "
+        f"The published {FEWER_PARAMETERS}% fewer parameters is right for the extractor alone ({share:.2f}% "
+        f"here); over whole deployed networks it is {saved(total, deployed):.2f}%, without dead branches and folded "
         f"{saved(total, list(student.values())[-1]):.2f}%."
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Picture
@@ -15,7 +16,7 @@ COLOURS: Final = {
     "HAAQI": "#000000",
     "teacher": "#D55E00",
     "student": "#E69F00",
-    "traced": "#E69F00",
+    "traced": "#F0E442",
     "folded": "#56B4E9",
     "int8": "#0072B2",
     "nano": "#009E73",
@@ -24,7 +25,7 @@ COLOURS: Final = {
 OTHERS: Final = ("#8C564B", "#7F7F00", "#5B5B9F", "#B04080")
 """of bundles that a user adds"""
 _INK: Final = "#30363d"
-_STYLE: Final[dict[str, Any]] = {
+_STYLE: Final[Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
     "axes.edgecolor": "#8b949e",
@@ -46,6 +47,7 @@ _STYLE: Final[dict[str, Any]] = {
     "figure.dpi": 110,
     "lines.linewidth": 1.8,
 }
+rcParams.update(_STYLE)
 
 
 def colour(name: str) -> str:
@@ -57,30 +59,36 @@ def axes(
     rows: int = 1, columns: int = 1, size: tuple[float, float] = (9.0, 4.4), **options: Any
 ) -> tuple[Picture, Any]:
     """A picture in the style of all, and its axes as `Figure.subplots` gives them."""
-    from matplotlib import rc_context
-
-    with rc_context(_STYLE):
-        picture = Picture(figsize=size, layout="constrained")
-        FigureCanvasAgg(picture)
-        return picture, picture.subplots(rows, columns, **options)
+    picture = Picture(figsize=size, layout="constrained")
+    FigureCanvasAgg(picture)
+    return picture, picture.subplots(rows, columns, **options)
 
 
 def bars(
     values: Mapping[str, float], colours: Sequence[str], label: str, text: Callable[[float], str], *, log: bool = False
 ) -> Picture:
-    """Horizontal bars, each with its value."""
+    """Horizontal bars, each with its value; on a logarithmic scale, where a bar's length means nothing, dots."""
     picture, one = axes(size=(9.0, 0.9 + 0.42 * len(values)))
     places = range(len(values))
-    one.barh(places, list(values.values()), color=list(colours), height=0.68)
+    if log:
+        one.scatter(list(values.values()), places, color=list(colours), s=90, zorder=3, edgecolor=_INK, linewidth=0.6)
+    else:
+        one.barh(places, list(values.values()), color=list(colours), height=0.68)
     one.set_yticks(places, list(values))
     one.invert_yaxis()
-    one.grid(axis="y", visible=False)
+    one.grid(axis="y", visible=log)
     one.set_xlabel(label)
     if log:
         one.set_xscale("log")
     for place, value in enumerate(values.values()):
         one.annotate(
-            text(value), (value, place), (5, 0), textcoords="offset points", va="center", fontsize=9, color=_INK
+            text(value),
+            (value, place),
+            (9, 0) if log else (5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            color=_INK,
         )
     one.margins(x=0.16)
     return picture
@@ -101,9 +109,6 @@ def band(one: Axes, x: Sequence[float], figures: Sequence[Any], name: str, tint:
 
 def save(picture: Picture, path: Path) -> None:
     """Write a PNG, whole or not at all."""
-    from matplotlib import rc_context
-
     part = path.with_name(f"{path.name}.part")
-    with rc_context(_STYLE):
-        picture.savefig(part, format="png", dpi=110)
+    picture.savefig(part, format="png", dpi=110)
     part.replace(path)

@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,9 @@ PACKAGES: Final = (
 )
 ROOT: Final = Path(__file__).resolve().parents[1]
 """of the package, or of the checkout"""
+ROOMS: Final = ("runtime", "model", "training", "calibration", "export", "benchmarks", "cli")
+CODE: Final = (".py", ".onnx", ".json", ".safetensors")
+"""suffixes of what figures depend on"""
 BUSY: Final = 0.3
 """cores kept busy by others from which a warning is due"""
 
@@ -60,13 +64,12 @@ def commit() -> tuple[str | None, bool | None]:
     return (None, None) if head is None or changes is None else (head, bool(changes))
 
 
-def code_digest() -> str:
-    """SHA-256 of all modules, templates, weights and shipped models of the package."""
-    rooms = ("runtime", "model", "training", "calibration", "export", "benchmarks", "cli")
+def code_digest(rooms: Sequence[str] = ROOMS, suffixes: Sequence[str] = CODE) -> str:
+    """SHA-256 of the modules, weights and shipped models of rooms of the package."""
     digest = hashlib.sha256()
     for room in rooms:
         for path in sorted((ROOT / room).rglob("*")):
-            if path.suffix in {".py", ".onnx", ".json", ".safetensors"} and path.is_file():
+            if path.suffix in suffixes and path.is_file():
                 digest.update(str(path.relative_to(ROOT)).encode())
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()

@@ -33,9 +33,7 @@ def number(value: float | None, unit: str = "") -> str:
     """A figure as people read it, with its unit: four digits, counts in full."""
     if value is None:
         return DASH
-    if unit == "parameters" or (value == int(value) and abs(value) >= 1000):
-        text = f"{value:,.0f}"
-    elif abs(value) >= 100 and unit != "%":
+    if unit == "parameters" or (value == int(value) and abs(value) >= 1000) or (abs(value) >= 100 and unit != "%"):
         text = f"{value:,.0f}"
     elif unit == "%":
         text = f"{value:.2f}"

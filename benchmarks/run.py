@@ -32,8 +32,8 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 """what can be asked for, and the modules that measure it"""
 REPORT: Final = "report.json"
 BUSY: Final = (
-    "other processes kept {others:.1f} of {cores} cores busy during {section}: its times are longer than on a quiet machine, "
-    "and their ratios less certain"
+    "other processes kept {others:.1f} of {cores} cores busy during {section}: its times are longer than on a "
+    "quiet machine, and their ratios less certain"
 )
 
 

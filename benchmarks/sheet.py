@@ -37,7 +37,7 @@ class Sheet:
         self,
         key: str,
         name: str,
-        values: Sequence[float] | Array,
+        values: Sequence[float] | npt.NDArray[np.floating],
         *,
         of: str,
         unit: str = "",
@@ -111,7 +111,7 @@ class Sheet:
                     high=_finite(found[f"{statistic}_high"]),
                     count=int(found["rows"]),
                     better="lower" if statistic == "mse" else "higher",
-                    statistic=statistic,  # type: ignore[arg-type]
+                    statistic=statistic,
                     series=series,
                     against="HAAQI" if series else None,
                 )
@@ -159,7 +159,9 @@ def reduce(values: Array, statistic: Statistic, labels: Array | None = None) -> 
     if statistic in ("lcc", "srcc", "mse"):
         assert labels is not None
         return float(getattr(agreement(values, labels), statistic))
-    return float({"median": np.median, "mean": np.mean, "largest": np.max}[statistic](values))
+    if statistic == "largest":
+        return float(values.max())
+    return float(np.median(values) if statistic == "median" else values.mean())
 
 
 def interval(values: Array, statistic: Statistic, seed: int = 0) -> tuple[float | None, float | None]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import onnx
 import torch
 
 from ..calibration.excerpts import composed
@@ -17,13 +19,14 @@ from ..calibration.groups import groups_of, names_in
 from ..calibration.quantization import ROLES, Settings, quantize
 from ..calibration.quantizers import static_graph, store_int8
 from ..calibration.ranges import collect
+from ..calibration.sealing import ONNX, sealed
 from ..calibration.targets import native_target
 from ..calibration.trial import materials
 from ..export.bundle import student_source, write_bundle
 from ..export.graphs import encoder_graph, head_graph
 from ..model import Nano, Student, Teacher
 from ..runtime import Audiogram, Bundle
-from ..runtime.bundle import Card, File
+from ..runtime.bundle import Card, file_sha256
 from ..runtime.frontend import SAMPLE_RATE
 from ..runtime.levels import LEVEL1, amplitude
 from ..runtime.writing import with_files, write_files
@@ -32,6 +35,7 @@ from ..training.corpus import Corpus
 from ..training.features import at_front_end
 from ..training.signals import rms
 from .golden import golden_state
+from .provenance import code_digest
 from .store import Store
 
 Array = npt.NDArray[np.float32]
@@ -176,7 +180,13 @@ class Workbench:
 
     @property
     def _models(self) -> Path:
-        return self.store.folder / "models"
+        return self.store.folder / f"models-{self._made_by}"
+
+    @cached_property
+    def _made_by(self) -> str:
+        """What bundles depend on: the checkpoint, and the code that makes them."""
+        code = code_digest(("runtime", "model", "training", "calibration", "export"), (".py",))
+        return hashlib.sha256(f"{code} {file_sha256(self.student_checkpoint)}".encode()).hexdigest()[:12]
 
 
 def _joined(corpus: Corpus, seconds: float) -> tuple[npt.NDArray[np.float64], int]:
@@ -218,10 +228,6 @@ class _Head(_Encoder):
 
 
 def _write_traced(student: Student, folded: Card, folder: Path) -> None:
-    from dataclasses import replace
-
-    from ..calibration.sealing import sealed
-
     card = replace(folded, name="traced", width=student.config.width, files={}, figures={}, notes={})
     network = _Unfolded(student)
     graphs = {
@@ -232,19 +238,12 @@ def _write_traced(student: Student, folded: Card, folder: Path) -> None:
 
 
 def _write_quick_int8(bundle: Bundle, folder: Path) -> None:
-    from dataclasses import replace
-
-    import onnx
-
-    from ..calibration.sealing import ONNX, sealed
-
     graphs = {role: bundle.path(role).read_bytes() for role in ROLES}
     models = {role: onnx.load_from_string(graph) for role, graph in graphs.items()}
     groups = [group for role in ROLES for group in groups_of(role, models[role])]
     heard = list(materials(composed(_QUICK, 1).calibration, bundle.card.encoder_input))
     ranges = collect(graphs, groups, heard, ("minmax",))["minmax"]
-    files: dict[str, File] = {}
-    card = replace(bundle.card, name="int8-quick", precision="int8", files=files, figures={}, notes={})
+    card = replace(bundle.card, name="int8-quick", precision="int8", files={}, figures={}, notes={})
     made = {}
     for role, model in models.items():
         static = static_graph(model, names_in(groups, role, "product"), ranges[role], native_target())

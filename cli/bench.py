@@ -154,3 +154,65 @@ def _print(report: Report, output: Path, seconds: float) -> None:
         f"{seconds:.0f} s{lacks}; [bold]{escape(str(output / 'report.html'))}[/], report.md, report.json",
         soft_wrap=True,
     )
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="report.json, before.")],
+    second: Annotated[Path, typer.Argument(help="report.json, after.")],
+    everything: Annotated[bool, typer.Option("--all", help="Show what didn't move too.")] = False,
+    as_json: _Json = False,
+) -> None:
+    """Say what moved beyond the noise from one report to another: 95% bootstrap intervals, paired where they can be."""
+    require("bench", "scipy", "pydantic")
+    from ..benchmarks.render import number
+    from ..benchmarks.report import read_report
+    from ..benchmarks.versus import compare as compare_reports
+
+    found = compare_reports(read_report(first), read_report(second))
+    shown = found.moves if everything else found.moved
+    if as_json:
+        print_json(
+            {
+                "first": str(first),
+                "second": str(second),
+                "compared": len(found.moves),
+                "moved": [move.to_dict() for move in shown],
+                "times_moved_together": found.drift,
+                "gone": found.gone,
+                "new": found.new,
+                "warnings": found.warnings,
+            }
+        )
+        return
+    for warning in found.warnings:
+        err.print(f"[bold yellow]warning:[/] {escape(warning)}", soft_wrap=True)
+    if shown:
+        table = Table("figure", "before", "after", "change (95%)", "", "")
+        for move in shown:
+            unit = move.figure.unit
+            span = "" if move.low is None else f" ({number(move.low)} to {number(move.high)})"
+            colour = {True: "green", False: "red", None: ""}[move.better]
+            told = {True: "better", False: "worse", None: "moved" if move.moved else ""}[move.better]
+            share = "" if move.share is None else f"{100 * move.share:+.1f}%"
+            table.add_row(
+                escape(move.figure.name),
+                number(move.figure.value, unit),
+                number(move.other.value, unit),
+                f"{number(move.change)}{span}",
+                share,
+                f"[{colour}]{told}[/]" if colour else told,
+            )
+        print_table(table)
+    out.print(
+        f"{len(found.moved)} of {len(found.moves)} figures moved beyond the noise, where chance alone would move "
+        f"{found.by_chance:.0f} of the {found.sampled} that have intervals; {len(found.gone)} are gone, "
+        f"{len(found.new)} are new",
+        soft_wrap=True,
+    )
+    if found.drift is not None:
+        out.print(
+            f"times moved together by {100 * found.drift:+.1f}% (their median): that much is the machine's; "
+            "ratios within a report are free of it",
+            soft_wrap=True,
+        )

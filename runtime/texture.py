@@ -117,8 +117,8 @@ def _envelopes(frames: Array, told: Array) -> None:
     np.sqrt(np.add.reduce(np.square(centred), axis=1) / np.float32(FRAMES), out=told[:, 8])
 
 
-def _power(spectrum: npt.NDArray[np.complex64]) -> Array:
-    """Squared magnitudes, float32 of the same shape."""
+def _power(spectrum: npt.NDArray[np.complexfloating]) -> Array:
+    """Squared magnitudes, float32, of complex64 of the same shape."""
     parts = np.square(spectrum.view(np.float32))
     power: Array = parts[..., ::2] + parts[..., 1::2]
     return power
