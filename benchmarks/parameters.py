@@ -13,6 +13,7 @@ from torch import nn
 from ..export.bundle import parameter_count
 from ..export.surgery import report, steps
 from ..export.verify import LISTENERS, probe_signal
+from ..model import Teacher
 from ..runtime.audiogram import Audiogram
 from ..runtime.fbank import fbank
 from .plots import COLOURS, bars
@@ -32,7 +33,9 @@ def measure(bench: Workbench) -> Section:
     """Count, and fold the student to see what each step leaves and moves."""
     sheet = Sheet("parameters", TITLE)
     bench.told("counting parameters", 0, 0)
-    teacher, student, nano = bench.teacher, bench.student, bench.nano
+    with torch.device("meta"):  # its weights don't count
+        teacher = Teacher()
+    student, nano = bench.student, bench.nano
     extractors = parameter_count(teacher.beats_model), extractor(student)
     sheet.exact("teacher", "teacher", parameter_count(teacher), "parameters", "lower")
     sheet.exact("teacher/extractor", "teacher, extractor (BEATs)", extractors[0], "parameters", "lower")

@@ -1,13 +1,15 @@
 """The report: what was measured, how, on what, and what is behind each figure. `report.json` is this, and its schema
-(`docs/report/schema.json`) is made from it.
+(`docs/report.schema.json`) is made from it.
 
     haaqi-edge bench -o FOLDER        # writes report.json, report.md, report.html and the plots
 """
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -18,7 +20,8 @@ FORMAT: Final = 1
 """version of the schema"""
 Statistic = Literal["median", "mean", "largest", "lcc", "srcc", "mse"]
 Rule = Literal["at least", "at most"]
-T = TypeVar("T")
+_NUMBERS: Final = re.compile(r"\[\s+-?\d[^\]\"{]*\]")
+"""lists of numbers, which fill a line rather than one each"""
 
 
 def _told(what: str) -> object:
@@ -157,7 +160,11 @@ class Report(_Part):
 
     def to_json(self) -> str:
         """The text of `report.json`."""
-        return self.model_dump_json(indent=1, exclude_defaults=True) + "\n"
+        plain = self.model_dump(exclude_defaults=True) | {"format": self.format, "name": self.name}
+        return (
+            _NUMBERS.sub(lambda run: re.sub(r"\s+", " ", run[0]), json.dumps(plain, indent=1, ensure_ascii=False))
+            + "\n"
+        )
 
 
 def read_report(path: Path) -> Report:

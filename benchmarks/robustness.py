@@ -44,7 +44,9 @@ CODECS: Final = {
     **{f"Opus, {kbps} kbit/s": ("opus", {"kbps": float(kbps)}) for kbps in (8, 16, 32)},
 }
 CLIPS: Final = {"levels": 96, "others": 40}
-QUICK: Final = {"levels": 10, "others": 6}
+QUICK: Final = {"levels": 8, "others": 4}
+EXCERPT: Final = 5.0
+"""seconds of a clip that a quick run hears"""
 _FIRST: Final = 200_000_000
 """number of the first composed piece: none that training or calibration hears"""
 _STEPS: Final = 0.01
@@ -59,6 +61,10 @@ def measure(bench: Workbench) -> Section:
         sheet.lacks(
             "robustness on real music",
             "it needs clips with their CLIPS.csv: --music; pieces composed by chance stand in",
+        )
+    if bench.options.quick:
+        sheet.lacks(
+            f"more than {clips['levels']} and {clips['others']} clips of {EXCERPT:g} s", "a quick run has no time"
         )
     _levels(sheet, _over(bench, "levels", clips["levels"], _at_levels))
     _noise(sheet, _over(bench, "noise", clips["others"], _in_noise))
@@ -75,16 +81,19 @@ def _over(bench: Workbench, what: str, clips: int, work: Callable[[Trial, int], 
     def made() -> list[Any]:
         found: dict[int, Any] = {}
         music, seed = bench.options.music, bench.options.seed
+        material = heard(music, clips, seed)
+        if bench.options.quick:
+            material = [one.excerpt(EXCERPT, one.row.listener, one.row.seed) for one in material]
         with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
             parallel = joblib.Parallel(n_jobs=bench.options.jobs, return_as="generator_unordered")
             for number, values in parallel(
-                joblib.delayed(_one)(work, trial, number) for number, trial in enumerate(heard(music, clips, seed))
+                joblib.delayed(_one)(work, trial, number) for number, trial in enumerate(material)
             ):
                 found[number] = values
                 bench.told(f"robustness: {what}", len(found), clips)
         return [found[number] for number in sorted(found)]
 
-    return list(bench.store.cell(f"robustness/{what}", (clips, bench.options.seed, bench.options.music), made))
+    return list(bench.store.cell(f"robustness/{what}", (clips, bench.options), made))
 
 
 def heard(music: Path | None, clips: int, seed: int) -> list[Trial]:
@@ -153,11 +162,15 @@ def _in_noise(trial: Trial, _: int) -> list[Scores]:
 
 
 def _cut_short(trial: Trial, number: int) -> Scores:
-    """The score of the beginning, of each length, less that of the whole."""
+    """The score of the beginning, of each shorter length, less that of the whole."""
     sound, rate = trial.heard(random_chain(np.random.default_rng([29, number])))
     judge = _judge()
     whole = judge((sound, rate), trial.listener)
-    return [judge((sound[: round(seconds * rate)], rate), trial.listener) - whole for seconds in CUTS]
+    return [
+        judge((sound[: round(seconds * rate)], rate), trial.listener) - whole
+        for seconds in CUTS
+        if seconds < trial.row.duration
+    ]
 
 
 def _resampled(trial: Trial, number: int) -> Scores:
@@ -262,9 +275,9 @@ def _noise(sheet: Sheet, found: list[list[Scores]]) -> None:
 
 
 def _cuts(sheet: Sheet, found: list[Scores]) -> None:
-    _changes(
-        sheet, "cuts", [f"{seconds:g} s" for seconds in CUTS], found, "Clips cut short: change from the whole 10 s"
-    )
+    names = [f"{seconds:g} s" for seconds in CUTS[: min(map(len, found))]]
+    cut = [one[: len(names)] for one in found]
+    _changes(sheet, "cuts", names, cut, "Clips cut short: change from the whole clip")
 
 
 def _rates(sheet: Sheet, found: list[Scores]) -> None:

@@ -11,12 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from ..runtime.errors import HaaqiEdgeError, OptionError
+from ..runtime.errors import OptionError
 from ..runtime.files import is_file
 from ..runtime.writing import write_file
 from . import plots, provenance
 from .render import to_html, to_markdown
-from .report import FORMAT, Missing, Plot, Report, Section
+from .report import FORMAT, Plot, Report, Section
 from .store import Store
 from .workbench import Options, Workbench
 
@@ -51,10 +51,12 @@ def run(
 
     Raises:
         OptionError: an output that is no folder of a report.
+        CheckpointError, CorpusError, BundleError: what the options name is not usable; nothing is measured then.
     """
     check_output(output)
     key = (FORMAT, provenance.code_digest(), provenance.machine().model_dump(), provenance.versions())
     bench = Workbench(options, Store(output.with_name(f"{output.name}.work"), key), told)
+    bench.check()
     sections = []
     drawn: dict[str, Any] = {}
     for name in (module for verb in asked for module in SECTIONS[verb]):
@@ -108,13 +110,7 @@ def _measured(name: str, bench: Workbench) -> tuple[Section, dict[str, Any]]:
     watch = provenance.Watch()
 
     def fresh() -> dict[str, Any]:
-        try:
-            section: Section = module.measure(bench)
-        except HaaqiEdgeError as error:  # one section's failure costs no other; the report tells of it
-            title = str(module.TITLE)
-            section = Section(
-                name=name, title=title, said=[], missing=[Missing(what="the whole section", why=str(error))]
-            )
+        section: Section = module.measure(bench)
         timed = section.model_copy(update={"seconds": round(watch.seconds(), 1), "load": watch.load()})
         return timed.model_dump(exclude_defaults=True)
 

@@ -33,8 +33,9 @@ from ..runtime.writing import with_files, write_files
 from ..training.composition import RATE, piece
 from ..training.corpus import Corpus
 from ..training.features import at_front_end
+from ..training.labels import read
 from ..training.signals import rms
-from .golden import golden_state
+from .golden import golden_files, golden_state
 from .provenance import code_digest
 from .store import Store
 
@@ -87,6 +88,26 @@ class Workbench:
     options: Options
     store: Store
     told: Callable[[str, int, int], None] = field(default=lambda *_: None)
+
+    def check(self) -> None:
+        """Open all that the options name, so that what is wrong with it is told before anything is measured.
+
+        Raises:
+            CheckpointError, CorpusError, BundleError: see their messages.
+        """
+        options = self.options
+        if options.student:
+            Student.from_checkpoint(options.student)
+        if options.teacher:
+            Teacher.from_checkpoint(options.teacher)
+        if options.table:
+            read(options.table, "test")
+        if options.reference:
+            golden_files(options.reference)
+        for path in options.bundles:
+            Bundle(path)
+        if options.music:
+            Corpus(options.music)
 
     @cached_property
     def listener(self) -> Audiogram:

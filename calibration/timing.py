@@ -50,18 +50,13 @@ def taken(
     return seconds
 
 
-def compare(contenders: Mapping[str, Callable[[], object]], runs: int) -> dict[str, Timing]:
-    """What `taken` gives, summed up."""
-    return {name: timing(seconds) for name, seconds in taken(contenders, runs).items()}
-
-
 def timing(seconds: list[float]) -> Timing:
     """Runs summed up."""
     return Timing(*(float(np.quantile(seconds, q)) for q in (0.5, 0.05, 0.95)))
 
 
 def ratio(before: list[float], after: list[float], seed: int = 0) -> Ratio:
-    """How many times faster `after` is than `before`, from runs that were interleaved: run by run."""
+    """How many times faster `after` is than `before`, from runs that were interleaved: run by run, as many of each."""
     ratios = np.array(before) / np.array(after)
     draws = np.median(np.random.default_rng(seed).choice(ratios, (_DRAWS, len(ratios))), axis=1)
     return Ratio(float(np.median(ratios)), *(float(np.quantile(draws, q)) for q in (0.025, 0.975)))
