@@ -21,10 +21,12 @@ from ..training.features import digest
 from ..training.labels import read
 from ..training.present import present
 from ..training.rows import Row
+from .parallel import spread
 from .plots import axes, colour
 from .published import ACCURACY
 from .report import Section
 from .sheet import Sheet
+from .store import Store
 from .workbench import Workbench
 
 TITLE: Final = "Accuracy"
@@ -100,26 +102,20 @@ def _published(sheet: Sheet) -> None:
 
 def _scores(bench: Workbench, rows: Sequence[Row], models: tuple[str, ...]) -> list[list[float]]:
     """Scores [rows][models], chunk by chunk in processes."""
-    import joblib
-
-    assert bench.options.music is not None
     chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-    found: dict[int, list[list[float]]] = {}
-    with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-        work = joblib.Parallel(n_jobs=bench.options.jobs, return_as="generator_unordered")
-        music = bench.options.music
-        folder = bench.store
-        for number, scores in work(
-            joblib.delayed(_chunk)(folder, number, digest(chunk), chunk, models, music)
-            for number, chunk in enumerate(chunks)
-        ):
-            found[number] = scores
-            bench.told("accuracy: scoring", len(found) * CHUNK, len(rows))
-    return [row for number in sorted(found) for row in found[number]]
+    calls = [(bench.store, chunk, models, bench.options.music) for chunk in chunks]
+    found = spread(
+        _chunk,
+        calls,
+        bench.options.jobs,
+        lambda done: bench.told("accuracy: scoring", min(done * CHUNK, len(rows)), len(rows)),
+    )
+    return [row for chunk in found for row in chunk]
 
 
-def _chunk(store: Any, number: int, what: str, rows: Sequence[Row], models: tuple[str, ...], music: Path) -> Any:
-    return number, store.cell(f"accuracy/{number}", (what, models), lambda: [_row(row, models, music) for row in rows])
+def _chunk(store: Store, rows: Sequence[Row], models: tuple[str, ...], music: Path) -> Any:
+    settings = (digest(rows), models)
+    return store.cell("accuracy/chunk", settings, lambda: [_row(row, models, music) for row in rows])
 
 
 def _row(row: Row, models: tuple[str, ...], music: Path) -> list[float]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
 from importlib.util import find_spec
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,25 +12,16 @@ import torch
 from matplotlib.figure import Figure as Picture
 from threadpoolctl import threadpool_limits
 
-from ..calibration.quantization import ROLES
 from ..calibration.timing import taken
-from ..calibration.trial import Networks
 from ..runtime import Bundle, Scorer
-from ..runtime.encoder import READINGS
 from ..runtime.errors import ProviderError
-from ..runtime.fbank import patches as fbank_patches
-from ..runtime.frontend import PATCH_LENGTH, PATCH_SHIFT, SAMPLE_RATE
-from ..runtime.texture import textures
-from ..runtime.windows import window_patches
-from ..training.degradations import degrade
-from ..training.haaqi import Ear, Reference
-from .frontend import fbank_per_frame
+from .contenders import PYCLARITY, Work, bundles, contenders_of, named, whole, windows
 from .limits import product_rates, rate, work
 from .plots import axes, band, bars, colour
 from .published import LESS_TIME
 from .report import Figure, Section
 from .sheet import Sheet
-from .workbench import Array, Workbench
+from .workbench import Workbench
 
 TITLE: Final = "Latency"
 LENGTHS: Final = (1.0, 3.0, 10.0, 30.0, 60.0)
@@ -44,8 +34,6 @@ SLOW: Final = 3
 """runs that the slowest get all the same"""
 LINEAR: Final = 0.1
 """share by which no length may be off the straight line where cost is called linear"""
-PYCLARITY: Final = "pyclarity"
-Work = Callable[[], object]
 Seconds = dict[str, list[float]]
 
 
@@ -79,27 +67,11 @@ class Plan(NamedTuple):
         return [(s, count) for count in threads for s in (self.lengths if count == threads[0] else self.others)]
 
 
-NAMES: Final = {
-    PYCLARITY: "HAAQI, pyclarity",
-    "HAAQI": "HAAQI, ours",
-    "teacher": "teacher, PyTorch",
-    "student": "student, PyTorch",
-    "traced": "student as traced, ONNX Runtime",
-    "folded": "student folded, ONNX Runtime",
-    "int8": "student int8, ONNX Runtime",
-    "nano": "nano",
-    "nano-int8": "nano-int8",
-    "fbank": "front end of teacher and student",
-    "texture": "front end of nano",
-    "fbank per frame": "the first, written frame by frame",
-}
-
-
 def measure(bench: Workbench) -> Section:
     """Time everything, cell by cell; a cell is a length and a number of threads."""
     logging.getLogger("clarity").setLevel(logging.ERROR)
     sheet, plan = Sheet("latency", TITLE), Plan.of(bench.options.quick)
-    models = _bundles(bench)
+    models = bundles(bench)
     cells: dict[tuple[float, int], Seconds] = {}
     places = plan.cells(bench.options.threads)
     for number, (seconds, threads) in enumerate(places):
@@ -114,7 +86,7 @@ def measure(bench: Workbench) -> Section:
         for name, runs in cell.items():
             what, _, part = name.partition("/")
             sheet.timing(
-                f"{name}/{seconds:g}s/{threads}t", f"{_named(what)}, {part}, {seconds:g} s, {threads} thr.", runs
+                f"{name}/{seconds:g}s/{threads}t", f"{named(what)}, {part}, {seconds:g} s, {threads} thr.", runs
             )
     _ratios(sheet, cells)
     _tables(sheet, cells, plan, bench.options.threads)
@@ -132,87 +104,16 @@ def measure(bench: Workbench) -> Section:
     return sheet.section()
 
 
-def _bundles(bench: Workbench) -> dict[str, Bundle]:
-    own = {"traced": bench.traced, "folded": bench.folded, "int8": bench.int8}
-    added = {path.name: Bundle(path) for path in bench.options.bundles}
-    return {**own, "nano": Bundle("nano"), "nano-int8": Bundle("nano-int8"), **added}
-
-
 def _cell(bench: Workbench, plan: Plan, models: dict[str, Bundle], seconds: float, threads: int) -> Seconds:
     """Seconds of each run, by contender."""
     torch.set_num_threads(threads)
     with threadpool_limits(threads):
-        contenders = dict(_contenders(bench, models, bench.clip(seconds), threads))
+        contenders = dict(contenders_of(bench, models, bench.clip(seconds), threads))
         if seconds > plan.longest_oracle:
             contenders.pop(f"{PYCLARITY}/whole", None)
         if seconds > HEADLINE:
             contenders.pop("fbank per frame/front end")
         return taken(contenders, plan.runs, plan.budget, plan.slow)
-
-
-def _contenders(
-    bench: Workbench, models: dict[str, Bundle], samples: Array, threads: int
-) -> Iterator[tuple[str, Work]]:
-    """What is timed, by name and part: `whole` from samples to score, `network` alone, `front end` alone."""
-    listener, levels = bench.listener, torch.from_numpy(bench.listener.array())[None]
-    ear, clean = Ear(listener), samples.astype(np.float64)
-    processed = degrade(clean, SAMPLE_RATE, "noise(snr=10)", bench.options.seed)
-    if find_spec("clarity"):
-        from .haaqi import oracle
-
-        yield f"{PYCLARITY}/whole", lambda: oracle(clean, processed, SAMPLE_RATE, ear)
-    yield "HAAQI/whole", lambda: Reference(clean, SAMPLE_RATE, ear).score(processed, SAMPLE_RATE)
-    teacher, student = bench.teacher, bench.student
-    waveform = torch.from_numpy(samples)[None]
-    features = torch.from_numpy(fbank_patches(samples)).flatten(0, 1)[None]
-    with torch.inference_mode():
-        seen = teacher.fbank(waveform)
-
-    def in_torch(work: Callable[[], Any]) -> Work:
-        def run() -> object:
-            with torch.inference_mode():
-                return work()
-
-        return run
-
-    yield "teacher/whole", in_torch(lambda: teacher(waveform, levels))
-    yield "teacher/network", in_torch(lambda: teacher.head(teacher.encode(seen), levels))
-    yield (
-        "student/whole",
-        in_torch(lambda: student(torch.from_numpy(fbank_patches(samples)).flatten(0, 1)[None], levels)),
-    )
-    yield "student/network", in_torch(lambda: student(features, levels))
-    for name, bundle in models.items():
-        yield f"{name}/whole", _whole(Scorer(bundle.folder, threads=threads), samples, bench)
-        yield f"{name}/network", _network(bundle, samples, threads, bench)
-    yield "fbank/front end", lambda: fbank_patches(samples)
-    yield "texture/front end", lambda: textures(samples)
-    yield "fbank per frame/front end", lambda: fbank_per_frame(samples)
-
-
-def _whole(scorer: Scorer, samples: Array, bench: Workbench) -> Work:
-    return lambda: scorer.score((samples, SAMPLE_RATE), bench.listener)
-
-
-def _network(bundle: Bundle, samples: Array, threads: int, bench: Workbench) -> Work:
-    """Encoder and head over the windows of the card, their features there already."""
-    networks = Networks({role: bundle.path(role).read_bytes() for role in ROLES}, threads)
-    features = [READINGS[networks.reads](part) for part in windows(samples, bundle.card.window)]
-    audiogram = bench.listener.array()[None]
-    return lambda: [networks.head.run(tokens=networks.tokens(part), audiogram=audiogram) for part in features]
-
-
-def windows(samples: Array, seconds: float) -> list[Array]:
-    """The samples that each window's patches read; a last one that isn't full is left as short as it is."""
-    length = window_patches(seconds)
-    assert length is not None
-    step = length * PATCH_SHIFT
-    parts = [samples[at : at + step + PATCH_LENGTH - PATCH_SHIFT] for at in range(0, len(samples), step)]
-    return [part for part in parts if len(part) >= PATCH_LENGTH]
-
-
-def _named(what: str) -> str:
-    return NAMES.get(what, what)
 
 
 def _ratios(sheet: Sheet, cells: dict[tuple[float, int], Seconds]) -> None:
@@ -223,7 +124,7 @@ def _ratios(sheet: Sheet, cells: dict[tuple[float, int], Seconds]) -> None:
                 what, _, part = name.partition("/")
                 if part == "whole" and what != rival and f"{rival}/whole" in cell:
                     key = f"{what}/times/{rival}/{seconds:g}s/{threads}t"
-                    told = f"{_named(what)}: times faster than {_named(rival)}, {seconds:g} s, {threads} thr."
+                    told = f"{named(what)}: times faster than {named(rival)}, {seconds:g} s, {threads} thr."
                     sheet.times_faster(key, told, cell[f"{rival}/whole"], runs)
 
 
@@ -237,7 +138,7 @@ def _tables(sheet: Sheet, cells: dict[tuple[float, int], Seconds], plan: Plan, t
             ("front end", "Front end alone"),
         ):
             rows = [
-                [_named(name.partition("/")[0])]
+                [named(name.partition("/")[0])]
                 + [milliseconds(sheet.figures.get(f"latency/{name}/{s:g}s/{count}t")) for s in lengths]
                 for name in names
                 if name.endswith(f"/{part}")
@@ -257,7 +158,7 @@ def _tables(sheet: Sheet, cells: dict[tuple[float, int], Seconds], plan: Plan, t
                 interval(sheet.figures.get(f"latency/{what}/times/{rival}/{s:g}s/{threads[0]}t"))
                 for rival, s in (("teacher", at), (PYCLARITY, min(at, plan.longest_oracle)))
             ]
-            told.append([_named(what), milliseconds(sheet.figures[f"latency/{name}/{at:g}s/{threads[0]}t"]), *times])
+            told.append([named(what), milliseconds(sheet.figures[f"latency/{name}/{at:g}s/{threads[0]}t"]), *times])
     of = "" if plan.longest_oracle >= at else f" ({plan.longest_oracle:g} s of audio)"
     sheet.table(
         f"Headline: {at:g} s of audio, samples to score, {threads[0]} thread",
@@ -304,11 +205,11 @@ def _lengths(sheet: Sheet, cells: dict[tuple[float, int], Seconds], threads: int
         slope, start, off = straight(np.array(known), medians)
         what = name.partition("/")[0]
         sheet.exact(
-            f"{what}/per second of audio/{threads}t", f"{_named(what)}: ms for each second", 1e3 * slope, "ms", "lower"
+            f"{what}/per second of audio/{threads}t", f"{named(what)}: ms for each second", 1e3 * slope, "ms", "lower"
         )
-        sheet.exact(f"{what}/off the line/{threads}t", f"{_named(what)}: largest share off a straight line", off)
+        sheet.exact(f"{what}/off the line/{threads}t", f"{named(what)}: largest share off a straight line", off)
         verdict = "linear" if off <= LINEAR else "not linear"
-        rows.append([_named(what), short(1e3 * slope), short(1e3 * start), f"{100 * off:.0f}%", verdict])
+        rows.append([named(what), short(1e3 * slope), short(1e3 * start), f"{100 * off:.0f}%", verdict])
     sheet.table(
         "Cost against length",
         ["", "ms for each second of audio", "ms besides", "furthest off the line", ""],
@@ -352,12 +253,12 @@ def _limits(bench: Workbench, sheet: Sheet, models: dict[str, Bundle], plan: Pla
             least = 1e3 * needed.seconds(rates, precision)
             assert figure.value is not None
             share = 100 * least / figure.value
-            sheet.exact(f"{name}/limit", f"{_named(name)}: least time at the product's rate, {at:g} s", least, "ms")
+            sheet.exact(f"{name}/limit", f"{named(name)}: least time at the product's rate, {at:g} s", least, "ms")
             sheet.exact(
-                f"{name}/share of the limit", f"{_named(name)}: share of that rate reached", share, "%", "higher"
+                f"{name}/share of the limit", f"{named(name)}: share of that rate reached", share, "%", "higher"
             )
             total = needed.constant + needed.rest
-            rows.append([_named(name), f"{total:.3g}", short(least), milliseconds(figure), f"{share:.0f}%"])
+            rows.append([named(name), f"{total:.3g}", short(least), milliseconds(figure), f"{share:.0f}%"])
     sheet.table(
         f"How close to the limit: the network on {at:g} s, {threads} thread",
         ["", "billion operations", "least ms", "measured ms", "of the limit"],
@@ -391,7 +292,7 @@ def _accelerators(bench: Workbench, sheet: Sheet, plan: Plan) -> None:
             except ProviderError as error:
                 sheet.lacks(f"{name} on ONNX Runtime's {provider}", str(error))
             else:
-                contenders[f"{name}, {provider}"] = _whole(scorer, samples, bench)
+                contenders[f"{name}, {provider}"] = whole(scorer, samples, bench)
     found = taken(contenders, plan.runs, plan.budget, plan.slow) if contenders else {}
     bench.teacher.cpu()
     for name, runs in found.items():
@@ -407,7 +308,7 @@ def _promise(sheet: Sheet) -> None:
         figure = sheet.figures.get(f"latency/{what}/times/teacher/{at}/{one}")
         if figure and figure.value and figure.low and figure.high:
             less = [100 * (1 - 1 / value) for value in (figure.value, figure.low, figure.high)]
-            name = f"{_named(what)}: less time than the teacher, {HEADLINE:g} s, 1 thread"
+            name = f"{named(what)}: less time than the teacher, {HEADLINE:g} s, 1 thread"
             sheet.derived(key, name, *less, unit="%", better="higher")
     student = sheet.figures.get("latency/student/less time")
     if student and student.value is not None:
@@ -437,14 +338,14 @@ def draw(section: Section) -> dict[str, tuple[Picture, str]]:
     picture, one = axes(size=(9.0, 5.2))
     for name in names:
         found = [section.figure(f"latency/{name}/whole/{s:g}s/{threads}") for s in lengths]
-        band(one, lengths, found, _named(name), colour(name))
+        band(one, lengths, found, named(name), colour(name))
     one.set(xscale="log", yscale="log", xlabel="seconds of audio", ylabel="ms", title="From samples to score")
     one.set_xticks(lengths, [f"{s:g}" for s in lengths])
     one.minorticks_off()
     one.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     at = HEADLINE if HEADLINE in lengths else lengths[-1]
     shown = {n: section.figure(f"latency/{n}/whole/{at:g}s/{threads}") for n in names}
-    values = {_named(n): f.value for n, f in shown.items() if f and f.value}
+    values = {named(n): f.value for n, f in shown.items() if f and f.value}
     tints = [colour(n) for n, f in shown.items() if f and f.value]
     return {
         "latency": (picture, "Median time against the length of the audio, one thread; bands: 95% intervals."),

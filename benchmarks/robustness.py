@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 from matplotlib.figure import Figure as Picture
-from scipy import stats
 
 from ..calibration.judges import ScorerJudge, judge_of
 from ..runtime.audiogram import STANDARD
@@ -23,10 +22,11 @@ from ..training.haaqi import Ear, Reference
 from ..training.metrics import agreement
 from ..training.present import presented, reference_of
 from ..training.rows import COMPOSED, PRESENTATION, Row
+from .parallel import spread
 from .plots import axes, band, colour
 from .published import BEST_LEVEL
 from .report import Figure, Section
-from .sanity import LISTENERS, RANKED, SNRS, Trial, trials
+from .sanity import LISTENERS, RANKED, SNRS, Trial, rank_correlation, trials
 from .sheet import DRAWS, Sheet
 from .workbench import Workbench
 
@@ -76,22 +76,13 @@ def measure(bench: Workbench) -> Section:
 
 def _over(bench: Workbench, what: str, clips: int, work: Callable[[Trial, int], Any]) -> list[Any]:
     """What `work` gives for each of so many clips and its number."""
-    import joblib
 
     def made() -> list[Any]:
-        found: dict[int, Any] = {}
-        music, seed = bench.options.music, bench.options.seed
-        material = heard(music, clips, seed)
+        material = heard(bench.options.music, clips, bench.options.seed)
         if bench.options.quick:
             material = [one.excerpt(EXCERPT, one.row.listener, one.row.seed) for one in material]
-        with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-            parallel = joblib.Parallel(n_jobs=bench.options.jobs, return_as="generator_unordered")
-            for number, values in parallel(
-                joblib.delayed(_one)(work, trial, number) for number, trial in enumerate(material)
-            ):
-                found[number] = values
-                bench.told(f"robustness: {what}", len(found), clips)
-        return [found[number] for number in sorted(found)]
+        calls = [(trial, number) for number, trial in enumerate(material)]
+        return spread(work, calls, bench.options.jobs, lambda done: bench.told(f"robustness: {what}", done, clips))
 
     return list(bench.store.cell(f"robustness/{what}", (clips, bench.options), made))
 
@@ -121,10 +112,6 @@ class _Nowhere(Corpus):
 
 
 _NOWHERE: Final = _Nowhere()
-
-
-def _one(work: Callable[[Trial, int], Any], trial: Trial, number: int) -> tuple[int, Any]:
-    return number, work(trial, number)
 
 
 def _judge() -> ScorerJudge:
@@ -242,7 +229,7 @@ def _noise(sheet: Sheet, found: list[list[Scores]]) -> None:
     rows = []
     by = np.array(found).transpose(1, 0, 2)  # [2, clips, SNRs]
     for name, scores in zip(("nano", "HAAQI"), by, strict=True):
-        ranks = np.array([stats.spearmanr(SNRS, one).statistic if np.ptp(one) else 0.0 for one in scores])
+        ranks = np.array([rank_correlation(one.tolist()) for one in scores])
         falls = (np.diff(scores, axis=1) <= _STEPS).all(axis=1)
         share = sheet.sampled(
             f"noise/{name}/monotone",

@@ -8,7 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from haaqi_edge.benchmarks import accuracy, latency, limits, memory, parameters, parity, robustness, start, streaming
+from haaqi_edge.benchmarks import (
+    accuracy,
+    contenders,
+    latency,
+    limits,
+    memory,
+    parameters,
+    parity,
+    robustness,
+    start,
+    streaming,
+)
 from haaqi_edge.benchmarks.fresh import fresh, peak_memory
 from haaqi_edge.benchmarks.parameters import by_part, extractor, saved
 from haaqi_edge.benchmarks.run import SECTIONS
@@ -51,7 +62,7 @@ def test_the_line_through_costs() -> None:
 
 def test_windows_hold_every_patch_once() -> None:
     samples = np.arange(samples_for(150), dtype=np.float32)
-    parts = latency.windows(samples, 10.0)
+    parts = contenders.windows(samples, 10.0)
     assert [patch_count(len(part)) for part in parts] == [62, 62, 26]
     assert all(after[0] - before[0] == 62 * 2560 for before, after in pairwise(parts))
 
