@@ -152,6 +152,9 @@ def _golden(bench: Workbench, sheet: Sheet) -> None:
             "the published networks' golden outputs", "give the folder that holds reference/golden with --reference"
         )
         return
+    if bench.options.quick:
+        sheet.lacks("the published networks' golden outputs", "a quick run has no time for them")
+        return
     bench.told("parity: golden outputs", 0, 0)
     found = bench.store.cell("parity/golden", bench.options.reference, lambda: golden.measure(bench.options.reference))  # type: ignore[arg-type]
     for name, difference in found.items():
