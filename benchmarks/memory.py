@@ -57,7 +57,7 @@ oracle(samples.astype(float), samples[::-1].astype(float), 16_000, Ear("{LISTENE
 def measure(bench: Workbench) -> Section:
     """Start one process after another."""
     quick = bench.options.quick
-    sheet, runs = Sheet("memory", TITLE), 3 if quick else RUNS
+    sheet, runs = Sheet("memory", TITLE), 2 if quick else RUNS
     folded, int8 = str(bench.folded.folder), str(bench.int8.folder)
     probes = {
         "interpreter": ("the interpreter alone", "", SECONDS, ""),

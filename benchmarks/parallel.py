@@ -1,7 +1,8 @@
-"""Work spread over processes that are gone when it is done, so that their time counts as this program's own."""
+"""Work spread over processes, which end with their section: their time then counts as this program's own."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -18,7 +19,6 @@ def spread(work: Callable[..., T], calls: Iterable[tuple[Any, ...]], jobs: int, 
         done: called with the number of calls that are done.
     """
     import joblib
-    from joblib.externals.loky import get_reusable_executor
 
     found: dict[int, T] = {}
     with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
@@ -26,9 +26,15 @@ def spread(work: Callable[..., T], calls: Iterable[tuple[Any, ...]], jobs: int, 
         for number, value in parallel(joblib.delayed(_numbered)(work, n, call) for n, call in enumerate(calls)):
             found[number] = value
             done(len(found))
-    if jobs > 1:
-        get_reusable_executor().shutdown(wait=True)
     return [found[number] for number in sorted(found)]
+
+
+def end_processes() -> None:
+    """End the processes that `spread` keeps for its next call."""
+    if "joblib" in sys.modules:
+        from joblib.externals.loky import get_reusable_executor
+
+        get_reusable_executor().shutdown(wait=True)
 
 
 def _numbered(work: Callable[..., T], number: int, call: tuple[Any, ...]) -> tuple[int, T]:

@@ -44,7 +44,7 @@ CODECS: Final = {
     **{f"Opus, {kbps} kbit/s": ("opus", {"kbps": float(kbps)}) for kbps in (8, 16, 32)},
 }
 CLIPS: Final = {"levels": 96, "others": 40}
-QUICK: Final = {"levels": 8, "others": 4}
+QUICK: Final = {"levels": 6, "others": 4}
 EXCERPT: Final = 5.0
 """seconds of a clip that a quick run hears"""
 _FIRST: Final = 200_000_000
@@ -258,7 +258,8 @@ def _noise(sheet: Sheet, found: list[list[Scores]]) -> None:
         rows,
         f"{by.shape[1]} clips of the otherwise clean music, amplified by NAL-R, {len(SNRS)} ratios.",
     )
-    sheet.target("nano: clips whose score falls with the SNR", "noise/nano/monotone", "at least", 95.0)
+    clips = f"{by.shape[1]} clips"
+    sheet.target(f"nano: clips whose score falls with the SNR ({clips})", "noise/nano/monotone", "at least", 95.0)
 
 
 def _cuts(sheet: Sheet, found: list[Scores]) -> None:
@@ -325,7 +326,8 @@ def draw(section: Section) -> dict[str, tuple[Picture, str]]:
     noise.legend()
     band(cuts, CUTS, [section.figure(f"robustness/cuts/{x:g} s") for x in CUTS], "nano", colour("nano"))
     cuts.set(xscale="log", xlabel="seconds kept", ylabel="mean absolute change", title="Clips cut short")
-    cuts.set_xticks(CUTS, [f"{x:g}" for x in CUTS])
+    kept = [x for x in CUTS if section.figure(f"robustness/cuts/{x:g} s")]
+    cuts.set_xticks(kept, [f"{x:g}" for x in kept])
     cuts.minorticks_off()
     cuts.set_ylim(bottom=0)
     names = ("uncoded", *CODECS)
@@ -333,12 +335,25 @@ def draw(section: Section) -> dict[str, tuple[Picture, str]]:
     for turn, name in enumerate(("HAAQI", "nano")):
         found = [section.figure(f"robustness/codecs/{name}/{codec}") for codec in names]
         values = [f.value if f and f.value is not None else np.nan for f in found]
-        codecs.barh(places + 0.38 * turn - 0.19, values, height=0.36, color=colour(name), label=name)
+        ends = [
+            (abs(f.value - f.low), abs(f.high - f.value)) if f and None not in (f.value, f.low, f.high) else (0.0, 0.0)  # type: ignore[operator]
+            for f in found
+        ]
+        codecs.barh(
+            places + 0.38 * turn - 0.19,
+            values,
+            height=0.36,
+            color=colour(name),
+            label=name,
+            xerr=np.array(ends).T,
+            error_kw={"ecolor": "#8b949e", "elinewidth": 1},
+        )
     codecs.set_yticks(places, names, fontsize=8.5)
     codecs.invert_yaxis()
     codecs.grid(axis="y", visible=False)
-    codecs.set(xlabel="mean score", title="Codecs", xlim=(0, 1))
-    codecs.legend(loc="lower left")
+    codecs.set(xlabel="mean score", xlim=(0, 1))
+    codecs.set_title("Codecs", loc="right")
+    codecs.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
     caption = (
         "nano under other levels, noise, cuts and codecs, with 95% intervals; HAAQI itself where it has an answer."
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 import importlib
-import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +13,7 @@ from ..runtime.errors import OptionError
 from ..runtime.files import is_file
 from ..runtime.writing import write_file
 from . import plots, provenance
+from .parallel import end_processes
 from .render import to_html, to_markdown
 from .report import FORMAT, Plot, Report, Section
 from .store import Store
@@ -32,8 +31,8 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 """what can be asked for, and the modules that measure it"""
 REPORT: Final = "report.json"
 BUSY: Final = (
-    "other processes kept {others:.1f} of {cores} cores busy during {section}: its times are longer than on a "
-    "quiet machine, and their ratios less certain"
+    "other processes kept up to {others:.1f} of {cores} cores busy (in {sections}): times are longer than on a quiet "
+    "machine, and their ratios less certain"
 )
 
 
@@ -111,6 +110,7 @@ def _measured(name: str, bench: Workbench) -> tuple[Section, dict[str, Any]]:
 
     def fresh() -> dict[str, Any]:
         section: Section = module.measure(bench)
+        end_processes()
         timed = section.model_copy(update={"seconds": round(watch.seconds(), 1), "load": watch.load()})
         return timed.model_dump(exclude_defaults=True)
 
@@ -123,12 +123,9 @@ def _measured(name: str, bench: Workbench) -> tuple[Section, dict[str, Any]]:
 
 
 def _warnings(sections: Sequence[Section]) -> list[str]:
+    busy = {section.name: section.load.others or 0.0 for section in sections}
+    busy = {name: others for name, others in busy.items() if others > provenance.BUSY}
+    if not busy:
+        return []
     cores = provenance.machine().cores
-    found = [
-        BUSY.format(others=section.load.others, cores=cores, section=section.name)
-        for section in sections
-        if section.load.others is not None and section.load.others > provenance.BUSY
-    ]
-    if os.environ.get("OMP_NUM_THREADS") not in (None, "1") or sys.flags.optimize:
-        found.append("OMP_NUM_THREADS is set: PyTorch may not use the threads that the report names")
-    return found
+    return [BUSY.format(others=max(busy.values()), cores=cores, sections=", ".join(busy))]

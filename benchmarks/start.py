@@ -41,7 +41,7 @@ print(json.dumps([after - before for before, after in zip(at, at[1:])]))
 
 def measure(bench: Workbench) -> Section:
     """Start processes in turn: each model from Python, and the command line with nano."""
-    sheet, runs = Sheet("start", TITLE), 5 if bench.options.quick else RUNS
+    sheet, runs = Sheet("start", TITLE), 4 if bench.options.quick else RUNS
     models = {"nano": "nano", "nano-int8": "nano-int8", "folded": str(bench.folded.folder)}
     taken: dict[str, list[list[float]]] = {name: [] for name in models}
     command: list[float] = []

@@ -28,24 +28,36 @@ class Ratio(NamedTuple):
 
 
 def taken(
-    contenders: Mapping[str, Callable[[], object]], runs: int, budget: float | None = None, least: int = 3
+    contenders: Mapping[str, Callable[[], object]],
+    runs: int,
+    budget: float | None = None,
+    least: int = 3,
+    short: float = 0.0,
 ) -> dict[str, list[float]]:
     """Seconds of each run: every contender once to warm up, then `runs` times in turn, so that load meets all alike.
 
-    One whose runs would take more than `budget` seconds together gets fewer of them, the first ones, but `least`.
+    One whose runs would take more than `budget` seconds together gets fewer of them, the first ones, but `least`. One that
+    takes less than `short` seconds runs untimed before each of its runs: the others' data has left nothing of its own in
+    the caches, which nobody meets who does the same thing again and again.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    quick: set[str] = set()
     allowed = dict.fromkeys(contenders, runs)
     for run in range(runs + 1):
         for name, contender in contenders.items():
             if run > allowed[name]:
                 continue
+            if run and name in quick:
+                contender()
             start = time.perf_counter()
             contender()
             took = time.perf_counter() - start
             if run:
                 seconds[name].append(took)
-            elif budget is not None:
+                continue
+            if took < short:
+                quick.add(name)
+            if budget is not None:
                 allowed[name] = min(runs, max(least, int(budget / took)))
     return seconds
 
