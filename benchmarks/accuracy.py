@@ -30,9 +30,9 @@ from .store import Store
 from .workbench import Workbench
 
 TITLE: Final = "Accuracy"
-CHUNK: Final = 50
+CHUNK: Final = 25
 """rows that a process scores before they are kept"""
-QUICK: Final = 150
+QUICK: Final = 100
 """rows of a quick run"""
 DIFFERS: Final = (
     "What differs from the paper: the music (the authors' own; here openly licensed music, mostly game and "

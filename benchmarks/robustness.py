@@ -44,7 +44,7 @@ CODECS: Final = {
     **{f"Opus, {kbps} kbit/s": ("opus", {"kbps": float(kbps)}) for kbps in (8, 16, 32)},
 }
 CLIPS: Final = {"levels": 96, "others": 40}
-QUICK: Final = {"levels": 6, "others": 4}
+QUICK: Final = {"levels": 5, "others": 4}
 EXCERPT: Final = 5.0
 """seconds of a clip that a quick run hears"""
 _FIRST: Final = 200_000_000

@@ -36,8 +36,8 @@ def taken(
 ) -> dict[str, list[float]]:
     """Seconds of each run: every contender once to warm up, then `runs` times in turn, so that load meets all alike.
 
-    One whose runs would take more than `budget` seconds together gets fewer of them, the first ones, but `least`. One that
-    takes less than `short` seconds runs untimed before each of its runs: the others' data has left nothing of its own in
+    One whose runs would take more than `budget` seconds together gets fewer of them, the first ones, but `least`. One
+    that takes less than `short` seconds runs untimed before each of its runs: the others leave nothing of its own in
     the caches, which nobody meets who does the same thing again and again.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
