@@ -22,7 +22,7 @@ from ..training.labels import read
 from ..training.present import present
 from ..training.rows import Row
 from .parallel import spread
-from .plots import axes, colour
+from .plots import axes, colour, reach
 from .published import ACCURACY
 from .report import Section
 from .sheet import Sheet
@@ -190,11 +190,8 @@ def draw(section: Section) -> dict[str, tuple[Picture, str]]:
     found = [f for f in found if f.key.count("/") == 3 or "/condition/" in f.key or "/level/" in f.key]
     places: npt.NDArray[np.intp] = np.arange(len(found))
     values = np.array([f.value for f in found])
-    low = np.array([f.value if f.low is None else f.low for f in found])
-    high = np.array([f.value if f.high is None else f.high for f in found])
-    groups.errorbar(
-        values, places, xerr=[values - low, high - values], fmt="o", markersize=4, color=colour("nano"), lw=1.2
-    )
+    ends = np.array([reach(f) for f in found]).T
+    groups.errorbar(values, places, xerr=ends, fmt="o", markersize=4, color=colour("nano"), lw=1.2)
     groups.set_yticks(places, [f.name.removeprefix("nano, ").removesuffix(", LCC") for f in found], fontsize=7.5)
     groups.invert_yaxis()
     groups.set(xlabel="LCC (95%)", title="By group")

@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Picture
 
+from .report import Figure
+
 COLOURS: Final = {
     "pyclarity": "#999999",
     "HAAQI": "#000000",
@@ -94,17 +96,28 @@ def bars(
     return picture
 
 
-def band(one: Axes, x: Sequence[float], figures: Sequence[Any], name: str, tint: str) -> None:
+def band(one: Axes, x: Sequence[float], figures: Sequence[Figure | None], name: str, tint: str) -> None:
     """A line of figures with their intervals."""
-    known = [(place, figure) for place, figure in zip(x, figures, strict=True) if figure and figure.value is not None]
+    known = [
+        (place, figure, figure.value)
+        for place, figure in zip(x, figures, strict=True)
+        if figure is not None and figure.value is not None
+    ]
     if not known:
         return
-    places = [place for place, _ in known]
-    values = [figure.value for _, figure in known]
+    places = [place for place, *_ in known]
+    values = [value for *_, value in known]
     one.plot(places, values, color=tint, marker="o", markersize=4, label=name)
-    low = [figure.value if figure.low is None else figure.low for _, figure in known]
-    high = [figure.value if figure.high is None else figure.high for _, figure in known]
+    low = [value - reach(figure)[0] for _, figure, value in known]
+    high = [value + reach(figure)[1] for _, figure, value in known]
     one.fill_between(places, low, high, color=tint, alpha=0.18, linewidth=0)
+
+
+def reach(figure: Figure | None) -> tuple[float, float]:
+    """How far a figure's interval reaches below and above its value."""
+    if figure is None or figure.value is None or figure.low is None or figure.high is None:
+        return 0.0, 0.0
+    return figure.value - figure.low, figure.high - figure.value
 
 
 def save(picture: Picture, path: Path) -> None:

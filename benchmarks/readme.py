@@ -21,7 +21,7 @@ from ..runtime.errors import HaaqiEdgeError, OptionError
 from ..runtime.fbank import fbank
 from ..runtime.writing import write_file
 from .plots import axes, save
-from .render import number
+from .render import number, to_markdown
 from .report import Figure, Report, read_report
 from .run import REPORT
 from .workbench import LISTENER
@@ -42,19 +42,19 @@ ROWS: Final = (
     ("parameters: nano", "parameters/nano"),
     ("size: nano's bundle", "size/bundle/nano"),
     ("size: nano-int8's bundle", "size/bundle/nano-int8"),
-    ("10 s of audio to score, 1 thread: teacher, PyTorch", "latency/teacher/whole/10s/1t"),
-    ("student, PyTorch", "latency/student/whole/10s/1t"),
-    ("student folded, ONNX Runtime", "latency/folded/whole/10s/1t"),
-    ("student int8, ONNX Runtime", "latency/int8/whole/10s/1t"),
-    ("nano", "latency/nano/whole/10s/1t"),
-    ("nano-int8", "latency/nano-int8/whole/10s/1t"),
+    ("10 s of audio, 1 thread: teacher, PyTorch", "latency/teacher/whole/10s/1t"),
+    ("10 s of audio, 1 thread: student, PyTorch", "latency/student/whole/10s/1t"),
+    ("10 s of audio, 1 thread: student folded", "latency/folded/whole/10s/1t"),
+    ("10 s of audio, 1 thread: student int8", "latency/int8/whole/10s/1t"),
+    ("10 s of audio, 1 thread: nano", "latency/nano/whole/10s/1t"),
+    ("10 s of audio, 1 thread: nano-int8", "latency/nano-int8/whole/10s/1t"),
     ("the teacher's time over nano's", "latency/nano/times/teacher/10s/1t"),
     ("pyclarity's HAAQI's time over nano's", "latency/nano/times/pyclarity/10s/1t"),
     ("nano, from exec to the first score", "start/nano/together"),
     ("nano, peak memory of a process", "memory/nano"),
-    ("nano against HAAQI, sounds of unheard music: LCC", "accuracy/nano/all/lcc"),
-    ("SRCC", "accuracy/nano/all/srcc"),
-    ("MSE", "accuracy/nano/all/mse"),
+    ("nano against HAAQI, unheard music: LCC", "accuracy/nano/all/lcc"),
+    ("nano against HAAQI, unheard music: SRCC", "accuracy/nano/all/srcc"),
+    ("nano against HAAQI, unheard music: MSE", "accuracy/nano/all/mse"),
     ("nano, clips whose score falls with the SNR", "robustness/noise/nano/monotone"),
     ("nano, ONNX Runtime against PyTorch, largest difference of a score", "parity/nano: PyTorch - ONNX/largest"),
     ("nano, a streamed hop of 160 ms (48 kHz stereo)", "streaming/nano/10s/48 kHz, 2 channels"),
@@ -96,9 +96,11 @@ def keep(folder: Path) -> None:
     sections = [section.model_copy(update={"series": {}}) for section in report.sections]
     shutil.rmtree(KEPT, ignore_errors=True)
     KEPT.mkdir(parents=True)
-    for file in [folder / "report.md", *sorted(folder.glob("*.png"))]:
-        shutil.copy(file, KEPT / file.name)
-    write_file(report.model_copy(update={"sections": sections}).to_json().encode(), KEPT / REPORT)
+    for picture in sorted(folder.glob("*.png")):
+        shutil.copy(picture, KEPT / picture.name)
+    kept = report.model_copy(update={"sections": sections})
+    write_file(to_markdown(kept).encode(), KEPT / "report.md")
+    write_file(kept.to_json().encode(), KEPT / REPORT)
 
 
 def picture(demo: Path, path: Path) -> None:

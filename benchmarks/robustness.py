@@ -23,7 +23,7 @@ from ..training.metrics import agreement
 from ..training.present import presented, reference_of
 from ..training.rows import COMPOSED, PRESENTATION, Row
 from .parallel import spread
-from .plots import axes, band, colour
+from .plots import axes, band, colour, reach
 from .published import BEST_LEVEL
 from .report import Figure, Section
 from .sanity import LISTENERS, RANKED, SNRS, Trial, rank_correlation, trials
@@ -231,17 +231,10 @@ def _noise(sheet: Sheet, found: list[list[Scores]]) -> None:
     for name, scores in zip(("nano", "HAAQI"), by, strict=True):
         ranks = np.array([rank_correlation(one.tolist()) for one in scores])
         falls = (np.diff(scores, axis=1) <= _STEPS).all(axis=1)
-        share = sheet.sampled(
-            f"noise/{name}/monotone",
-            f"{name}: clips whose score falls with the SNR (rank correlation of {RANKED} or more)",
-            100.0 * (ranks >= RANKED),
-            of=f"clips as in robustness/noise ({len(ranks)})",
-            unit="%",
-            statistic="mean",
-            better="higher",
-        )
+        title = f"{name}: clips whose score falls with the SNR (rank correlation of {RANKED} or more)"
+        share = sheet.share(f"noise/{name}/monotone", title, ranks >= RANKED)
         rows.append(
-            [name, f"{share.value:.0f}%", f"{100 * falls.mean():.0f}%", f"{np.median(ranks):.3f}", f"{ranks.min():.3f}"]
+            [name, ranged(share, 0), f"{100 * falls.mean():.0f}%", f"{np.median(ranks):.3f}", f"{ranks.min():.3f}"]
         )
         for snr, values in zip(SNRS, scores.T, strict=True):
             sheet.sampled(
@@ -254,7 +247,13 @@ def _noise(sheet: Sheet, found: list[list[Scores]]) -> None:
             )
     sheet.table(
         f"Speech-shaped noise, {SNRS[0]:g} to {SNRS[-1]:g} dB SNR",
-        ["", f"rank correlation {RANKED} or more", f"no step up by more than {_STEPS}", "median correlation", "lowest"],
+        [
+            "",
+            f"% of clips with a rank correlation of {RANKED} or more (95%)",
+            f"no step up by more than {_STEPS}",
+            "median correlation",
+            "lowest",
+        ],
         rows,
         f"{by.shape[1]} clips of the otherwise clean music, amplified by NAL-R, {len(SNRS)} ratios.",
     )
@@ -335,10 +334,7 @@ def draw(section: Section) -> dict[str, tuple[Picture, str]]:
     for turn, name in enumerate(("HAAQI", "nano")):
         found = [section.figure(f"robustness/codecs/{name}/{codec}") for codec in names]
         values = [f.value if f and f.value is not None else np.nan for f in found]
-        ends = [
-            (abs(f.value - f.low), abs(f.high - f.value)) if f and None not in (f.value, f.low, f.high) else (0.0, 0.0)  # type: ignore[operator]
-            for f in found
-        ]
+        ends = [reach(f) for f in found]
         codecs.barh(
             places + 0.38 * turn - 0.19,
             values,

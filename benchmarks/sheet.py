@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 from ..calibration.timing import ratio
 from ..training.metrics import agreement
@@ -84,6 +85,15 @@ class Sheet:
                 better="higher",
             )
         )
+
+    def share(self, key: str, name: str, hits: npt.NDArray[np.bool_], better: str | None = "higher") -> Figure:
+        """The percentage of hits, with Wilson's 95% interval, which is one even where all hit or none does."""
+        found = stats.binomtest(int(hits.sum()), len(hits))
+        spread = found.proportion_ci(method="wilson")
+        percent = [100 * value for value in (hits.mean(), spread.low, spread.high)]
+        figure = self.derived(key, f"{name}, {len(hits)} clips", *percent, unit="%", better=better)
+        self.figures[figure.key] = figure = figure.model_copy(update={"count": len(hits)})
+        return figure
 
     def derived(
         self, key: str, name: str, value: float, low: float, high: float, *, unit: str = "", better: str | None = None
