@@ -12,7 +12,7 @@ PYCLARITY := pyclarity==0.9.0
 # Builds happen in environments of their own; the pins hold there too.
 export PIP_CONSTRAINT := $(abspath constraints.txt)
 
-.PHONY: demo test lint types check bare figures lock clean
+.PHONY: demo test lint types check bare figures report lock clean
 
 demo: $(VENV)/.demo
 	@echo "== A listener with the moderate hearing loss N3, music amplified for it (NAL-R)"
@@ -45,9 +45,15 @@ bare: $(VENV)/.test
 	cd demo && ../$(VENV)-bare/bin/haaqi-edge score clean.flac --audiogram N3 --nal-r
 	rm -rf $(VENV)-bare
 
-# The figures and the picture of the README.
+# The figures and the pictures of the README, from docs/report.
 figures: $(VENV)/.test
 	$(BIN)/python -m haaqi_edge.benchmarks.readme
+
+# The report itself, on a quiet machine: make report MUSIC=folder. Stopped, it goes on where it was.
+report: $(VENV)/.test
+	@test -n "$(MUSIC)" || (echo "make report MUSIC=folder: the music that training/table is cut from" && exit 2)
+	$(BIN)/haaqi-edge bench all -o build/report --music "$(MUSIC)" --table training/table $(if $(REFERENCE),--reference "$(REFERENCE)")
+	$(BIN)/python -m haaqi_edge.benchmarks.readme build/report
 
 # New pins, from the newest releases.
 lock:

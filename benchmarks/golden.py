@@ -1,4 +1,4 @@
-"""Parity with the published networks, on their golden files: python -m haaqi_edge.benchmarks.golden ../shared
+"""Parity with the published networks, on their golden files: haaqi-edge bench parity --reference ../shared
 
 The golden files hold what the authors' implementation gives, with every tensor filled by a rule from its key (`fill`).
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from torch import Tensor
 from ..export.bundle import student_source, write_bundle
 from ..model import Student, Teacher
 from ..runtime import Scorer
-from ..runtime.errors import CorpusError, HaaqiEdgeError
+from ..runtime.errors import CorpusError
 from ..runtime.fbank import fbank as numpy_fbank
 
 SCORE_TOLERANCE = 2e-6
@@ -160,20 +159,3 @@ def measure(shared: Path) -> dict[str, float]:
                 abs(result.score - float(clip["student_clip"][0])),
             )
     return found
-
-
-def main() -> None:
-    """Print the differences."""
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m haaqi_edge.benchmarks.golden FOLDER_OF_REFERENCE_MATERIAL")
-    try:
-        found = measure(Path(sys.argv[1]))
-    except HaaqiEdgeError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(error.exit_code)
-    for name, difference in found.items():
-        print(f"{name:<55} {difference:.2g}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,124 +1,148 @@
-"""The README's table and picture, measured here and now: python -m haaqi_edge.benchmarks.readme (make figures)"""
+"""The README's table of figures, from a report, and its picture of the demo piece (make figures).
+
+python -m haaqi_edge.benchmarks.readme [REPORT]    # from docs/report, or from the folder of another report,
+                                                   # which is then put there
+"""
 
 from __future__ import annotations
 
-import platform
+import argparse
+import json
+import shutil
+import sys
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import soundfile
-import torch
 
-from ..calibration.timing import compare
-from ..export.bundle import parameter_count
-from ..export.surgery import steps
-from ..model import Student, Teacher
-from ..runtime import Bundle, Scorer
+from ..runtime import Scorer
 from ..runtime.audio import open_audio
-from ..runtime.audiogram import Audiogram
+from ..runtime.errors import HaaqiEdgeError, OptionError
 from ..runtime.fbank import fbank
-from ..runtime.frontend import SAMPLE_RATE
-from . import frontend
+from ..runtime.writing import write_file
+from .plots import axes, save
+from .render import number, to_markdown
+from .report import Figure, Report, read_report
+from .run import REPORT
+from .workbench import LISTENER
 
-BEGIN: Final = "<!-- figures: made by `make figures` -->"
+BEGIN: Final = "<!-- figures: made by `make figures` from docs/report/report.json -->"
 END: Final = "<!-- end of figures -->"
-LISTENER: Final = "N3"
+KEPT: Final = Path("docs/report")
+"""where the report is that the README tells of, below the checkout"""
+SCHEMA: Final = Path("docs/report.schema.json")
+"""of report.json"""
+ROWS: Final = (
+    ("parameters: teacher", "parameters/teacher"),
+    ("parameters: student as published", "parameters/student/0"),
+    ("parameters: student, training-only heads removed", "parameters/student/1"),
+    ("parameters: student, dead attention branches removed", "parameters/student/2"),
+    ("parameters: student, `out_proj v_proj` folded", "parameters/student/3"),
+    ("parameters: student, folded", "parameters/student/4"),
+    ("parameters: nano", "parameters/nano"),
+    ("size: nano's bundle", "size/bundle/nano"),
+    ("size: nano-int8's bundle", "size/bundle/nano-int8"),
+    ("10 s of audio, 1 thread: teacher, PyTorch", "latency/teacher/whole/10s/1t"),
+    ("10 s of audio, 1 thread: student, PyTorch", "latency/student/whole/10s/1t"),
+    ("10 s of audio, 1 thread: student folded", "latency/folded/whole/10s/1t"),
+    ("10 s of audio, 1 thread: student int8", "latency/int8/whole/10s/1t"),
+    ("10 s of audio, 1 thread: nano", "latency/nano/whole/10s/1t"),
+    ("10 s of audio, 1 thread: nano-int8", "latency/nano-int8/whole/10s/1t"),
+    ("the teacher's time over nano's", "latency/nano/times/teacher/10s/1t"),
+    ("pyclarity's HAAQI's time over nano's", "latency/nano/times/pyclarity/10s/1t"),
+    ("nano, from exec to the first score", "start/nano/together"),
+    ("nano, peak memory of a process", "memory/nano"),
+    ("nano against HAAQI, unheard music: LCC", "accuracy/nano/all/lcc"),
+    ("nano against HAAQI, unheard music: SRCC", "accuracy/nano/all/srcc"),
+    ("nano against HAAQI, unheard music: MSE", "accuracy/nano/all/mse"),
+    ("nano, clips whose score falls with the SNR", "robustness/noise/nano/monotone"),
+    ("nano, ONNX Runtime against PyTorch, largest difference of a score", "parity/nano: PyTorch - ONNX/largest"),
+    ("nano, a streamed hop of 160 ms (48 kHz stereo)", "streaming/nano/10s/48 kHz, 2 channels"),
+)
+"""what the README tells, by the figures' keys"""
 
 
-def table(demo: Path) -> str:
-    """The figures as a Markdown table; `demo` is the folder of the demo clips."""
-    rows: list[tuple[str, str]] = []
-    student, teacher = Student().eval(), Teacher().eval()
-    rows.append(("parameters, teacher", f"{parameter_count(teacher):,}"))
-    for name, network in steps(student):
-        rows.append((f"parameters, student {name}", f"{parameter_count(network):,}"))
-    bundle = Bundle("nano")
-    rows.append(("parameters, nano", f"{bundle.card.parameters:,}"))
-    size = sum(bundle.path(role).stat().st_size for role in bundle.card.files)
-    rows.append(("nano's bundle", f"{size / 1e6:.2f} MB"))
-    test = bundle.card.figures["test"]["all"]
-    rows.append(
-        (
-            f"nano against HAAQI, {test['rows']} sounds of unheard music (test split)",
-            f"LCC {test['lcc']:.3f} (95%: {test['lcc_low']:.3f} to {test['lcc_high']:.3f}), "
-            f"SRCC {test['srcc']:.3f}, MSE {test['mse']:.4f}",
-        )
-    )
-    sense = bundle.card.figures["sanity"]
-    rows += [
-        ("nano, clean music with NAL-R (HAAQI: nearly 1), mean score", f"{sense['clean']['figure']:.3f}"),
-        ("nano, clips whose score falls with the SNR from 40 to -4 dB", f"{sense['snr']['figure']:.0%}"),
-    ]
-    parity = bundle.card.figures["parity"]["largest_difference"]
-    rows.append(("nano, ONNX Runtime against PyTorch, largest difference of a score", f"{parity:.1g}"))
-    rows += _timings(demo, teacher)
-    return "\n".join(["| figure | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+def table(report: Report) -> str:
+    """The figures as a Markdown table, each with its 95% interval where it has one, and where they come from."""
+    figures = report.figures()
+    rows = [f"| {name} | {told(figures.get(key))} |" for name, key in ROWS]
+    machine = report.machine
+    busy = "; the machine was busy with other things" if report.warnings else ""
+    source = f"{machine.processor}, {machine.cores} cores, {machine.architecture}; {report.made[:10]}"
+    quick = ", quick" if report.quick else ""
+    return "\n".join(["| figure | value (95%) |", "|---|---|", *rows, "", f"*{source}{quick}{busy}.*"])
 
 
-def _timings(demo: Path, teacher: Teacher) -> list[tuple[str, str]]:
-    torch.set_num_threads(1)
-    samples, rate = soundfile.read(demo / "clean.flac", dtype="float32")
-    clip = (samples[: 10 * rate], rate)
-    scorer, listener = Scorer("nano", threads=1), Audiogram.named(LISTENER)
-    waveform = 0.1 * torch.randn(1, 10 * SAMPLE_RATE)
-    levels = torch.from_numpy(listener.array())[None]
+def told(figure: Figure | None) -> str:
+    """A value with its unit and interval."""
+    if figure is None or figure.value is None:
+        return "not measured"
+    spread = "" if figure.low is None else f" ({number(figure.low)} to {number(figure.high)})"
+    return f"{number(figure.value, '' if figure.unit in ('parameters', 'times') else figure.unit)}{spread}"
 
-    def run_teacher() -> None:
-        with torch.inference_mode():
-            teacher(waveform, levels)
 
-    taken = compare({"nano": lambda: scorer.score(clip, listener), "teacher": run_teacher}, runs=5)
-    front = frontend.measure()
-    where = f"{platform.machine()}, 1 thread"
-    return [
-        (f"10 s of audio to score, nano ({where})", f"{taken['nano'].median * 1e3:.1f} ms"),
-        (f"10 s of audio to score, teacher in PyTorch ({where})", f"{taken['teacher'].median * 1e3:.0f} ms"),
-        ("teacher's time over nano's", f"{taken['teacher'].median / taken['nano'].median:.0f}"),
-        ("front end written per frame, its time over ours", f"{front['per frame'].median / front['fbank'].median:.1f}"),
-    ]
+def rewritten(readme: str, report: Report) -> str:
+    """The README's text with the table of a report between its marks."""
+    before, _, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        raise OptionError(f"the README has no lines {BEGIN!r} and {END!r}: put them where the table belongs")
+    return f"{before}{BEGIN}\n{table(report)}\n{END}{after}"
+
+
+def keep(folder: Path) -> None:
+    """Put a report into `KEPT`: without single measurements, which take a hundred times the room."""
+    report = read_report(folder / REPORT)
+    sections = [section.model_copy(update={"series": {}}) for section in report.sections]
+    shutil.rmtree(KEPT, ignore_errors=True)
+    KEPT.mkdir(parents=True)
+    for picture in sorted(folder.glob("*.png")):
+        shutil.copy(picture, KEPT / picture.name)
+    kept = report.model_copy(update={"sections": sections})
+    write_file(to_markdown(kept).encode(), KEPT / "report.md")
+    write_file(kept.to_json().encode(), KEPT / REPORT)
 
 
 def picture(demo: Path, path: Path) -> None:
     """Draw the demo clips, clean and degraded, with the quality that listener N3 hears moment by moment."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     scorer = Scorer("nano", threads=1)
-    figure, axes = pyplot.subplots(2, 2, figsize=(10, 4.4), sharex=True, sharey="row", height_ratios=[1.4, 1])
+    figure, panes = axes(2, 2, size=(10.0, 4.6), sharex=True, sharey="row", height_ratios=[1.4, 1])
     for column, name in enumerate(("clean", "degraded")):
         file = demo / f"{name}.flac"
         result = scorer.score(file, LISTENER, nal_r=True)
         features = fbank(np.concatenate(list(open_audio(file).blocks())))
-        top, bottom = axes[0][column], axes[1][column]
+        top, bottom = panes[0][column], panes[1][column]
         seconds = len(features) / 100
         top.imshow(features.T, origin="lower", aspect="auto", extent=(0, seconds, 0, 128), cmap="magma")
+        top.grid(visible=False)
         top.set_title(f"{name}: {result.score:.2f}")
         bottom.plot(result.times, result.frame_scores, color="tab:blue", lw=1.2, label="every 160 ms")
         for window in result.windows:
             bottom.hlines(window.score or np.nan, window.start, window.end, color="black", lw=2)
         bottom.set_ylim(0, 1)
         bottom.set_xlabel("seconds")
-        bottom.grid(alpha=0.3)
-    axes[0][0].set_ylabel("mel band")
-    axes[1][0].set_ylabel(f"quality for {LISTENER}")
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    panes[0][0].set_ylabel("mel band")
+    panes[1][0].set_ylabel(f"quality for {LISTENER}")
+    save(figure, path)
 
 
 def main() -> None:
-    """Rewrite the README's figures, below the working directory."""
-    readme, demo = Path("README.md"), Path("demo")
-    before, rest = readme.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    figures = table(demo)
-    Path("docs").mkdir(exist_ok=True)
-    picture(demo, Path("docs/demo.png"))
-    readme.write_text(f"{before}{BEGIN}\n{figures}\n{END}{after}", encoding="utf-8")
-    print(figures)
+    """Rewrite the README's figures and pictures, below the working directory."""
+    parser = argparse.ArgumentParser(prog="python -m haaqi_edge.benchmarks.readme", description=__doc__)
+    parser.add_argument("report", nargs="?", type=Path, help=f"folder of a report, put into {KEPT} first")
+    options = parser.parse_args()
+    readme = Path("README.md")
+    try:
+        if options.report is not None:
+            keep(options.report)
+        report = read_report(KEPT / REPORT)
+        write_file(rewritten(readme.read_text(encoding="utf-8"), report).encode(), readme)
+    except HaaqiEdgeError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+    picture(Path("demo"), Path("docs/demo.png"))
+    write_file(f"{json.dumps(Report.model_json_schema(), indent=2)}\n".encode(), SCHEMA)
+    print(table(report))
 
 
 if __name__ == "__main__":

@@ -107,6 +107,11 @@ class Trial:
         return Trial(row, part * (amplitude(row.level - LEVEL1) / rms(part)), self.rate)
 
 
+def rank_correlation(scores: Sequence[float]) -> float:
+    """Spearman's, of `SNRS` and a score for each; 0 where the scores don't differ."""
+    return 0.0 if len(set(scores)) == 1 else float(stats.spearmanr(SNRS, scores).statistic)
+
+
 class Ranked(NamedTuple):
     """A clip's scores, one for each of `SNRS`."""
 
@@ -116,7 +121,7 @@ class Ranked(NamedTuple):
     @property
     def correlation(self) -> float:
         """Spearman's, of SNR and score; 0 where the scores don't differ."""
-        return 0.0 if len(set(self.scores)) == 1 else float(stats.spearmanr(SNRS, self.scores).statistic)
+        return rank_correlation(self.scores)
 
 
 class Change(NamedTuple):

@@ -1,7 +1,15 @@
-"""Hours of audio pushed through a stream at full speed: whether it stays as it began."""
+"""Hours of audio pushed through a stream at full speed: whether it stays as it began.
+
+    python -m haaqi_edge.benchmarks.soak --hours 24 [--model nano]
+
+`haaqi-edge bench streaming` does it for an hour.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
 import time
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -11,6 +19,7 @@ import numpy.typing as npt
 
 from ..runtime import Scorer, Update
 from ..runtime import frontend as fe
+from ..runtime.errors import HaaqiEdgeError
 
 MINUTE: Final = round(60 / fe.PATCH_SECONDS)
 HOUR: Final = 60 * MINUTE
@@ -111,3 +120,21 @@ def memory(what: str) -> float:
 def _score(updates: list[Update]) -> float:
     """The score of the only update; NaN where there is none, or silence."""
     return np.nan if not updates or updates[0].score is None else updates[0].score
+
+
+def main() -> None:
+    """Print what a soak found, as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m haaqi_edge.benchmarks.soak", description=__doc__)
+    parser.add_argument("--hours", type=float, default=24.0, help="of audio (default: 24)")
+    parser.add_argument("--model", default="nano", help="a shipped name, or a bundle's folder (default: nano)")
+    options = parser.parse_args()
+    try:
+        found = soak(Scorer(options.model, threads=1), options.hours)
+    except HaaqiEdgeError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+    print(json.dumps(found._asdict(), indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,56 +1,175 @@
-"""A stream's time, memory and agreement with the offline score: python -m haaqi_edge.benchmarks.streaming [SHARED]
+"""Streaming: time of a hop, real-time factor, memory, and equality with the offline score. One thread.
 
-    python -m haaqi_edge.benchmarks.streaming                   # nano
-    python -m haaqi_edge.benchmarks.streaming ../shared         # and the student, its weights by the golden rule
-    python -m haaqi_edge.benchmarks.streaming --soak 24         # 24 hours of audio at full speed
-
-One thread. A hop is 160 ms, timed from the call with its samples to the updates.
+A hop is 160 ms, timed from the call with its samples to the updates.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure as Picture
 
-from ..calibration.timing import compare
+from ..calibration.timing import taken
 from ..runtime import Bundle, Scorer, Tokens
 from ..runtime import frontend as fe
 from ..runtime.audiogram import Audiogram
 from ..runtime.encoder import READINGS
-from ..runtime.errors import HaaqiEdgeError
 from ..runtime.sessions import Session
 from ..runtime.windows import Encoded
+from .fresh import peak_memory
+from .plots import axes, colour
+from .report import Section
+from .sheet import Sheet
 from .soak import soak
+from .workbench import LISTENER, Workbench
 
-Array = npt.NDArray[np.float32]
-
-LISTENER: Final = "N3"
+TITLE: Final = "Streaming"
 RATES: Final = ((fe.SAMPLE_RATE, 1), (48_000, 2))
 """Hz and channels that are streamed"""
 WINDOWS: Final = (10.0, 30.0, 60.0)
-"""seconds, of the student's heads"""
-_ALONE: Final = """
-import sys
+"""seconds"""
+HOPS: Final = {"nano": 2_000, "nano-int8": 2_000, "folded": 300}
+QUICK: Final = {"nano": 100, "nano-int8": 100, "folded": 30}
+SOAKED: Final = 1.0
+"""hours of audio that are pushed through at full speed"""
+SAME: Final = 1e-6
+"""largest difference of a score that rounding may make"""
+Array = npt.NDArray[np.float32]
+_ALONE: Final = f"""
 import numpy as np
 from haaqi_edge.runtime import Scorer
 
 hop = np.tile(np.sin(np.arange(7680) * 0.05).astype(np.float32)[:, None] * 0.1, (1, 2))
-with Scorer(sys.argv[1], threads=1).stream("N3", 48_000, window=10.0) as stream:
+with Scorer(sys.argv[2], threads=1).stream("{LISTENER}", 48_000, window=10.0) as stream:
     for _ in range(400):
         stream.accept_waveform(hop)
     stream.input_finished()
-print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
+
+
+def measure(bench: Workbench) -> Section:
+    """Stream noise through each model that can stream."""
+    sheet, quick = Sheet("streaming", TITLE), bench.options.quick
+    bundles = {"nano": Bundle("nano"), "nano-int8": Bundle("nano-int8"), "folded": bench.folded}
+    rows, memory = [], []
+    for name, bundle in bundles.items():
+        for window in WINDOWS[:1] if quick else WINDOWS:
+            bench.told(f"streaming: {name}, window of {window:g} s", 0, 0)
+            hops = (QUICK if quick else HOPS)[name]
+            found = bench.store.cell(
+                f"streaming/{name}, {window:g} s",
+                (hops, bench.provided),
+                lambda of=(bundle, window, hops): _timed(*of),  # type: ignore[misc]
+            )
+            rows += [_told(sheet, name, window, what, seconds) for what, seconds in found["hops"].items()]
+            parts = {
+                part: sheet.timing(f"{name}/{window:g}s/{part}", f"{name}, window {window:g} s: {part}", seconds)
+                for part, seconds in found["parts"].items()
+            }
+            rows[-1][-1] = ", ".join(f"{part} {figure.value:.2f}" for part, figure in parts.items())
+        bench.told(f"streaming: {name}, equality and memory", 0, 0)
+        apart = difference(Scorer(bundle.folder, threads=1), WINDOWS[0], (2 if quick else 3) * WINDOWS[0])
+        sheet.exact(f"{name}/difference", f"{name}: largest difference of a score from offline", apart, better="lower")
+        sheet.target(f"{name}: streamed score equals the offline one", f"{name}/difference", "at most", SAME)
+        peaks = [peak_memory(_ALONE, str(bundle.folder)) for _ in range(1 if quick else 3)]
+        peak = sheet.sampled(
+            f"{name}/peak", f"{name}: peak memory of a stream's process", peaks, of="processes", unit="MB"
+        )
+        memory.append([name, f"{apart:.1e}", f"{peak.value:.1f}"])
+    sheet.table(
+        "A hop of 160 ms, audio to score",
+        ["", "window", "input", "ms (95%)", "p99 ms", "real-time factor", "of it, ms"],
+        rows,
+        "Once the window is full; one thread. The real-time factor is the mean time over 160 ms.",
+    )
+    sheet.table(
+        "Equality with offline, memory", ["", "largest difference of a score", "peak MB, 48 kHz stereo"], memory
+    )
+    if quick:
+        sheet.lacks("an hour at full speed, windows of 30 and 60 s", "a quick run has no time for them")
+    elif not Path("/proc/self/status").exists():
+        sheet.lacks("an hour at full speed", "its memory is read from Linux's /proc")
+    else:
+        _soaked(bench, sheet)
+    return sheet.section()
+
+
+def _timed(bundle: Bundle, window: float, hops: int) -> dict[str, dict[str, list[float]]]:
+    scorer = Scorer(bundle.folder, threads=1)
+    return {
+        "hops": {
+            f"{rate / 1000:g} kHz, {channels} channel{'s' if channels > 1 else ''}": hop_times(
+                scorer, rate, channels, window, hops
+            ).tolist()
+            for rate, channels in RATES
+        },
+        "parts": part_times(bundle, scorer, window, min(hops, 300)),
+    }
+
+
+def _told(sheet: Sheet, name: str, window: float, what: str, seconds: list[float]) -> list[str]:
+    key = f"{name}/{window:g}s/{what}"
+    hop = sheet.timing(key, f"{name}, window {window:g} s, {what}: a hop", seconds)
+    real = float(np.mean(seconds)) / fe.PATCH_SECONDS
+    sheet.exact(
+        f"{key}/real-time factor", f"{name}, window {window:g} s, {what}: real-time factor", real, better="lower"
+    )
+    tail = 1e3 * float(np.quantile(seconds, 0.99))
+    spread = f"{hop.value:.2f} ({hop.low:.2f} to {hop.high:.2f})"
+    return [name, f"{window:g} s", what, spread, f"{tail:.2f}", f"{real:.4f}", ""]
+
+
+def _soaked(bench: Workbench, sheet: Sheet) -> None:
+    bench.told("streaming: an hour at full speed", 0, 0)
+    found = bench.store.cell("streaming/soak", SOAKED, lambda: soak(Scorer("nano", threads=1), SOAKED)._asdict())
+    sheet.exact(
+        "nano/soak/growth", "nano: growth of memory over an hour after its first minute", found["growth"], "MB", "lower"
+    )
+    sheet.exact("nano/soak/drift", "nano: drift of scores over an hour", found["drift"], better="lower")
+    sheet.table(
+        f"{SOAKED:g} hour of audio at full speed",
+        ["", "growth after the first minute, MB", "largest drift of a score", "ms per hop, first and last"],
+        [
+            [
+                "nano",
+                f"{found['growth']:.2f}",
+                f"{found['drift']:.1e}",
+                f"{1e3 * found['first']:.2f}, {1e3 * found['last']:.2f}",
+            ]
+        ],
+    )
+
+
+def draw(section: Section) -> dict[str, tuple[Picture, str]]:
+    """How the hops' times are spread."""
+    found = {
+        key: series.values for key, series in section.series.items() if "kHz" in key and key.split("/")[1] == "10s"
+    }
+    picture, one = axes(size=(9.0, 1.2 + 0.45 * len(found)))
+    boxes = one.boxplot(
+        list(found.values()),
+        orientation="horizontal",
+        whis=(1, 99),
+        showfliers=False,
+        patch_artist=True,
+        widths=0.6,
+        medianprops={"color": "black"},
+    )
+    for box, key in zip(boxes["boxes"], found, strict=True):
+        box.set_facecolor(colour(key.split("/")[0]))
+    one.set_yticks(range(1, len(found) + 1), [f"{key.split('/')[0]}, {key.split('/')[2]}" for key in found])
+    one.invert_yaxis()
+    one.set(xscale="log", xlabel="ms")
+    one.axvline(1e3 * fe.PATCH_SECONDS, color="#b42318", linestyle="--", linewidth=1)
+    caption = (
+        "Time of a hop with a window of 10 s (box: quartiles, whiskers: 1st to 99th percentile); dashed: real time."
+    )
+    return {"streaming": (picture, caption)}
 
 
 def noise(rate: int, channels: int, seconds: float) -> Array:
@@ -75,8 +194,8 @@ def hop_times(scorer: Scorer, rate: int, channels: int, window: float, hops: int
     return taken
 
 
-def part_times(model: str, scorer: Scorer, window: float, runs: int) -> dict[str, float]:
-    """Median seconds of what a hop consists of: front end and encoder on a patch, the head on a window."""
+def part_times(bundle: Bundle, scorer: Scorer, window: float, runs: int) -> dict[str, list[float]]:
+    """Seconds of each run of what a hop consists of: front end and encoder on a patch, the head on a window."""
     card = scorer.card
     sound = noise(fe.SAMPLE_RATE, 1, window + 1)[:, 0]
     patch = sound[: fe.PATCH_LENGTH]
@@ -84,13 +203,13 @@ def part_times(model: str, scorer: Scorer, window: float, runs: int) -> dict[str
     listener = Audiogram.named(LISTENER).array()[None]
     reading = READINGS[card.encoder_input]
     features = reading(patch)
-    encoder, head = (Session(Bundle(model).path(role), threads=1) for role in ("encoder", "head"))
+    encoder, head = (Session(bundle.path(role), threads=1) for role in ("encoder", "head"))
     contenders = {
         "front end": lambda: reading(patch),
         "encoder": lambda: encoder.run(**{card.encoder_input: features}),
         "head": lambda: head.run(tokens=tokens.reshape(1, -1, card.width), audiogram=listener),
     }
-    return {name: timing.median for name, timing in compare(contenders, runs).items()}
+    return taken(contenders, runs)
 
 
 def difference(scorer: Scorer, window: float, seconds: float) -> float:
@@ -115,67 +234,3 @@ def difference(scorer: Scorer, window: float, seconds: float) -> float:
 def _part(tokens: Tokens, start: int, stop: int) -> Tokens:
     encoded = tokens.encoded
     return dataclasses.replace(tokens, encoded=Encoded(encoded.tokens[start:stop], encoded.silent[start:stop]))
-
-
-def peak_memory(model: str) -> float:
-    """MB that a fresh process holds at most which streams a minute of 48 kHz stereo."""
-    done = subprocess.run([sys.executable, "-c", _ALONE, model], capture_output=True, text=True, check=True)
-    return int(done.stdout) / 1024
-
-
-def measure(model: str, windows: tuple[float, ...], hops: int) -> dict[str, float]:
-    """All figures of a model, by name; milliseconds, MB and ratios."""
-    scorer = Scorer(model, threads=1)
-    found: dict[str, float] = {}
-    for window in windows:
-        where = f"window {window:g} s"
-        for rate, channels in RATES:
-            taken = hop_times(scorer, rate, channels, window, hops)
-            name = f"{where}, {rate / 1000:g} kHz, {channels} channel{'s' if channels > 1 else ''}"
-            found[f"{name}: ms per hop, median"] = float(np.median(taken)) * 1e3
-            found[f"{name}: ms per hop, 5th percentile"] = float(np.quantile(taken, 0.05)) * 1e3
-            found[f"{name}: ms per hop, 99th percentile"] = float(np.quantile(taken, 0.99)) * 1e3
-            found[f"{name}: real-time factor"] = float(taken.mean()) / fe.PATCH_SECONDS
-        parts = part_times(model, scorer, window, hops)
-        for part, seconds in parts.items():
-            found[f"{where}: {part}, ms"] = seconds * 1e3
-        found[f"{where}: the head's part of the three"] = parts["head"] / sum(parts.values())
-    found["largest difference of a score from offline"] = difference(scorer, windows[0], 3 * windows[0])
-    found["peak memory of the process, MB"] = peak_memory(model)
-    return found
-
-
-def main() -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(prog="python -m haaqi_edge.benchmarks.streaming", description=__doc__)
-    parser.add_argument("shared", nargs="?", type=Path, help="the reference material: the student is measured too")
-    parser.add_argument("--model", default="nano", help="a shipped name, or a bundle's folder (default: nano)")
-    parser.add_argument("--hops", type=int, default=2000, help="hops that are timed (default: 2000)")
-    parser.add_argument("--soak", type=float, metavar="HOURS", help="push so many hours of audio through instead")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args()
-    found: dict[str, Any]
-    try:
-        if options.soak is not None:
-            found = {options.model: soak(Scorer(options.model, threads=1), options.soak)._asdict()}
-        else:
-            found = {options.model: measure(options.model, (10.0,), options.hops)}
-            if options.shared is not None:
-                from .golden import student_bundle
-
-                with tempfile.TemporaryDirectory() as folder:
-                    bundle = student_bundle(options.shared, Path(folder))
-                    found["student"] = measure(str(bundle), WINDOWS, min(options.hops, 300))
-    except HaaqiEdgeError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(error.exit_code)
-    if options.json:
-        print(json.dumps(found, indent=2))
-    else:
-        for model, figures in found.items():
-            for name, figure in figures.items():
-                print(f"{model}: {name:<70} {figure:.4g}")
-
-
-if __name__ == "__main__":
-    main()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -60,6 +62,25 @@ def progress() -> Progress:
     """A progress bar on standard error, shown on terminals only."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+
+
+@contextmanager
+def phases() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar whose text and length follow what is going on."""
+    with progress() as bar:
+        task = bar.add_task("starting", total=None)
+        phase = ""
+
+        def told(what: str, done: int, total: int) -> None:
+            nonlocal phase
+            if what != phase and not err.is_terminal:
+                err.print(what)
+            if what != phase:
+                bar.reset(task)
+            phase = what
+            bar.update(task, description=what, completed=done, total=total or None)
+
+        yield told
 
 
 def require(extra: str, *modules: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -72,6 +71,8 @@ def haaqi(
     results = [(pairs[place], found[place]) for place in sorted(found)]
     errors = [*((pairs[place].processed, failed[place]) for place in sorted(failed)), *alone]
     if as_json:
+        import importlib.metadata
+
         print_json(
             {
                 "version": importlib.metadata.version("haaqi-edge"),

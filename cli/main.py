@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import io
 import os
 import sys
@@ -11,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..runtime.errors import HaaqiEdgeError
-from . import check, export, haaqi, inspect, quantize, score, stream, train
+from . import bench, check, export, haaqi, inspect, quantize, score, stream, train
 from .console import out, print_error
 
 app = typer.Typer(
@@ -27,12 +26,15 @@ app.command("haaqi")(haaqi.haaqi)
 app.command("check")(check.check)
 app.command("quantize")(quantize.quantize)
 app.command("inspect")(inspect.inspect)
+app.add_typer(bench.app, name="bench")
 app.add_typer(export.app, name="export")
 app.add_typer(train.app, name="train")
 
 
 def _version(asked: bool) -> None:
     if asked:
+        import importlib.metadata  # takes longer to import than a score does to compute
+
         out.print(importlib.metadata.version("haaqi-edge"))
         raise typer.Exit
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from ..runtime.errors import OptionError
-from .console import err, out, print_json, print_table, progress, require
+from .console import err, out, phases, print_json, print_table, require
 
 if TYPE_CHECKING:
     from ..calibration.excerpts import Sets
@@ -83,7 +81,7 @@ def quantized_into(bundle: Bundle, sets: Sets, settings: Settings, output: Path,
 
     work = work or output.with_name(f"{output.name}.work")
     try:
-        with _progress() as told:
+        with phases() as told:
             quantized = quantize_bundle(bundle, sets, settings, work, told)
     except KeyboardInterrupt:
         kept = f"what was measured is kept in {work}: the same command goes on from there"
@@ -129,22 +127,3 @@ def report(quantized: Quantized, settings: Settings, output: Path, as_json: bool
         out.print(f"  not chosen: {other}", soft_wrap=True)
     for line in advice(quantized):
         out.print(f"  note: {escape(line)}", soft_wrap=True)
-
-
-@contextmanager
-def _progress() -> Iterator[Any]:
-    """A bar whose text and length follow what is going on."""
-    with progress() as bar:
-        task = bar.add_task("starting", total=None)
-        phase = ""
-
-        def told(what: str, done: int, total: int) -> None:
-            nonlocal phase
-            if what != phase and not err.is_terminal:
-                err.print(what)
-            if what != phase:
-                bar.reset(task)
-            phase = what
-            bar.update(task, description=what, completed=done, total=total or None)
-
-        yield told

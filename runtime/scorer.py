@@ -250,7 +250,8 @@ class Scorer:
     def _score(
         self, audio: AudioLike, listeners: Sequence[Audiogram], presentation: Presentation, length: int | None
     ) -> list[Score]:
-        return self._assemble(cut(self._encode(audio, presentation), length), listeners, str(audio))
+        name = "the audio" if isinstance(audio, tuple) else str(audio)
+        return self._assemble(cut(self._encode(audio, presentation), length), listeners, name)
 
     def _check_tokens(self, tokens: Tokens, listeners: Sequence[Audiogram]) -> None:
         if tokens.source_sha256 != self.card.source_sha256:

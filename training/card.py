@@ -42,7 +42,7 @@ def split_figures(
 
     def figures(chosen: npt.NDArray[np.bool_]) -> dict[str, float | int]:
         found = agreement(predicted[chosen], labels[chosen])
-        lcc, srcc = intervals(predicted[chosen], labels[chosen])
+        lcc, srcc, mse = intervals(predicted[chosen], labels[chosen])
         named = {
             "lcc": found.lcc,
             "lcc_low": lcc.low,
@@ -51,6 +51,8 @@ def split_figures(
             "srcc_low": srcc.low,
             "srcc_high": srcc.high,
             "mse": found.mse,
+            "mse_low": mse.low,
+            "mse_high": mse.high,
         }
         return {**{key: round(value, 4) for key, value in named.items()}, "rows": found.rows}
 

@@ -34,14 +34,23 @@ def agreement(predicted: Array, label: Array) -> Agreement:
     return Agreement(lcc, float(stats.spearmanr(predicted, label).statistic), error, len(label))
 
 
-def intervals(predicted: Array, label: Array, seed: int = 0, draws: int = 500) -> tuple[Interval, Interval]:
-    """The 95% bootstrap intervals of LCC and SRCC over resampled rows."""
+class Intervals(NamedTuple):
+    """Those of an agreement."""
+
+    lcc: Interval
+    srcc: Interval
+    mse: Interval
+
+
+def intervals(predicted: Array, label: Array, seed: int = 0, draws: int = 500) -> Intervals:
+    """The 95% bootstrap intervals of LCC, SRCC and MSE over resampled rows."""
     rng = np.random.default_rng(seed)
-    lcc, srcc = np.empty(draws), np.empty(draws)
+    found = np.empty((3, draws))
     for draw in range(draws):
         rows = rng.integers(0, len(label), len(label))
-        lcc[draw] = np.corrcoef(predicted[rows], label[rows])[0, 1]
+        found[0, draw] = np.corrcoef(predicted[rows], label[rows])[0, 1]
         ranks = np.stack([stats.rankdata(part[rows]) for part in (predicted, label)])
-        srcc[draw] = stats.pearsonr(ranks[0], ranks[1]).statistic
-    low, high = np.quantile(np.stack([lcc, srcc]), [0.025, 0.975], axis=1)
-    return Interval(float(low[0]), float(high[0])), Interval(float(low[1]), float(high[1]))
+        found[1, draw] = stats.pearsonr(ranks[0], ranks[1]).statistic
+        found[2, draw] = np.mean((np.asarray(predicted[rows], np.float64) - label[rows]) ** 2)
+    low, high = np.quantile(found, [0.025, 0.975], axis=1)
+    return Intervals(*(Interval(float(a), float(b)) for a, b in zip(low, high, strict=True)))

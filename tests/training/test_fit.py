@@ -134,7 +134,7 @@ def test_agreement() -> None:
     assert found.mse == pytest.approx(sum((p - x) ** 2 for p, x in zip(predicted, label, strict=True)) / 50, abs=1e-6)
     assert found.rows == 50
     for value, interval, few in zip(
-        found[:2], intervals(predicted, label), intervals(predicted[:12], label[:12]), strict=True
+        found[:3], intervals(predicted, label), intervals(predicted[:12], label[:12]), strict=True
     ):
         assert -1 <= interval.low < value < interval.high <= 1
         assert few.high - few.low > interval.high - interval.low

@@ -1,0 +1,36 @@
+"""Code run in a fresh process, as a user's program starts: what it prints is what was measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import Any, Final
+
+_PEAK: Final = """
+import json, sys
+def peak():
+    try:
+        with open("/proc/self/status") as status:  # of this program alone, not of what it was forked from
+            return next(int(line.split()[1]) * 1024e-6 for line in status if line.startswith("VmHWM"))
+    except FileNotFoundError:
+        import resource
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1e-6 if sys.platform == "darwin" else 1024e-6)
+"""
+
+
+def fresh(code: str, *arguments: str, threads: int = 1) -> Any:
+    """What the code prints as JSON; it finds in `sys.argv[1]` the time (of `time.time`) at which it was started."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    argv = [sys.executable, "-c", code, repr(time.time()), *arguments]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise RuntimeError(f"a fresh process failed: {done.stderr.strip()[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def peak_memory(code: str, *arguments: str) -> float:
+    """MB (10^6 bytes) that a fresh process which runs this code holds at most."""
+    return float(fresh(f"{_PEAK}\n{code}\nprint(json.dumps(peak()))", *arguments))

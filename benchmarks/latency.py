@@ -1,0 +1,373 @@
+"""Latency: from samples in memory to the score, and the networks alone, side by side in interleaved runs."""
+
+from __future__ import annotations
+
+import logging
+from importlib.util import find_spec
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.figure import Figure as Picture
+from threadpoolctl import threadpool_limits
+
+from ..calibration.timing import taken
+from ..runtime import Bundle, Scorer
+from ..runtime.errors import ProviderError
+from .contenders import PYCLARITY, Work, bundles, contenders_of, named, whole, windows
+from .limits import product_rates, rate, work
+from .plots import axes, band, bars, colour
+from .published import LESS_TIME
+from .report import Figure, Section
+from .sheet import Sheet
+from .workbench import Workbench
+
+TITLE: Final = "Latency"
+LENGTHS: Final = (1.0, 3.0, 10.0, 30.0, 60.0)
+HEADLINE: Final = 10.0
+"""seconds of the clip that headlines are about"""
+RUNS: Final = 31
+BUDGET: Final = 20.0
+"""seconds that a contender may take of a cell, from which on it gets fewer runs"""
+SLOW: Final = 3
+"""runs that the slowest get all the same"""
+SHORT: Final = 0.1
+"""seconds below which a contender warms up before each run"""
+LINEAR: Final = 0.1
+"""share by which no length may be off the straight line where cost is called linear"""
+Seconds = dict[str, list[float]]
+
+
+class Plan(NamedTuple):
+    """How much is timed.
+
+    Attributes:
+        lengths, others: seconds of audio, with the first number of threads and with the others.
+        runs: of each contender in a cell, unless they take more than `budget` seconds; then as many as do, but `slow`.
+        longest_oracle: seconds of the longest clip that pyclarity is given.
+    """
+
+    lengths: tuple[float, ...]
+    others: tuple[float, ...]
+    runs: int
+    budget: float
+    slow: int
+    longest_oracle: float
+
+    @classmethod
+    def of(cls, quick: bool) -> Plan:
+        """A quick one ends in a minute."""
+        return (
+            cls((1.0, 3.0, HEADLINE), (3.0,), 7, 0.5, 2, 1.0)
+            if quick
+            else cls(LENGTHS, LENGTHS, RUNS, BUDGET, SLOW, 60.0)
+        )
+
+    def cells(self, threads: tuple[int, ...]) -> list[tuple[float, int]]:
+        """Lengths and threads."""
+        return [(s, count) for count in threads for s in (self.lengths if count == threads[0] else self.others)]
+
+
+def measure(bench: Workbench) -> Section:
+    """Time everything, cell by cell; a cell is a length and a number of threads."""
+    logging.getLogger("clarity").setLevel(logging.ERROR)
+    sheet, plan = Sheet("latency", TITLE), Plan.of(bench.options.quick)
+    models = bundles(bench)
+    cells: dict[tuple[float, int], Seconds] = {}
+    places = plan.cells(bench.options.threads)
+    for number, (seconds, threads) in enumerate(places):
+        bench.told(f"latency: {seconds:g} s, {threads} thread{'s' if threads > 1 else ''}", number, len(places))
+        settings = (plan, bench.options.seed, bench.options.music, bench.provided, sorted(models))
+        cells[seconds, threads] = bench.store.cell(
+            f"latency/{seconds:g} s, {threads}",
+            settings,
+            lambda at=(seconds, threads): _cell(bench, plan, models, *at),  # type: ignore[misc]
+        )
+    for (seconds, threads), cell in cells.items():
+        for name, runs in cell.items():
+            what, _, part = name.partition("/")
+            sheet.timing(
+                f"{name}/{seconds:g}s/{threads}t", f"{named(what)}, {part}, {seconds:g} s, {threads} thr.", runs
+            )
+    _ratios(sheet, cells)
+    _tables(sheet, cells, plan, bench.options.threads)
+    _lengths(sheet, cells, bench.options.threads[0])
+    _limits(bench, sheet, models, plan)
+    _accelerators(bench, sheet, plan)
+    longest = plan.longest_oracle
+    if not find_spec("clarity"):
+        sheet.lacks("pyclarity's HAAQI", "it is not installed: pip install --no-deps pyclarity")
+    elif longest < max(plan.lengths):
+        sheet.lacks(f"pyclarity's HAAQI of clips longer than {longest:g} s", "a quick run has no time for it")
+    if bench.options.quick:
+        sheet.lacks("clips of 30 and 60 s, and all but 3 s with two threads", "a quick run has no time for them")
+    _promise(sheet)
+    _ceiling(sheet)
+    return sheet.section()
+
+
+def _cell(bench: Workbench, plan: Plan, models: dict[str, Bundle], seconds: float, threads: int) -> Seconds:
+    """Seconds of each run, by contender."""
+    torch.set_num_threads(threads)
+    with threadpool_limits(threads):
+        contenders = dict(contenders_of(bench, models, bench.clip(seconds), threads))
+        if seconds > plan.longest_oracle:
+            contenders.pop(f"{PYCLARITY}/whole", None)
+        if seconds > HEADLINE:
+            contenders.pop("fbank per frame/front end")
+        return taken(contenders, plan.runs, plan.budget, plan.slow, SHORT)
+
+
+def _ratios(sheet: Sheet, cells: dict[tuple[float, int], Seconds]) -> None:
+    """How many times faster than the teacher and than pyclarity, where both were timed."""
+    for (seconds, threads), cell in cells.items():
+        for rival in ("teacher", PYCLARITY):
+            for name, runs in cell.items():
+                what, _, part = name.partition("/")
+                if part == "whole" and what != rival and f"{rival}/whole" in cell:
+                    key = f"{what}/times/{rival}/{seconds:g}s/{threads}t"
+                    told = f"{named(what)}: times faster than {named(rival)}, {seconds:g} s, {threads} thr."
+                    sheet.times_faster(key, told, cell[f"{rival}/whole"], runs)
+
+
+def _tables(sheet: Sheet, cells: dict[tuple[float, int], Seconds], plan: Plan, threads: tuple[int, ...]) -> None:
+    for count in threads:
+        lengths = sorted(s for s, t in cells if t == count)
+        names = list(dict.fromkeys(name for (_, t), cell in cells.items() if t == count for name in cell))
+        for part, title in (
+            ("whole", "From samples in memory to the score"),
+            ("network", "Network alone"),
+            ("front end", "Front end alone"),
+        ):
+            rows = [
+                [named(name.partition("/")[0])]
+                + [milliseconds(sheet.figures.get(f"latency/{name}/{s:g}s/{count}t")) for s in lengths]
+                for name in names
+                if name.endswith(f"/{part}")
+            ]
+            sheet.table(
+                f"{title}, {count} thread{'s' if count > 1 else ''}",
+                ["ms", *(f"{s:g} s" for s in lengths)],
+                rows,
+                "Median (95% interval of the median; 95th percentile of the runs). What takes less than "
+                f"{1e3 * SHORT:g} ms runs untimed before each run, as for someone who scores clip after clip; what the "
+                "first score of a process takes is told under cold start.",
+            )
+    at = HEADLINE if HEADLINE in plan.lengths else plan.lengths[-1]
+    told = []
+    for name in cells[at, threads[0]]:
+        what, _, part = name.partition("/")
+        if part == "whole":
+            times = [
+                interval(sheet.figures.get(f"latency/{what}/times/{rival}/{s:g}s/{threads[0]}t"))
+                for rival, s in (("teacher", at), (PYCLARITY, min(at, plan.longest_oracle)))
+            ]
+            told.append([named(what), milliseconds(sheet.figures[f"latency/{name}/{at:g}s/{threads[0]}t"]), *times])
+    of = "" if plan.longest_oracle >= at else f" ({plan.longest_oracle:g} s of audio)"
+    sheet.table(
+        f"Headline: {at:g} s of audio, samples to score, {threads[0]} thread",
+        ["", "ms", "times faster than the teacher", f"times faster than pyclarity's HAAQI{of}"],
+        told,
+        "Ratios are medians of ratios of interleaved runs, with 95% bootstrap intervals.",
+    )
+    sheet.tables.insert(0, sheet.tables.pop())
+
+
+def milliseconds(figure: Figure | None) -> str:
+    """A timing with its spread."""
+    if figure is None or figure.value is None:
+        return "–"
+    spread = "" if figure.low is None else f"{short(figure.low)} to {short(figure.high)}; "
+    return f"{short(figure.value)} ({spread}p95 {short(figure.p95)})"
+
+
+def interval(figure: Figure | None) -> str:
+    """A ratio with its interval."""
+    if figure is None or figure.value is None:
+        return "–"
+    return f"{short(figure.value)}" + ("" if figure.low is None else f" ({short(figure.low)} to {short(figure.high)})")
+
+
+def short(value: float | None) -> str:
+    """Three digits, thousands apart."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _lengths(sheet: Sheet, cells: dict[tuple[float, int], Seconds], threads: int) -> None:
+    """Whether cost grows in proportion to length: a straight line through the medians, and how far they are off it."""
+    lengths = sorted({seconds for seconds, t in cells if t == threads})
+    rows = []
+    for name in cells[lengths[-1], threads] | cells[lengths[0], threads]:
+        if not name.endswith("/whole"):
+            continue
+        known = [s for s in lengths if name in cells[s, threads]]
+        if len(known) < 3:
+            continue
+        medians = np.array([np.median(cells[s, threads][name]) for s in known])
+        slope, start, off = straight(np.array(known), medians)
+        what = name.partition("/")[0]
+        sheet.exact(
+            f"{what}/per second of audio/{threads}t", f"{named(what)}: ms for each second", 1e3 * slope, "ms", "lower"
+        )
+        sheet.exact(f"{what}/off the line/{threads}t", f"{named(what)}: largest share off a straight line", off)
+        verdict = "linear" if off <= LINEAR else "not linear"
+        rows.append([named(what), short(1e3 * slope), short(1e3 * start), f"{100 * off:.0f}%", verdict])
+    sheet.table(
+        "Cost against length",
+        ["", "ms for each second of audio", "ms besides", "furthest off the line", ""],
+        rows,
+        f"A line through the medians that weighs relative errors; up to {LINEAR:.0%} off is called linear.",
+    )
+
+
+def straight(lengths: npt.NDArray[np.float64], seconds: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+    """Slope and start of the line with the least relative errors, and the largest of those."""
+    basis = np.stack([lengths, np.ones_like(lengths)], axis=1)
+    (slope, start), *_ = np.linalg.lstsq(basis / seconds[:, None], np.ones_like(seconds), rcond=None)
+    return float(slope), float(start), float(np.abs(basis @ [slope, start] / seconds - 1).max())
+
+
+def _limits(bench: Workbench, sheet: Sheet, models: dict[str, Bundle], plan: Plan) -> None:
+    threads = bench.options.threads[0]
+    at = max(s for s in plan.lengths if s <= HEADLINE)
+    bench.told("latency: the machine's rate", 0, 0)
+    runs = bench.store.cell("latency/rates", (plan, threads), lambda: product_rates(plan.runs, threads))
+    rates = {}
+    for name, seconds in runs.items():
+        found = sheet.sampled(
+            f"rate/{name}",
+            f"rate of one large product, {name}, {threads} thr.",
+            [rate(one) for one in seconds],
+            of="runs in turn",
+            unit="billion operations/s",
+            better="higher",
+        )
+        assert found.value is not None
+        rates[name] = found.value
+    rows = []
+    samples = bench.clip(at)
+    counted = {"folded": "int8", "nano": "nano-int8"}  # int8 needs what its fp32 graph does
+    for fp32, int8 in counted.items():
+        needed = work(models[fp32], windows(samples, models[fp32].card.window))
+        for name in (fp32, int8):
+            precision = models[name].card.precision
+            figure = sheet.figures[f"latency/{name}/network/{at:g}s/{threads}t"]
+            least = 1e3 * needed.seconds(rates, precision)
+            assert figure.value is not None
+            share = 100 * least / figure.value
+            sheet.exact(f"{name}/limit", f"{named(name)}: least time at the product's rate, {at:g} s", least, "ms")
+            sheet.exact(
+                f"{name}/share of the limit", f"{named(name)}: share of that rate reached", share, "%", "higher"
+            )
+            total = needed.constant + needed.rest
+            rows.append([named(name), f"{total:.3g}", short(least), milliseconds(figure), f"{share:.0f}%"])
+    sheet.table(
+        f"How close to the limit: the network on {at:g} s, {threads} thread",
+        ["", "billion operations", "least ms", "measured ms", "of the limit"],
+        rows,
+        f"One large product ran at {rates['fp32']:.0f} billion operations a second in fp32 and at "
+        f"{rates['int8']:.0f} in int8 in this run. Operations are those of products; those without constant "
+        "weights stay in fp32.",
+    )
+
+
+def _accelerators(bench: Workbench, sheet: Sheet, plan: Plan) -> None:
+    """The same on a GPU, where there is one and it is asked through the same doors."""
+    samples = bench.clip(HEADLINE)
+    contenders: dict[str, Work] = {}
+    if torch.cuda.is_available():
+        levels, waveform = (torch.from_numpy(x)[None].cuda() for x in (bench.listener.array(), samples))
+        teacher = bench.teacher.cuda()
+
+        def on_cuda() -> object:
+            with torch.inference_mode():
+                return teacher(waveform, levels).score.item()  # waits for the result
+
+        contenders["teacher, PyTorch CUDA"] = on_cuda
+    else:
+        sheet.lacks("PyTorch on CUDA", "torch finds no CUDA device")
+    for provider in ("cuda", "tensorrt"):
+        for name in ("folded", "nano"):
+            bundle = bench.folded if name == "folded" else Bundle(name)
+            try:
+                scorer = Scorer(bundle.folder, provider=provider, threads=1)
+            except ProviderError as error:
+                sheet.lacks(f"{name} on ONNX Runtime's {provider}", str(error))
+            else:
+                contenders[f"{name}, {provider}"] = whole(scorer, samples, bench)
+    found = taken(contenders, plan.runs, plan.budget, plan.slow, SHORT) if contenders else {}
+    bench.teacher.cpu()
+    for name, runs in found.items():
+        sheet.timing(f"gpu/{name}", f"{name}, {HEADLINE:g} s", runs)
+    if found:
+        rows = [[name, milliseconds(sheet.figures[f"latency/gpu/{name}"])] for name in found]
+        sheet.table(f"GPU, samples to score, {HEADLINE:g} s", ["", "ms"], rows)
+
+
+def _promise(sheet: Sheet) -> None:
+    at, one = f"{HEADLINE:g}s", "1t"
+    for what, key in (("int8", "int8/less time"), ("nano", "nano/less time"), ("student", "student/less time")):
+        figure = sheet.figures.get(f"latency/{what}/times/teacher/{at}/{one}")
+        if figure and figure.value and figure.low and figure.high:
+            less = [100 * (1 - 1 / value) for value in (figure.value, figure.low, figure.high)]
+            name = f"{named(what)}: less time than the teacher, {HEADLINE:g} s, 1 thread"
+            sheet.derived(key, name, *less, unit="%", better="higher")
+    student = sheet.figures.get("latency/student/less time")
+    if student and student.value is not None:
+        sheet.said.append(
+            f"The published student takes {LESS_TIME}% less time than the teacher (hardware and clip length "
+            f"untold). Here, both in PyTorch on one thread and {HEADLINE:g} s, it takes {student.value:.1f}% less."
+        )
+    sheet.target("int8 student: less time than the PyTorch teacher", "int8/less time", "at least", 95.0)
+    sheet.target("nano: less time than the PyTorch teacher", "nano/less time", "at least", 99.5)
+    timed = [s for s in LENGTHS if f"latency/nano/times/{PYCLARITY}/{s:g}s/1t" in sheet.figures]
+    key = f"{HEADLINE:g}" if HEADLINE in timed else f"{max(timed, default=HEADLINE):g}"
+    sheet.target(
+        f"nano: times faster than pyclarity's HAAQI ({key} s of audio)",
+        f"nano/times/{PYCLARITY}/{key}s/1t",
+        "at least",
+        1500,
+    )
+    sheet.target("nano: 10 s of audio, samples to score, one core", f"nano/whole/{at}/{one}", "at most", 5.0)
+
+
+def _ceiling(sheet: Sheet) -> None:
+    """What int8 could save at best."""
+    least = sheet.figures.get("latency/int8/limit")
+    teacher = sheet.figures.get(f"latency/teacher/whole/{HEADLINE:g}s/1t")
+    if least and teacher and least.value and teacher.value:
+        best = 100 * (1 - least.value / teacher.value)
+        sheet.said.append(
+            f"The int8 student's products alone would take {short(least.value)} ms at the rate of one large product on "
+            f"this machine, {best:.1f}% less than the teacher: no int8 graph of this network can save more here."
+        )
+
+
+def draw(section: Section) -> dict[str, tuple[Picture, str]]:
+    """Time against length, and the headline as bars."""
+    keys = [f.key.split("/") for f in section.figures if f.key.count("/") == 4 and f.key.split("/")[2] == "whole"]
+    threads = keys[0][4]
+    lengths = sorted({float(key[3][:-1]) for key in keys})
+    names = list(dict.fromkeys(key[1] for key in keys))
+    picture, one = axes(size=(9.0, 5.2))
+    for name in names:
+        found = [section.figure(f"latency/{name}/whole/{s:g}s/{threads}") for s in lengths]
+        band(one, lengths, found, named(name), colour(name))
+    one.set(xscale="log", yscale="log", xlabel="seconds of audio", ylabel="ms", title="From samples to score")
+    one.set_xticks(lengths, [f"{s:g}" for s in lengths])
+    one.minorticks_off()
+    one.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    at = HEADLINE if HEADLINE in lengths else lengths[-1]
+    shown = {n: section.figure(f"latency/{n}/whole/{at:g}s/{threads}") for n in names}
+    values = {named(n): f.value for n, f in shown.items() if f and f.value}
+    tints = [colour(n) for n, f in shown.items() if f and f.value]
+    return {
+        "latency": (picture, "Median time against the length of the audio, one thread; bands: 95% intervals."),
+        "latency-10s": (
+            bars(values, tints, f"ms for {at:g} s of audio", lambda value: f"{short(value)} ms", log=True),
+            f"{at:g} s of audio, from samples in memory to the score, one thread (logarithmic).",
+        ),
+    }

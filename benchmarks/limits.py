@@ -1,0 +1,122 @@
+"""How close to the limit: the operations that a graph's products need, over the rate at which this machine multiplies.
+
+What is no product (norms, activations, sums) is not counted: the limit is one that no implementation can pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from ..calibration.groups import groups_of, names_in
+from ..calibration.quantization import ROLES
+from ..calibration.quantizers import static_graph
+from ..calibration.targets import native_target
+from ..calibration.timing import taken
+from ..runtime import Bundle
+from ..runtime.encoder import READINGS
+from ..runtime.sessions import Session
+from .workbench import LISTENER
+
+SHAPE: Final = (496, 768, 3072)
+"""of the product that the machine's rates are measured with: the student's largest, for 10 s of audio"""
+GATES: Final = {"LSTM": 4, "GRU": 3}
+Array = npt.NDArray[np.float32]
+
+
+class Work(NamedTuple):
+    """Billions of operations (a multiplication and an addition are two): of products whose weights are constants, which
+    int8 computes in int8, and of the rest, which stays in floating point."""
+
+    constant: float
+    rest: float
+
+    def seconds(self, rates: Mapping[str, float], precision: str) -> float:
+        """The least time at these rates, billions of operations a second by precision."""
+        return self.constant / rates["int8" if precision == "int8" else "fp32"] + self.rest / rates["fp32"]
+
+
+def product_rates(runs: int, threads: int) -> dict[str, list[float]]:
+    """Seconds of runs of one large product: fp32, and int8 in the formats of this machine, from floating-point input to
+    floating-point output; `rate` makes a rate of them."""
+    from onnxruntime.quantization import CalibrationMethod
+    from onnxruntime.quantization.calibrate import TensorsData
+
+    rows, inner, outer = SHAPE
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((inner, outer)).astype(np.float32)
+    given = rng.standard_normal((rows, inner)).astype(np.float32)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["x", "w"], ["y"], "product")],
+        "product",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["rows", inner])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["rows", outer])],
+        [onnx.numpy_helper.from_array(weight, "w")],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=10)
+    limits = TensorsData(CalibrationMethod.MinMax, {"x": (given.min(), given.max())})
+    quantized = static_graph(model, ["product"], limits, native_target())
+    sessions = {
+        name: Session(one.SerializeToString(), None, threads) for name, one in (("fp32", model), ("int8", quantized))
+    }
+    return taken({name: lambda one=one: one.run(x=given) for name, one in sessions.items()}, runs)  # type: ignore[misc]
+
+
+def rate(seconds: float) -> float:
+    """Billions of operations a second of that product."""
+    return 2e-9 * prod(SHAPE) / seconds
+
+
+def work(bundle: Bundle, windows: list[Array]) -> Work:
+    """The operations of encoder and head for windows of samples float32 [n] at 16 kHz, from the shapes that the tensors
+    of the fp32 graphs really have."""
+    from ..runtime.audiogram import Audiogram
+
+    reads, listener = bundle.card.encoder_input, Audiogram.named(LISTENER).array()[None]
+    total = np.zeros(2)
+    models = {role: onnx.load(bundle.path(role)) for role in ROLES}
+    constant = {role: names_in(groups_of(role, models[role]), role, "product") for role in ROLES}
+    for samples in windows:
+        tokens, found = _counted(models["encoder"], {reads: READINGS[reads](samples)}, constant["encoder"])
+        total += found
+        fed = {"tokens": tokens.reshape(1, -1, bundle.card.width), "audiogram": listener}
+        total += _counted(models["head"], fed, constant["head"])[1]
+    return Work(*(1e-9 * total))
+
+
+def _counted(
+    model: onnx.ModelProto, fed: Mapping[str, npt.NDArray[Any]], constant: list[str]
+) -> tuple[Array, npt.NDArray[np.float64]]:
+    """The graph's first output, and its operations in products with constant weights and in the others."""
+    weights = {one.name: tuple(one.dims) for one in model.graph.initializer}
+    counted = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm", "Conv", *GATES)]
+    names = (
+        {name for node in counted for name in (*node.input[:3], node.output[0]) if name} - weights.keys() - fed.keys()
+    )
+    open_graph = onnx.ModelProto()
+    open_graph.CopyFrom(model)
+    outputs = [output.name for output in model.graph.output]
+    open_graph.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(names - set(outputs)))
+    session = Session(open_graph.SerializeToString(), None, 1)
+    values = dict(zip(session.outputs, session.run(**fed), strict=True))
+    shapes = weights | {name: value.shape for name, value in (*fed.items(), *values.items())}
+    total = np.zeros(2)
+    for node in counted:
+        total[0 if node.name in constant else 1] += 2 * _multiplications(node, shapes)
+    return values[outputs[0]], total
+
+
+def _multiplications(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
+    first, weight = shapes[node.input[0]], shapes[node.input[1]]
+    if node.op_type in GATES:  # first [steps, batch, inputs], weight [directions, gates hidden, inputs]
+        recurrent = shapes[node.input[2]]
+        return first[0] * first[1] * weight[0] * weight[1] * (weight[2] + recurrent[2])
+    if node.op_type == "Conv":  # weight [out, in / groups, *kernel]
+        return prod(shapes[node.output[0]]) * prod(weight[1:])
+    turned = node.op_type == "Gemm" and any(a.name == "transA" and a.i for a in node.attribute)
+    return prod(shapes[node.output[0]]) * first[0 if turned else -1]

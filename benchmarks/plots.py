@@ -1,0 +1,127 @@
+"""One look for all plots: colours by model (Okabe & Ito's, told apart by colour-blind readers), bars and axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from matplotlib import rcParams
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Picture
+
+from .report import Figure
+
+COLOURS: Final = {
+    "pyclarity": "#999999",
+    "HAAQI": "#000000",
+    "teacher": "#D55E00",
+    "student": "#E69F00",
+    "traced": "#F0E442",
+    "folded": "#56B4E9",
+    "int8": "#0072B2",
+    "nano": "#009E73",
+    "nano-int8": "#CC79A7",
+}
+OTHERS: Final = ("#8C564B", "#7F7F00", "#5B5B9F", "#B04080")
+"""of bundles that a user adds"""
+_INK: Final = "#30363d"
+_STYLE: Final[Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.edgecolor": "#8b949e",
+    "axes.labelcolor": _INK,
+    "axes.titlecolor": _INK,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#d0d7de",
+    "grid.linewidth": 0.6,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "figure.dpi": 110,
+    "lines.linewidth": 1.8,
+}
+rcParams.update(_STYLE)
+
+
+def colour(name: str) -> str:
+    """Of a model."""
+    return COLOURS.get(name, OTHERS[sum(map(ord, name)) % len(OTHERS)])
+
+
+def axes(
+    rows: int = 1, columns: int = 1, size: tuple[float, float] = (9.0, 4.4), **options: Any
+) -> tuple[Picture, Any]:
+    """A picture in the style of all, and its axes as `Figure.subplots` gives them."""
+    picture = Picture(figsize=size, layout="constrained")
+    FigureCanvasAgg(picture)
+    return picture, picture.subplots(rows, columns, **options)
+
+
+def bars(
+    values: Mapping[str, float], colours: Sequence[str], label: str, text: Callable[[float], str], *, log: bool = False
+) -> Picture:
+    """Horizontal bars, each with its value; on a logarithmic scale, where a bar's length means nothing, dots."""
+    picture, one = axes(size=(9.0, 0.9 + 0.42 * len(values)))
+    places = range(len(values))
+    if log:
+        one.scatter(list(values.values()), places, color=list(colours), s=90, zorder=3, edgecolor=_INK, linewidth=0.6)
+    else:
+        one.barh(places, list(values.values()), color=list(colours), height=0.68)
+    one.set_yticks(places, list(values))
+    one.invert_yaxis()
+    one.grid(axis="y", visible=log)
+    one.set_xlabel(label)
+    if log:
+        one.set_xscale("log")
+    for place, value in enumerate(values.values()):
+        one.annotate(
+            text(value),
+            (value, place),
+            (9, 0) if log else (5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            color=_INK,
+        )
+    one.margins(x=0.16)
+    return picture
+
+
+def band(one: Axes, x: Sequence[float], figures: Sequence[Figure | None], name: str, tint: str) -> None:
+    """A line of figures with their intervals."""
+    known = [
+        (place, figure, figure.value)
+        for place, figure in zip(x, figures, strict=True)
+        if figure is not None and figure.value is not None
+    ]
+    if not known:
+        return
+    places = [place for place, *_ in known]
+    values = [value for *_, value in known]
+    one.plot(places, values, color=tint, marker="o", markersize=4, label=name)
+    low = [value - reach(figure)[0] for _, figure, value in known]
+    high = [value + reach(figure)[1] for _, figure, value in known]
+    one.fill_between(places, low, high, color=tint, alpha=0.18, linewidth=0)
+
+
+def reach(figure: Figure | None) -> tuple[float, float]:
+    """How far a figure's interval reaches below and above its value."""
+    if figure is None or figure.value is None or figure.low is None or figure.high is None:
+        return 0.0, 0.0
+    return figure.value - figure.low, figure.high - figure.value
+
+
+def save(picture: Picture, path: Path) -> None:
+    """Write a PNG, whole or not at all."""
+    part = path.with_name(f"{path.name}.part")
+    picture.savefig(part, format="png", dpi=110)
+    part.replace(path)

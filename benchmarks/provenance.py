@@ -1,0 +1,142 @@
+"""Where figures come from: machine, versions, commit, and what else the machine did meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from ..runtime.sessions import available_cores
+from .report import Load, Machine
+
+PACKAGES: Final = (
+    "haaqi-edge",
+    "numpy",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "torch",
+    "numba",
+    "scipy",
+    "pyclarity",
+    "onnx",
+)
+ROOT: Final = Path(__file__).resolve().parents[1]
+"""of the package, or of the checkout"""
+ROOMS: Final = ("runtime", "model", "training", "calibration", "export", "benchmarks", "cli")
+CODE: Final = (".py", ".onnx", ".json", ".safetensors")
+"""suffixes of what figures depend on"""
+BUSY: Final = 0.3
+"""cores kept busy by others from which a warning is due"""
+
+
+def machine() -> Machine:
+    """This one."""
+    return Machine(
+        processor=_processor(),
+        architecture=platform.machine(),
+        cores=available_cores(),
+        memory_gb=_memory(),
+        system=f"{platform.system()} {platform.release()}",
+        accelerator=_accelerator(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of Python and what is installed of `PACKAGES`."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> tuple[str | None, bool | None]:
+    """The checkout's commit and whether the files differ from it; None, None where the package is installed."""
+    head, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    return (None, None) if head is None or changes is None else (head, bool(changes))
+
+
+def code_digest(rooms: Sequence[str] = ROOMS, suffixes: Sequence[str] = CODE) -> str:
+    """SHA-256 of the modules, weights and shipped models of rooms of the package."""
+    digest = hashlib.sha256()
+    for room in rooms:
+        for path in sorted((ROOT / room).rglob("*")):
+            if path.suffix in suffixes and path.is_file():
+                digest.update(str(path.relative_to(ROOT)).encode())
+                digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+class Watch:
+    """How long something takes, and how busy other processes are meanwhile."""
+
+    def __init__(self) -> None:
+        self._average = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+        self._started, self._busy, self._own = time.monotonic(), _busy_seconds(), _own_seconds()
+
+    def seconds(self) -> float:
+        """Since it was made."""
+        return time.monotonic() - self._started
+
+    def load(self) -> Load:
+        """What the machine did besides."""
+        busy = _busy_seconds()
+        if busy is None or self._busy is None:
+            return Load(average=self._average, others=None)
+        others = (busy - self._busy) - (_own_seconds() - self._own)
+        return Load(average=self._average, others=round(max(0.0, others / max(self.seconds(), 1e-6)), 3))
+
+
+def _own_seconds() -> float:
+    """CPU seconds of this process and of its children that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def _busy_seconds() -> float | None:
+    """CPU seconds of everything on this machine; None where there is no /proc."""
+    stat = Path("/proc/stat")
+    if not stat.is_file():
+        return None
+    user, nice, system, _, _, interrupts, soft, *_ = map(int, stat.read_text().split("\n", 1)[0].split()[1:])
+    return (user + nice + system + interrupts + soft) / os.sysconf("SC_CLK_TCK")
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text(errors="replace").splitlines():
+            if line.startswith(("model name", "Model")):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _memory() -> float | None:
+    names = getattr(os, "sysconf_names", {})
+    if not {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= names.keys():
+        return None
+    return round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)
+
+
+def _accelerator() -> str | None:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+def _git(*arguments: str) -> str | None:
+    if not (ROOT / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,34 @@
+"""What the papers report, to set measured figures beside. Sources: HAAQI-Net (Wisnu et al., arXiv 2401.01145), abstract
+and Tables II and IV."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Accuracy(NamedTuple):
+    """Agreement with HAAQI on the authors' own test set."""
+
+    model: str
+    lcc: float
+    srcc: float
+    mse: float
+    table: str
+
+
+ACCURACY: Final = (
+    Accuracy("teacher, weighted sum + adapter", 0.9456, 0.9603, 0.0055, "II"),
+    Accuracy("teacher, last layer + adapter", 0.9368, 0.9486, 0.0064, "II"),
+    Accuracy("spectrogram in place of BEATs", 0.6701, 0.7084, 0.0301, "II"),
+    Accuracy("student, adaptive loss, weighted sum", 0.9151, 0.9331, 0.0083, "IV"),
+    Accuracy("student, adaptive loss", 0.9071, 0.9307, 0.0091, "IV"),
+)
+FEWER_PARAMETERS: Final = 75.85
+"""percent, the student's against the teacher's"""
+LESS_TIME: Final = 96.46
+"""percent, the student's against the teacher's; neither hardware nor clip length are told"""
+HAAQI_SECONDS: Final = 62.52
+TEACHER_SECONDS: Final = 2.54
+"""seconds that HAAQI and the teacher take"""
+BEST_LEVEL: Final = 65.0
+"""dB SPL at which the prediction is best"""

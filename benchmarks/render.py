@@ -1,0 +1,66 @@
+"""A report as Markdown and as one HTML file that needs no other."""
+
+from __future__ import annotations
+
+import base64
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from .report import Report, Target
+
+DASH: Final = "–"
+
+
+def to_markdown(report: Report) -> str:
+    """`report.md`; its plots are files beside it."""
+    return _environment().get_template("report.md.j2").render(report=report)
+
+
+def to_html(report: Report, folder: Path) -> str:
+    """`report.html`: everything in one file, plots from the folder included."""
+
+    def inlined(file: str) -> Markup:
+        return Markup(f"data:image/png;base64,{base64.b64encode((folder / file).read_bytes()).decode()}")
+
+    return _environment().get_template("report.html.j2").render(report=report, inlined=inlined)
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """A figure as people read it, with its unit: four digits, counts in full."""
+    if value is None:
+        return DASH
+    if unit == "parameters" or (value == int(value) and abs(value) >= 1000) or (abs(value) >= 100 and unit != "%"):
+        text = f"{value:,.0f}"
+    elif unit == "%":
+        text = f"{value:.2f}"
+    else:
+        text = f"{value:.4g}" if abs(value) >= 0.001 or value == 0 else f"{value:.1e}"
+    return f"{text}{'' if unit == '%' or not unit else ' '}{unit}"
+
+
+def verdict(target: Target) -> str:
+    """Met, missed, or not measured."""
+    return "not measured" if target.met is None else "met" if target.met else "missed"
+
+
+def cell(text: str) -> str:
+    """Text in a Markdown table."""
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader(__package__),
+        autoescape=lambda name: name is not None and ".html" in name,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"number": number, "verdict": verdict, "cell": cell}
+    return environment

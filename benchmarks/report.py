@@ -1,0 +1,185 @@
+"""The report: what was measured, how, on what, and what is behind each figure. `report.json` is this, and its schema
+(`docs/report.schema.json`) is made from it.
+
+    haaqi-edge bench -o FOLDER        # writes report.json, report.md, report.html and the plots
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..runtime.errors import OptionError
+from ..runtime.files import is_file
+
+FORMAT: Final = 1
+"""version of the schema"""
+Statistic = Literal["median", "mean", "largest", "lcc", "srcc", "mse"]
+Rule = Literal["at least", "at most"]
+_NUMBERS: Final = re.compile(r"\[\s+-?\d[^\]\"{]*\]")
+"""lists of numbers, which fill a line rather than one each"""
+
+
+def _told(what: str) -> object:
+    return Field(description=what)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Series(_Part):
+    """The single measurements behind figures."""
+
+    values: list[float]
+    of: Annotated[str, _told("what they are of, in order; series of two reports that say the same pair value by value")]
+
+
+class Figure(_Part):
+    """One measured number."""
+
+    key: Annotated[str, _told("names the figure in every report: section/what/...")]
+    name: Annotated[str, _told("what people call it")]
+    value: Annotated[float | None, _told("null where it is not defined, such as the correlation of equal scores")]
+    unit: str = ""
+    low: Annotated[float | None, _told("lower end of the 95% bootstrap interval of the value")] = None
+    high: Annotated[float | None, _told("upper end of it")] = None
+    p95: Annotated[float | None, _told("95th percentile of the single measurements")] = None
+    count: Annotated[int | None, _told("of single measurements; null for what is exact, such as a parameter count")] = (
+        None
+    )
+    better: Annotated[Literal["lower", "higher"] | None, _told("which way is good")] = None
+    statistic: Annotated[Statistic | None, _told("how the value comes from its series")] = None
+    series: Annotated[str | None, _told("key of its series in the section")] = None
+    against: Annotated[str | None, _told("key of the labels' series, for lcc, srcc and mse")] = None
+
+
+class Table(_Part):
+    """Figures side by side, as text."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+    note: str = ""
+
+
+class Target(_Part):
+    """What was promised, and what came of it."""
+
+    what: str
+    key: Annotated[str, _told("of the figure")]
+    rule: Rule
+    wanted: float
+    value: Annotated[float | None, _told("measured; null where it could not be")]
+    unit: str = ""
+    met: bool | None
+
+
+class Missing(_Part):
+    """What was not measured, and why."""
+
+    what: str
+    why: str
+
+
+class Plot(_Part):
+    """A picture beside the report."""
+
+    file: str
+    caption: str
+
+
+class Load(_Part):
+    """What else the machine did during a section."""
+
+    average: Annotated[float | None, _told("load average over the last minute, when the section began")]
+    others: Annotated[float | None, _told("cores that other processes kept busy in the mean; Linux only")]
+
+
+class Section(_Part):
+    """What was measured in one go."""
+
+    name: str
+    title: str
+    said: Annotated[list[str], _told("what the figures come to, in words")]
+    seconds: Annotated[float, _told("that it took; kept results count with the time they took")] = 0.0
+    load: Load = Load(average=None, others=None)
+    figures: list[Figure] = []
+    series: dict[str, Series] = {}
+    tables: list[Table] = []
+    targets: list[Target] = []
+    missing: list[Missing] = []
+    plots: list[Plot] = []
+
+    def figure(self, key: str) -> Figure | None:
+        """The figure of a key, if it was measured."""
+        return next((figure for figure in self.figures if figure.key == key), None)
+
+
+class Machine(_Part):
+    """Where it was measured."""
+
+    processor: str
+    architecture: str
+    cores: Annotated[int, _told("that the process may use")]
+    memory_gb: float | None
+    system: str
+    accelerator: str | None = None
+
+
+class Report(_Part):
+    """Everything."""
+
+    format: Literal[1] = FORMAT
+    name: str = "haaqi-edge"
+    made: Annotated[str, _told("UTC, ISO 8601")]
+    command: str
+    quick: bool
+    seed: int
+    threads: list[int]
+    commit: Annotated[str | None, _told("of the checkout; null outside one")]
+    changed: Annotated[bool | None, _told("whether the checkout differed from its commit")]
+    code: Annotated[str, _told("SHA-256 of the package's modules and models")]
+    machine: Machine
+    versions: dict[str, str]
+    models: Annotated[dict[str, str], _told("what was measured, and where its weights come from")]
+    warnings: list[str]
+    sections: list[Section]
+
+    def section(self, name: str) -> Section | None:
+        """The section of a name, if it was run."""
+        return next((section for section in self.sections if section.name == name), None)
+
+    def figures(self) -> dict[str, Figure]:
+        """All figures by their keys."""
+        return {figure.key: figure for section in self.sections for figure in section.figures}
+
+    def to_json(self) -> str:
+        """The text of `report.json`."""
+        plain = self.model_dump(exclude_defaults=True) | {"format": self.format, "name": self.name}
+        return (
+            _NUMBERS.sub(lambda run: re.sub(r"\s+", " ", run[0]), json.dumps(plain, indent=1, ensure_ascii=False))
+            + "\n"
+        )
+
+
+def read_report(path: Path) -> Report:
+    """A report from its file.
+
+    Raises:
+        OptionError: no such file, or no report of this version.
+    """
+    if not is_file(path):
+        raise OptionError(f"{path} does not exist: give the report.json that `haaqi-edge bench -o FOLDER` wrote")
+    try:
+        return Report.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise OptionError(
+            f"{path} is no report of this version ({where}: {first['msg']}): measure again with `haaqi-edge bench`"
+        ) from error

@@ -1,0 +1,116 @@
+"""Size: bundles, the wheel, and what an installation takes."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import re
+import zipfile
+from pathlib import Path
+from typing import Final
+
+from matplotlib.figure import Figure as Picture
+
+from ..runtime import Bundle
+from .plots import bars, colour
+from .provenance import ROOMS, ROOT
+from .report import Section
+from .sheet import Sheet
+from .workbench import Workbench
+
+TITLE: Final = "Size"
+PACKED: Final = (".py", ".typed", ".onnx", ".json", ".md", ".safetensors", ".j2")
+SYSTEMS: Final = {"to score": "haaqi-edge", "PyTorch alone, for comparison": "torch"}
+
+
+def measure(bench: Workbench) -> Section:
+    """Add up files."""
+    sheet = Sheet("size", TITLE)
+    bundles = {
+        "traced": ("student as traced", bench.traced),
+        "folded": ("student folded", bench.folded),
+        "int8": ("student int8", bench.int8),
+        "nano": ("nano", Bundle("nano")),
+        "nano-int8": ("nano-int8", Bundle("nano-int8")),
+    }
+    rows = []
+    for key, (name, bundle) in bundles.items():
+        size = sum(bundle.path(role).stat().st_size for role in bundle.card.files) / 1e6
+        sheet.exact(f"bundle/{key}", f"bundle, {name}", size, "MB", "lower")
+        rows.append([f"bundle, {name}", f"{size:.2f}"])
+    wheel = packed(ROOT) / 1e6
+    sheet.exact("wheel", "wheel", wheel, "MB", "lower")
+    rows.append(["wheel (the package's files, compressed as in one)", f"{wheel:.2f}"])
+    for what, package in SYSTEMS.items():
+        try:
+            parts = installed(package)
+        except importlib.metadata.PackageNotFoundError as error:
+            sheet.lacks(f"the installation {what}", f"{error} is not installed here")
+            continue
+        total = sum(parts.values()) / 1e6
+        sheet.exact(f"installed/{package}", f"installed {what}", total, "MB", "lower")
+        largest = sorted(parts, key=lambda name: -parts[name])[:4]
+        told = ", ".join(f"{name} {parts[name] / 1e6:.1f}" for name in largest)
+        rows.append([f"installed {what}: {len(parts)} packages ({told})", f"{total:.1f}"])
+    sheet.table(
+        "Size on disk",
+        ["", "MB"],
+        rows,
+        "MB are 10^6 bytes. Installations are the files of a package and of all that it needs, without the "
+        "interpreter.",
+    )
+    return sheet.section()
+
+
+def draw(section: Section) -> dict[str, tuple[Picture, str]]:
+    """Bundles as bars."""
+    found = [f for f in section.figures if f.key.startswith("size/bundle/")]
+    values = {f.name.removeprefix("bundle, "): f.value or 0.0 for f in found}
+    tints = [colour(f.key.rpartition("/")[2]) for f in found]
+    return {"size": (bars(values, tints, "MB", lambda value: f"{value:.2f} MB"), "Size of the bundles.")}
+
+
+def packed(root: Path) -> int:
+    """Bytes of the package's files in a zip, compressed as wheels are."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for room in ROOMS:
+            for path in sorted((root / room).rglob("*")):
+                if path.suffix in PACKED and path.is_file():
+                    archive.write(path, f"haaqi_edge/{path.relative_to(root)}")
+    return len(content.getvalue())
+
+
+def installed(package: str) -> dict[str, int]:
+    """Bytes on disk of a package and of everything that it needs here, by package.
+
+    Raises:
+        PackageNotFoundError: one of them is not installed.
+    """
+    found: dict[str, int] = {}
+    wanted = [package]
+    while wanted:
+        name = re.sub(r"[-_.]+", "-", wanted.pop()).lower()
+        if name in found:
+            continue
+        found[name] = _own(name)
+        for need in importlib.metadata.requires(name) or ():
+            if _applies(need):
+                wanted.append(re.split(r"[\s<>=!~;\[(]", need, maxsplit=1)[0])
+    return found
+
+
+def _own(name: str) -> int:
+    if name == "haaqi-edge":  # an editable installation lists its own files not at all
+        return sum(p.stat().st_size for room in ROOMS for p in (ROOT / room).rglob("*") if p.suffix in PACKED)
+    files = importlib.metadata.files(name) or ()
+    paths = [Path(str(file.locate())) for file in files]
+    return sum(path.stat().st_size for path in paths if path.is_file())
+
+
+def _applies(need: str) -> bool:
+    """Whether a requirement holds here: not one of an extra, nor of another system."""
+    from packaging.requirements import Requirement
+
+    marker = Requirement(need).marker
+    return marker is None or marker.evaluate({"extra": ""})

@@ -1,0 +1,191 @@
+"""Two reports compared: what moved beyond the noise.
+
+Measurements of the same things (the same rows, clips and cases) are paired, and resampled together; runs of a clock are
+not the same in two reports, and are resampled each for itself. Where single measurements are not kept, intervals are
+compared: two that do not touch have moved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .report import Figure, Report, Section, Series
+from .sheet import DRAWS, reduce
+
+Array = npt.NDArray[np.float64]
+How = Literal["paired", "unpaired", "intervals", "exact"]
+TOLERANCE: Final = 1e-9
+"""relative difference below which exact figures are the same"""
+
+
+@dataclass(frozen=True)
+class Move:
+    """A figure in two reports.
+
+    Attributes:
+        figure, other: in the first and in the second.
+        change: second less first; low, high: its 95% interval, where single measurements are kept.
+        how: by which comparison.
+        moved: whether the change is beyond the noise.
+        better: whether the second is better; None where nothing moved or no way is good.
+    """
+
+    figure: Figure
+    other: Figure
+    change: float
+    low: float | None
+    high: float | None
+    how: How
+    moved: bool
+
+    @property
+    def better(self) -> bool | None:
+        """See the class."""
+        if not self.moved or self.figure.better is None:
+            return None
+        return (self.change < 0) == (self.figure.better == "lower")
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "key": self.figure.key,
+            "name": self.figure.name,
+            "unit": self.figure.unit,
+            "first": self.figure.value,
+            "second": self.other.value,
+            "change": self.change,
+            "low": self.low,
+            "high": self.high,
+            "share": self.share,
+            "how": self.how,
+            "moved": self.moved,
+            "better": self.better,
+        }
+
+    @property
+    def share(self) -> float | None:
+        """The change as a share of the first, which must not be 0."""
+        return self.change / self.figure.value if self.figure.value else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two reports.
+
+    Attributes:
+        moves: of all figures that both hold.
+        gone, new: keys that only the first or only the second holds.
+        warnings: what makes the two less comparable.
+    """
+
+    moves: list[Move]
+    gone: list[str]
+    new: list[str]
+    warnings: list[str]
+
+    @property
+    def moved(self) -> list[Move]:
+        """Those beyond the noise, the largest shares first."""
+        return sorted((m for m in self.moves if m.moved), key=lambda m: -abs(m.share or np.inf))
+
+    @property
+    def sampled(self) -> int:
+        """How many have an interval for their change."""
+        return sum(move.low is not None for move in self.moves)
+
+    @property
+    def by_chance(self) -> float:
+        """How many of those an interval of 95% would call moved where nothing did."""
+        return 0.05 * self.sampled
+
+    @property
+    def drift(self) -> float | None:
+        """The median share by which times moved: another machine, or another load."""
+        shares = [m.share for m in self.moves if m.figure.unit == "ms" and m.figure.series and m.share is not None]
+        return float(np.median(shares)) if shares else None
+
+
+def compare(first: Report, second: Report) -> Comparison:
+    """Figure by figure."""
+    moves: list[Move] = []
+    ones, others = first.figures(), second.figures()
+    for name in dict.fromkeys(section.name for section in first.sections):
+        a, b = first.section(name), second.section(name)
+        if a is not None and b is not None:
+            moves += [
+                _move(figure, others[figure.key], a, b)
+                for figure in a.figures
+                if figure.key in others
+                if figure.value is not None and others[figure.key].value is not None
+            ]
+    return Comparison(
+        moves, sorted(ones.keys() - others.keys()), sorted(others.keys() - ones.keys()), _warnings(first, second)
+    )
+
+
+def _move(figure: Figure, other: Figure, a: Section, b: Section) -> Move:
+    assert figure.value is not None
+    assert other.value is not None
+    change = other.value - figure.value
+    kept = _kept(figure, a), _kept(other, b)
+    if figure.statistic is not None and kept[0] and kept[1]:
+        (before, labels), (after, other_labels) = kept  # type: ignore[misc]
+        paired = before.of == after.of and len(before.values) == len(after.values) and "runs" not in before.of
+        draws = _draws(figure, before, labels, after, other_labels, paired)
+        if draws is not None:
+            low, high = (float(end) for end in np.quantile(draws, [0.025, 0.975]))
+            return Move(figure, other, change, low, high, "paired" if paired else "unpaired", low > 0 or high < 0)
+    if figure.low is not None and other.low is not None and figure.high is not None and other.high is not None:
+        apart = figure.high < other.low or other.high < figure.low
+        return Move(figure, other, change, None, None, "intervals", apart)
+    if figure.series is None and figure.low is None:
+        same = abs(change) <= TOLERANCE * max(abs(figure.value), abs(other.value))
+        return Move(figure, other, change, None, None, "exact", not same)
+    return Move(figure, other, change, None, None, "intervals", False)
+
+
+def _kept(figure: Figure, section: Section) -> tuple[Series, Series | None] | None:
+    """The measurements behind a figure, and their labels."""
+    values = section.series.get(figure.series or "")
+    labels = section.series.get(figure.against or "")
+    return None if values is None or (figure.against and labels is None) else (values, labels)
+
+
+def _draws(
+    figure: Figure, before: Series, labels: Series | None, after: Series, other_labels: Series | None, paired: bool
+) -> Array | None:
+    """Bootstrap draws of the change; None where the statistic has none (a maximum), or of too few measurements."""
+    assert figure.statistic is not None
+    if figure.statistic == "largest" or min(len(before.values), len(after.values)) < 3:
+        return None
+    rng = np.random.default_rng(0)
+    ones, others = np.array(before.values), np.array(after.values)
+    known = [None if one is None else np.array(one.values) for one in (labels, other_labels)]
+    found = np.empty(DRAWS)
+    for draw in range(DRAWS):
+        rows = rng.integers(0, len(ones), len(ones))
+        theirs = rows if paired else rng.integers(0, len(others), len(others))
+        parts = (ones[rows], known[0], rows), (others[theirs], known[1], theirs)
+        values = [reduce(v, figure.statistic, None if k is None else k[r]) for v, k, r in parts]
+        found[draw] = values[1] - values[0]
+    return found
+
+
+def _warnings(first: Report, second: Report) -> list[str]:
+    found = []
+    if first.machine != second.machine:
+        found.append(f"other machines: {first.machine.processor} and {second.machine.processor}; times don't compare")
+    for what in ("quick", "seed", "threads"):
+        one, other = getattr(first, what), getattr(second, what)
+        if one != other:
+            found.append(f"{what} differs: {one} and {other}")
+    changed = [k for k in first.versions.keys() & second.versions.keys() if first.versions[k] != second.versions[k]]
+    found += [f"{name} {first.versions[name]} and {second.versions[name]}" for name in sorted(changed)]
+    found += [
+        f"the {which} was made on a busy machine" for which, r in (("first", first), ("second", second)) if r.warnings
+    ]
+    return found

@@ -1,0 +1,90 @@
+"""`haaqi-edge bench`: a report on disk, gone on with; two of them compared; bad input refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from command import printed, run
+from haaqi_edge.benchmarks.report import read_report
+from reports import measured, report
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the quickest section."""
+    folder = tmp_path_factory.mktemp("bench") / "report"
+    outcome = run("bench", "parameters", "--quick", "-o", folder)
+    assert outcome.code == 0, outcome.err
+    assert "folded student: fewer parameters than the teacher" in outcome.out
+    return folder
+
+
+def test_a_report_is_written(folder: Path) -> None:
+    assert {path.name for path in folder.iterdir()} == {"report.json", "report.md", "report.html", "parameters.png"}
+    found = read_report(folder / "report.json")
+    assert found.quick
+    assert [section.name for section in found.sections] == ["parameters"]
+    assert {target.met for target in found.sections[0].targets} == {True}
+    assert found.figures()["parameters/claim/extractor-alone"].value == pytest.approx(75.85, abs=0.005)
+    assert found.figures()["parameters/student/4"].value == 16_559_041
+
+
+def test_what_is_done_is_not_done_again(folder: Path) -> None:
+    cells = list((folder.with_name("report.work") / "cells").iterdir())
+    before = read_report(folder / "report.json")
+    told = json.loads(printed_json("bench", "parameters", "--quick", "-o", folder))
+    assert list((folder.with_name("report.work") / "cells").iterdir()) == cells
+    again = read_report(folder / "report.json")
+    assert again.sections == before.sections
+    assert told["sections"][0]["figures"]
+    assert "series" not in told["sections"][0]
+
+
+def printed_json(*argv: object) -> str:
+    outcome = run(*argv, "--json")
+    assert outcome.code == 0, outcome.err
+    return outcome.out
+
+
+def test_reports_are_compared(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in ("a.json", "b.json")]
+    for path, milliseconds in zip(paths, (5.0, 6.0), strict=True):
+        path.write_text(report(measured(milliseconds)).to_json(), encoding="utf-8")
+    text = printed("bench", "compare", *paths)
+    assert "worse" in text
+    assert "1 of 4 figures moved beyond the noise" in text
+    assert "times moved together by +20.0%" in text
+    found = json.loads(printed("bench", "compare", *paths, "--json"))
+    assert [move["key"] for move in found["moved"]] == ["latency/nano/whole/10s/1t"]
+    assert found["moved"][0]["better"] is False
+    assert "0 of 4 figures moved" in printed("bench", "compare", paths[0], paths[0])
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (("parameters", "--music", "absent"), "--music absent is no folder"),
+        (("parameters", "--threads", "0"), "give numbers from 1"),
+        (("parameters", "-o", "{taken}"), "holds no report"),
+        (("parameters", "--student", "absent.pth", "-o", "{new}"), "absent.pth: nothing is there"),
+        (("compare", "absent.json", "absent.json"), "absent.json does not exist"),
+    ],
+)
+def test_bad_input_is_refused(argv: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "other.txt").touch()
+    places = {"taken": tmp_path / "taken", "new": tmp_path / "new"}
+    outcome = run("bench", *(part.format(**places) for part in argv))
+    assert outcome.code == 2
+    assert message in outcome.err.replace("\n", " ")
+    assert not (tmp_path / "new").exists()
+
+
+def test_without_a_verb_everything_is_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "other.txt").touch()
+    outcome = run("bench", "--quick", "-o", tmp_path)
+    assert outcome.code == 2
+    assert "holds no report" in outcome.err.replace("\n", " ")
+    assert "compare" in run("bench", "--help").out

@@ -1,0 +1,49 @@
+"""Reports made up for the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from haaqi_edge.benchmarks.report import Machine, Report, Section
+from haaqi_edge.benchmarks.sheet import Sheet
+
+MACHINE = Machine(processor="A & B <chip>", architecture="x86_64", cores=2, memory_gb=8.0, system="Linux 1")
+
+
+def report(*sections: Section, seed: int = 0, warnings: Sequence[str] = ()) -> Report:
+    """A report of some sections."""
+    return Report(
+        made="2026-01-02T03:04:05+00:00",
+        command="haaqi-edge bench",
+        quick=True,
+        seed=seed,
+        threads=[1, 2],
+        commit="0123456789abcdef",
+        changed=True,
+        code="00",
+        machine=MACHINE,
+        versions={"python": "3.11"},
+        models={"nano": "shipped"},
+        warnings=list(warnings),
+        sections=list(sections),
+    )
+
+
+def measured(milliseconds: float = 5.0, error: float = 0.1, seed: int = 0) -> Section:
+    """A section with a figure of each kind; the rows are those of seed 0, whatever the seed of the runs."""
+    runs, rows = np.random.default_rng(seed), np.random.default_rng(0)
+    labels = rows.random(200)
+    sheet = Sheet("latency", "Latency")
+    sheet.said.append("It is <fast> | it says.")
+    sheet.exact("size", "a size", 12_345, "parameters", "lower")
+    sheet.timing("nano/whole/10s/1t", "nano", (1e-3 * milliseconds * (1 + 0.02 * runs.standard_normal(40))).tolist())
+    sheet.sampled("HAAQI", "labels", labels, of="rows", statistic="mean", better=None)
+    noise = rows.standard_normal(200)
+    sheet.sampled("nano", "squared errors", (error * noise) ** 2, of="rows", statistic="mean")
+    sheet.target("a size", "size", "at most", 20_000)
+    sheet.target("a time", "nano/whole/10s/1t", "at most", 1.0)
+    sheet.target("what nobody measured", "absent", "at most", 1.0)
+    sheet.table("A table", ["what | which", "how much"], [["<b>", "1"]], "A note.")
+    sheet.lacks("a GPU", "there is <none>")
+    return sheet.section()
