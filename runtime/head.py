@@ -17,6 +17,11 @@ _ATTENTION: Final = 2**22
 listener's longest window apart"""
 
 
+def listeners_at_once(tokens: int) -> int:
+    """How many listeners the head scores in one run over so many tokens."""
+    return max(1, _ATTENTION // tokens**2)
+
+
 class Heard(NamedTuple):
     """What listeners make of a window: frame scores float32 [listeners, patches] and scores float32 [listeners]."""
 
@@ -33,7 +38,7 @@ class Head:
     def run(self, tokens: Array, audiograms: Array) -> Heard:
         """Scores of tokens [patches, tokens per patch, width] for audiograms float32 [listeners, 8] in dB HL."""
         flat = tokens.reshape(1, -1, tokens.shape[2])
-        batch = max(1, _ATTENTION // flat.shape[1] ** 2)
+        batch = listeners_at_once(flat.shape[1])
         parts = [
             self.session.run(tokens=flat, audiogram=audiograms[i : i + batch]) for i in range(0, len(audiograms), batch)
         ]
