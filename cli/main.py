@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ..runtime.errors import HaaqiEdgeError
-from . import check, export, haaqi, inspect, quantize, score, stream, train
+from . import build_engine, check, export, haaqi, inspect, quantize, score, stream, train
 from .console import out, print_error
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command("stream")(stream.stream)
 app.command("haaqi")(haaqi.haaqi)
 app.command("check")(check.check)
 app.command("quantize")(quantize.quantize)
+app.command("build-engine")(build_engine.build_engine)
 app.command("inspect")(inspect.inspect)
 app.add_typer(export.app, name="export")
 app.add_typer(train.app, name="train")

@@ -14,7 +14,7 @@ from ..runtime.errors import HaaqiEdgeError, OptionError
 from .console import Listeners, curve, err, out, print_error, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from ..runtime.scorer import Score
+    from ..runtime.scores import Score
 
 _FEW = 3
 """files that are shown with their curves; more make a table"""

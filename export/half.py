@@ -22,10 +22,10 @@ _HALF: Final = "/fp16"
 def half_graph(graph: onnx.ModelProto) -> onnx.ModelProto:
     """The graph with its large products in fp16, and what lies between two of them.
 
-    The front end stays in fp32: its samples are scaled by 2^15 and its power spectra exceed fp16 by far. So do recurrent
-    operators, whose errors add up over a window, and what comes before the first and after the last product: features
-    as they are read, tokens as they are given, scores. Inputs and outputs stay fp32. Between two nodes in fp32 nothing
-    is ever rounded to fp16 and back, as general converters do.
+    The front end stays in fp32: its samples are scaled by 2^15 and its power spectra exceed fp16 by far. So do
+    recurrent operators, whose errors add up over a window, and what comes before the first and after the last product:
+    features as they are read, tokens as they are given, scores. Inputs and outputs stay fp32. Between two nodes in fp32
+    nothing is rounded to fp16 and back, as general converters do.
 
     Args:
         graph: fp32, left as it is; its nodes have names.
@@ -72,7 +72,7 @@ def _half(weight: onnx.TensorProto) -> onnx.TensorProto:
     values = numpy_helper.to_array(weight)
     if np.abs(values).max(initial=0.0) > LARGEST:
         raise ExportError(
-            f"{weight.name} holds {np.abs(values).max():g}, more than fp16's largest number ({LARGEST:g}): export in fp32"
+            f"{weight.name} holds {np.abs(values).max():g}, more than fp16 holds ({LARGEST:g}): export in fp32"
         )
     return numpy_helper.from_array(values.astype(np.float16), f"{weight.name}{_HALF}")
 

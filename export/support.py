@@ -1,4 +1,4 @@
-"""Whether TensorRT's ONNX parser takes a graph: its operators, types and restrictions, from a table of what it supports.
+"""Whether TensorRT's ONNX parser takes a graph: its operators, types and conditions, by a table of what it supports.
 
 The table, `operators.json`, is onnx-tensorrt's own list; it tells its source and version.
 """
@@ -121,7 +121,11 @@ def _types(node: onnx.NodeProto, graph: _Graph) -> Iterator[str]:
         kind = _NAMES.get(graph.types.get(name, 0), "a type unknown to it")
         beside = place > 0 or node.op_type in ("ConstantOfShape", "Expand")
         quantizes = node.op_type in ("QuantizeLinear", "DequantizeLinear") and kind in ("FP32", "FP16", "INT8")
-        if kind not in taken and not (place > 0 and (kind in _INDICES or quantizes)) and not (beside and kind == "INT64"):
+        if (
+            kind not in taken
+            and not (place > 0 and (kind in _INDICES or quantizes))
+            and not (beside and kind == "INT64")
+        ):
             yield f"has {name} in {kind}, and takes {', '.join(sorted(taken))}"
 
 

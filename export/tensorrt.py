@@ -1,94 +1,32 @@
-"""Bundles for TensorRT: graphs that its parser takes, strongly typed, with profiles and the lines that build engines."""
+"""Bundles for TensorRT: graphs that its parser takes, strongly typed, and profiles."""
 
 from __future__ import annotations
 
-import json
-import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import onnx
 
 from ..calibration.sealing import sealed
 from ..runtime.bundle import Bundle, Card
-from ..runtime.errors import BundleError
-from ..runtime.files import is_file
+from ..runtime.profiles import Profile, default_profiles
 from ..runtime.writing import check_folder, with_files, write_files
 from .bundle import Source, card_of
 from .graphs import encoder_graph, head_graph
 from .half import half_graph
-from .profiles import Profile, Shape, check_profiles, default_profiles, trtexec
+from .manifest import MANIFEST, Manifest, manifest_of
+from .shapes import check_profiles
 from .support import check_supported, support
 from .verify import TOLERANCE, Parity, verify_bundle
 
-MANIFEST: Final = "tensorrt.json"
-FORMAT: Final = 1
-"""version of the manifest's schema"""
-ROLES: Final = ("encoder", "head")
 HALF_TOLERANCE: Final = 5e-3
 """largest difference of a score that an fp16 export may show: the budget that int8 has"""
-_NUMBERS: Final = re.compile(r"\[[\d,\s]+\]")
 Precision = Literal["fp32", "fp16", "int8"]
 Quantizer = Callable[[Bundle, Path], tuple[Card, Mapping[str, bytes]]]
 """an int8 card and graphs from an fp32 bundle, given a folder for its work"""
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What stands beside the graphs.
-
-    Attributes:
-        profiles: each role to input to its shapes at least, best and most.
-        trtexec: role to the line that builds its engine.
-        checked: the table that operators and types were checked against.
-    """
-
-    profiles: Sequence[Mapping[str, Mapping[str, tuple[Shape, Shape, Shape]]]]
-    trtexec: Mapping[str, str]
-    checked: str
-
-    def to_json(self) -> str:
-        """The text of `tensorrt.json`."""
-        content = {
-            "format": FORMAT,
-            "checked": self.checked,
-            "profiles": self.profiles,
-            "trtexec": self.trtexec,
-        }
-        return _NUMBERS.sub(lambda found: "".join(found[0].split()).replace(",", ", "), json.dumps(content, indent=2)) + "\n"
-
-    @classmethod
-    def of(cls, bundle: Bundle) -> Manifest:
-        """That of a bundle.
-
-        Raises:
-            BundleError: there is none, or one that this version does not understand.
-        """
-        path = bundle.folder / MANIFEST
-        if not is_file(path):
-            raise BundleError(
-                f"{bundle.folder} has no {MANIFEST}: export it for TensorRT first "
-                f"(haaqi-edge export {bundle.card.family} --target tensorrt -o FOLDER)"
-            )
-        try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-            if raw["format"] != FORMAT:
-                raise BundleError(f"{path} has the schema {raw['format']!r}, this version reads {FORMAT}: export it again")
-            profiles = [
-                {
-                    role: {name: _three(of) for name, of in profile[role].items()}
-                    for role in ROLES
-                }
-                for profile in raw["profiles"]
-            ]
-            return cls(profiles, {role: str(raw["trtexec"][role]) for role in ROLES}, str(raw["checked"]))
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-            if isinstance(error, BundleError):
-                raise
-            raise BundleError(f"{path} is not a manifest ({error!r}): export it again") from error
 
 
 def write_tensorrt(
@@ -100,8 +38,8 @@ def write_tensorrt(
 ) -> tuple[Card, Manifest, Parity | None]:
     """Trace, convert, check, verify and write a bundle for TensorRT; ONNX Runtime scores with it too.
 
-    The front end is in the encoder. The head's tokens may be those of several clips: [clips, tokens, width], where clips
-    is 1 or as many as audiograms.
+    The front end is in the encoder. The head's tokens may be those of several clips: [clips, tokens, width], where
+    clips is 1 or as many as audiograms.
 
     Args:
         source: the network.
@@ -141,24 +79,9 @@ def write_tensorrt(
     profiles = default_profiles(card.window) if profiles is None else profiles
     check_profiles(models, card, profiles)
     card = with_files(card, graphs)
-    manifest = manifest_of(card, profiles)
+    manifest = manifest_of(card, profiles, f"{support().version} ({support().source})")
     write_files(card, graphs, folder, {MANIFEST: manifest.to_json().encode()})
     return card, manifest, parity
-
-
-def manifest_of(card: Card, profiles: Sequence[Profile]) -> Manifest:
-    """The manifest of a bundle whose files are named by its card."""
-    shapes = [profile.shapes(card) for profile in profiles]
-    lines = {
-        role: trtexec(
-            card.files[role].file,
-            f"{card.name}-{role}.engine",
-            [one[role] for one in shapes],
-            ["--noTF32", "--timingCacheFile=timing.cache"],
-        )
-        for role in ROLES
-    }
-    return Manifest(shapes, lines, f"{support().version} ({support().source})")
 
 
 def for_clips(head: onnx.ModelProto) -> None:
@@ -174,8 +97,3 @@ def _quantized(card: Card, graphs: Mapping[str, bytes], quantize: Quantizer) -> 
         fp32 = Path(folder) / card.name
         write_files(with_files(card, graphs), graphs, fp32)
         return quantize(Bundle(fp32), Path(folder) / "work")
-
-
-def _three(shapes: Sequence[Sequence[int]]) -> tuple[Shape, Shape, Shape]:
-    least, best, most = (tuple(int(size) for size in shape) for shape in shapes)
-    return least, best, most
