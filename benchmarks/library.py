@@ -1,7 +1,7 @@
 """Files a second: python -m haaqi_edge.benchmarks.library FOLDER [--clips 60] [--batch 256] [--jobs 2] [--model nano]
 
-One after another, read ahead and encoded together, and spread over processes, in turn in one run; all must give the same
-scores. The first round, in which models are loaded and processes started, is not counted.
+One after another, read ahead and encoded together, and spread over processes, in turn in one run; how far scores differ
+is told too. The first round, in which models are loaded and processes started, is not counted.
 """
 
 from __future__ import annotations
