@@ -1,9 +1,9 @@
 """A GPU's parity and speed: python -m haaqi_edge.benchmarks.gpu [--provider cuda] [--student FILE] [--teacher FILE]
 
 Nano, the student and the teacher on ONNX Runtime, in fp32 and fp16, against PyTorch in fp32 on the same device: the
-largest difference of a score over seven sounds and three listeners, and the time from the samples of a window (10 s), or
-of eight windows, to scores, in turn in one run. Without checkpoints the student and the teacher have made-up
-weights, which changes neither times nor what parity means. Needs what `pip install haaqi-edge[export]` brings, with
+largest difference of a score over seven sounds and three listeners, and the time from the samples of a window of 10 s,
+or of eight, to scores, in turn in one run. Without checkpoints the student and the teacher have made-up weights, which
+changes neither times nor what parity means. Needs what `pip install haaqi-edge[export]` brings, with
 onnxruntime-gpu in the place of onnxruntime, and no network. `--provider cpu` proves the script where there is no GPU.
 """
 
@@ -237,7 +237,6 @@ def main() -> None:
     about = {
         **machine(),
         "gpu": gpu and gpu._asdict(),
-        "onnxruntime": onnxruntime.__version__,
         "torch": torch.__version__,
     }
     found: dict[str, Any] = {"machine": about, "listeners": len(LISTENERS), "models": {}}

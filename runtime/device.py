@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -47,8 +49,10 @@ class Pair:
         self._input, self._row = card.encoder_input, (card.tokens_per_patch, card.width)
         self.several_clips: bool = not isinstance(head.inputs["tokens"][0], int)
         """whether the head takes windows of several clips in one run"""
+        # Buffers that stay can't be written by two threads.
+        self._alone: AbstractContextManager[object] = threading.Lock() if encoder.captures else nullcontext()
         self._seen: set[tuple[int, ...]] = set()
-        self._kept: dict[tuple[int, ...], tuple[int, Any, Any]] = {}
+        self._kept: dict[tuple[int, ...], tuple[int, Any, Any, Any]] = {}
 
     def together(self, patches: int, batch: int) -> int:
         """How many windows of so many patches are heard at once, if `batch` patches may be."""
@@ -72,6 +76,10 @@ class Pair:
 
     def hear(self, tasks: Sequence[Task]) -> None:
         """Encode windows of one length, score them, and tell their clips. As many listeners for each."""
+        with self._alone:
+            self._hear(tasks)
+
+    def _hear(self, tasks: Sequence[Task]) -> None:
         tokens = self._tokens(np.concatenate([task.features for task in tasks]))
         rows = np.stack([task.clip.audiograms for task in tasks])  # [windows, listeners, 8]
         windows, listeners = rows.shape[:2]
@@ -109,12 +117,12 @@ class Pair:
             place = onnxruntime.OrtValue.ortvalue_from_shape_and_type
             given = place(list(shape), np.float32, device, 0)
             tokens = place([shape[0], *self._row], np.float32, device, 0)
-            self._kept[shape] = len(self._kept) + 1, given, tokens
-        number, given, tokens = self._kept[shape]
+            binding = self._encoder.binding()
+            binding.bind_ortvalue_input(self._input, given)
+            binding.bind_ortvalue_output("tokens", tokens)
+            self._kept[shape] = len(self._kept) + 1, given, tokens, binding
+        number, given, tokens, binding = self._kept[shape]
         given.update_inplace(np.ascontiguousarray(features))
-        binding = self._encoder.binding()
-        binding.bind_ortvalue_input(self._input, given)
-        binding.bind_ortvalue_output("tokens", tokens)
         self._encoder.run_bound(binding, number)
         return tokens
 

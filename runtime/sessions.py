@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 from collections import Counter
 from collections.abc import Mapping
@@ -82,9 +84,20 @@ class Session:
         settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")  # unknown before 1.24
         settings.log_severity_level = 3
         source = model if isinstance(model, bytes) else str(model)
+        if wanted in GPU_PROVIDERS:
+            _preload()
         try:
-            self._session = onnxruntime.InferenceSession(source, settings, providers=_chain(wanted, options or {}))
+            # ONNX Runtime's own falling back, when a session is made and at every run, only prints a line.
+            self._session = onnxruntime.InferenceSession(
+                source, settings, providers=_chain(wanted, options or {}), enable_fallback=0
+            )
         except Exception as error:  # onnxruntime's exceptions share no base class
+            if wanted != PROVIDERS["cpu"]:
+                Session(model, None, threads)  # an error of its own where it is the graph that is wrong
+                raise ProviderError(
+                    f"{wanted} is installed and cannot run {what_of(model)} ({error}): mend the installation or ask "
+                    'for provider="cpu"'
+                ) from error
             raise GraphError(f"onnxruntime {onnxruntime.__version__} cannot load {what_of(model)}: {error}") from error
         self.provider: str = self._session.get_providers()[0]
         """the provider that really runs"""
@@ -157,6 +170,14 @@ def provider_name(name: str | None) -> str:
             f"{', '.join(known)}{hint}"
         )
     return wanted
+
+
+def _preload() -> None:
+    """Load CUDA's libraries from their wheels, where they are installed so; ONNX Runtime prints what it misses."""
+    load = getattr(onnxruntime, "preload_dlls", None)
+    if load is not None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            load()
 
 
 def _chain(wanted: str, options: Options) -> list[str | tuple[str, dict[str, str]]]:
