@@ -59,6 +59,6 @@ def check_profiles(graphs: Mapping[str, onnx.ModelProto], card: Card, profiles: 
 
 def _outputs(role: str, given: Mapping[str, Shape], card: Card) -> dict[str, Shape]:
     if role == "encoder":
-        return {"tokens": (given["samples"][0], card.tokens_per_patch, card.width)}
+        return {"tokens": (given[card.encoder_input][0], card.tokens_per_patch, card.width)}
     listeners, tokens = given["audiogram"][0], given["tokens"][1]
     return {"frame_scores": (listeners, tokens), "score": (listeners,)}

@@ -78,12 +78,13 @@ def problems(model: onnx.ModelProto) -> Iterator[str]:
     for entry in model.opset_import:
         if entry.domain in ONNX and not first <= entry.version <= last:
             yield f"opset {entry.version}, expected {first} to {last}"
+    unknown = [n for n in model.graph.node if n.domain not in ONNX or n.op_type not in support().operators]
+    yield from (f"{_name(node)} is an operator that it does not have" for node in unknown)
+    if unknown:
+        return  # what types come of them, nobody knows
     graph = _Graph(model)
     for node in model.graph.node:
-        what = f"{node.name or node.output[0]} ({node.op_type})"
-        if node.domain not in ONNX or node.op_type not in support().operators:
-            yield f"{what} is an operator that it does not have"
-            continue
+        what = _name(node)
         yield from (f"{what} {why}" for why in _types(node, graph))
         if node.op_type in support().restricted:
             condition = _condition(node.op_type)
@@ -91,6 +92,10 @@ def problems(model: onnx.ModelProto) -> Iterator[str]:
                 yield f"{what} is taken under conditions that nothing here checks"
             else:
                 yield from (f"{what} {why}" for why in condition(node, graph))
+
+
+def _name(node: onnx.NodeProto) -> str:
+    return f"{node.name or node.output[0]} ({node.op_type})"
 
 
 class _Graph:
