@@ -35,6 +35,7 @@ THIRD_PARTY = {
         "scipy",
         "pyarrow",
         "joblib",
+        "distributed",
     },
     "calibration": {"numpy", "onnx", "onnxruntime", "soundfile", "torch", "matplotlib"},
     "export": {"numpy", "torch", "onnx", "onnxscript", "tensorrt"},
@@ -43,7 +44,31 @@ THIRD_PARTY = {
 """the benchmarks may use everything, pyclarity too"""
 MODULES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 LONGEST = 400
-HEAVY = ("torch", "onnx", "onnxscript", "librosa", "scipy", "numba", "safetensors", "pyarrow", "joblib", "clarity")
+HEAVY = (
+    "torch",
+    "onnx",
+    "onnxscript",
+    "librosa",
+    "scipy",
+    "numba",
+    "safetensors",
+    "pyarrow",
+    "joblib",
+    "distributed",
+    "clarity",
+)
+    "torch",
+    "onnx",
+    "onnxscript",
+    "librosa",
+    "scipy",
+    "numba",
+    "safetensors",
+    "pyarrow",
+    "joblib",
+    "distributed",
+    "clarity",
+)
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:

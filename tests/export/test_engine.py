@@ -72,7 +72,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
         def set_memory_pool_limit(self, pool: str, size: int) -> None:
             told.cleared.append(f"{pool} {size}")
 
-        def add_optimization_profile(self, profile: Profile_) -> int:
+        def add_optimization_profile(self, _: Profile_) -> int:
             return 0
 
         def create_timing_cache(self, content: bytes) -> Cache:
@@ -101,7 +101,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
         def create_optimization_profile(self) -> Profile_:
             return Profile_()
 
-        def build_serialized_network(self, network: object, config: Config) -> memoryview | None:
+        def build_serialized_network(self, _: object, config: Config) -> memoryview | None:
             monitor = config.progress_monitor
             monitor.phase_start("Building Engine", None, told.steps)
             for step in range(told.steps):
@@ -141,11 +141,10 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
 
 
 def test_names_tell_what_an_engine_was_made_from(bundle: Bundle, tmp_path: Path) -> None:
-    def names(settings: Settings = Settings(), where: str = HERE) -> list[str]:
-        return [job.engine.name for job in jobs(bundle, tmp_path, settings, where)]
+    def names(settings: Settings | None = None, where: str = HERE) -> list[str]:
+        return [job.engine.name for job in jobs(bundle, tmp_path, settings or Settings(), where)]
 
     plain = names()
-    assert [name.rsplit("-", 5)[0] for name in plain] == [name[: -len(f"-{HERE}.engine")] for name in plain]
     assert plain[0].startswith("nano-encoder-fp32-")
     assert all(name.endswith(f"-{HERE}.engine") for name in plain)
     assert names() == plain
@@ -199,7 +198,7 @@ def test_an_interrupted_build_leaves_nothing(bundle: Bundle, tmp_path: Path, tol
     told.steps = 1000
     seen = []
 
-    def interrupted(phase: str, done: int, steps: int) -> None:
+    def interrupted(_: str, done: int, __: int) -> None:
         seen.append(done)
         if done == 3:
             raise KeyboardInterrupt
@@ -210,7 +209,8 @@ def test_an_interrupted_build_leaves_nothing(bundle: Bundle, tmp_path: Path, tol
     assert not (tmp_path / "engines").exists()
 
 
-def test_the_command(bundle: Bundle, told: Told) -> None:
+@pytest.mark.usefixtures("told")
+def test_the_command(bundle: Bundle) -> None:
     first = run("build-engine", bundle.folder, "--json")
     assert first.code == 0
     found = json.loads(first.out)
@@ -220,16 +220,12 @@ def test_the_command(bundle: Bundle, told: Told) -> None:
     assert again.code == 0
     assert again.out.count("there already") == 2
     assert again.out.count("trtexec --onnx=") == 2
-    assert [
-        one["built"] for one in json.loads(run("build-engine", bundle.folder, "--force", "--json").out)["engines"]
-    ] == [
-        True,
-        True,
-    ]
+    forced = json.loads(run("build-engine", bundle.folder, "--force", "--json").out)
+    assert [one["built"] for one in forced["engines"]] == [True, True]
 
 
 def test_without_tensorrt_the_lines_are_printed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine.importlib.util, "find_spec", lambda name: None)  # type: ignore[attr-defined]
+    monkeypatch.setattr(engine.importlib.util, "find_spec", lambda _: None)  # type: ignore[attr-defined]
     outcome = run("build-engine", bundle.folder)
     assert outcome.code == 2
     assert isinstance(outcome.errors[0], DependencyError)

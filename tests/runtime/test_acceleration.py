@@ -26,7 +26,8 @@ def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_cuda_keeps_fp32_and_captures_the_encoder_alone(installed: Path) -> None:
+@pytest.mark.usefixtures("installed")
+def test_cuda_keeps_fp32_and_captures_the_encoder_alone() -> None:
     plain = acceleration.acceleration(Bundle("nano"), "cuda")
     assert plain.options == {"encoder": {"use_tf32": "0", "enable_cuda_graph": "0"}, "head": {"use_tf32": "0"}}
     captured = acceleration.acceleration(Bundle("nano"), "CUDAExecutionProvider", cuda_graphs=True)
@@ -74,7 +75,7 @@ def test_stale_engines_are_refused(tmp_path: Path) -> None:
     (folder / "encoder.engine").write_bytes(b"engine")
     for content in (json.dumps({**facts, "gpu": "NVIDIA L4"}), "no json"):
         (folder / FACTS).write_text(content)
-        with pytest.raises(ProviderError, match="made from something else .* delete the folder"):
+        with pytest.raises(ProviderError, match=r"made from something else .* delete the folder"):
             checked_cache(tmp_path, facts)
     (folder / FACTS).unlink()
     with pytest.raises(ProviderError, match="says of what: delete the folder"):
