@@ -57,18 +57,6 @@ HEAVY = (
     "distributed",
     "clarity",
 )
-    "torch",
-    "onnx",
-    "onnxscript",
-    "librosa",
-    "scipy",
-    "numba",
-    "safetensors",
-    "pyarrow",
-    "joblib",
-    "distributed",
-    "clarity",
-)
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
