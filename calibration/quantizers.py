@@ -56,6 +56,7 @@ def static_graph(graph: onnx.ModelProto, nodes: Sequence[str], ranges: TensorsDa
             weight_type=QuantType.QInt8,
             extra_options={
                 "ActivationSymmetric": target.symmetric,
+                "QuantizeBias": target.biases,
                 "OpTypesToExcludeOutputQuantization": list(PRODUCTS),
             },
         )

@@ -24,6 +24,7 @@ class Target:
         reduced: weights of 7 bits, so that sums of two products fit 16 bits.
         symmetric: activations around 0.
         head: whether the head's products are quantized too.
+        biases: whether a product's bias is stored in int32, with the products' scale.
         methods: what is possible there.
         native: `platform.machine()` of such devices, lower case; empty where this process can't be one.
     """
@@ -33,6 +34,7 @@ class Target:
     reduced: bool = False
     symmetric: bool = False
     head: bool = True
+    biases: bool = True
     methods: tuple[Method, ...] = METHODS
     native: tuple[str, ...] = ()
 
@@ -51,8 +53,8 @@ TARGETS: Final[Mapping[str, Target]] = {
         # Without VNNI two products of 8 bits are added in 16 and saturate; 7-bit weights can't.
         Target("x86", "uint8", reduced=True, native=_X86),
         Target("arm64", "int8", native=("arm64", "aarch64")),
-        # TensorRT takes explicit, symmetric quantization only, and its recurrent layers none.
-        Target("tensorrt", "int8", symmetric=True, head=False, methods=("static",)),
+        # TensorRT takes explicit, symmetric quantization only, of int8, and its recurrent layers none.
+        Target("tensorrt", "int8", symmetric=True, head=False, biases=False, methods=("static",)),
     )
 }
 AUTO: Final = "auto"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -14,6 +14,7 @@ from .console import err, out, print_json, require
 
 if TYPE_CHECKING:
     from ..export.bundle import Source
+    from .export_tensorrt import TensorRT
 
 app = typer.Typer(no_args_is_help=True, help="Turn a checkpoint into a verified ONNX bundle.")
 
@@ -21,6 +22,15 @@ _Folder = Annotated[Path | None, typer.Option("--output", "-o", help="Folder of 
 _Fused = Annotated[Path | None, typer.Option(help="Write the single waveform-to-score file too, or alone.")]
 _Samples = Annotated[bool, typer.Option("--samples", help="Put the front end into the encoder's graph.")]
 _Int8 = Annotated[bool, typer.Option("--int8", help="Quantize it for this machine; see `quantize` for more.")]
+_Target = Annotated[
+    Literal["onnx", "tensorrt"],
+    typer.Option(help="What it is for: ONNX Runtime; or TensorRT, front end in the graph, profiles beside it."),
+]
+_Fp16 = Annotated[bool, typer.Option("--fp16", help="For TensorRT: products in fp16.")]
+_Profiles = Annotated[
+    list[str] | None,
+    typer.Option("--profile", help="For TensorRT: patches of an optimization profile, N or MIN:OPT:MAX. Repeat it."),
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -31,15 +41,21 @@ def student(
     fused: _Fused = None,
     samples: _Samples = False,
     int8: _Int8 = False,
+    target: _Target = "onnx",
+    fp16: _Fp16 = False,
+    profile: _Profiles = None,
     name: Annotated[str, typer.Option(help="The bundle's name.")] = "student",
     as_json: _Json = False,
 ) -> None:
     """Export the distilled student, folded to fewer parameters without loss."""
     _check(output, fused, int8)
+    tensorrt = _for_tensorrt(target, output, fused, fp16, int8, profile)
     from ..export.bundle import student_source
 
     source = student_source(checkpoint, name)
-    if int8 and output is not None:
+    if tensorrt is not None:
+        tensorrt.export(source, as_json)
+    elif int8 and output is not None:
         _export_int8(source, output, samples, as_json)
     else:
         _export(source, output, fused, samples, as_json, _surgery(source))
@@ -52,15 +68,21 @@ def nano(
     fused: _Fused = None,
     samples: _Samples = False,
     int8: _Int8 = False,
+    target: _Target = "onnx",
+    fp16: _Fp16 = False,
+    profile: _Profiles = None,
     name: Annotated[str, typer.Option(help="The bundle's name.")] = "nano",
     as_json: _Json = False,
 ) -> None:
     """Export nano."""
     _check(output, fused, int8)
+    tensorrt = _for_tensorrt(target, output, fused, fp16, int8, profile)
     from ..export.bundle import nano_source
 
     source = nano_source(checkpoint, name)
-    if int8 and output is not None:
+    if tensorrt is not None:
+        tensorrt.export(source, as_json)
+    elif int8 and output is not None:
         _export_int8(source, output, samples, as_json)
     else:
         _export(source, output, fused, samples, as_json, [])
@@ -78,6 +100,26 @@ def _check(output: Path | None, fused: Path | None, int8: bool) -> None:
         check_folder(output)
     if fused is not None:
         check_file(fused)
+
+
+def _for_tensorrt(
+    target: str,
+    output: Path | None,
+    fused: Path | None,
+    fp16: bool,
+    int8: bool,
+    profile: list[str] | None,
+) -> TensorRT | None:
+    """What `--target tensorrt` was told; None for another target."""
+    from .export_tensorrt import TensorRT
+
+    if target != "tensorrt":
+        if fp16 or profile:
+            raise OptionError("--fp16 and --profile are for --target tensorrt")
+        return None
+    if output is None or fused is not None:
+        raise OptionError("--target tensorrt makes a bundle: give its folder with -o, and no --fused")
+    return TensorRT.told(output, fp16=fp16, int8=int8, profiles=profile)
 
 
 def _export_int8(source: Source, output: Path, samples: bool, as_json: bool) -> None:

@@ -15,23 +15,29 @@ from .console import out, print_json
 
 def inspect(
     bundle: Annotated[str, typer.Argument(help="A shipped model's name, or a bundle's folder.")] = "nano",
+    provider: Annotated[
+        str | None, typer.Option(help="Tell where each operator runs with it, such as cuda; by default cpu.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show a bundle: its card, inputs and outputs, operators and sizes; its checksums are verified."""
+    from ..runtime.acceleration import acceleration
     from ..runtime.bundle import Bundle
     from ..runtime.sessions import Session
 
     opened = Bundle(bundle)
+    options = acceleration(opened, provider).options
     files: dict[str, Any] = {}
     for role, entry in opened.card.files.items():
         path = opened.path(role)
-        session = Session(path)
+        session = Session(path, provider, None, options.get(role))
         files[role] = {
             **asdict(entry),
             "bytes": path.stat().st_size,
             "inputs": session.inputs,
             "outputs": session.outputs,
             "operators": _operators(path),
+            "placement": session.placement,
             "metadata": session.metadata,
         }
     if as_json:
@@ -72,6 +78,9 @@ def inspect(
         counts = file["operators"]
         text = "install haaqi-edge\\[export] to list them" if counts is None else _counts(counts)
         out.print(f"  operators {text}", soft_wrap=True)
+        if provider is not None:
+            for name, counts_ in file["placement"].items():
+                out.print(f"  {name} runs {_counts(counts_)}", soft_wrap=True)
 
 
 def _int8(figures: dict[str, Any]) -> str:

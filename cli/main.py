@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..runtime.errors import HaaqiEdgeError
-from . import bench, check, export, haaqi, inspect, quantize, score, stream, train
+from . import bench, build_engine, check, export, haaqi, inspect, quantize, score, stream, train
 from .console import out, print_error
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command("stream")(stream.stream)
 app.command("haaqi")(haaqi.haaqi)
 app.command("check")(check.check)
 app.command("quantize")(quantize.quantize)
+app.command("build-engine")(build_engine.build_engine)
 app.command("inspect")(inspect.inspect)
 app.add_typer(bench.app, name="bench")
 app.add_typer(export.app, name="export")

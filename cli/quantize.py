@@ -77,18 +77,23 @@ def quantize(
 
 def quantized_into(bundle: Bundle, sets: Sets, settings: Settings, output: Path, work: Path | None = None) -> Quantized:
     """Quantize with a progress bar, and write the bundle."""
-    from ..calibration.quantization import quantize as quantize_bundle
-
     work = work or output.with_name(f"{output.name}.work")
     try:
-        with phases() as told:
-            quantized = quantize_bundle(bundle, sets, settings, work, told)
+        made = quantized(bundle, sets, settings, work)
     except KeyboardInterrupt:
         kept = f"what was measured is kept in {work}: the same command goes on from there"
         err.print(f"stopped; {kept if work.is_dir() else 'nothing had been measured yet'}", soft_wrap=True)
         raise typer.Exit(130) from None
-    quantized.write(output)
-    return quantized
+    made.write(output)
+    return made
+
+
+def quantized(bundle: Bundle, sets: Sets, settings: Settings, work: Path) -> Quantized:
+    """Quantize with a progress bar."""
+    from ..calibration.quantization import quantize as quantize_bundle
+
+    with phases() as told:
+        return quantize_bundle(bundle, sets, settings, work, told)
 
 
 def report(quantized: Quantized, settings: Settings, output: Path, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from ..runtime.errors import HaaqiEdgeError, OptionError
 from .console import Listeners, curve, err, out, print_error, print_json, print_table, progress
 
 if TYPE_CHECKING:
-    from ..runtime.scorer import Score
+    from ..runtime.scores import Score
 
 _FEW = 3
 """files that are shown with their curves; more make a table"""
@@ -34,6 +34,16 @@ def score(
         str | None, typer.Option(help="Execution provider, such as cpu or cuda; by default cpu.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads; by default the cores of this process.")] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="Read ahead, and encode so many patches of several files at once (62 last 10 s)."),
+    ] = None,
+    cuda_graphs: Annotated[bool, typer.Option("--cuda-graphs", help="On a GPU: replay the encoder's kernels.")] = False,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Spread the files over so many processes.")] = None,
+    backend: Annotated[
+        Literal["processes", "dask"] | None, typer.Option(help="Where they run: on this machine, or a dask cluster.")
+    ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="The cluster's scheduler, as tcp://10.0.0.1:8786.")] = None,
     frames: Annotated[bool, typer.Option("--frames", help="With --json: the score of every 160 ms patch.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -42,38 +52,36 @@ def score(
     The audio is taken as what reaches the ear: amplified by a hearing aid already. For raw music say --nal-r.
     Exit code 1 if some of several files could not be scored, 2 for bad input.
     """
-    from ..runtime import Scorer
     from ..runtime.audiogram import Audiogram
+    from ..runtime.bundle import Bundle
+    from ..runtime.requests import Request
+    from . import library
 
     listeners = [Audiogram.parse(text) for text in audiogram]
     span = _window(window)
     files, searched = _files(audio)
-    scorer = Scorer(model, provider=provider, threads=threads)
+    card = Bundle(model).card
+    asked = Request(model, tuple(listeners), level1, spl, nal_r, span, batch, provider, threads, cuda_graphs)
+    run = library.run(asked, files, jobs, backend, scheduler)
     started = time.perf_counter()
-    results: list[tuple[Path, list[Score]]] = []
-    failures: list[tuple[Path, HaaqiEdgeError]] = []
+    found: dict[int, list[Score] | HaaqiEdgeError] = {}
     with progress() as bar:
-        for path in bar.track(files, description="scoring"):
-            try:
-                scores = scorer.score(path, listeners, level1=level1, spl=spl, nal_r=nal_r, window=span)
-            except OptionError:
-                raise  # it holds for every file
-            except HaaqiEdgeError as error:
-                if len(files) == 1 and not searched:
-                    raise
-                failures.append((path, error))
-            else:
-                results.append((path, scores))
+        for scored in bar.track(run, total=len(files), description="scoring"):
+            if isinstance(scored.outcome, HaaqiEdgeError) and len(files) == 1 and not searched:
+                raise scored.outcome
+            found[scored.place] = scored.outcome
+    results = [(path, scores) for i, path in enumerate(files) if isinstance(scores := found[i], list)]
+    failures = [(path, error) for i, path in enumerate(files) if isinstance(error := found[i], HaaqiEdgeError)]
     elapsed = time.perf_counter() - started
     if as_json:
-        settings = {"nal_r": nal_r, "level1": level1 or scorer.card.level1, "spl": spl, "window": span}
+        settings = {"nal_r": nal_r, "level1": level1 or card.level1, "spl": spl, "window": span}
         if span == "card":
-            settings["window"] = scorer.card.window
+            settings["window"] = card.window
         print_json(
             {
-                "model": scorer.card.name,
-                "version": scorer.card.version,
-                "provider": scorer.provider,
+                "model": card.name,
+                "version": card.version,
+                "provider": run.provider,
                 "settings": settings,
                 "elapsed_seconds": round(elapsed, 4),
                 **_documents(results, failures, frames),
@@ -87,8 +95,8 @@ def score(
             _print_table(results, listeners)
         seconds = sum(scores[0].windows[-1].end for _, scores in results)
         out.print(
-            f"[dim]{seconds:.1f} s of audio in {elapsed:.2f} s with {scorer.card.name} on {scorer.provider}, "
-            f"{scorer.threads} thread{'s' if scorer.threads > 1 else ''}[/]"
+            f"[dim]{seconds:.1f} s of audio in {elapsed:.2f} s with {card.name} on {run.provider}, "
+            f"{run.threads} thread{'s' if run.threads > 1 else ''}[/]"
         )
         for _, failure in failures:
             print_error(failure)

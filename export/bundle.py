@@ -124,7 +124,7 @@ class _Traced(NamedTuple):
 
 
 def _traced_bundle(source: Source, samples: bool) -> _Traced:
-    card = _card(source, samples)
+    card = card_of(source, samples=samples)
     graphs = {
         "encoder": sealed(encoder_graph(source.network, samples=samples), card.metadata()),
         "head": sealed(head_graph(source.network, source.width), card.metadata()),
@@ -135,7 +135,7 @@ def _traced_bundle(source: Source, samples: bool) -> _Traced:
 
 
 def _traced_fused(source: Source) -> tuple[bytes, Parity]:
-    graph = sealed(fused_graph(source.network), _card(source, samples=True).metadata())
+    graph = sealed(fused_graph(source.network), card_of(source, samples=True).metadata())
     return graph, verify_fused(source.original, graph)
 
 
@@ -144,7 +144,8 @@ def parameter_count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _card(source: Source, samples: bool) -> Card:
+def card_of(source: Source, *, samples: bool) -> Card:
+    """The card of an fp32 bundle, before its files."""
     return Card(
         name=source.name,
         version=importlib.metadata.version("haaqi-edge"),

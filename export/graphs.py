@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from ..model.scores import Scores
+from ..model.teacher import Teacher
 from ..runtime import frontend as fe
 from ..runtime.audiogram import FREQUENCIES
 from ..runtime.encoder import READINGS
 from ..runtime.windows import LONGEST
-from .frontend import FRONT_ENDS
+from .frontend import FRONT_ENDS, GraphFbank
 from .recurrent import with_onnx_recurrents
 
 OPSET: Final = 18
@@ -100,6 +101,29 @@ def fused_graph(network: TwoPart) -> onnx.ModelProto:
     frame_scores = graph.graph.output[0].type.tensor_type.shape.dim[1]
     frame_scores.dim_param = "tokens"  # the tracer names it by its formula in `samples`
     return graph
+
+
+class TeacherClip(nn.Module):
+    """The teacher with the graph's front end before it: waveform [1, samples] and audiograms [batch, 8] to scores."""
+
+    def __init__(self, teacher: Teacher) -> None:
+        super().__init__()
+        self.front_end, self.teacher = GraphFbank(), teacher
+
+    def forward(self, waveform: Tensor, audiogram: Tensor) -> Scores:
+        """See the class."""
+        scores: Scores = self.teacher.head(self.teacher.encode(self.front_end(waveform)), audiogram)
+        return scores
+
+
+def teacher_graph(teacher: Teacher, samples: int) -> onnx.ModelProto:
+    """The teacher for clips of one length: `waveform` [1, samples] at 16 kHz and `audiogram` [batch, 8] to the head's
+    outputs. It attends over the whole clip, so that it has no encoder of patches, and no bundle."""
+    inputs: dict[str, tuple[Tensor, dict[int, Any]]] = {
+        "waveform": (torch.zeros(1, samples), {}),
+        "audiogram": (torch.zeros(3, len(FREQUENCIES)), {0: Dim("batch", min=1)}),
+    }
+    return _trace(TeacherClip(teacher), inputs, ["frame_scores", "score"])
 
 
 def _trace(

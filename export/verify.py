@@ -64,11 +64,11 @@ def probe_signal(samples: int, seed: int = 0) -> Array:
     return np.asarray((sound * swell).clip(-1, 1), dtype=np.float32)
 
 
-def verify_bundle(network: Network, encoder: bytes, head: bytes) -> Parity:
+def verify_bundle(network: Network, encoder: bytes, head: bytes, tolerance: float = TOLERANCE) -> Parity:
     """Encoder and head against the network on `PATCHES` patches, for all of `LISTENERS` at once.
 
     Raises:
-        ExportError: a score that differs by more than `TOLERANCE`, with the worst case.
+        ExportError: a score that differs by more than `tolerance`, with the worst case.
     """
     encode, score = Session(encoder), Session(head)
     (reads,) = encode.inputs
@@ -79,7 +79,7 @@ def verify_bundle(network: Network, encoder: bytes, head: bytes) -> Parity:
         return frame_scores, scores
 
     lengths = [(count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH for count in PATCHES]
-    return _checked(_compare(network, run, lengths))
+    return _checked(_compare(network, run, lengths), tolerance)
 
 
 def verify_fused(network: Network, fused: bytes) -> Parity:
@@ -122,12 +122,12 @@ def _compare(network: Network, run: _Run, lengths: list[int]) -> Iterator[Differ
             yield Difference(f"{length} samples ({fe.patch_count(length)} patches), {name}", float(max(differences)))
 
 
-def _checked(differences: Iterator[Difference]) -> Parity:
+def _checked(differences: Iterator[Difference], tolerance: float = TOLERANCE) -> Parity:
     found = list(differences)
     worst = max(found, key=lambda d: np.inf if np.isnan(d.difference) else d.difference)
-    if not worst.difference <= TOLERANCE:  # NaN fails too
+    if not worst.difference <= tolerance:  # NaN fails too
         raise ExportError(
             f"the export is wrong: scores of ONNX Runtime and PyTorch differ by {worst.difference:.3g} (more than "
-            f"{TOLERANCE:g}) at {worst.case}; nothing was written"
+            f"{tolerance:g}) at {worst.case}; nothing was written"
         )
     return Parity(worst, len(found))

@@ -61,8 +61,9 @@ def position_buckets(tokens: int, config: BeatsConfig, device: torch.device | No
     distance = position[None, :] - position[:, None]
     half = config.buckets // 2
     exact = half // 2
-    far = torch.log(distance.abs().clamp_min(1).float() / exact) / math.log(config.max_distance / exact)
-    far = (exact + (far * (half - exact)).long()).clamp_max(half - 1)
+    # Bounds are put on floating point: TensorRT clips nothing else.
+    far = torch.log(distance.abs().float().clamp_min(1) / exact) / math.log(config.max_distance / exact)
+    far = exact + (far * (half - exact)).clamp_max(half - 1 - exact).long()
     near = distance.abs()
     return half * (distance > 0) + torch.where(near < exact, near, far)
 

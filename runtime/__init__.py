@@ -7,7 +7,8 @@ Scorer("nano").score("song.flac", "N3").score
 from .audiogram import Audiogram
 from .bundle import Bundle, Card, shipped_models
 from .errors import HaaqiEdgeError
-from .scorer import Score, Scorer, Tokens, Window
+from .scorer import Scorer, Tokens
+from .scores import Score, Window
 from .stream import Stream
 from .updates import Reading, Summary, Total, Update
 

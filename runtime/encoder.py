@@ -11,7 +11,7 @@ import numpy.typing as npt
 from . import frontend as fe
 from .bundle import Bundle
 from .fbank import PatchStream, patches
-from .sessions import Session
+from .sessions import Options, Session
 from .texture import textures
 from .windows import Encoded
 
@@ -24,31 +24,43 @@ Array = npt.NDArray[np.float32]
 class Encoder:
     """The encoder of a bundle, whichever form of input it takes."""
 
-    def __init__(self, bundle: Bundle, provider: str | None, threads: int | None) -> None:
-        self.session = Session(bundle.path("encoder"), provider, threads)
+    def __init__(
+        self, bundle: Bundle, provider: str | None, threads: int | None, options: Options | None = None
+    ) -> None:
+        self.session = Session(bundle.path("encoder"), provider, threads, options)
         self._input = bundle.card.encoder_input
 
     def run(self, samples: Array) -> Array:
         """Tokens float32 [patches, tokens per patch, width] of samples float32 [(patches - 1) 2560 + 2800]."""
-        return self.session.run(**{self._input: READINGS[self._input](samples)})[0]
+        return self.tokens(READINGS[self._input](samples))
 
-    def encode(self, blocks: Iterable[Array], silence: float) -> Iterator[Encoded]:
-        """Tokens of a signal that comes in blocks at 16 kHz; up to a peak of `silence` a patch is silent."""
+    def tokens(self, features: Array) -> Array:
+        """Tokens of patches as the encoder reads them, float32 [patches, ...]."""
+        return self.session.run(**{self._input: features})[0]
+
+    def read(self, blocks: Iterable[Array], silence: float) -> Iterator[Encoded]:
+        """The patches of a signal that comes in blocks at 16 kHz, as `tokens` takes them and in their place; up to a
+        peak of `silence` a patch is silent."""
         stream = PatchStream()
         for block in blocks:
             for part in batches(stream.push(block)):
-                yield self.encode_batch(part, silence)
+                yield Encoded(READINGS[self._input](part), silent_patches(part, silence))
 
     def encode_batch(self, samples: Array, silence: float) -> Encoded:
         """Tokens of samples as `run` takes them, and which of their patches do not exceed a peak of `silence`."""
-        peaks = np.maximum.reduce(np.abs(patch_samples(samples)), axis=1)
-        return Encoded(self.run(samples), peaks <= silence)
+        return Encoded(self.run(samples), silent_patches(samples, silence))
 
 
 def batches(samples: Array) -> Iterator[Array]:
     """Views of the samples of whole patches, those of at most `BATCH` patches each."""
     for start in range(0, fe.patch_count(len(samples)), BATCH):
         yield samples[start * fe.PATCH_SHIFT :][: (BATCH - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH]
+
+
+def silent_patches(samples: Array, silence: float) -> npt.NDArray[np.bool_]:
+    """Which patches do not exceed a peak of `silence`, [patches]."""
+    peaks: Array = np.maximum.reduce(np.abs(patch_samples(samples)), axis=1)
+    return peaks <= silence
 
 
 def patch_samples(samples: Array) -> Array:

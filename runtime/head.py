@@ -8,13 +8,18 @@ import numpy as np
 import numpy.typing as npt
 
 from .bundle import Bundle
-from .sessions import Session
+from .sessions import Options, Session
 
 Array = npt.NDArray[np.float32]
 
 _ATTENTION: Final = 2**22
 """listeners x tokens^2 in one run of the head: bounds the memory of the student's attention to about 0.3 GB, one
 listener's longest window apart"""
+
+
+def listeners_at_once(tokens: int) -> int:
+    """How many listeners the head scores in one run over so many tokens."""
+    return max(1, _ATTENTION // tokens**2)
 
 
 class Heard(NamedTuple):
@@ -25,15 +30,23 @@ class Heard(NamedTuple):
 
 
 class Head:
-    """The head of a bundle."""
+    """The head of a bundle; `most` listeners in one run, where the provider has a limit."""
 
-    def __init__(self, bundle: Bundle, provider: str | None, threads: int | None) -> None:
-        self.session = Session(bundle.path("head"), provider, threads)
+    def __init__(
+        self,
+        bundle: Bundle,
+        provider: str | None,
+        threads: int | None,
+        options: Options | None = None,
+        most: int | None = None,
+    ) -> None:
+        self.session = Session(bundle.path("head"), provider, threads, options)
+        self._most = most
 
     def run(self, tokens: Array, audiograms: Array) -> Heard:
         """Scores of tokens [patches, tokens per patch, width] for audiograms float32 [listeners, 8] in dB HL."""
         flat = tokens.reshape(1, -1, tokens.shape[2])
-        batch = max(1, _ATTENTION // flat.shape[1] ** 2)
+        batch = min(listeners_at_once(flat.shape[1]), self._most or len(audiograms))
         parts = [
             self.session.run(tokens=flat, audiogram=audiograms[i : i + batch]) for i in range(0, len(audiograms), batch)
         ]

@@ -4,67 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from . import frontend as fe
+from .acceleration import acceleration
 from .audio import TOO_SHORT, AudioLike, open_audio
 from .audiogram import Audiogram, AudiogramLike, as_audiogram, as_audiograms
 from .bundle import Bundle, Card
+from .device import Pair
 from .encoder import Encoder
-from .errors import AudioError, BundleError, OptionError
+from .errors import AudioError, BundleError, HaaqiEdgeError, OptionError
 from .head import Head
 from .lane import Network
 from .levels import SILENCE
+from .library import BATCH, Job, score_jobs
 from .presentation import Presentation, silent
+from .scores import Assembly, Score
 from .sessions import Session
 from .stream import Stream
 from .windows import Cut, Encoded, cut, window_patches
 
 Array = npt.NDArray[np.float32]
 WindowLike = float | None | Literal["card"]
-
-
-@dataclass(frozen=True)
-class Window:
-    """A stretch of a clip in seconds, and its score; None where it is silent."""
-
-    start: float
-    end: float
-    score: float | None
-
-
-@dataclass(frozen=True)
-class Score:
-    """The quality that one listener hears.
-
-    Attributes:
-        score: 0 to 1, the mean of the windows weighted by the patches that each adds.
-        frame_scores: float32 [patches], NaN in silent windows.
-        times: float64 [patches], seconds from the start of the clip to the middle of each patch.
-        windows: the windows that were scored.
-        audiogram: the listener.
-    """
-
-    score: float
-    frame_scores: Array
-    times: npt.NDArray[np.floating]
-    windows: tuple[Window, ...]
-    audiogram: Audiogram
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON: silence is null."""
-        return {
-            "audiogram": self.audiogram.name,
-            "levels": list(self.audiogram.levels),
-            "score": self.score,
-            "windows": [{"start": w.start, "end": w.end, "score": w.score} for w in self.windows],
-            "frame_scores": [None if np.isnan(v) else round(float(v), 6) for v in self.frame_scores],
-            "times": [round(float(t), 4) for t in self.times],
-        }
 
 
 @dataclass(frozen=True)
@@ -89,21 +54,35 @@ class Scorer:
         model: a shipped name or the folder of a bundle.
         provider: `cpu`, `cuda`, ...; None chooses the CPU. What was asked for runs, or an error says why not.
         threads: None takes the cores that this process may use.
+        cuda_graphs: on a GPU, replay the encoder's kernels for shapes that recur (windows of one length).
 
     Raises:
         BundleError, BundleNotFoundError, ProviderError, OptionError: see `Bundle` and `Session`.
     """
 
-    def __init__(self, model: str | Path = "nano", *, provider: str | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        model: str | Path = "nano",
+        *,
+        provider: str | None = None,
+        threads: int | None = None,
+        cuda_graphs: bool = False,
+    ) -> None:
         bundle = Bundle(model)
         self.card: Card = bundle.card
-        self._encoder = Encoder(bundle, provider, threads)
-        self._head = Head(bundle, provider, threads)
+        limits = acceleration(bundle, provider, cuda_graphs=cuda_graphs)
+        self._encoder = Encoder(bundle, provider, threads, limits.options["encoder"])
+        self._head = Head(bundle, provider, threads, limits.options["head"], limits.listeners)
         for role, session in (("encoder", self._encoder.session), ("head", self._head.session)):
             wrong = _disagreements(self.card, role, session)
             if wrong:
                 raise BundleError(f"the {role} of {bundle.folder} disagrees with its card on {wrong}")
+        on_gpu = self._head.session.device == "cuda"
+        self._pair = Pair(self._encoder.session, self._head.session, self.card, limits) if on_gpu else None
         self.provider: str = self._head.session.provider
+        """the provider that really runs"""
+        self.placement = {"encoder": self._encoder.session.placement, "head": self._head.session.placement}
+        """role to provider to how often each operator runs there, see `Session.placement`"""
         self.threads: int = self._head.session.threads
 
     @overload
@@ -162,7 +141,7 @@ class Scorer:
             if level1 is not None or spl is not None or nal_r:
                 raise OptionError("level1, spl and nal_r act before the encoder: give them to encode, not with tokens")
             self._check_tokens(audio, listeners)
-            scores = self._assemble(cut([audio.encoded], length), listeners, "the tokens")
+            scores = self._heard(cut([audio.encoded], length), listeners, "the tokens")
         elif nal_r:
             scores = [
                 self._score(audio, [listener], Presentation(level1, spl, listener), length)[0] for listener in listeners
@@ -170,6 +149,52 @@ class Scorer:
         else:
             scores = self._score(audio, listeners, Presentation(level1, spl), length)
         return scores if several else scores[0]
+
+    def score_many(
+        self,
+        audios: Sequence[AudioLike],
+        audiograms: Sequence[AudiogramLike],
+        *,
+        batch: int = BATCH,
+        level1: float | None = None,
+        spl: float | None = None,
+        nal_r: bool = False,
+        window: WindowLike = "card",
+    ) -> Iterator[list[Score] | HaaqiEdgeError]:
+        """Score many clips: one is read while another is scored, and their patches are encoded together.
+
+        Args:
+            audios: clips, as for `score`.
+            audiograms: the listeners.
+            batch: patches that are encoded in one run, of as many clips as it takes.
+            level1, spl, nal_r, window: as for `score`.
+
+        Returns:
+            For each clip in turn what `score` returns or raises. On the CPU the scores are the same to the last bit.
+
+        Raises:
+            BundleError: a model whose tokens depend on what a patch is batched with.
+            AudiogramError, OptionError: what is wrong with all clips.
+        """
+        if not self.card.streamable:
+            raise BundleError(
+                f"{self.card.name} ({self.card.precision}) cannot be batched: a patch's tokens depend on what it is "
+                "encoded with; take its fp32 or static int8 form"
+            )
+        if batch < 1:
+            raise OptionError(f"a batch of {batch} patches: give 1 or more")
+        listeners, _ = as_audiograms(list(audiograms))
+        length = window_patches(self.card.window if window == "card" else window)
+        groups = [[listener] for listener in listeners] if nal_r else [listeners]
+        plans = [(group, Presentation(level1, spl, group[0] if nal_r else None)) for group in groups]
+        jobs = [
+            Job(partial(self._read, audio, presentation), group, str(audio))
+            for audio in audios
+            for group, presentation in plans
+        ]
+        outcomes = score_jobs(jobs, length, batch, self.threads, self._encoder, self._heard, self._pair)
+        for parts in zip(*[outcomes] * len(plans), strict=True):
+            yield _joined(parts)
 
     def stream(
         self,
@@ -236,10 +261,15 @@ class Scorer:
         return Tokens(encoded, self.card.source_sha256, listener)
 
     def _encode(self, audio: AudioLike, presentation: Presentation) -> Iterator[Encoded]:
+        for block in self._read(audio, presentation):
+            yield block._replace(tokens=self._encoder.tokens(block.tokens))
+
+    def _read(self, audio: AudioLike, presentation: Presentation) -> Iterator[Encoded]:
+        """The patches of a clip as the encoder reads them, in the place of tokens."""
         source = open_audio(audio)
         gain = presentation.gain(source, self.card.level1)
         any_patch = any_sound = False
-        for block in self._encoder.encode(presentation.blocks(source, gain), SILENCE * gain):
+        for block in self._encoder.read(presentation.blocks(source, gain), SILENCE * gain):
             any_patch, any_sound = True, any_sound or not block.silent.all()
             yield block
         if not any_patch:
@@ -251,7 +281,17 @@ class Scorer:
         self, audio: AudioLike, listeners: Sequence[Audiogram], presentation: Presentation, length: int | None
     ) -> list[Score]:
         name = "the audio" if isinstance(audio, tuple) else str(audio)
-        return self._assemble(cut(self._encode(audio, presentation), length), listeners, name)
+        if self._pair is not None:
+            return self._pair.score(cut(self._read(audio, presentation), length), listeners, name)
+        return self._heard(cut(self._encode(audio, presentation), length), listeners, name)
+
+    def _heard(self, windows: Iterable[Cut], listeners: Sequence[Audiogram], name: str) -> list[Score]:
+        """Run the head over windows of tokens, and put what is heard together."""
+        clip = Assembly(listeners, name)
+        for window in windows:
+            quiet = window.patches.silent.all()
+            clip.add(window, None if quiet else self._head.run(window.patches.tokens, clip.audiograms))
+        return clip.scores()
 
     def _check_tokens(self, tokens: Tokens, listeners: Sequence[Audiogram]) -> None:
         if tokens.source_sha256 != self.card.source_sha256:
@@ -263,35 +303,17 @@ class Scorer:
                 "encode once for each listener, or call score(..., nal_r=True)"
             )
 
-    def _assemble(self, cuts: Iterable[Cut], listeners: Sequence[Audiogram], name: str) -> list[Score]:
-        """Run the head over the windows and put each listener's results together."""
-        windows: list[list[Window]] = [[] for _ in listeners]
-        frames: list[list[Array]] = [[] for _ in listeners]
-        weights: list[int] = []
-        audiograms = np.stack([listener.array() for listener in listeners])
-        for start, patches, added in cuts:
-            weights.append(added)
-            span = (start * fe.PATCH_SECONDS, fe.patch_end(start + len(patches.silent)))
-            if patches.silent.all():
-                frame_scores = np.full((len(listeners), len(patches.silent)), np.nan, dtype=np.float32)
-                values: list[float | None] = [None] * len(listeners)
-            else:
-                frame_scores, scores = self._head.run(patches.tokens, audiograms)
-                values = [float(score) for score in scores]
-            for i, value in enumerate(values):
-                windows[i].append(Window(*span, value))
-                frames[i].append(frame_scores[i, len(patches.silent) - added :])
-        results = []
-        for listener, own, curves in zip(listeners, windows, frames, strict=True):
-            curve = np.concatenate(curves)
-            sounding = [(w.score, n) for w, n in zip(own, weights, strict=True) if w.score is not None]
-            total = sum(n for _, n in sounding)
-            if total == 0:
-                raise AudioError(f"{name} is silent throughout")
-            times = np.arange(len(curve)) * fe.PATCH_SECONDS + fe.PATCH_LENGTH / fe.SAMPLE_RATE / 2
-            mean = sum(score * n for score, n in sounding) / total
-            results.append(Score(mean, curve, times, tuple(own), listener))
-        return results
+
+def _joined(parts: Sequence[list[Score] | HaaqiEdgeError]) -> list[Score] | HaaqiEdgeError:
+    """The scores of a clip's groups of listeners, or the first error; one that holds for every clip is raised."""
+    scores: list[Score] = []
+    for part in parts:
+        if isinstance(part, OptionError):
+            raise part
+        if isinstance(part, HaaqiEdgeError):
+            return part
+        scores += part
+    return scores
 
 
 def _disagreements(card: Card, role: str, session: Session) -> list[str]:

@@ -16,7 +16,8 @@ LONGEST: Final = 60.0
 
 
 class Encoded(NamedTuple):
-    """Consecutive patches: tokens float32 [patches, tokens per patch, width], and bool [patches], True for silence."""
+    """Consecutive patches: tokens float32 [patches, tokens per patch, width], or in their place what the encoder is to
+    read, float32 [patches, ...]; and bool [patches], True for silence."""
 
     tokens: npt.NDArray[np.float32]
     silent: npt.NDArray[np.bool_]

@@ -38,15 +38,20 @@ def with_files(card: Card, graphs: Mapping[str, bytes], precisions: Mapping[str,
     return replace(card, files=files)
 
 
-def write_files(card: Card, graphs: Mapping[str, bytes], folder: Path) -> None:
+def write_files(
+    card: Card, graphs: Mapping[str, bytes], folder: Path, beside: Mapping[str, bytes] | None = None
+) -> None:
     """Put a bundle into its folder; a bundle that is there is replaced.
 
     Args:
         card: names the graphs' files, see `with_files`.
         graphs: by role.
         folder: see `check_folder`.
+        beside: files that the card does not name, by theirs.
     """
     with _replacing(folder) as part:
+        for name, content in (beside or {}).items():
+            (part / name).write_bytes(content)
         for role, graph in graphs.items():
             (part / card.files[role].file).write_bytes(graph)
         (part / CARD).write_text(card.to_json(), encoding="utf-8")

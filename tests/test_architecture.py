@@ -35,15 +35,28 @@ THIRD_PARTY = {
         "scipy",
         "pyarrow",
         "joblib",
+        "distributed",
     },
     "calibration": {"numpy", "onnx", "onnxruntime", "soundfile", "torch", "matplotlib"},
-    "export": {"numpy", "torch", "onnx", "onnxscript"},
+    "export": {"numpy", "torch", "onnx", "onnxscript", "tensorrt"},
     "cli": {"numpy", "typer", "rich", "torch", "onnx", "sounddevice"},
 }
 """the benchmarks may use everything, pyclarity too"""
 MODULES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 LONGEST = 400
-HEAVY = ("torch", "onnx", "onnxscript", "librosa", "scipy", "numba", "safetensors", "pyarrow", "joblib", "clarity")
+HEAVY = (
+    "torch",
+    "onnx",
+    "onnxscript",
+    "librosa",
+    "scipy",
+    "numba",
+    "safetensors",
+    "pyarrow",
+    "joblib",
+    "distributed",
+    "clarity",
+)
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:

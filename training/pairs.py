@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..runtime.audio import Audio, FileAudio, audio_in
-from ..runtime.errors import AudioError, AudioFileNotFoundError, HaaqiEdgeError, OptionError, WorkerError
+from ..runtime.errors import AudioError, AudioFileNotFoundError, HaaqiEdgeError, OptionError
 from ..runtime.files import is_file, is_folder
 from ..runtime.levels import nal_r
 from .cochlea import RATE, resample
 from .haaqi import MOST_SECONDS, Ear, Haaqi, Reference
+from .spread import spread
 
 
 class Pair(NamedTuple):
@@ -113,24 +114,16 @@ def score_pairs(
     Raises:
         WorkerError: a process was ended from outside.
     """
-    jobs = min(jobs, len(pairs))
-    if jobs == 1:
-        yield from (_attempt(place, pair, ears, amplify) for place, pair in enumerate(pairs))
-        return
-    import joblib
-
-    try:
-        with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-            work = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-            yield from work(joblib.delayed(_attempt)(place, pair, ears, amplify) for place, pair in enumerate(pairs))
-    except BrokenProcessPool as error:
-        raise WorkerError(
-            f"one of {jobs} processes was ended from outside, most likely for lack of memory: use fewer jobs, or "
-            "shorter excerpts (a second of a pair takes 20 MB)"
-        ) from error
+    yield from spread(
+        partial(_attempt, ears=ears, amplify=amplify),
+        list(enumerate(pairs)),
+        jobs,
+        advice="use fewer jobs, or shorter excerpts (a second of a pair takes 20 MB)",
+    )
 
 
-def _attempt(place: int, pair: Pair, ears: Sequence[Ear], amplify: bool) -> tuple[int, list[Haaqi] | HaaqiEdgeError]:
+def _attempt(item: tuple[int, Pair], ears: Sequence[Ear], amplify: bool) -> tuple[int, list[Haaqi] | HaaqiEdgeError]:
+    place, pair = item
     try:
         return place, score_pair(pair, ears, amplify)
     except HaaqiEdgeError as error:

@@ -9,7 +9,7 @@ from collections import Counter
 
 import onnx
 import pytest
-from command import printed
+from command import printed, run
 from haaqi_edge.cli import console
 from haaqi_edge.runtime import Bundle
 
@@ -37,6 +37,9 @@ def test_json(by: str) -> None:
     width = found["card"]["width"]
     assert found["files"]["encoder"]["inputs"] == {"texture": ["patches", 16, 32]}
     assert found["files"]["encoder"]["outputs"] == {"tokens": ["patches", 1, width]}
+    ran = found["files"]["head"]["placement"]
+    assert ran.keys() == {"CPUExecutionProvider"}
+    assert ran["CPUExecutionProvider"]["GRU"] == 1
     assert found["files"]["head"]["inputs"] == {"tokens": [1, "tokens", width], "audiogram": ["batch", 8]}
     assert found["files"]["head"]["outputs"] == {"frame_scores": ["batch", "tokens"], "score": ["batch"]}
 
@@ -64,3 +67,9 @@ def test_without_onnx_the_operators_are_left_out(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "onnx" else found(name, *rest))
     assert all(file["operators"] is None for file in json.loads(printed("inspect", "--json"))["files"].values())
     assert "operators install haaqi-edge[export] to list them" in printed("inspect")
+
+
+def test_where_operators_run() -> None:
+    assert "CPUExecutionProvider runs" in printed("inspect", "nano", "--provider", "cpu")
+    assert "CPUExecutionProvider runs" not in printed("inspect", "nano")
+    assert run("inspect", "nano", "--provider", "abacus").code == 2

@@ -110,9 +110,9 @@ def test_blocks_of_any_length_are_encoded_alike(scorer: Scorer) -> None:
     encoder, sound = Encoder(Bundle("nano"), None, 1), np.tile(music(20), 2)
     expected = scorer.encode((sound, RATE)).encoded
     for step in (len(sound), samples_for(65), samples_for(64), 30_000, 1_000):
-        parts = list(encoder.encode([sound[at : at + step] for at in range(0, len(sound), step)], 0.0))
+        parts = list(encoder.read([sound[at : at + step] for at in range(0, len(sound), step)], 0.0))
         assert max(len(part.silent) for part in parts) <= 64
-        tokens = np.concatenate([part.tokens for part in parts])
+        tokens = np.concatenate([encoder.tokens(part.tokens) for part in parts])
         assert tokens.shape == expected.tokens.shape
         same_tokens(tokens, expected.tokens)
 

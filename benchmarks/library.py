@@ -1,0 +1,114 @@
+"""Files a second: python -m haaqi_edge.benchmarks.library FOLDER [--clips 60] [--batch 256] [--jobs 2] [--model nano]
+
+One after another, read ahead and encoded together, and spread over processes, in turn in one run; how far scores differ
+is told too. The first round, in which models are loaded and processes started, is not counted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from ..calibration.speed import machine
+from ..calibration.timing import ratio, taken, timing
+from ..runtime import Audiogram
+from ..runtime.audio import audio_in
+from ..runtime.library import BATCH
+from ..runtime.requests import Request, Scored, score_files, score_part
+from ..runtime.sessions import available_cores
+from ..training.spread import spread
+
+LISTENER: Final = "N3"
+TOGETHER: Final = 8
+"""files that a process takes at once"""
+
+
+def measure(
+    files: list[Path],
+    model: str = "nano",
+    batch: int = BATCH,
+    jobs: int = 2,
+    provider: str | None = None,
+    runs: int = 5,
+) -> dict[str, Any]:
+    """All ways on the same files, with as many threads in all."""
+    plain = Request(model, (Audiogram.named(LISTENER),), provider=provider, threads=available_cores())
+    places = list(enumerate(files))
+    parts = [places[i : i + TOGETHER] for i in range(0, len(places), TOGETHER)]
+
+    def spread_out(request: Request) -> list[Scored]:
+        one = replace(request, threads=max(1, available_cores() // jobs))
+        return [scored for part in spread(partial(score_part, one), parts, jobs) for scored in part.files]
+
+    together = replace(plain, batch=batch)
+    contenders: dict[str, Callable[[], list[Scored]]] = {
+        "plain": lambda: list(score_files(plain, places)),
+        f"--batch {batch}": lambda: list(score_files(together, places)),
+        f"--jobs {jobs}": lambda: spread_out(plain),
+        f"--jobs {jobs} --batch {batch}": lambda: spread_out(together),
+    }
+    scores = {name: _scores(run()) for name, run in contenders.items()}
+    seconds = taken(contenders, runs)
+    audio = sum(
+        scored.outcome[0].windows[-1].end for scored in contenders["plain"]() if isinstance(scored.outcome, list)
+    )
+    return {
+        "machine": machine(),
+        "model": model,
+        "files": len(files),
+        "audio_seconds": audio,
+        "ways": {
+            name: {
+                "files_per_second": len(files) / timing(seconds[name]).median,
+                "times_real_time": audio / timing(seconds[name]).median,
+                "times_plain": ratio(seconds["plain"], seconds[name])._asdict(),
+                "largest_difference": float(np.nanmax(np.abs(scores[name] - scores["plain"]))),
+            }
+            for name in contenders
+        },
+    }
+
+
+def _scores(found: list[Scored]) -> np.ndarray:
+    """By place; what cannot be scored is NaN."""
+    inorder = sorted(found, key=lambda scored: scored.place)
+    return np.array([one.outcome[0].score if isinstance(one.outcome, list) else np.nan for one in inorder])
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--clips", type=int, default=60, help="files to score, spread over the folder")
+    parser.add_argument("--model", default="nano")
+    parser.add_argument("--provider")
+    parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    every = audio_in(given.folder)
+    files = [every[int(i)] for i in np.linspace(0, len(every) - 1, min(given.clips, len(every)))]
+    found = measure(files, given.model, given.batch, given.jobs, given.provider, given.runs)
+    if given.json:
+        print(json.dumps(found, indent=2))
+        return
+    print(f"{found['files']} files, {found['audio_seconds']:.0f} s of audio, {found['model']}, {found['machine']}")
+    for name, way in found["ways"].items():
+        times = way["times_plain"]
+        print(
+            f"{name:<24} {way['files_per_second']:7.2f} files/s, {way['times_real_time']:6.0f} times real time, "
+            f"{times['median']:.2f} times plain ({times['low']:.2f} to {times['high']:.2f}), "
+            f"largest difference {way['largest_difference']:.2g}"
+        )
+
+
+if __name__ == "__main__":
+    main()

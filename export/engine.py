@@ -1,0 +1,210 @@
+"""Engines: TensorRT's builder at work on a bundle's graphs, on the GPU that they are for."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ..runtime.bundle import Bundle
+from ..runtime.errors import DependencyError, ExportError
+from ..runtime.files import is_file
+from ..runtime.gpu import first_gpu
+from ..runtime.profiles import Shape
+from ..runtime.writing import write_file
+from .manifest import ROLES, Manifest, trtexec
+
+Progress = Callable[[str, int, int], None]
+"""told the phase, how many of its steps are done, and of how many"""
+Shapes = Sequence[Mapping[str, tuple[Shape, Shape, Shape]]]
+TIMINGS: Final = "timings.cache"
+_ELSEWHERE: Final = "GPU-VERSION"
+"""in an engine's name, for the GPU and TensorRT's version where there are none"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to build.
+
+    Attributes:
+        tf32: let products of fp32 matrices round their factors to 10 bits; without it, fp32 is fp32.
+        level: how hard TensorRT searches, 0 to 5.
+        workspace: most bytes of GPU memory that a layer may use while it runs; None leaves it to TensorRT.
+    """
+
+    tf32: bool = False
+    level: int = 3
+    workspace: int | None = None
+
+    @property
+    def options(self) -> list[str]:
+        """The same for trtexec."""
+        found = [] if self.tf32 else ["--noTF32"]
+        found.append(f"--builderOptimizationLevel={self.level}")
+        return found if self.workspace is None else [*found, f"--memPoolSize=workspace:{self.workspace}B"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """An engine to build: from which graph, for which shapes, with which timing cache, and how trtexec would."""
+
+    role: str
+    graph: Path
+    engine: Path
+    timings: Path
+    shapes: Shapes
+    trtexec: str
+
+
+def jobs(bundle: Bundle, folder: Path, settings: Settings, where: str = _ELSEWHERE) -> list[Job]:
+    """The engines of a bundle, named by model, shapes, settings, GPU and TensorRT's version, and the lines for trtexec.
+
+    Args:
+        bundle: exported for TensorRT.
+        folder: of the engines.
+        settings: how.
+        where: GPU and version, see `here`.
+
+    Raises:
+        BundleError: another bundle.
+    """
+    manifest, timings = Manifest.of(bundle), folder / f"{where}-{TIMINGS}"
+    found = []
+    for role in ROLES:
+        shapes = [profile[role] for profile in manifest.profiles]
+        entry = bundle.card.files[role]
+        made_from = repr((entry.sha256, [sorted(one.items()) for one in shapes], settings))
+        digest = hashlib.sha256(made_from.encode()).hexdigest()[:12]
+        engine = folder / f"{bundle.card.name}-{role}-{entry.precision}-{digest}-{where}.engine"
+        graph, options = bundle.path(role), [*settings.options, f"--timingCacheFile={timings}"]
+        line = trtexec(str(graph), str(engine), shapes, options)
+        found.append(Job(role, graph, engine, timings, shapes, line))
+    return found
+
+
+def here() -> str:
+    """This GPU and TensorRT's version, for names.
+
+    Raises:
+        DependencyError: TensorRT is missing.
+        ProviderError: there is no GPU.
+    """
+    version = _tensorrt().__version__
+    return f"{first_gpu().slug}-trt{version}"
+
+
+def build(job: Job, settings: Settings, progress: Progress | None = None) -> None:
+    """Build an engine and put it in its place; what was learnt of the GPU's kernels is kept for the next one.
+
+    Raises:
+        DependencyError: TensorRT is missing.
+        ExportError: TensorRT refuses the graph or cannot build it, in its own words.
+        KeyboardInterrupt: when interrupted; nothing is written then.
+    """
+    trt = _tensorrt()
+    log = _logger(trt)
+    builder = trt.Builder(log)
+    # TensorRT 11 knows no other networks and ignores the flag.
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse(job.graph.read_bytes()):
+        why = "; ".join(parser.get_error(number).desc() for number in range(parser.num_errors))
+        raise ExportError(f"TensorRT {trt.__version__} cannot read {job.graph}: {why}")
+    config = builder.create_builder_config()
+    config.builder_optimization_level = settings.level
+    if not settings.tf32:
+        config.clear_flag(trt.BuilderFlag.TF32)
+    if settings.workspace is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace)
+    for shapes in job.shapes:
+        profile = builder.create_optimization_profile()
+        for name, (least, best, most) in shapes.items():
+            profile.set_shape(name, least, best, most)
+        if config.add_optimization_profile(profile) < 0:
+            raise ExportError(f"TensorRT {trt.__version__} does not take the profile {dict(shapes)} for {job.graph}")
+    _attach_timings(config, job.timings)
+    monitor = _monitor(trt, progress or (lambda *_: None))
+    config.progress_monitor = monitor
+    plan = builder.build_serialized_network(network, config)
+    if monitor.interrupted:
+        raise KeyboardInterrupt
+    if plan is None:
+        raise ExportError(
+            f"TensorRT {trt.__version__} cannot build {job.graph}: {'; '.join(log.told) or 'it says no why'}"
+        )
+    job.engine.parent.mkdir(parents=True, exist_ok=True)
+    write_file(bytes(plan), job.engine)
+    write_file(bytes(config.get_timing_cache().serialize()), job.timings)
+
+
+def _attach_timings(config: Any, path: Path) -> None:
+    """The timing cache of earlier builds; TensorRT refuses one of another GPU or version, and a new one is begun."""
+    kept = path.read_bytes() if is_file(path) else b""
+    if not config.set_timing_cache(config.create_timing_cache(kept), ignore_mismatch=False):
+        config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
+
+
+def _tensorrt() -> Any:
+    if importlib.util.find_spec("tensorrt") is None:
+        raise DependencyError(
+            "building engines needs TensorRT on the GPU's machine, which is not installed here: "
+            "pip install 'haaqi-edge[tensorrt]' there, or run the trtexec lines"
+        )
+    try:
+        import tensorrt
+    except (ImportError, OSError) as error:
+        raise DependencyError(
+            f"TensorRT is installed but does not start ({error}): its libraries must fit the driver's CUDA version"
+        ) from error
+    return tensorrt
+
+
+def _logger(trt: Any) -> Any:
+    """What TensorRT complains of, for messages."""
+
+    class Log(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.told: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+                self.told.append(message)
+
+    return Log()
+
+
+def _monitor(trt: Any, progress: Progress) -> Any:
+    """TensorRT's phases as `progress` has them; it calls from threads of its own."""
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.interrupted = False
+            self._steps: dict[str, int] = {}
+            self._lock = threading.Lock()
+
+        def phase_start(self, phase_name: str, _: str | None, num_steps: int) -> None:
+            with self._lock:
+                self._steps[phase_name] = num_steps
+            self._tell(phase_name, 0, num_steps)
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            self._tell(phase_name, step + 1, self._steps.get(phase_name, 0))
+            return not self.interrupted
+
+        def phase_finish(self, phase_name: str) -> None:
+            with self._lock:
+                self._steps.pop(phase_name, None)
+
+        def _tell(self, phase: str, done: int, steps: int) -> None:
+            try:
+                progress(phase, done, steps)
+            except KeyboardInterrupt:  # raised wherever Python runs; it must not pass through TensorRT
+                self.interrupted = True
+
+    return Monitor()

@@ -1,0 +1,120 @@
+"""fp32 graphs to mixed ones: products in fp16, what needs range or precision in fp32, every cast written out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import prod
+from typing import Final
+
+import numpy as np
+import onnx
+from onnx import TensorProto, numpy_helper
+
+from ..calibration.groups import FRONT_END, LEAST, PRODUCTS, RECURRENT
+from ..runtime.errors import ExportError
+
+LARGEST: Final = 65504.0
+"""of fp16"""
+_HALF: Final = "/fp16"
+"""what is appended to the name of a value's rounding to fp16"""
+
+
+def half_graph(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with its large products in fp16, and what lies between two of them.
+
+    The front end stays in fp32: its samples are scaled by 2^15 and its power spectra exceed fp16 by far. So do
+    recurrent operators, whose errors add up over a window, and what comes before the first and after the last product:
+    features as they are read, tokens as they are given, scores. Inputs and outputs stay fp32. Between two nodes in fp32
+    nothing is rounded to fp16 and back, as general converters do.
+
+    Args:
+        graph: fp32, left as it is; its nodes have names.
+
+    Raises:
+        ExportError: a weight too large for fp16.
+    """
+    inferred = onnx.shape_inference.infer_shapes(graph, strict_mode=True, data_prop=True).graph
+    kinds = {value.name: value.type.tensor_type.elem_type for value in [*inferred.value_info, *inferred.output]}
+    kinds |= {value.name: value.type.tensor_type.elem_type for value in inferred.input}
+    floats = {name for name, kind in kinds.items() if kind == TensorProto.FLOAT}
+    weights = {one.name: one for one in graph.graph.initializer if one.data_type == TensorProto.FLOAT}
+    mixed = onnx.ModelProto()
+    mixed.CopyFrom(graph)
+    inside, nodes, known = halved(graph), list(mixed.graph.node), set[str]()
+    del mixed.graph.node[:], mixed.graph.value_info[:]
+    for node in nodes:
+        if node.name not in inside:
+            mixed.graph.node.append(node)
+            continue
+        for place, name in enumerate(node.input):
+            if name in weights or name in floats:
+                node.input[place] = f"{name}{_HALF}"
+            if node.input[place] in known or name not in weights.keys() | floats:
+                continue
+            known.add(f"{name}{_HALF}")
+            if name in weights:
+                mixed.graph.initializer.append(_half(weights[name]))
+            else:
+                mixed.graph.node.append(_cast(name, f"{name}{_HALF}", TensorProto.FLOAT16))
+        given = [name for name in node.output if name in floats]
+        node.output[:] = [f"{name}{_HALF}" if name in floats else name for name in node.output]
+        known.update(f"{name}{_HALF}" for name in given)
+        mixed.graph.node.append(node)
+        mixed.graph.node.extend(_cast(f"{name}{_HALF}", name, TensorProto.FLOAT) for name in given)
+    return _swept(mixed)
+
+
+def _cast(before: str, after: str, kind: int) -> onnx.NodeProto:
+    return onnx.helper.make_node("Cast", [before], [after], f"{after}/Cast", to=kind)
+
+
+def _half(weight: onnx.TensorProto) -> onnx.TensorProto:
+    values = numpy_helper.to_array(weight)
+    if np.abs(values).max(initial=0.0) > LARGEST:
+        raise ExportError(
+            f"{weight.name} holds {np.abs(values).max():g}, more than fp16 holds ({LARGEST:g}): export in fp32"
+        )
+    return numpy_helper.from_array(values.astype(np.float16), f"{weight.name}{_HALF}")
+
+
+def _swept(graph: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph without casts and constants that nothing reads."""
+    read = {name for node in graph.graph.node for name in node.input} | {one.name for one in graph.graph.output}
+    for node in [node for node in graph.graph.node if node.op_type == "Cast" and node.output[0] not in read]:
+        graph.graph.node.remove(node)
+    for constant in [one for one in graph.graph.initializer if one.name not in read]:
+        graph.graph.initializer.remove(constant)
+    return graph
+
+
+def halved(graph: onnx.ModelProto) -> set[str]:
+    """Names of the nodes that `half_graph` computes in fp16."""
+    products = {node.name for node in _products(graph)}
+    nodes = [node for node in graph.graph.node if not (node.name.startswith(FRONT_END) or node.op_type in RECURRENT)]
+    after = _reached(nodes, products, [(node.input, node.output) for node in nodes])
+    before = _reached(nodes[::-1], products, [(node.output, node.input) for node in nodes[::-1]])
+    return products | (after & before)
+
+
+def _products(graph: onnx.ModelProto) -> Iterable[onnx.NodeProto]:
+    """Products of large constant weights, and of two computed matrices."""
+    sizes = {constant.name: prod(constant.dims) for constant in graph.graph.initializer}
+    for node in graph.graph.node:
+        weights = [sizes[name] for name in node.input if name in sizes]
+        if node.op_type in PRODUCTS and not node.name.startswith(FRONT_END) and (not weights or sum(weights) >= LEAST):
+            yield node
+
+
+def _reached(
+    nodes: list[onnx.NodeProto], products: set[str], ends: list[tuple[Iterable[str], Iterable[str]]]
+) -> set[str]:
+    """Nodes that read what a product, or another such node, gives, where `ends` are each node's (reads, gives)."""
+    marked: set[str] = set()
+    found: set[str] = set()
+    for node, (reads, gives) in zip(nodes, ends, strict=True):
+        reached = any(name in marked for name in reads)
+        if reached:
+            found.add(node.name)
+        if reached or node.name in products:
+            marked.update(name for name in gives if name)
+    return found

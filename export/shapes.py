@@ -1,0 +1,64 @@
+"""Shapes of all values of a graph, inferred for what its inputs have: TensorRT wants to know them for every profile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import onnx
+
+from ..runtime.bundle import Card
+from ..runtime.errors import ExportError
+from ..runtime.profiles import Profile, Shape
+
+
+def shapes_at(model: onnx.ModelProto, given: Mapping[str, Shape]) -> dict[str, Shape]:
+    """The shape of every value in a graph whose inputs have these shapes.
+
+    Raises:
+        ExportError: a shape that contradicts another, or stays unknown.
+    """
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    del fixed.graph.value_info[:]
+    for value in fixed.graph.input:
+        for dim, size in zip(value.type.tensor_type.shape.dim, given[value.name], strict=True):
+            if dim.HasField("dim_value") and dim.dim_value != size:
+                raise ExportError(f"the graph fixes {value.name} at {dim.dim_value} where {size} is asked for")
+            dim.dim_value = size
+    for value in fixed.graph.output:
+        for dim in value.type.tensor_type.shape.dim:
+            if not dim.HasField("dim_value"):
+                dim.Clear()
+    try:
+        inferred = onnx.shape_inference.infer_shapes(fixed, check_type=True, strict_mode=True, data_prop=True).graph
+    except onnx.shape_inference.InferenceError as error:
+        raise ExportError(f"shapes contradict each other for the inputs {dict(given)}: {error}") from error
+    found = {
+        value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        for value in [*inferred.value_info, *inferred.output]
+    }
+    unknown = sorted({name for node in fixed.graph.node for name in node.output if name} - found.keys())
+    unknown += sorted(name for name, shape in found.items() if 0 in shape)
+    if unknown:
+        raise ExportError(f"shapes stay unknown for the inputs {dict(given)}: {', '.join(unknown)}")
+    return found
+
+
+def check_profiles(graphs: Mapping[str, onnx.ModelProto], card: Card, profiles: Sequence[Profile]) -> None:
+    """Raise ExportError unless every shape is known, and the outputs' right, at both ends and the best of each."""
+    for profile in profiles:
+        for role, inputs in profile.shapes(card).items():
+            for point in range(3):
+                given = {name: shapes[point] for name, shapes in inputs.items()}
+                found = shapes_at(graphs[role], given)
+                expected = _outputs(role, given, card)
+                wrong = {name: found[name] for name, shape in expected.items() if found[name] != shape}
+                if wrong:
+                    raise ExportError(f"the {role} gives {wrong} for {given}, expected {expected}")
+
+
+def _outputs(role: str, given: Mapping[str, Shape], card: Card) -> dict[str, Shape]:
+    if role == "encoder":
+        return {"tokens": (given[card.encoder_input][0], card.tokens_per_patch, card.width)}
+    listeners, tokens = given["audiogram"][0], given["tokens"][1]
+    return {"frame_scores": (listeners, tokens), "score": (listeners,)}

@@ -1,0 +1,183 @@
+"""Whether TensorRT's ONNX parser takes a graph: its operators, types and conditions, by a table of what it supports.
+
+The table, `operators.json`, is onnx-tensorrt's own list; it tells its source and version.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, numpy_helper
+
+from ..calibration.sealing import ONNX
+from ..runtime.errors import ExportError
+
+TABLE: Final = Path(__file__).with_name("operators.json")
+_NAMES: Final = {
+    TensorProto.FLOAT: "FP32",
+    TensorProto.FLOAT16: "FP16",
+    TensorProto.BFLOAT16: "BF16",
+    TensorProto.INT8: "INT8",
+    TensorProto.UINT8: "UINT8",
+    TensorProto.INT32: "INT32",
+    TensorProto.INT64: "INT64",
+    TensorProto.BOOL: "BOOL",
+}
+"""the table's names of ONNX's types; what is missing here it has no name for"""
+_INDICES: Final = ("INT32", "INT64", "BOOL")
+"""types of shapes, indices and conditions: what stands beside an operator's data is of these, whatever its data"""
+_PLACES: Final = {"Reduce": 1, "Squeeze": 1, "Unsqueeze": 1}
+"""inputs that must be constant, by the beginning of an operator's name"""
+
+
+@dataclass(frozen=True)
+class Support:
+    """What TensorRT's parser takes.
+
+    Attributes:
+        source, version: of the table.
+        opsets: the first and the last.
+        operators: the types that each takes, by the table's names.
+        restricted: operators that it takes under conditions; `_CONDITIONS` has those of the ones we use.
+    """
+
+    source: str
+    version: str
+    opsets: tuple[int, int]
+    operators: Mapping[str, frozenset[str]]
+    restricted: frozenset[str]
+
+
+@cache
+def support() -> Support:
+    """The table."""
+    raw = json.loads(TABLE.read_text(encoding="utf-8"))
+    first, last = raw["opsets"]
+    operators = {name: frozenset(types.split()) for name, types in raw["operators"].items()}
+    return Support(raw["source"], raw["version"], (first, last), operators, frozenset(raw["restricted"]))
+
+
+def check_supported(model: onnx.ModelProto, name: str) -> None:
+    """Raise ExportError where `problems` finds any; `name` is what the message calls the graph."""
+    found = list(problems(model))
+    if found:
+        raise ExportError(f"{support().version} would refuse {name}: {'; '.join(found)}; nothing was written")
+
+
+def problems(model: onnx.ModelProto) -> Iterator[str]:
+    """What the parser would refuse, in words: opsets, domains, operators, types and conditions."""
+    first, last = support().opsets
+    for entry in model.opset_import:
+        if entry.domain in ONNX and not first <= entry.version <= last:
+            yield f"opset {entry.version}, expected {first} to {last}"
+    unknown = [n for n in model.graph.node if n.domain not in ONNX or n.op_type not in support().operators]
+    yield from (f"{_name(node)} is an operator that it does not have" for node in unknown)
+    if unknown:
+        return  # what types come of them, nobody knows
+    graph = _Graph(model)
+    for node in model.graph.node:
+        what = _name(node)
+        yield from (f"{what} {why}" for why in _types(node, graph))
+        if node.op_type in support().restricted:
+            condition = _condition(node.op_type)
+            if condition is None:
+                yield f"{what} is taken under conditions that nothing here checks"
+            else:
+                yield from (f"{what} {why}" for why in condition(node, graph))
+
+
+def _name(node: onnx.NodeProto) -> str:
+    return f"{node.name or node.output[0]} ({node.op_type})"
+
+
+class _Graph:
+    """What a check asks of a graph: types by name, and constants."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True).graph
+        values = [*inferred.input, *inferred.value_info, *inferred.output]
+        self.types = {value.name: value.type.tensor_type.elem_type for value in values}
+        self.types |= {constant.name: constant.data_type for constant in inferred.initializer}
+        self._constants = {constant.name: constant for constant in model.graph.initializer}
+        for node in model.graph.node:
+            if node.op_type == "Constant" and node.attribute[0].name == "value":
+                self._constants[node.output[0]] = node.attribute[0].t
+
+    def constant(self, node: onnx.NodeProto, place: int) -> npt.NDArray[Any] | None:
+        """An input's value, where it has one before the graph runs."""
+        known = self._constants.get(node.input[place]) if place < len(node.input) else None
+        return None if known is None else numpy_helper.to_array(known)
+
+
+def _types(node: onnx.NodeProto, graph: _Graph) -> Iterator[str]:
+    """Types that an operator does not take: of its data, the first input, and of floating point beside it."""
+    taken = support().operators[node.op_type]
+    for place, name in enumerate([*node.input, *node.output]):
+        if not name:
+            continue
+        kind = _NAMES.get(graph.types.get(name, 0), "a type unknown to it")
+        beside = place > 0 or node.op_type in ("ConstantOfShape", "Expand")
+        quantizes = node.op_type in ("QuantizeLinear", "DequantizeLinear") and kind in ("FP32", "FP16", "INT8")
+        if (
+            kind not in taken
+            and not (place > 0 and (kind in _INDICES or quantizes))
+            and not (beside and kind == "INT64")
+        ):
+            yield f"has {name} in {kind}, and takes {', '.join(sorted(taken))}"
+
+
+_Check = Callable[[onnx.NodeProto, _Graph], Iterator[str]]
+
+
+def _condition(operator: str) -> _Check | None:
+    if operator in _CONDITIONS:
+        return _CONDITIONS[operator]
+    return _constant_axes if operator.startswith(tuple(_PLACES)) else None
+
+
+def _constant_axes(node: onnx.NodeProto, graph: _Graph) -> Iterator[str]:
+    if len(node.input) > 1 and graph.constant(node, 1) is None:
+        yield "reads axes that are not constant"
+
+
+def _recurrent(node: onnx.NodeProto, _: _Graph) -> Iterator[str]:
+    given = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    activations = given.get("activations", [])
+    half = len(activations) // 2
+    if given.get("direction") == b"bidirectional" and activations[:half] != activations[half:]:
+        yield "has other activations backwards than forwards"
+    for name in ("layout", "input_forget"):
+        if given.get(name):
+            yield f"has {name} {given[name]}, expected 0"
+
+
+def _one_output(node: onnx.NodeProto, _: _Graph) -> Iterator[str]:
+    if any(node.output[1:]):
+        yield "gives more than its first output"
+
+
+def _quantization(node: onnx.NodeProto, graph: _Graph) -> Iterator[str]:
+    scale, zero = graph.constant(node, 1), graph.constant(node, 2)
+    if scale is None or not (np.isfinite(scale).all() and (scale > 0).all()):
+        yield "has a scale that is not constant and positive"
+    if len(node.input) < 3:
+        yield "has no zero point, and so quantizes to uint8, expected int8"
+    elif zero is None or zero.dtype != np.int8 or zero.any():
+        yield "has a zero point that is not 0 in int8"
+
+
+_CONDITIONS: Final[Mapping[str, _Check]] = {
+    "GRU": _recurrent,
+    "LSTM": _recurrent,
+    "LayerNormalization": _one_output,
+    "QuantizeLinear": _quantization,
+    "DequantizeLinear": _quantization,
+}

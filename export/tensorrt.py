@@ -1,0 +1,99 @@
+"""Bundles for TensorRT: graphs that its parser takes, strongly typed, and profiles."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, Literal
+
+import onnx
+
+from ..calibration.sealing import sealed
+from ..runtime.bundle import Bundle, Card
+from ..runtime.profiles import Profile, default_profiles
+from ..runtime.writing import check_folder, with_files, write_files
+from .bundle import Source, card_of
+from .graphs import encoder_graph, head_graph
+from .half import half_graph
+from .manifest import MANIFEST, Manifest, manifest_of
+from .shapes import check_profiles
+from .support import check_supported, support
+from .verify import TOLERANCE, Parity, verify_bundle
+
+HALF_TOLERANCE: Final = 5e-3
+"""largest difference of a score that an fp16 export may show: the budget that int8 has"""
+Precision = Literal["fp32", "fp16", "int8"]
+Quantizer = Callable[[Bundle, Path], tuple[Card, Mapping[str, bytes]]]
+"""an int8 card and graphs from an fp32 bundle, given a folder for its work"""
+
+
+def write_tensorrt(
+    source: Source,
+    folder: Path,
+    precision: Precision,
+    profiles: Sequence[Profile] | None = None,
+    quantize: Quantizer | None = None,
+) -> tuple[Card, Manifest, Parity | None]:
+    """Trace, convert, check, verify and write a bundle for TensorRT; ONNX Runtime scores with it too.
+
+    The front end is in the encoder. The head's tokens may be those of several clips: [clips, tokens, width], where
+    clips is 1 or as many as audiograms.
+
+    Args:
+        source: the network.
+        folder: as for `export.bundle.write_bundle`.
+        precision: fp32; fp16, see `half`; int8, the encoder's products in explicit symmetric Q/DQ.
+        profiles: None takes `default_profiles` of the card's window.
+        quantize: makes int8 of the fp32 bundle; needed for int8 alone.
+
+    Returns:
+        The card, the manifest, and the parity with PyTorch (None for int8: its card tells what it was measured on).
+
+    Raises:
+        OptionError: the folder holds something else.
+        ExportError: TensorRT would refuse a graph, a shape stays unknown, or scores are not the network's. Nothing is
+            written then.
+    """
+    check_folder(folder)
+    card = replace(card_of(source, samples=True), precision="fp32" if precision == "int8" else precision)
+    models = {"encoder": encoder_graph(source.network, samples=True), "head": head_graph(source.network, source.width)}
+    for_clips(models["head"])
+    parity: Parity | None = None
+    if precision == "fp16":
+        models = {role: half_graph(model) for role, model in models.items()}
+    graphs: Mapping[str, bytes] = {role: sealed(model, card.metadata()) for role, model in models.items()}
+    if precision == "int8":
+        assert quantize is not None, "int8 needs a quantizer"
+        card, graphs = _quantized(card, graphs, quantize)
+    else:
+        parity = verify_bundle(
+            source.original, graphs["encoder"], graphs["head"], TOLERANCE if precision == "fp32" else HALF_TOLERANCE
+        )
+        told = {"largest_difference": parity.worst.difference, "cases": parity.cases}
+        card = replace(card, figures={**(source.figures if precision == "fp32" else {}), "parity": told})
+    models = {role: onnx.load_from_string(graph) for role, graph in graphs.items()}
+    for role, model in models.items():
+        check_supported(model, f"the {role} of {card.name}")
+    profiles = default_profiles(card.window) if profiles is None else profiles
+    check_profiles(models, card, profiles)
+    card = with_files(card, graphs)
+    manifest = manifest_of(card, profiles, f"{support().version} ({support().source})")
+    write_files(card, graphs, folder, {MANIFEST: manifest.to_json().encode()})
+    return card, manifest, parity
+
+
+def for_clips(head: onnx.ModelProto) -> None:
+    """Let a head take tokens of several clips, one for each audiogram: its first axis is freed, and nothing else needs
+    to change, for its operators broadcast."""
+    (tokens,) = (value for value in head.graph.input if value.name == "tokens")
+    tokens.type.tensor_type.shape.dim[0].dim_param = "clips"
+    del head.graph.value_info[:]
+
+
+def _quantized(card: Card, graphs: Mapping[str, bytes], quantize: Quantizer) -> tuple[Card, Mapping[str, bytes]]:
+    with tempfile.TemporaryDirectory() as folder:
+        fp32 = Path(folder) / card.name
+        write_files(with_files(card, graphs), graphs, fp32)
+        return quantize(Bundle(fp32), Path(folder) / "work")

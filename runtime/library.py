@@ -1,0 +1,224 @@
+"""Many clips at once: read and decoded ahead in threads, encoded together, scored each as if it were alone."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from .audiogram import Audiogram
+from .device import Pair, Task
+from .encoder import Encoder
+from .errors import HaaqiEdgeError
+from .scores import Assembly, Score
+from .windows import Cut, Encoded, cut
+
+BATCH: Final = 256
+"""patches that are encoded together by default: four windows of 10 s"""
+_AHEAD: Final = 3
+"""batches that may be read before they are encoded"""
+_OPEN: Final = 64
+"""clips that may wait for a window to be heard"""
+
+
+class Job(NamedTuple):
+    """A clip for listeners who hear the same signal: how it is read, and what messages call it."""
+
+    read: Callable[[], Iterator[Encoded]]
+    listeners: Sequence[Audiogram]
+    name: str
+
+
+Outcome = list[Score] | HaaqiEdgeError
+
+
+def score_jobs(
+    jobs: Sequence[Job],
+    length: int | None,
+    batch: int,
+    readers: int,
+    encoder: Encoder,
+    heard: Callable[[Iterator[Cut], Sequence[Audiogram], str], list[Score]],
+    pair: Pair | None = None,
+) -> Iterator[Outcome]:
+    """What comes of each job, in their order: scores, or what is wrong with its clip.
+
+    Args:
+        jobs: clips.
+        length: patches of a window, see `windows.cut`.
+        batch: patches to encode in one run.
+        readers: threads that read and decode.
+        encoder: of the model.
+        heard: scores of windows of tokens.
+        pair: encoder and head on one device, which then take windows of features instead.
+    """
+    with _Ahead(jobs, batch, readers) as ahead:
+        if pair is None:
+            tokens = _Encoded(ahead, encoder, batch)
+            for number, job in enumerate(jobs):
+                windows = cut(_blocks(tokens.take, number), length)
+                yield _outcome(partial(heard, windows, job.listeners, job.name))
+        else:
+            yield from _on_device(jobs, ahead, length, batch, pair)
+
+
+class _End(NamedTuple):
+    """No more of a job comes; an error says why, if it is one."""
+
+    error: HaaqiEdgeError | None
+
+
+_Item = tuple[int, Encoded | _End]
+
+
+class _Ahead:
+    """What the encoder is to read of each job, in order, from threads that read the next jobs meanwhile."""
+
+    def __init__(self, jobs: Sequence[Job], batch: int, readers: int) -> None:
+        self.jobs, self._most = jobs, _AHEAD * batch
+        self._queues: list[queue.SimpleQueue[Encoded | _End]] = [queue.SimpleQueue() for _ in jobs]
+        self._room = threading.Condition()
+        self._taken = 0  # the job that is being taken
+        self._waiting = 0  # patches read and not taken
+        self._stopped = False
+        self._pool = ThreadPoolExecutor(readers, "haaqi-edge-reader")
+        self._reading: list[Future[None]] = []
+
+    def __enter__(self) -> _Ahead:
+        self._reading = [self._pool.submit(self._read, number) for number in range(len(self.jobs))]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._room:
+            self._stopped = True
+            self._room.notify_all()
+        self._pool.shutdown(cancel_futures=True)
+
+    def take(self) -> _Item:
+        """The next of what is read; waits for it."""
+        number = self._taken
+        item = self._queues[number].get()
+        with self._room:
+            if isinstance(item, _End):
+                self._reading[number].result()  # raises what nobody foresaw
+                self._taken += 1
+            else:
+                self._waiting -= len(item.silent)
+            self._room.notify_all()
+        return number, item
+
+    def _read(self, number: int) -> None:
+        end: HaaqiEdgeError | None = None
+        try:
+            for block in self.jobs[number].read():
+                with self._room:
+                    self._room.wait_for(lambda: self._stopped or self._may_read(number))
+                    if self._stopped:
+                        return
+                    self._waiting += len(block.silent)
+                self._queues[number].put(block)
+        except HaaqiEdgeError as error:
+            end = error
+        finally:
+            self._queues[number].put(_End(end))
+
+    def _may_read(self, number: int) -> bool:
+        """There is room, or the job is waited for: all others would wait with it."""
+        return self._waiting < self._most or (number == self._taken and self._queues[number].empty())
+
+
+class _Encoded:
+    """Tokens of each job's patches, encoded with what was read behind them."""
+
+    def __init__(self, ahead: _Ahead, encoder: Encoder, batch: int) -> None:
+        self._ahead, self._encoder, self._batch = ahead, encoder, batch
+        self._ready: deque[_Item] = deque()
+        self._read = 0  # jobs whose end has been taken
+
+    def take(self) -> _Item:
+        """The next, encoded."""
+        if not self._ready:
+            self._fill()
+        return self._ready.popleft()
+
+    def _fill(self) -> None:
+        """Encode the next batch."""
+        taken: list[_Item] = []
+        patches = 0
+        while patches < self._batch and self._read < len(self._ahead.jobs):
+            item = self._ahead.take()
+            taken.append(item)
+            if isinstance(item[1], _End):
+                self._read += 1
+            else:
+                patches += len(item[1].silent)
+        blocks = [block for _, block in taken if isinstance(block, Encoded)]
+        if blocks:
+            tokens = self._encoder.tokens(np.concatenate([block.tokens for block in blocks]))
+            parts = iter(np.split(tokens, np.cumsum([len(block.silent) for block in blocks])[:-1]))
+        for of, item_ in taken:
+            self._ready.append((of, item_._replace(tokens=next(parts)) if isinstance(item_, Encoded) else item_))
+
+
+def _blocks(take: Callable[[], _Item], number: int) -> Iterator[Encoded]:
+    """A job's blocks; jobs are asked for in order."""
+    while True:
+        of, item = take()
+        if of < number:  # of a job that was given up
+            continue
+        if isinstance(item, _End):
+            if item.error is not None:
+                raise item.error
+            return
+        yield item
+
+
+def _on_device(jobs: Sequence[Job], ahead: _Ahead, length: int | None, batch: int, pair: Pair) -> Iterator[Outcome]:
+    """Windows of one length and as many listeners are heard together, whatever clip they are of."""
+    waiting: dict[tuple[int, int], list[Task]] = {}
+    done: deque[Assembly | HaaqiEdgeError] = deque()
+
+    def hear_all() -> None:
+        for tasks in waiting.values():
+            pair.hear(tasks)
+        waiting.clear()
+
+    for number, job in enumerate(jobs):
+        clip = Assembly(job.listeners, job.name)
+        try:
+            for window in cut(_blocks(ahead.take, number), length):
+                place = clip.add(window)
+                if window.patches.silent.all():
+                    continue
+                patches = len(window.patches.silent)
+                tasks = waiting.setdefault((patches, len(job.listeners)), [])
+                tasks.append(Task(window.patches.tokens, clip, place))
+                if len(tasks) >= pair.together(patches, batch):
+                    pair.hear(waiting.pop((patches, len(job.listeners))))
+            done.append(clip)
+        except HaaqiEdgeError as error:
+            done.append(error)
+        if len(done) >= _OPEN:
+            hear_all()
+            while done:
+                yield _scores(done.popleft())
+    hear_all()
+    while done:
+        yield _scores(done.popleft())
+
+
+def _scores(clip: Assembly | HaaqiEdgeError) -> Outcome:
+    return _outcome(clip.scores) if isinstance(clip, Assembly) else clip
+
+
+def _outcome(work: Callable[[], list[Score]]) -> Outcome:
+    try:
+        return work()
+    except HaaqiEdgeError as error:
+        return error
