@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from ..runtime import frontend as fe
 from ..runtime import texture as tx
 from ..runtime.errors import AudioError
+from .spectrum import PowerSpectrum
 
 _UNIT: Final = tx.FLOOR**-0.5
 """what samples are multiplied by: the floor of a mean square is then 1. One as small as `FLOOR` itself would be taken
@@ -22,9 +23,6 @@ for 0 by torch's exporter, and silence would be 0 / 0."""
 class Texture(nn.Module):
     """Texture of whole patches; see `runtime.texture` for what it tells, and for the constants."""
 
-    long_bins: Tensor
-    long_wave: Tensor
-    long_window: Tensor
     short_kernel: Tensor
     rate_kernel: Tensor
     long_mean: Tensor
@@ -36,12 +34,15 @@ class Texture(nn.Module):
         super().__init__()
         layout = tx.bands()
         long_bins = np.arange(layout.long.start, layout.long.stop)
-        in_band = np.searchsorted(layout.long_starts, np.arange(len(long_bins)), side="right") - 1
+        self.long_power = PowerSpectrum(np.hanning(tx.SPECTRUM), long_bins)
+        order = self.long_power.order - long_bins[0]
+        in_band = np.searchsorted(layout.long_starts, order, side="right") - 1
         long_mean = (in_band == np.arange(tx.BANDS)[:, None]) / layout.long_counts[:, None]
         # Each band's bins, as many for all bands: the last is repeated, which no maximum or minimum notices.
         widest = int(layout.long_counts.max())
         last = layout.long_starts + layout.long_counts.astype(int) - 1
         members = np.minimum(layout.long_starts[:, None] + np.arange(widest), last[:, None])
+        members = np.argsort(order)[members]
         short_mean = np.zeros((tx.BANDS, tx.FRAME // 2 + 1))
         band = np.searchsorted(layout.short_starts, np.arange(len(layout.short)), side="right") - 1
         short_mean[band, layout.short] = layout.short_weights
@@ -49,8 +50,6 @@ class Texture(nn.Module):
         rate_bins = np.arange(rates[0].start, rates[-1].stop)
         rate_mean = np.stack([((rate_bins >= r.start) & (rate_bins < r.stop)) / (r.stop - r.start) for r in rates])
         for name, value in {
-            "long_wave": _wave(tx.SPECTRUM),
-            "long_window": np.hanning(tx.SPECTRUM),
             "short_kernel": _fourier(tx.FRAME, np.arange(tx.FRAME // 2 + 1)),
             "rate_kernel": _fourier(tx.FRAMES, rate_bins),
             "long_mean": long_mean,
@@ -59,7 +58,6 @@ class Texture(nn.Module):
         }.items():
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32), persistent=False)
         self.register_buffer("members", torch.tensor(members.reshape(-1)), persistent=False)
-        self.register_buffer("long_bins", torch.tensor(long_bins, dtype=torch.int32), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Texture [batch, patches, 16, 32] of `waveform` [batch, samples], 16 kHz in [-1, 1].
@@ -79,7 +77,7 @@ class Texture(nn.Module):
 
     def _fine(self, x: Tensor) -> Tensor:
         start = (fe.PATCH_LENGTH - tx.SPECTRUM) // 2
-        power = _power(x[:, :, start : start + tx.SPECTRUM], self._long_kernel(), 1).squeeze(2)
+        power = self.long_power(x[:, 0, start : start + tx.SPECTRUM])
         power = power + power.sum(1, keepdim=True) / (1 / tx.RELATIVE_FLOOR) + tx.SPECTRUM
         log = power.log()
         mean = F.linear(log, self.long_mean)
@@ -87,13 +85,6 @@ class Texture(nn.Module):
         members = log.index_select(1, self.members).reshape(log.shape[0], tx.BANDS, -1)
         told = [level + math.log(tx.FLOOR), level - mean, members.amax(2) - level, level - members.amin(2)]
         return torch.stack(told, dim=1)
-
-    def _long_kernel(self) -> Tensor:
-        """`_fourier` of the long spectrum, looked up in one period: a graph holds that instead of 17 MB."""
-        length = len(self.long_window)
-        samples = torch.arange(length, dtype=torch.int32, device=self.long_bins.device)
-        places = torch.outer(self.long_bins, samples).remainder(length)
-        return self.long_wave.index_select(1, places.flatten()).reshape(-1, length) * self.long_window
 
     def _envelopes(self, x: Tensor) -> Tensor:
         power = _power(x, self.short_kernel, tx.HOP)
@@ -129,12 +120,6 @@ def _power(x: Tensor, kernel: Tensor, step: int) -> Tensor:
     """Power spectra [batch, bins, frames] of `x` [batch, 1, samples]."""
     real, imaginary = F.conv1d(x, kernel.unsqueeze(1), stride=step).chunk(2, dim=1)
     return real * real + imaginary * imaginary
-
-
-def _wave(length: int) -> np.ndarray:
-    """One period [2, length] of the cosine and of the sine with its sign reversed."""
-    angle = 2 * np.pi / length * np.arange(length)
-    return np.stack([np.cos(angle), -np.sin(angle)])
 
 
 def _fourier(length: int, bins: np.ndarray) -> np.ndarray:
