@@ -1,7 +1,6 @@
 /**
- * The audiogram as clinics draw it: frequency to the right, an octave as wide as 20 dB are high (ISO 8253-1's shape is
- * taken a little wider), hearing level downwards, O and red for the right ear, X and blue for the left. Every point is a
- * slider.
+ * The audiogram as clinics draw it: frequency to the right, an octave as wide as 20 dB are high, hearing level
+ * downwards, O and red for the right ear, X and blue for the left. Every point is a slider.
  */
 import { FREQUENCIES, HIGHEST_LEVEL, LOWEST_LEVEL } from "../constants";
 import { clamped, svg } from "./dom";
@@ -10,7 +9,7 @@ export type Ear = "right" | "left";
 export type Ears = Record<Ear, readonly number[]>;
 
 const WIDTH = 380;
-const HEIGHT = 316;
+const HEIGHT = 410;
 const [LEFT, RIGHT, TOP, BOTTOM] = [42, 12, 30, 8];
 /** Space before the lowest and after the highest frequency, in octaves. */
 const MARGIN = 0.35;
@@ -74,6 +73,7 @@ export class AudiogramChart {
     this.ears = ears;
     this.ear = ear;
     this.chart.setAttribute("aria-label", `Audiogram, ${ear} ear`);
+    this.lines[ear].before(this.lines[ear === "right" ? "left" : "right"]); // the one that is scored lies on top
     for (const each of ["right", "left"] as const) {
       const line = ears[each].map((level, i) => `${across(FREQUENCIES[i])},${down(level)}`).join(" ");
       this.lines[each].setAttribute("points", line);

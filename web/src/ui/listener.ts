@@ -15,6 +15,8 @@ export class Listener {
   /** @param changed - told of every change */
   constructor(private readonly changed: () => void) {
     this.presets = Object.keys(AUDIOGRAMS).map((name) => this.preset(name));
+    const hint = Object.assign(document.createElement("span"), { className: "hint", textContent: "NH normal, N sloping, S steep" });
+    byId("presets", HTMLElement).append(hint);
     this.chart = new AudiogramChart(byId("audiogram", HTMLElement), this.ears, (levels) => this.take(levels, false));
     this.nalR.addEventListener("change", () => this.changed());
     for (const input of document.querySelectorAll<HTMLInputElement>("input[name=ear]")) {

@@ -2,7 +2,7 @@
 import { amplitude, type Changes } from "../dsp/changes";
 import { byId } from "./dom";
 
-/** dB of the noise slider's right end: noise as loud as the music. */
+/** dB by which noise lies below the music at the slider's left end; at its right end it is as strong. */
 const QUIETEST_NOISE = 45;
 
 interface Slider {
@@ -24,8 +24,8 @@ export class Sliders {
     });
     this.sliders = {
       gain: slider("gain", (dB) => (dB === 0 ? "as it is" : `${dB > 0 ? "+" : "−"}${Math.abs(dB)} dB`)),
-      clip: slider("clip", (dB) => (dB === 0 ? "off" : `peaks cut by ${dB} dB`)),
-      noise: slider("noise", (value) => (value === 0 ? "off" : `${QUIETEST_NOISE - value} dB below the music`)),
+      clip: slider("clip", (dB) => (dB === 0 ? "off" : `by ${dB} dB`)),
+      noise: slider("noise", (value) => (value === 0 ? "off" : `${QUIETEST_NOISE - value} dB below`)),
     };
     for (const { input } of Object.values(this.sliders)) {
       input.addEventListener("input", () => {
