@@ -12,7 +12,7 @@ PYCLARITY := pyclarity==0.9.0
 # Builds happen in environments of their own; the pins hold there too.
 export PIP_CONSTRAINT := $(abspath constraints.txt)
 
-.PHONY: demo test lint types check bare figures lock clean
+.PHONY: demo test lint types check bare figures web web-test lock clean
 
 demo: $(VENV)/.demo
 	@echo "== A listener with the moderate hearing loss N3, music amplified for it (NAL-R)"
@@ -49,6 +49,16 @@ bare: $(VENV)/.test
 figures: $(VENV)/.test
 	$(BIN)/python -m haaqi_edge.benchmarks.readme
 
+# The page of `haaqi-edge web`, with the shipped nano; Node.js 20.19 or later where its sources have changed.
+web: $(VENV)/.test
+	$(BIN)/python web/build.py
+
+# The page against Python, in Node.js and in a headless Chromium; MUSIC=folder scores clips of it too, PICTURES=1 takes
+# the README's pictures.
+web-test: $(VENV)/.test
+	$(BIN)/python web/test/oracle.py build/web $(if $(MUSIC),--music $(abspath $(MUSIC)))
+	cd web && npm ci && npm run types && npm run unit && HAAQI_EDGE=$(abspath $(BIN)/haaqi-edge) npm run e2e
+
 # New pins, from the newest releases.
 lock:
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
@@ -59,7 +69,7 @@ lock:
 	rm -rf $(VENV)-lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-bare build *.egg-info
+	rm -rf $(VENV) $(VENV)-bare build *.egg-info web/node_modules
 
 $(VENV)/.made:
 	@echo "== making $(VENV)"

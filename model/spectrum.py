@@ -1,5 +1,8 @@
-"""A long frame's power spectrum in matrix products, folded by the symmetries of cosine and sine: a graph without a Fourier
-operator computes a quarter of the plain transform, and stores one period of a cosine instead of its matrix."""
+"""A long frame's power spectrum in matrix products, folded by the symmetries of cosine and sine.
+
+A graph without a Fourier operator then computes a quarter of the plain transform, and stores one period of a cosine
+instead of its matrix.
+"""
 
 from __future__ import annotations
 

@@ -2,8 +2,9 @@
 
     python web/build.py [--npm npm]
 
-needs Node.js 20.19 or later, the extra `export`, and a connection for `npm ci`. What it builds is committed, so that a
-wheel can be made without Node; `tests/cli/test_web.py` fails where it is older than its sources or the shipped nano.
+needs the extra `export`, and where the sources have changed Node.js 20.19 or later and a connection for `npm ci`. What
+it builds is committed, so that a wheel can be made without Node; `tests/cli/test_web.py` fails where it is older than
+its sources or the shipped nano.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def constants_text() -> str:
 
 def sources() -> list[Path]:
     """All that the page is made of, but for the model: by path, sorted."""
-    top = [WEB / name for name in ("index.html", "package.json", "package-lock.json", "tsconfig.json", "vite.config.ts")]
+    top = [
+        WEB / name for name in ("index.html", "package.json", "package-lock.json", "tsconfig.json", "vite.config.ts")
+    ]
     rest = (path for folder in ("src", "public") for path in (WEB / folder).rglob("*") if path.is_file())
     return sorted([*top, *rest, *(ROOT / "demo" / name for name in DEMO)])
 
@@ -70,27 +73,30 @@ def fingerprint() -> str:
 
 
 def seal(page: Path) -> dict[str, Any]:
-    """What `SEAL` holds: the sources' fingerprint, the model's checkpoint, and the SHA-256 of every file of the page."""
+    """What `SEAL` holds: the sources' fingerprint, the model's checkpoint, and every file's SHA-256."""
     files = sorted(path for path in page.rglob("*") if path.is_file() and path.name != SEAL)
     return {
         "sources": fingerprint(),
         "model": Bundle(page / "model").card.source_sha256,
-        "files": {
-            path.relative_to(page).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
-        },
+        "files": {path.relative_to(page).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
     }
 
 
 def build(npm: str) -> None:
-    """Build into `PAGE`, which is replaced as a whole once everything went well."""
+    """Build into `PAGE`, which is replaced as a whole once everything went well.
+
+    Scripts that were built from the sources as they are stay: a refitted nano needs no Node.js.
+    """
     from haaqi_edge.export.bundle import nano_source, write_bundle
 
     CONSTANTS.parent.mkdir(exist_ok=True)
     CONSTANTS.write_text(constants_text(), encoding="utf-8")
     made = PAGE.with_name("page.part")
     shutil.rmtree(made, ignore_errors=True)
-    for command in (["ci"], ["run", "types"], ["run", "build", "--", "--outDir", str(made), "--emptyOutDir"]):
-        subprocess.run([npm, *command], cwd=WEB, check=True)
+    if is_current():
+        shutil.copytree(PAGE, made)
+    else:
+        build_scripts(npm, made)
     write_bundle(nano_source(None), made / "model", samples=True)
     for name in DEMO:
         (made / "demo").mkdir(exist_ok=True)
@@ -102,11 +108,27 @@ def build(npm: str) -> None:
     print(f"{PAGE.relative_to(ROOT)}: {size / 1e6:.1f} MB")
 
 
+def is_current() -> bool:
+    """Whether the page that is there was built from the sources as they are."""
+    if not (PAGE / SEAL).is_file():
+        return False
+    sealed = json.loads((PAGE / SEAL).read_text(encoding="utf-8"))
+    found = {name: hashlib.sha256((PAGE / name).read_bytes()).hexdigest() for name in sealed["files"]}
+    return bool(sealed["sources"] == fingerprint() and sealed["files"] == found)
+
+
+def build_scripts(npm: str, folder: Path) -> None:
+    """Have npm build everything but model and demo pieces into a folder."""
+    found = shutil.which(npm)
+    if found is None:
+        sys.exit(
+            f"the page's sources have changed, and {npm} was not found: install Node.js 20.19 or later, or give --npm"
+        )
+    for command in (["ci"], ["run", "types"], ["run", "build", "--", "--outDir", str(folder), "--emptyOutDir"]):
+        subprocess.run([found, *command], cwd=WEB, check=True)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--npm", default="npm", help="the npm to call")
-    given = parser.parse_args()
-    found = shutil.which(given.npm)
-    if found is None:
-        sys.exit(f"{given.npm} was not found: install Node.js 20.19 or later, or give --npm")
-    build(found)
+    build(parser.parse_args().npm)

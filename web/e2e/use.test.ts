@@ -8,8 +8,10 @@ import { oracle } from "../test/oracle";
 import { type Misdeeds, opened, openFile, type Result, scoredAfter, serve, type Served } from "./browser";
 
 const DOCS = join(import.meta.dirname, "../../docs");
+/** What `PICTURES=1` writes. */
+const PICTURES: Record<string, string> = { "light, on a desktop": "web.png", "dark, on a phone": "web-phone.png" };
 const CLEAN = "clean-16000.wav";
-const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
+const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 1.5 };
 
 let served: Served;
 let page: Page;
@@ -252,7 +254,7 @@ describe.each([
 ] as const)("%s, on %s", (colorScheme, where, device) => {
   test("nothing is wider than the screen, axe finds nothing, and the picture is taken", async () => {
     const { page: shownPage, misdeeds: done } = await opened(served, {
-      deviceScaleFactor: 1.5,
+      viewport: { width: 1280, height: 912 },
       ...device,
       colorScheme,
       reducedMotion: "reduce",
@@ -279,10 +281,10 @@ describe.each([
       const inSight = await shownPage.locator("#given").evaluate((each) => each.getBoundingClientRect().top >= 0);
       expect(inSight).toBe(true); // the score goes along
     }
-    if (process.env.PICTURES) {
+    const name = PICTURES[`${colorScheme}, on ${where}`];
+    if (process.env.PICTURES && name) {
       await shownPage.evaluate(() => scrollTo(0, 0));
-      const name = where === "a phone" ? `web-phone-${colorScheme}` : `web-${colorScheme}`;
-      await shownPage.screenshot({ path: join(DOCS, `${name}.png`), fullPage: true });
+      await shownPage.screenshot({ path: join(DOCS, name) });
     }
     expect(done).toEqual({ errors: [], outside: [], sent: [] });
     await shownPage.context().close();

@@ -154,6 +154,7 @@ micButton.addEventListener("click", async () => {
     sliders.live(true);
     settingsChanged();
     ask({ type: "live", rate: opened.rate });
+    status.setAttribute("aria-live", "off"); // it says something else six times a second
     micButton.setAttribute("aria-pressed", "true");
     micButton.textContent = "Stop";
     byId("legend", HTMLElement).hidden = false;
@@ -169,6 +170,7 @@ async function stopMicrophone(keep: boolean): Promise<void> {
   if (!microphone) return;
   const stopped = microphone;
   microphone = null;
+  status.removeAttribute("aria-live");
   micButton.setAttribute("aria-pressed", "false");
   micButton.textContent = "Use the microphone";
   sliders.live(false);
@@ -210,6 +212,7 @@ function ready(card: Card): void {
   byId("model-facts", HTMLElement).textContent =
     `(${card.name} ${card.version}, ${card.parameters.toLocaleString("en")} parameters${follows})`;
   byId("level1", HTMLElement).textContent = String(card.level1);
+  byId("window", HTMLElement).textContent = String(card.window);
   for (const button of starters) button.disabled = false;
   document.documentElement.dataset.ready = "true";
 }

@@ -91,7 +91,14 @@ def written(folder: Path) -> list[Path]:
     files = []
     for name in ("clean", "degraded"):
         samples, rate = soundfile.read(DEMO / f"{name}.flac", dtype="float32")
-        for to, suffix in ((16_000, "wav"), (24_000, "wav"), (44_100, "wav"), (48_000, "flac"), (44_100, "ogg"), (44_100, "mp3")):
+        for to, suffix in (
+            (16_000, "wav"),
+            (24_000, "wav"),
+            (44_100, "wav"),
+            (48_000, "flac"),
+            (44_100, "ogg"),
+            (44_100, "mp3"),
+        ):
             path = folder / f"{name}-{to}.{suffix}"
             at_rate = samples if to == rate else soxr.resample(samples, rate, to, quality="VHQ")
             # Two channels that differ where the rate is a CD's, so that the mean is seen.

@@ -3,7 +3,7 @@
  * that the design has to happen here; `test/nalr.test.ts` holds it to Python's taps.
  */
 import { FREQUENCIES, NAL_R } from "../constants";
-import { joined } from "./arrays";
+import { joined, product } from "./arrays";
 
 /** Piecewise linear interpolation, ends held. */
 export function interpolate(at: number, x: readonly number[], y: readonly number[]): number {
@@ -90,11 +90,7 @@ export class NalR {
     }
     this.history = held.slice(held.length - taps.length + 1);
     const ready = new Float32Array(held.length - taps.length + 1);
-    for (let i = 0; i < ready.length; i++) {
-      let sum = 0;
-      for (let j = 0; j < taps.length; j++) sum += taps[j] * held[i + j]; // symmetric: no need to turn it round
-      ready[i] = sum;
-    }
+    for (let i = 0; i < ready.length; i++) ready[i] = product(taps, 0, held, i, taps.length); // symmetric: not turned round
     const dropped = Math.min(this.skip, ready.length);
     this.skip -= dropped;
     return ready.subarray(dropped);

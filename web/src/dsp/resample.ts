@@ -3,7 +3,7 @@
  * frequency, 120 dB down from that frequency on). Outputs do not depend on how the input was cut into blocks.
  */
 
-import { joined } from "./arrays";
+import { joined, product } from "./arrays";
 
 /** Of the lower Nyquist frequency, where the passband ends (soxr's HQ). */
 const PASSBAND = 0.9136;
@@ -28,7 +28,7 @@ function kernel(up: number, down: number): { taps: Float32Array; half: number } 
   const nyquist = 0.5 * Math.min(1, up / down); // cycles per input sample
   const cutoff = (nyquist * (1 + PASSBAND)) / 2;
   const transition = nyquist * (1 - PASSBAND);
-  const half = Math.ceil(((ATTENUATION - 7.95) / (14.36 * transition) + 1) / 2);
+  const half = 2 * Math.ceil(((ATTENUATION - 7.95) / (14.36 * transition) + 1) / 4);
   const beta = 0.1102 * (ATTENUATION - 8.7);
   const taps = new Float32Array(up * 2 * half);
   const row = new Float64Array(2 * half);
@@ -92,9 +92,7 @@ export class Resampler {
       const base = Math.floor(place / up);
       const row = (place - base * up) * 2 * half;
       const start = base - half + 1 - this.first;
-      let sum = 0;
-      for (let j = 0; j < 2 * half; j++) sum += taps[row + j] * held[start + j];
-      out[i] = sum;
+      out[i] = product(taps, row, held, start, 2 * half);
     }
     this.given += out.length;
     const next = Math.floor((this.given * down) / up) - half + 1;

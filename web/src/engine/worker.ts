@@ -25,6 +25,8 @@ interface Clip {
 let model: Model | undefined;
 let clip: Clip | undefined;
 let live: Live | undefined;
+/** Chunks of the microphone that wait for their turn. */
+const incoming: Float32Array[] = [];
 let settings: Settings | undefined;
 /** Moves on with every request that makes what is being computed stale. */
 let turn = 0;
@@ -196,11 +198,16 @@ addEventListener("message", ({ data }: MessageEvent<Request>) => {
       turn++;
       next(async () => {
         clip = undefined;
+        incoming.length = 0;
         live = new Live(model!, data.rate, settings!);
       });
       break;
     case "chunk":
-      next(async () => tellLive((await live?.push(data.samples)) ?? null));
+      incoming.push(data.samples);
+      next(async () => {
+        // All that has come meanwhile at once: a slow machine tells less often rather than later and later.
+        if (incoming.length > 0 && live) tellLive(await live.push(joined(incoming.splice(0))));
+      });
       break;
     case "end-live":
       next(async () => {
