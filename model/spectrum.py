@@ -33,7 +33,7 @@ class PowerSpectrum(nn.Module):
         self.even = int((bins % 2 == 0).sum())
         self.register_buffer("window", torch.tensor(window, dtype=torch.float32), persistent=False)
         self.register_buffer("wave", torch.tensor(np.cos(angle), dtype=torch.float32), persistent=False)
-        self.register_buffer("bins", torch.tensor(self.order, dtype=torch.int32), persistent=False)
+        self.register_buffer("bins", torch.tensor(self.order, dtype=torch.int64), persistent=False)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Power [batch, bins], in `order`, of `frames` [batch, length]."""
@@ -57,6 +57,6 @@ class PowerSpectrum(nn.Module):
 
     def _waves(self, shift: int) -> Tensor:
         """Cosines [bins, length / 4 + 1] in `order`, begun `shift` samples of the lowest frequency's period later."""
-        samples = torch.arange(self.quarter + 1, dtype=torch.int32, device=self.bins.device)
+        samples = torch.arange(self.quarter + 1, dtype=torch.int64, device=self.bins.device)
         places = (torch.outer(self.bins, samples) + shift).remainder(4 * self.quarter)
         return self.wave.index_select(0, places.flatten()).reshape(len(self.bins), -1)

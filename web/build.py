@@ -66,7 +66,7 @@ def fingerprint() -> str:
     digest = hashlib.sha256()
     for path in sources():
         content = path.read_bytes()
-        if path.suffix in {".ts", ".html", ".css", ".json", ".svg"}:
+        if path.suffix in {".ts", ".html", ".css", ".json", ".svg", ".txt"}:
             content = content.replace(b"\r\n", b"\n")
         digest.update(f"{path.relative_to(ROOT).as_posix()} {hashlib.sha256(content).hexdigest()}\n".encode())
     return digest.hexdigest()

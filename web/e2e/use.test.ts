@@ -264,6 +264,7 @@ describe.each([
     await shownPage.locator("#clip").fill("14");
     await scoredAfter(shownPage, () => shownPage.locator("#noise").fill("25"));
     await shownPage.evaluate(() => (document.activeElement as HTMLElement).blur());
+    await shownPage.waitForFunction(() => !document.querySelector("output.partial"));
     await shownPage.waitForTimeout(300); // the last frame is drawn
     expect(await findings(shownPage)).toEqual([]);
     const { wide, screen } = await shownPage.evaluate(() => ({
