@@ -12,7 +12,7 @@ PYCLARITY := pyclarity==0.9.0
 # Builds happen in environments of their own; the pins hold there too.
 export PIP_CONSTRAINT := $(abspath constraints.txt)
 
-.PHONY: demo test lint types check bare figures report lock clean
+.PHONY: demo test lint types check bare figures report web web-test lock clean
 
 demo: $(VENV)/.demo
 	@echo "== A listener with the moderate hearing loss N3, music amplified for it (NAL-R)"
@@ -55,6 +55,16 @@ report: $(VENV)/.test
 	$(BIN)/haaqi-edge bench all -o build/report --music "$(MUSIC)" --table training/table $(if $(REFERENCE),--reference "$(REFERENCE)")
 	$(BIN)/python -m haaqi_edge.benchmarks.readme build/report
 
+# The page of `haaqi-edge web`, with the shipped nano; Node.js 20.19 or later where its sources have changed.
+web: $(VENV)/.test
+	$(BIN)/python web/build.py
+
+# The page against Python, in Node.js and in a headless Chromium; MUSIC=folder scores clips of it too, PICTURES=1 takes
+# the README's pictures.
+web-test: $(VENV)/.test
+	$(BIN)/python web/test/oracle.py build/web $(if $(MUSIC),--music $(abspath $(MUSIC)))
+	cd web && npm ci && npm run types && npm run unit && HAAQI_EDGE=$(abspath $(BIN)/haaqi-edge) npm run e2e
+
 # New pins, from the newest releases.
 lock:
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
@@ -65,7 +75,7 @@ lock:
 	rm -rf $(VENV)-lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-bare build *.egg-info
+	rm -rf $(VENV) $(VENV)-bare build *.egg-info web/node_modules
 
 $(VENV)/.made:
 	@echo "== making $(VENV)"

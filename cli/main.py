@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from ..runtime.errors import HaaqiEdgeError
-from . import bench, build_engine, check, export, haaqi, inspect, quantize, score, stream, train
+from . import bench, build_engine, check, export, haaqi, inspect, quantize, score, stream, train, web
 from .console import out, print_error
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("check")(check.check)
 app.command("quantize")(quantize.quantize)
 app.command("build-engine")(build_engine.build_engine)
 app.command("inspect")(inspect.inspect)
+app.command("web")(web.web)
 app.add_typer(bench.app, name="bench")
 app.add_typer(export.app, name="export")
 app.add_typer(train.app, name="train")

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from ..runtime import frontend as fe
 from ..runtime import texture as tx
 from ..runtime.errors import AudioError
+from .spectrum import PowerSpectrum
 
 _UNIT: Final = tx.FLOOR**-0.5
 """what samples are multiplied by: the floor of a mean square is then 1. One as small as `FLOOR` itself would be taken
@@ -22,7 +23,6 @@ for 0 by torch's exporter, and silence would be 0 / 0."""
 class Texture(nn.Module):
     """Texture of whole patches; see `runtime.texture` for what it tells, and for the constants."""
 
-    long_kernel: Tensor
     short_kernel: Tensor
     rate_kernel: Tensor
     long_mean: Tensor
@@ -34,12 +34,15 @@ class Texture(nn.Module):
         super().__init__()
         layout = tx.bands()
         long_bins = np.arange(layout.long.start, layout.long.stop)
-        in_band = np.searchsorted(layout.long_starts, np.arange(len(long_bins)), side="right") - 1
+        self.long_power = PowerSpectrum(np.hanning(tx.SPECTRUM), long_bins)
+        order = self.long_power.order - long_bins[0]
+        in_band = np.searchsorted(layout.long_starts, order, side="right") - 1
         long_mean = (in_band == np.arange(tx.BANDS)[:, None]) / layout.long_counts[:, None]
         # Each band's bins, as many for all bands: the last is repeated, which no maximum or minimum notices.
         widest = int(layout.long_counts.max())
         last = layout.long_starts + layout.long_counts.astype(int) - 1
         members = np.minimum(layout.long_starts[:, None] + np.arange(widest), last[:, None])
+        members = np.argsort(order)[members]
         short_mean = np.zeros((tx.BANDS, tx.FRAME // 2 + 1))
         band = np.searchsorted(layout.short_starts, np.arange(len(layout.short)), side="right") - 1
         short_mean[band, layout.short] = layout.short_weights
@@ -47,7 +50,6 @@ class Texture(nn.Module):
         rate_bins = np.arange(rates[0].start, rates[-1].stop)
         rate_mean = np.stack([((rate_bins >= r.start) & (rate_bins < r.stop)) / (r.stop - r.start) for r in rates])
         for name, value in {
-            "long_kernel": _fourier(tx.SPECTRUM, long_bins),
             "short_kernel": _fourier(tx.FRAME, np.arange(tx.FRAME // 2 + 1)),
             "rate_kernel": _fourier(tx.FRAMES, rate_bins),
             "long_mean": long_mean,
@@ -75,7 +77,7 @@ class Texture(nn.Module):
 
     def _fine(self, x: Tensor) -> Tensor:
         start = (fe.PATCH_LENGTH - tx.SPECTRUM) // 2
-        power = _power(x[:, :, start : start + tx.SPECTRUM], self.long_kernel, 1).squeeze(2)
+        power = self.long_power(x[:, 0, start : start + tx.SPECTRUM])
         power = power + power.sum(1, keepdim=True) / (1 / tx.RELATIVE_FLOOR) + tx.SPECTRUM
         log = power.log()
         mean = F.linear(log, self.long_mean)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +96,16 @@ def nal_r_filter(audiogram: Audiogram, rate: int) -> npt.NDArray[np.float64]:
     taps[:] = np.fft.irfft(response * phase)[: order + 1] * np.hamming(order + 1)
     taps.flags.writeable = False  # cached: shared by all callers
     return taps
+
+
+def nal_r_design() -> dict[str, Any]:
+    """The numbers behind `nal_r_gains` and `nal_r_filter`, for a place that has to design the filter itself."""
+    return {
+        "frequencies": list(NALR_FREQUENCIES),
+        "bias": list(_NALR_BIAS),
+        "seconds": _NALR_TAPS,
+        "grid": _GRID,
+    }
 
 
 class NalR:

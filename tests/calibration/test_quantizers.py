@@ -177,7 +177,7 @@ def test_recurrent_weights_are_stored_in_int8_and_computed_with_in_fp32() -> Non
     for name in gru.input[1:3]:
         value, scale = known[f"{name}_int8"], known[f"{name}_scale"]
         assert value.dtype == np.int8
-        assert scale.shape == before[name].shape[:2] + (1,)
+        assert scale.shape == (*before[name].shape[:2], 1)
         assert rounding((value, scale), before[name].astype(np.float32)).max() < 0.501
         assert name not in known
     weights = sum(before[name].size for name in gru.input[1:3])

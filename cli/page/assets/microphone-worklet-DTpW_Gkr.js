@@ -1,0 +1,1 @@
+const e=2048;var t=class extends AudioWorkletProcessor{chunk=new Float32Array(e);filled=0;process(t){let n=t[0];for(let t=0;t<(n[0]?.length??0);t++){let r=0;for(let e of n)r+=e[t];this.chunk[this.filled++]=r/n.length,this.filled===e&&(this.port.postMessage(this.chunk,[this.chunk.buffer]),this.chunk=new Float32Array(e),this.filled=0)}return!0}};registerProcessor(`microphone`,t);

@@ -1,0 +1,61 @@
+/**
+ * The sample rate that a file says it has. Browsers resample what they decode to the context's rate and do not tell the
+ * file's; asked for in its own rate it stays as it is, and the resampler is ours.
+ */
+
+/** Hz, or null where the container is not known. */
+export function rateOf(bytes: Uint8Array): number | null {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const text = (at: number, length: number) => String.fromCharCode(...bytes.subarray(at, at + length));
+  if (text(0, 4) === "RIFF" && text(8, 4) === "WAVE") {
+    for (let at = 12; at + 16 <= bytes.length; at += 8 + view.getUint32(at + 4, true) + (view.getUint32(at + 4, true) % 2)) {
+      if (text(at, 4) === "fmt ") return view.getUint32(at + 12, true);
+    }
+    return null;
+  }
+  if (text(0, 4) === "fLaC") return (bytes[18] << 12) | (bytes[19] << 4) | (bytes[20] >> 4);
+  if (text(0, 4) === "OggS") {
+    const packet = 27 + bytes[26];
+    if (text(packet + 1, 6) === "vorbis") return view.getUint32(packet + 12, true);
+    if (text(packet, 8) === "OpusHead") return 48_000;
+    if (text(packet + 1, 4) === "FLAC") return rateOf(bytes.subarray(packet + 9));
+    return null;
+  }
+  if (text(4, 4) === "ftyp") return rateOfMp4(bytes, view);
+  return rateOfMp3(bytes);
+}
+
+const RATES = [
+  [11_025, 12_000, 8_000],
+  [0, 0, 0],
+  [22_050, 24_000, 16_000],
+  [44_100, 48_000, 32_000],
+];
+
+/** Of the first frame of MPEG layers I to III, an ID3 tag before it passed over. */
+function rateOfMp3(bytes: Uint8Array): number | null {
+  let at = 0;
+  if (bytes[0] === 0x49 && bytes[1] === 0x44 && bytes[2] === 0x33) {
+    at = 10 + ((bytes[6] << 21) | (bytes[7] << 14) | (bytes[8] << 7) | bytes[9]);
+  }
+  for (const end = Math.min(at + 8192, bytes.length - 4); at < end; at++) {
+    const layer = (bytes[at + 1] >> 1) & 3;
+    const bits = bytes[at + 2] >> 4;
+    const rate = RATES[(bytes[at + 1] >> 3) & 3][(bytes[at + 2] >> 2) & 3];
+    if (bytes[at] === 0xff && bytes[at + 1] >= 0xe0 && layer !== 0 && bits !== 0 && bits !== 15 && rate) return rate;
+  }
+  return null;
+}
+
+/** Of the first AAC or ALAC track's sample entry. */
+function rateOfMp4(bytes: Uint8Array, view: DataView): number | null {
+  for (let at = 0; at + 32 < bytes.length; at++) {
+    if (bytes[at] !== 0x6d && bytes[at] !== 0x61) continue;
+    const name = String.fromCharCode(...bytes.subarray(at, at + 4));
+    if (name === "mp4a" || name === "alac") {
+      const rate = view.getUint16(at + 28);
+      if (rate >= 8_000) return rate;
+    }
+  }
+  return null;
+}

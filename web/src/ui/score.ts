@@ -1,0 +1,59 @@
+/** The numbers, and their places between 0 and 1. */
+import type { Version } from "../engine/protocol";
+import { byId } from "./dom";
+
+interface Shown {
+  readonly score: number | null;
+  /** Whether all windows are scored. */
+  readonly whole: boolean;
+}
+
+/** What screen readers are told waits until nothing has moved for so long. */
+const QUIET = 800;
+
+export class ScorePanel {
+  private readonly shown: Record<Version, Shown | null> = { given: null, changed: null };
+  private listener = "";
+  private timer = 0;
+
+  /** Show a score; null for a version that there is none of. */
+  show(version: Version, shown: Shown | null): void {
+    this.shown[version] = shown;
+    this.paint();
+  }
+
+  /** Whose score it is. */
+  name(listener: string): void {
+    this.listener = listener;
+    this.paint();
+  }
+
+  private paint(): void {
+    const { given, changed } = this.shown;
+    for (const version of ["given", "changed"] as const) {
+      const score = this.shown[version]?.score ?? null;
+      const output = byId(version, HTMLOutputElement);
+      output.textContent = score === null ? "–" : score.toFixed(2);
+      output.dataset.value = score === null ? "" : String(score);
+      output.classList.toggle("partial", this.shown[version]?.whole === false);
+      const mark = byId(`${version}-mark`, HTMLElement);
+      mark.hidden = score === null;
+      if (score !== null) mark.style.left = `${100 * Math.min(1, Math.max(0, score))}%`;
+    }
+    byId("changed-readout", HTMLElement).hidden = changed === null;
+    byId("given-name", HTMLElement).textContent = changed ? "As it is" : `Score for ${this.listener}`;
+    const known = given?.score != null && changed?.score != null;
+    const difference = known ? changed!.score! - given!.score! : 0;
+    const sign = difference < 0 ? "−" : "+";
+    byId("difference", HTMLElement).textContent = known ? `${sign}${Math.abs(difference).toFixed(2)}` : "";
+    clearTimeout(this.timer);
+    if (given?.whole) this.timer = window.setTimeout(() => this.speak(), QUIET);
+  }
+
+  private speak(): void {
+    const { given, changed } = this.shown;
+    if (given?.score == null) return;
+    const also = changed?.score != null ? `, with your changes ${changed.score.toFixed(2)}` : "";
+    byId("spoken", HTMLElement).textContent = `Score for ${this.listener}: ${given.score.toFixed(2)}${also}`;
+  }
+}

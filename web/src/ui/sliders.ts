@@ -1,0 +1,75 @@
+/** What if it were louder, softer, clipped, noisier. */
+import { amplitude, type Changes } from "../dsp/changes";
+import { byId } from "./dom";
+
+/** dB by which noise lies below the music at the slider's left end; at its right end it is as strong. */
+const QUIETEST_NOISE = 45;
+
+interface Slider {
+  readonly input: HTMLInputElement;
+  readonly value: HTMLOutputElement;
+  readonly text: (value: number) => string;
+}
+
+export class Sliders {
+  private readonly sliders: Record<"gain" | "clip" | "noise", Slider>;
+  private readonly reset = byId("reset", HTMLButtonElement);
+
+  /** @param moved - told of every change */
+  constructor(private readonly moved: () => void) {
+    const slider = (id: string, text: (value: number) => string): Slider => ({
+      input: byId(id, HTMLInputElement),
+      value: byId(`${id}-value`, HTMLOutputElement),
+      text,
+    });
+    this.sliders = {
+      gain: slider("gain", (dB) => (dB === 0 ? "as it is" : `${dB > 0 ? "+" : "−"}${Math.abs(dB)} dB`)),
+      clip: slider("clip", (dB) => (dB === 0 ? "off" : `by ${dB} dB`)),
+      noise: slider("noise", (value) => (value === 0 ? "off" : `${QUIETEST_NOISE - value} dB below`)),
+    };
+    for (const { input } of Object.values(this.sliders)) {
+      input.addEventListener("input", () => {
+        this.paint();
+        this.moved();
+      });
+    }
+    this.reset.addEventListener("click", () => {
+      this.clear();
+      this.moved();
+    });
+    this.paint();
+  }
+
+  get changes(): Changes {
+    const { gain, clip, noise } = this.sliders;
+    return {
+      gain: gain.input.valueAsNumber,
+      clip: amplitude(-clip.input.valueAsNumber),
+      snr: noise.input.valueAsNumber === 0 ? null : QUIETEST_NOISE - noise.input.valueAsNumber,
+    };
+  }
+
+  /** Back to the music as it is. */
+  clear(): void {
+    for (const { input } of Object.values(this.sliders)) input.value = "0";
+    this.paint();
+  }
+
+  /** Live, only the level can be changed: noise and clipping go by the whole clip. */
+  live(is: boolean): void {
+    for (const { input } of [this.sliders.clip, this.sliders.noise]) input.disabled = is;
+    if (is) this.clear();
+  }
+
+  private paint(): void {
+    let any = false;
+    for (const { input, value, text } of Object.values(this.sliders)) {
+      value.textContent = text(input.valueAsNumber);
+      input.setAttribute("aria-valuetext", value.textContent);
+      const active = input.valueAsNumber !== 0;
+      input.parentElement!.classList.toggle("active", active);
+      any ||= active;
+    }
+    this.reset.disabled = !any;
+  }
+}

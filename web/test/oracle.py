@@ -1,0 +1,160 @@
+"""What the page must agree with, computed by the Python package: for `make web-test`.
+
+    python web/test/oracle.py FOLDER [--music MUSIC]
+
+writes `oracle.json` and the sounds that it speaks of into a folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+from haaqi_edge.runtime import Scorer
+from haaqi_edge.runtime.audiogram import STANDARD, Audiogram
+from haaqi_edge.runtime.levels import nal_r, nal_r_filter, nal_r_gains
+from haaqi_edge.runtime.windows import Encoded, cut
+
+DEMO: Final = Path(__file__).resolve().parents[2] / "demo"
+RATES: Final = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
+MUSIC_CLIPS: Final = 4
+LONGEST: Final = 35.0
+"""seconds of a clip of other music"""
+
+Array = npt.NDArray[np.float32]
+
+
+def packed(samples: npt.NDArray[Any]) -> str:
+    """Float32 in base64."""
+    return base64.b64encode(samples.astype("<f4").tobytes()).decode()
+
+
+def listeners() -> list[Audiogram]:
+    """The standard ones, the edges, and some by chance."""
+    rng = np.random.default_rng(9)
+    drawn = [tuple(rng.integers(-2, 25, 8) * 5.0) for _ in range(30)]
+    fixed = [(-10.0,) * 8, (120.0,) * 8, (0, 0, 0, 0, 0, 0, 0, 80), (-10, -10, -10, 120, 120, -10, -10, 0)]
+    return [Audiogram.named(name) for name in STANDARD] + [Audiogram(levels) for levels in (*fixed, *drawn)]
+
+
+def nal_r_cases(music: Array) -> dict[str, Any]:
+    """Filters and gains of all listeners, and what one does to music."""
+    n3 = Audiogram.named("N3")
+    return {
+        "filters": [
+            {
+                "levels": list(a.levels),
+                "gains": nal_r_gains(a).tolist(),
+                "taps": nal_r_filter(a, 16_000).tolist(),
+            }
+            for a in listeners()
+        ],
+        "music": packed(music[:20_000]),
+        "levels": list(n3.levels),
+        "amplified": packed(nal_r(music[:20_000], 16_000, n3)),
+    }
+
+
+def windows() -> list[dict[str, Any]]:
+    """Cuts of clips of so many patches."""
+    cases = []
+    for length in (1, 7, 62):
+        for patches in (*range(1, 140, 3), 186, 187, 620):
+            block = Encoded(np.zeros((patches, 1, 1), np.float32), np.zeros(patches, bool))
+            cuts = [{"start": c.start, "size": len(c.patches.silent), "added": c.added} for c in cut([block], length)]
+            cases.append({"length": length, "patches": patches, "cuts": cuts})
+    return cases
+
+
+def resampled(music: Array) -> list[dict[str, Any]]:
+    """Two seconds of music and noise at other rates, and what soxr makes of them at 16 kHz."""
+    rng = np.random.default_rng(1)
+    cases = []
+    for rate in RATES:
+        at_rate = soxr.resample(music[: 2 * 24_000], 24_000, rate, quality="VHQ")
+        noise = (0.1 * rng.standard_normal(rate)).astype(np.float32)
+        for name, samples in (("music", at_rate.astype(np.float32)), ("white noise", noise)):
+            expected = soxr.resample(samples, rate, 16_000, quality="HQ") if rate != 16_000 else samples
+            cases.append({"name": name, "rate": rate, "samples": packed(samples), "expected": packed(expected)})
+    return cases
+
+
+def written(folder: Path) -> list[Path]:
+    """The demo pieces in files of several kinds."""
+    files = []
+    for name in ("clean", "degraded"):
+        samples, rate = soundfile.read(DEMO / f"{name}.flac", dtype="float32")
+        for to, suffix in (
+            (16_000, "wav"),
+            (24_000, "wav"),
+            (44_100, "wav"),
+            (48_000, "flac"),
+            (44_100, "ogg"),
+            (44_100, "mp3"),
+        ):
+            path = folder / f"{name}-{to}.{suffix}"
+            at_rate = samples if to == rate else soxr.resample(samples, rate, to, quality="VHQ")
+            # Two channels that differ where the rate is a CD's, so that the mean is seen.
+            soundfile.write(path, np.stack([at_rate, 0.5 * at_rate], axis=1) if to == 44_100 else at_rate, to)
+            files.append(path)
+    short, rate = soundfile.read(DEMO / "clean.flac", dtype="float32", frames=3 * 24_000)
+    short[: 2 * 24_000] = 0
+    soundfile.write(folder / "mostly-silent-16000.wav", soxr.resample(short, rate, 16_000), 16_000)
+    long, _ = soundfile.read(DEMO / "clean.flac", dtype="float32")
+    whole = np.concatenate([np.zeros(12 * 24_000, np.float32), long, long[::-1]])
+    soundfile.write(folder / "long-16000.wav", soxr.resample(whole, 24_000, 16_000), 16_000)
+    return [*files, folder / "mostly-silent-16000.wav", folder / "long-16000.wav"]
+
+
+def other_music(music: Path, folder: Path) -> list[Path]:
+    """Clips of a folder, chosen by a seed, as 16 kHz wav and as they are."""
+    found = sorted(path for path in music.rglob("*") if path.suffix in {".ogg", ".mp3", ".flac", ".wav"})
+    chosen = np.random.default_rng(3).choice(len(found), MUSIC_CLIPS, replace=False)
+    files = []
+    for i in chosen:
+        samples, rate = soundfile.read(found[i], dtype="float32", always_2d=True)
+        samples = samples[: int(LONGEST * rate)]
+        mono = soxr.resample(samples.mean(axis=1), rate, 16_000)
+        for path, kept, to in ((f"music-{i}-16000.wav", mono, 16_000), (f"music-{i}-{rate}.wav", samples, rate)):
+            soundfile.write(folder / path, kept, to, subtype="FLOAT")
+            files.append(folder / path)
+    return files
+
+
+def scored(files: list[Path], scorer: Scorer) -> list[dict[str, Any]]:
+    """Scores of files for some listeners, with NAL-R and without."""
+    cases = []
+    for path in files:
+        for name, amplified in (("N3", True), ("N3", False), ("S2", True), ("NH", False)):
+            result = scorer.score(path, name, nal_r=amplified).to_dict()
+            cases.append({"file": path.name, "listener": name, "nalR": amplified, **result})
+    return cases
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--music", type=Path, help="score clips of this folder too")
+    given = parser.parse_args()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    music, _ = soundfile.read(DEMO / "clean.flac", dtype="float32")
+    files = written(given.folder) + (other_music(given.music, given.folder) if given.music else [])
+    oracle = {
+        "nalR": nal_r_cases(music),
+        "windows": windows(),
+        "resampled": resampled(music),
+        "scored": scored(files, Scorer("nano")),
+    }
+    (given.folder / "oracle.json").write_text(json.dumps(oracle), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
