@@ -1,10 +1,10 @@
-"""`haaqi-edge export`: checkpoints to verified bundles."""
+"""`haaqi-edge export`: checkpoints to verified bundles, and to what other devices take."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -14,6 +14,7 @@ from .console import err, out, print_json, require
 
 if TYPE_CHECKING:
     from ..export.bundle import Source
+    from .devices import Maker
 
 app = typer.Typer(no_args_is_help=True, help="Turn a checkpoint into a verified ONNX bundle.")
 
@@ -21,6 +22,12 @@ _Folder = Annotated[Path | None, typer.Option("--output", "-o", help="Folder of 
 _Fused = Annotated[Path | None, typer.Option(help="Write the single waveform-to-score file too, or alone.")]
 _Samples = Annotated[bool, typer.Option("--samples", help="Put the front end into the encoder's graph.")]
 _Int8 = Annotated[bool, typer.Option("--int8", help="Quantize it for this machine; see `quantize` for more.")]
+_Target = Annotated[
+    str | None,
+    typer.Option(
+        help="Instead of ONNX files: `ort`, ONNX Runtime's own format for minimal builds; `c`, plain C99 (nano)."
+    ),
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -32,14 +39,17 @@ def student(
     samples: _Samples = False,
     int8: _Int8 = False,
     name: Annotated[str, typer.Option(help="The bundle's name.")] = "student",
+    target: _Target = None,
     as_json: _Json = False,
 ) -> None:
     """Export the distilled student, folded to fewer parameters without loss."""
-    _check(output, fused, int8)
+    wanted = _check(output, fused, int8, target)
     from ..export.bundle import student_source
 
     source = student_source(checkpoint, name)
-    if int8 and output is not None:
+    if wanted is not None and output is not None:
+        wanted(source, output, samples, as_json)
+    elif int8 and output is not None:
         _export_int8(source, output, samples, as_json)
     else:
         _export(source, output, fused, samples, as_json, _surgery(source))
@@ -53,20 +63,63 @@ def nano(
     samples: _Samples = False,
     int8: _Int8 = False,
     name: Annotated[str, typer.Option(help="The bundle's name.")] = "nano",
+    target: _Target = None,
+    weights: Annotated[
+        Literal["float", "int8"] | None, typer.Option(help="How C keeps the matrices; by default int8.")
+    ] = None,
+    window: Annotated[float | None, typer.Option(help="Seconds that a score of the C covers; by default 10.")] = None,
     as_json: _Json = False,
 ) -> None:
     """Export nano."""
-    _check(output, fused, int8)
+    wanted = _check(output, fused, int8, target, weights=weights, window=window)
     from ..export.bundle import nano_source
 
     source = nano_source(checkpoint, name)
-    if int8 and output is not None:
+    if wanted is not None and output is not None:
+        wanted(source, output, samples, as_json)
+    elif int8 and output is not None:
         _export_int8(source, output, samples, as_json)
     else:
         _export(source, output, fused, samples, as_json, [])
 
 
-def _check(output: Path | None, fused: Path | None, int8: bool) -> None:
+@app.command()
+def bundle(
+    model: Annotated[str, typer.Argument(help="A bundle's folder, or a shipped name; fp32 or int8.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new bundle.")],
+    target: Annotated[
+        Literal["ort"], typer.Option(help="`ort`: ONNX Runtime's own format for minimal builds.")
+    ] = "ort",
+    as_json: _Json = False,
+) -> None:
+    """Turn the files of a bundle that is there into another format."""
+    _check(output, None, False, target)
+    from ..runtime.bundle import Bundle
+    from .devices import to_ort
+
+    to_ort(Bundle(model), output, as_json)
+
+
+def _check(
+    output: Path | None, fused: Path | None, int8: bool, target: str | None = None, **options: Any
+) -> Maker | None:
+    """Refuse what has no meaning before anything is read; gives what makes the target's files, if there is a target.
+
+    `options` are those of targets that not all of them know, None where they were not given.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if target is not None:
+        from .devices import maker_for
+
+        if output is None or fused is not None or int8:
+            raise OptionError(
+                "--target writes a folder: give it with -o, without --fused and --int8 (`quantize` makes an int8 bundle, "
+                "`export bundle` turns it into .ort files; C has --weights int8)"
+            )
+        require("export", "torch", "onnx", "onnxscript", "safetensors")
+        return maker_for(target, output, given)
+    if given:
+        raise OptionError(f"--{next(iter(given))} is for --target c: a bundle takes its window from where it is scored")
     if output is None and fused is None:
         raise OptionError("nothing to write: give a folder with -o, a file with --fused, or both")
     if int8 and (output is None or fused is not None):
@@ -78,6 +131,7 @@ def _check(output: Path | None, fused: Path | None, int8: bool) -> None:
         check_folder(output)
     if fused is not None:
         check_file(fused)
+    return None
 
 
 def _export_int8(source: Source, output: Path, samples: bool, as_json: bool) -> None:

@@ -37,7 +37,7 @@ THIRD_PARTY = {
         "joblib",
     },
     "calibration": {"numpy", "onnx", "onnxruntime", "soundfile", "torch", "matplotlib"},
-    "export": {"numpy", "torch", "onnx", "onnxscript"},
+    "export": {"numpy", "torch", "onnx", "onnxruntime", "onnxscript"},
     "cli": {"numpy", "typer", "rich", "torch", "onnx", "sounddevice"},
 }
 """the benchmarks may use everything, pyclarity too"""
