@@ -56,8 +56,8 @@ def to_ort(bundle: Bundle, output: Path, as_json: bool) -> None:
         print_json({"path": str(output), "name": made.card.name, "bytes": sizes, "parity": parity})
         return
     out.print(
-        f"[bold]{escape(str(output))}[/]: scores agree with the ONNX files within {made.parity.worst.difference:.2g} in "
-        f"{made.parity.cases} cases",
+        f"[bold]{escape(str(output))}[/]: scores agree with the ONNX files within "
+        f"{made.parity.worst.difference:.2g} in {made.parity.cases} cases",
         soft_wrap=True,
     )
     for name, size in sizes.items():

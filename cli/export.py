@@ -113,8 +113,8 @@ def _check(
 
         if output is None or fused is not None or int8:
             raise OptionError(
-                "--target writes a folder: give it with -o, without --fused and --int8 (`quantize` makes an int8 bundle, "
-                "`export bundle` turns it into .ort files; C has --weights int8)"
+                "--target writes a folder: give it with -o, without --fused and --int8 (`quantize` makes an int8 "
+                "bundle, `export bundle` turns it into .ort files; C has --weights int8)"
             )
         require("export", "torch", "onnx", "onnxscript", "safetensors")
         return maker_for(target, output, given)

@@ -6,6 +6,7 @@ import importlib.metadata
 import math
 import tempfile
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -120,7 +121,7 @@ def operations(config: NanoConfig, window: int) -> Operations:
     kernels = 2 * (rates[-1].stop - rates[0].start)
     front_end += tx.BANDS * (kernels * (tx.FRAMES + 1) + tx.FRAMES) + 6 * fe.PATCH_LENGTH
     sizes = (len(tx.PLANES) * tx.BANDS, *config.layers, config.vector)
-    encoder = sizes[0] + tx.BANDS + sum(a * b + 3 * b for a, b in zip(sizes, sizes[1:], strict=False))
+    encoder = sizes[0] + tx.BANDS + sum(a * b + 3 * b for a, b in pairwise(sizes))
     token = (2 * tx.BANDS + 1) * config.vector + 3 * config.hidden * (config.vector + config.hidden) + 4 * config.hidden
     listener = len(HEARD) * (tx.BANDS + config.conditioning + 1) + 2 * config.conditioning * config.vector
     return Operations(front_end, encoder, 2 * window * token + listener + window)

@@ -7,7 +7,7 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from torch import nn
+from torch import Tensor, nn
 
 from ..calibration.quantizers import rounded
 from ..model import nano as net
@@ -157,10 +157,10 @@ class Numbers:
             product = self._dense(name, _array(linear.weight), _array(linear.bias))
             rows.append(f"{{{product}, {name}_gain, {name}_shift}}")
         self._structure("layer encoder_layers[HAAQI_LAYERS]", rows)
-        inner, outer = (one for one in head.conditioning if isinstance(one, nn.Linear))
+        products = [one for one in head.conditioning if isinstance(one, nn.Linear)]
         conditioning = [
             self._dense(f"conditioning_{index}", _array(one.weight), _array(one.bias))
-            for index, one in enumerate((inner, outer))
+            for index, one in enumerate(products)
         ]
         self._structure("dense conditioning[2]", conditioning)
         audibility = self._dense("audibility", _array(head.audibility.weight), _array(head.audibility.bias))
@@ -197,9 +197,8 @@ class Numbers:
         self._structures.append(f"static const {declaration} = {{\n    " + ",\n    ".join(rows) + ",\n};\n")
 
 
-def _array(tensor: object) -> npt.NDArray[np.float32]:
-    assert hasattr(tensor, "detach")
-    values: npt.NDArray[np.float32] = tensor.detach().cpu().numpy()
+def _array(tensor: Tensor) -> Array:
+    values: Array = tensor.detach().cpu().numpy()
     return values
 
 
