@@ -41,7 +41,7 @@ class Numbers:
 
     Args:
         nano: of any configuration.
-        weights: `int8` rounds the matrices, a scale for each output, and computes in floating point all the same.
+        weights: `int8` rounds the matrices, a scale for each output, and what they are multiplied with to 16 bits.
         window: patches that a score covers.
     """
 
@@ -64,11 +64,19 @@ class Numbers:
         encoder = tx.SPECTRUM + 2, tx.FRAME + 2 + tx.BANDS * tx.FRAMES, 2 * self._units
         head = c.conditioning + 3 * c.vector + 3 * tx.BANDS + 7 * c.hidden + 2 * self._window
         work = max(len(tx.PLANES) * tx.BANDS + max(encoder), head)
-        return 4 * (7 + fe.PATCH_LENGTH + self._window * c.width + work)
+        rounded = self._inputs // 2 if self._weights == "int8" else 0
+        return 4 * (7 + fe.PATCH_LENGTH + self._window * c.width + rounded + work)
 
     @property
     def _units(self) -> int:
         return max(self._nano.config.layers, default=1)
+
+    @property
+    def _inputs(self) -> int:
+        """Of the widest product, whole words of two."""
+        c = self._nano.config
+        most = max(len(tx.PLANES) * tx.BANDS, *c.layers, c.vector, c.hidden, c.conditioning)
+        return most + most % 2
 
     def sizes(self) -> str:
         """The macros of the header."""
@@ -92,6 +100,7 @@ class Numbers:
             "RATE_BINS": tx.modulation_bins()[-1].stop - tx.modulation_bins()[0].start,
             "LAYERS": len(c.layers) + 1,
             "UNITS": self._units,
+            "INPUTS": self._inputs,
             "VECTOR": c.vector,
             "TOKEN": c.width,
             "HIDDEN": c.hidden,
@@ -144,8 +153,8 @@ class Numbers:
         self._add("float level_offset[HAAQI_BANDS]", _array(encoder.to_level) / net.LEVEL_UNIT)
         self._add("float threshold_weights[HAAQI_HEARD][HAAQI_BANDS]", _array(head.thresholds))
         self._add("uint8_t heard[HAAQI_HEARD]", _array(head.heard), "uint8")
-        for name, product in (("frame", head.frame), ("share", head.attention)):
-            self._add(f"float {name}_weights[2][HAAQI_HIDDEN]", _array(product.weight).reshape(2, -1))
+        for name, output in (("frame", head.frame), ("share", head.attention)):
+            self._add(f"float {name}_weights[2][HAAQI_HIDDEN]", _array(output.weight).reshape(2, -1))
 
         linears = [one for one in encoder.layers if isinstance(one, nn.Linear)] + [encoder.linear]
         norms = [one for one in encoder.layers if isinstance(one, nn.LayerNorm)] + [encoder.norm]

@@ -19,6 +19,11 @@ static void stop(void)
         ;
 }
 
-__attribute__((section(".vectors"), used)) static const void *const vectors[16] = {
-    &__stack, (const void *)start, (const void *)stop, (const void *)stop,
+typedef union vector {
+    const void *stack;
+    void (*handler)(void);
+} vector;
+
+__attribute__((section(".vectors"), used)) static const vector vectors[16] = {
+    {.stack = &__stack}, {.handler = start}, {.handler = stop}, {.handler = stop},
 };

@@ -44,6 +44,9 @@ typedef struct haaqi_nano {
     uint32_t quiet;                             /* silent patches since the last one that sounded */
     float samples[HAAQI_PATCH_LENGTH];          /* of the patch that is being filled */
     float tokens[HAAQI_WINDOW][HAAQI_TOKEN];    /* a ring */
+#if HAAQI_INT8
+    int16_t rounded[HAAQI_INPUTS];              /* what a product reads */
+#endif
     union {                                     /* what is at work: one at a time */
         struct {
             float texture[HAAQI_PLANES * HAAQI_BANDS];
