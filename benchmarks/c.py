@@ -2,8 +2,8 @@
 
 Scores after every chunk of a stream in random chunks, on the demo clips (or a folder's, --demo) and on rows of a label
 table where its MUSIC is given, against the shipped bundle on ONNX Runtime; warnings and sanitizers with every compiler
-that is there; flash, RAM, operations, instructions and stack on a Cortex-M7 that QEMU emulates. What is not installed is
-named and left out.
+that is there; flash, RAM, operations, instructions and stack on a Cortex-M7 that QEMU emulates. What is not installed
+is named and left out.
 """
 
 from __future__ import annotations
@@ -168,31 +168,29 @@ def measure(sounds: dict[str, list[Heard]], checkpoint: Path | None = None, mode
 
 def _print(found: dict[str, Any]) -> None:
     for weights, row in found.items():
-        operations = row["operations"]
-        patch = operations["front_end"] + operations["encoder"]
+        front_end, encoder, score = row["operations"].values()
         print(
-            f"{weights}: {row['constants']:,} bytes of constants, {row['ram']:,} of RAM, window {row['window']} patches"
+            f"{weights}: {row['constants']:,} bytes of constants, {row['ram']:,} of RAM, {row['window']} patches a score"
         )
-        print(
-            f"  operations: {patch:,} a patch (front end {operations['front_end']:,}), {operations['score']:,} a score"
-        )
+        print(f"  operations: {front_end + encoder:,} a patch (front end {front_end:,}), {score:,} a score")
         if not row["compilers"]:
             print("  no C compiler here: nothing was compared")
         for cc, told in row["compilers"].items():
             print(f"  {cc}: {told['warnings'] or 'no warnings'}; sanitizers: {told['sanitizers'] or 'clean'}")
         for name, one in row.get("agreement", {}).items():
             print(
-                f"  {name}: {one['scores']} scores of {one['sounds']} sounds, from Python's at most {one['largest']:.2g} "
-                f"(99%: {one['p99']:.2g}; last ones {one['largest_of_last']:.2g}; allowed {row['tolerance']:g})"
+                f"  {name}: {one['scores']} scores of {one['sounds']} sounds, from Python's at most "
+                f"{one['largest']:.2g} (99%: {one['p99']:.2g}; last ones {one['largest_of_last']:.2g}; allowed "
+                f"{row['tolerance']:g})"
             )
         board = row.get("cortex_m7", {})
         if "flash" in board:
             print(f"  Cortex-M7: flash {board['flash']:,} (code {board['code']:,}), RAM {board['ram']:,} bytes")
         if "patch" in board:
             print(
-                f"  instructions: {board['patch']['instructions']:,} a patch, {board['score']['instructions']:,} a score; "
-                f"stack {max(board['patch']['stack'], board['score']['stack'])} bytes; scores on the emulated board "
-                f"within {board['largest_difference_from_here']:.2g} of this machine's"
+                f"  instructions: {board['patch']['instructions']:,} a patch, {board['score']['instructions']:,} a "
+                f"score; stack {max(board['patch']['stack'], board['score']['stack'])} bytes; scores on the emulated "
+                f"board within {board['largest_difference_from_here']:.2g} of this machine's"
             )
         if "skipped" in board:
             print(f"  Cortex-M7 left out: {board['skipped']}")
