@@ -170,7 +170,7 @@ def _print(found: dict[str, Any]) -> None:
     for weights, row in found.items():
         front_end, encoder, score = row["operations"].values()
         print(
-            f"{weights}: {row['constants']:,} bytes of constants, {row['ram']:,} of RAM, {row['window']} patches a score"
+            f"{weights}: {row['constants']:,} bytes of constants, {row['ram']:,} of RAM (window: {row['window']} patches)"
         )
         print(f"  operations: {front_end + encoder:,} a patch (front end {front_end:,}), {score:,} a score")
         if not row["compilers"]:
