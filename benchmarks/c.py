@@ -34,7 +34,7 @@ from ..runtime.errors import ExportError, HaaqiEdgeError
 from . import boards
 
 COMPILERS: Final = ("gcc", "clang")
-SANITIZERS: Final = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
+SANITIZERS: Final = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 LISTENERS: Final = ("NH", "N3", "N7", "S2")
 DEMO: Final = Path("demo")
 ROWS: Final = 40
@@ -169,9 +169,8 @@ def measure(sounds: dict[str, list[Heard]], checkpoint: Path | None = None, mode
 def _print(found: dict[str, Any]) -> None:
     for weights, row in found.items():
         front_end, encoder, score = row["operations"].values()
-        print(
-            f"{weights}: {row['constants']:,} bytes of constants, {row['ram']:,} of RAM (window: {row['window']} patches)"
-        )
+        size = f"{row['constants']:,} bytes of constants, {row['ram']:,} of RAM"
+        print(f"{weights}: {size} for a window of {row['window']} patches")
         print(f"  operations: {front_end + encoder:,} a patch (front end {front_end:,}), {score:,} a score")
         if not row["compilers"]:
             print("  no C compiler here: nothing was compared")
