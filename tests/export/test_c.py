@@ -217,8 +217,8 @@ def test_no_compiler_warns_and_no_sanitizer_reports(small: Made, cc: str) -> Non
 
 
 def test_sums_of_int8_products_never_overflow(tmp_path: Path) -> None:
-    """All weights and all inputs of a product as large as they can be, of 512 inputs, which may have all of 16 bits, and
-    of 600, which may not; the sanitizer would tell."""
+    """All weights and all inputs of a product as large as they can be: 512 inputs may have all of 16 bits, 600 may not.
+    The sanitizer would tell."""
     nano = Nano(NanoConfig(layers=(8, 600), vector=8, hidden=4, conditioning=3)).eval()
     with torch.no_grad():
         nano.encoder.mean.fill_(1e6)  # every input is -1
