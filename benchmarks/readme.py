@@ -11,14 +11,17 @@ import soundfile
 import torch
 
 from ..calibration.timing import compare
-from ..export.bundle import parameter_count
+from ..export.bundle import WINDOW, parameter_count
+from ..export.c import TOLERANCES, operations
+from ..export.c_numbers import Numbers
 from ..export.surgery import steps
-from ..model import Student, Teacher
+from ..model import Nano, Student, Teacher
 from ..runtime import Bundle, Scorer
 from ..runtime.audio import open_audio
 from ..runtime.audiogram import Audiogram
 from ..runtime.fbank import fbank
 from ..runtime.frontend import SAMPLE_RATE
+from ..runtime.windows import window_patches
 from . import frontend
 
 BEGIN: Final = "<!-- figures: made by `make figures` -->"
@@ -45,6 +48,7 @@ def table(demo: Path) -> str:
             f"SRCC {test['srcc']:.3f}, MSE {test['mse']:.4f}",
         )
     )
+    rows += _c()
     sense = bundle.card.figures["sanity"]
     rows += [
         ("nano, clean music with NAL-R (HAAQI: nearly 1), mean score", f"{sense['clean']['figure']:.3f}"),
@@ -54,6 +58,20 @@ def table(demo: Path) -> str:
     rows.append(("nano, ONNX Runtime against PyTorch, largest difference of a score", f"{parity:.1g}"))
     rows += _timings(demo, teacher)
     return "\n".join(["| figure | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def _c() -> list[tuple[str, str]]:
+    """What nano takes as plain C."""
+    nano, patches = Nano.from_checkpoint(), window_patches(WINDOW)
+    assert patches is not None
+    numbers = {weights: Numbers(nano, weights, patches) for weights in TOLERANCES}
+    flash = ", ".join(f"{weights} {one.constants / 1e3:,.0f} kB" for weights, one in numbers.items())
+    work = operations(nano.config, patches)
+    return [
+        ("nano in C, weights and tables", flash),
+        (f"nano in C, RAM of a stream, window of {WINDOW:g} s", f"{numbers['int8'].ram / 1e3:.0f} kB"),
+        ("nano in C, multiplications", f"{work.front_end + work.encoder:,} a patch, {work.score:,} a score"),
+    ]
 
 
 def _timings(demo: Path, teacher: Teacher) -> list[tuple[str, str]]:
