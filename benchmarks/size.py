@@ -11,7 +11,12 @@ from typing import Final
 
 from matplotlib.figure import Figure as Picture
 
+from ..export.bundle import WINDOW
+from ..export.c import TOLERANCES, operations
+from ..export.c_numbers import Numbers
+from ..model import Nano
 from ..runtime import Bundle
+from ..runtime.windows import window_patches
 from .plots import bars, colour
 from .provenance import ROOMS, ROOT
 from .report import Section
@@ -19,7 +24,10 @@ from .sheet import Sheet
 from .workbench import Workbench
 
 TITLE: Final = "Size"
-PACKED: Final = (".py", ".typed", ".onnx", ".json", ".md", ".safetensors", ".j2")
+_C_NOTE: Final = (
+    f"A stream's window is {WINDOW:g} s; the code itself and its stack come on top "
+    "(`python -m haaqi_edge.benchmarks.c`)."
+)
 SYSTEMS: Final = {"to score": "haaqi-edge", "PyTorch alone, for comparison": "torch"}
 
 
@@ -41,6 +49,7 @@ def measure(bench: Workbench) -> Section:
     wheel = packed(ROOT) / 1e6
     sheet.exact("wheel", "wheel", wheel, "MB", "lower")
     rows.append(["wheel (the package's files, compressed as in one)", f"{wheel:.2f}"])
+    in_c = _in_c(sheet)
     for what, package in SYSTEMS.items():
         try:
             parts = installed(package)
@@ -59,7 +68,26 @@ def measure(bench: Workbench) -> Section:
         "MB are 10^6 bytes. Installations are the files of a package and of all that it needs, without the "
         "interpreter.",
     )
+    sheet.table("Nano in C", ["", "weights and tables, kB", "RAM of a stream, kB"], in_c, _C_NOTE)
     return sheet.section()
+
+
+def _in_c(sheet: Sheet) -> list[list[str]]:
+    """What nano takes as plain C, by how its weights are kept."""
+    nano, patches = Nano.from_checkpoint(), window_patches(WINDOW)
+    assert patches is not None
+    rows = []
+    for weights in TOLERANCES:
+        numbers = Numbers(nano, weights, patches)
+        sheet.exact(
+            f"c/{weights}/flash", f"nano in C, {weights}: weights and tables", numbers.constants / 1e3, "kB", "lower"
+        )
+        sheet.exact(f"c/{weights}/ram", f"nano in C, {weights}: RAM of a stream", numbers.ram / 1e3, "kB", "lower")
+        rows.append([weights, f"{numbers.constants / 1e3:,.0f}", f"{numbers.ram / 1e3:,.0f}"])
+    work = operations(nano.config, patches)
+    sheet.exact("c/patch", "nano in C, multiplications of a patch", work.front_end + work.encoder, "times", "lower")
+    sheet.exact("c/score", "nano in C, multiplications of a score", work.score, "times", "lower")
+    return rows
 
 
 def draw(section: Section) -> dict[str, tuple[Picture, str]]:
@@ -74,11 +102,15 @@ def packed(root: Path) -> int:
     """Bytes of the package's files in a zip, compressed as wheels are."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for room in ROOMS:
-            for path in sorted((root / room).rglob("*")):
-                if path.suffix in PACKED and path.is_file():
-                    archive.write(path, f"haaqi_edge/{path.relative_to(root)}")
+        for path in _files(root):
+            archive.write(path, f"haaqi_edge/{path.relative_to(root)}")
     return len(content.getvalue())
+
+
+def _files(root: Path) -> list[Path]:
+    """The package's own."""
+    found = (path for room in ROOMS for path in sorted((root / room).rglob("*")))
+    return [path for path in found if path.is_file() and "__pycache__" not in path.parts]
 
 
 def installed(package: str) -> dict[str, int]:
@@ -102,7 +134,7 @@ def installed(package: str) -> dict[str, int]:
 
 def _own(name: str) -> int:
     if name == "haaqi-edge":  # an editable installation lists its own files not at all
-        return sum(p.stat().st_size for room in ROOMS for p in (ROOT / room).rglob("*") if p.suffix in PACKED)
+        return sum(path.stat().st_size for path in _files(ROOT))
     files = importlib.metadata.files(name) or ()
     paths = [Path(str(file.locate())) for file in files]
     return sum(path.stat().st_size for path in paths if path.is_file())

@@ -164,11 +164,13 @@ def quantize(bundle: Bundle, sets: Sets, settings: Settings, work: Path, progres
 
 
 def check_quantizable(bundle: Bundle) -> None:
-    """Raise BundleError for a bundle that isn't fp32."""
+    """Raise BundleError for a bundle that isn't fp32, or not of ONNX files."""
     if bundle.card.precision != "fp32":
         raise BundleError(
             f"{bundle.folder} is {bundle.card.precision} already: give the fp32 bundle that it was made from"
         )
+    if bundle.card.files["encoder"].format != "onnx":
+        raise BundleError(f"{bundle.folder} holds no ONNX files: give the bundle that it was made from")
 
 
 def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:

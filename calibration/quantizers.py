@@ -108,7 +108,7 @@ def store_int8(graph: onnx.ModelProto, nodes: Sequence[str]) -> onnx.ModelProto:
     for node in [node for node in stored.graph.node if node.name in nodes]:
         for place in (1, 2):  # W and R, [directions, gates x hidden, inputs]; biases are few
             weight = constants[node.input[place]]
-            whole, scale = _rounded(numpy_helper.to_array(weight))
+            whole, scale = rounded(numpy_helper.to_array(weight))
             name = weight.name
             stored.graph.initializer.remove(weight)
             stored.graph.initializer.extend(
@@ -123,9 +123,9 @@ def store_int8(graph: onnx.ModelProto, nodes: Sequence[str]) -> onnx.ModelProto:
     return stored
 
 
-def _rounded(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Weights [directions, rows, inputs] in int8, and the scales [directions, rows, 1]."""
-    scale = np.abs(weight).max(axis=2, keepdims=True) / _LIMIT
+def rounded(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+    """Weights [..., rows, inputs] in int8, and the scales [..., rows, 1]."""
+    scale = np.abs(weight).max(axis=-1, keepdims=True) / _LIMIT
     scale[scale == 0] = 1.0
     return np.rint(weight / scale).astype(np.int8), scale.astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""`haaqi-edge export`: checkpoints to verified bundles."""
+"""`haaqi-edge export`: checkpoints to verified bundles, and to what other devices take."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .console import err, out, print_json, require
 
 if TYPE_CHECKING:
     from ..export.bundle import Source
-    from .export_tensorrt import TensorRT
+    from .devices import Maker
 
 app = typer.Typer(no_args_is_help=True, help="Turn a checkpoint into a verified ONNX bundle.")
 
@@ -23,8 +23,11 @@ _Fused = Annotated[Path | None, typer.Option(help="Write the single waveform-to-
 _Samples = Annotated[bool, typer.Option("--samples", help="Put the front end into the encoder's graph.")]
 _Int8 = Annotated[bool, typer.Option("--int8", help="Quantize it for this machine; see `quantize` for more.")]
 _Target = Annotated[
-    Literal["onnx", "tensorrt"],
-    typer.Option(help="What it is for: ONNX Runtime; or TensorRT, front end in the graph, profiles beside it."),
+    str,
+    typer.Option(
+        help="What it is for: `onnx`, ONNX Runtime; `ort`, its own format for minimal builds; `tensorrt`, front end in "
+        "the graph, profiles beside it; `c`, plain C99 (nano)."
+    ),
 ]
 _Fp16 = Annotated[bool, typer.Option("--fp16", help="For TensorRT: products in fp16.")]
 _Profiles = Annotated[
@@ -48,13 +51,12 @@ def student(
     as_json: _Json = False,
 ) -> None:
     """Export the distilled student, folded to fewer parameters without loss."""
-    _check(output, fused, int8)
-    tensorrt = _for_tensorrt(target, output, fused, fp16, int8, profile)
+    wanted = _check(output, fused, int8, target, fp16=fp16 or None, profile=profile)
     from ..export.bundle import student_source
 
     source = student_source(checkpoint, name)
-    if tensorrt is not None:
-        tensorrt.export(source, as_json)
+    if wanted is not None and output is not None:
+        wanted(source, output, samples, as_json)
     elif int8 and output is not None:
         _export_int8(source, output, samples, as_json)
     else:
@@ -72,54 +74,65 @@ def nano(
     fp16: _Fp16 = False,
     profile: _Profiles = None,
     name: Annotated[str, typer.Option(help="The bundle's name.")] = "nano",
+    weights: Annotated[
+        Literal["float", "int8"] | None, typer.Option(help="How C keeps the matrices; by default int8.")
+    ] = None,
+    window: Annotated[float | None, typer.Option(help="Seconds that a score of the C covers; by default 10.")] = None,
     as_json: _Json = False,
 ) -> None:
     """Export nano."""
-    _check(output, fused, int8)
-    tensorrt = _for_tensorrt(target, output, fused, fp16, int8, profile)
+    wanted = _check(output, fused, int8, target, fp16=fp16 or None, profile=profile, weights=weights, window=window)
     from ..export.bundle import nano_source
 
     source = nano_source(checkpoint, name)
-    if tensorrt is not None:
-        tensorrt.export(source, as_json)
+    if wanted is not None and output is not None:
+        wanted(source, output, samples, as_json)
     elif int8 and output is not None:
         _export_int8(source, output, samples, as_json)
     else:
         _export(source, output, fused, samples, as_json, [])
 
 
-def _check(output: Path | None, fused: Path | None, int8: bool) -> None:
+@app.command()
+def bundle(
+    model: Annotated[str, typer.Argument(help="A bundle's folder, or a shipped name; fp32 or int8.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new bundle.")],
+    target: Annotated[
+        Literal["ort"], typer.Option(help="`ort`: ONNX Runtime's own format for minimal builds.")
+    ] = "ort",
+    as_json: _Json = False,
+) -> None:
+    """Turn the files of a bundle that is there into another format."""
+    _check(output, None, False, target)
+    from ..runtime.bundle import Bundle
+    from .devices import to_ort
+
+    to_ort(Bundle(model), output, as_json)
+
+
+def _check(output: Path | None, fused: Path | None, int8: bool, target: str = "onnx", **options: Any) -> Maker | None:
+    """Refuse what has no meaning before anything is read; gives what makes the target's files, None for a plain bundle.
+
+    `options` are those of targets that not all of them know, None where they were not given.
+    """
+    from .devices import maker_for
+
+    given = {name: value for name, value in options.items() if value is not None}
+    maker = maker_for(target, output, fused, given | ({"int8": True} if int8 else {}))
+    require("export", "torch", "onnx", "onnxscript", "safetensors")
+    if maker is not None:
+        return maker
     if output is None and fused is None:
         raise OptionError("nothing to write: give a folder with -o, a file with --fused, or both")
     if int8 and (output is None or fused is not None):
         raise OptionError("--int8 makes a bundle: give its folder with -o, and no --fused")
-    require("export", "torch", "onnx", "onnxscript", "safetensors")
     from ..runtime.writing import check_file, check_folder
 
     if output is not None:
         check_folder(output)
     if fused is not None:
         check_file(fused)
-
-
-def _for_tensorrt(
-    target: str,
-    output: Path | None,
-    fused: Path | None,
-    fp16: bool,
-    int8: bool,
-    profile: list[str] | None,
-) -> TensorRT | None:
-    """What `--target tensorrt` was told; None for another target."""
-    from .export_tensorrt import TensorRT
-
-    if target != "tensorrt":
-        if fp16 or profile:
-            raise OptionError("--fp16 and --profile are for --target tensorrt")
-        return None
-    if output is None or fused is not None:
-        raise OptionError("--target tensorrt makes a bundle: give its folder with -o, and no --fused")
-    return TensorRT.told(output, fp16=fp16, int8=int8, profiles=profile)
+    return None
 
 
 def _export_int8(source: Source, output: Path, samples: bool, as_json: bool) -> None:

@@ -28,7 +28,9 @@ class TensorRT:
     profiles: Sequence[Profile] | None
 
     @classmethod
-    def told(cls, output: Path, *, fp16: bool, int8: bool, profiles: list[str] | None) -> Self:
+    def told(
+        cls, output: Path, *, fp16: bool = False, int8: bool = False, profile: Sequence[str] | None = None
+    ) -> Self:
         """From the command line."""
         from ..runtime.profiles import Profile
 
@@ -36,7 +38,7 @@ class TensorRT:
             raise OptionError("--fp16 and --int8: choose one; the layers that int8 leaves out stay in fp32")
         if int8:
             require("quantize", "onnx", "scipy", "numba")
-        chosen = [Profile.parse(text) for text in profiles] if profiles else None
+        chosen = [Profile.parse(text) for text in profile] if profile else None
         return cls(output, "fp16" if fp16 else "int8" if int8 else "fp32", chosen)
 
     def export(self, source: Source, as_json: bool) -> None:

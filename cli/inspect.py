@@ -12,6 +12,9 @@ from rich.table import Table
 
 from .console import out, print_json
 
+_RUN = ("onnx", "ort")
+"""formats of files that ONNX Runtime runs; others tell something about these"""
+
 
 def inspect(
     bundle: Annotated[str, typer.Argument(help="A shipped model's name, or a bundle's folder.")] = "nano",
@@ -30,13 +33,14 @@ def inspect(
     files: dict[str, Any] = {}
     for role, entry in opened.card.files.items():
         path = opened.path(role)
+        files[role] = {**asdict(entry), "bytes": path.stat().st_size}
+        if entry.format not in _RUN:
+            continue
         session = Session(path, provider, None, options.get(role))
-        files[role] = {
-            **asdict(entry),
-            "bytes": path.stat().st_size,
+        files[role] |= {
             "inputs": session.inputs,
             "outputs": session.outputs,
-            "operators": _operators(path),
+            "operators": _operators(path) if entry.format == "onnx" else None,
             "placement": session.placement,
             "metadata": session.metadata,
         }
@@ -68,14 +72,18 @@ def inspect(
             facts.add_row(name, note)
     out.print(facts)
     for role, file in files.items():
-        out.print(
-            f"\n[bold]{role}[/] {file['file']}, {file['bytes'] / 1e6:.2f} MB, {file['format']} {file['precision']}"
-        )
+        runs = file["format"] in _RUN
+        what = f"{file['bytes'] / 1e6:.2f} MB, {file['format']} {file['precision']}" if runs else file["format"]
+        out.print(f"\n[bold]{role}[/] {file['file']}, {what}")
         out.print(f"  SHA-256 verified {file['sha256']}", soft_wrap=True)
+        if not runs:
+            continue
         for kind in ("inputs", "outputs"):
             shapes = ", ".join(f"{n} \\[{', '.join(map(str, shape))}]" for n, shape in file[kind].items())
             out.print(f"  {kind:<9} {shapes}", soft_wrap=True)
         counts = file["operators"]
+        if file["format"] != "onnx":
+            continue
         text = "install haaqi-edge\\[export] to list them" if counts is None else _counts(counts)
         out.print(f"  operators {text}", soft_wrap=True)
         if provider is not None:

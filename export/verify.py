@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,15 @@ from ..runtime.encoder import READINGS
 from ..runtime.errors import ExportError
 from ..runtime.sessions import Session
 
+if TYPE_CHECKING:
+    from .c_check import CNano
+
 TOLERANCE: Final = 1e-5
 """largest difference of a score that an fp32 export may show"""
 PATCHES: Final = (1, 2, 7, 62, 63, 188)
 LISTENERS: Final = ("NH", "N3", "N7", "S2")
+_CHUNK: Final = 997
+"""samples that C is given at once"""
 
 Array = npt.NDArray[np.float32]
 
@@ -79,7 +84,7 @@ def verify_bundle(network: Network, encoder: bytes, head: bytes, tolerance: floa
         return frame_scores, scores
 
     lengths = [(count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH for count in PATCHES]
-    return _checked(_compare(network, run, lengths), tolerance)
+    return checked(_compare(network, run, lengths), tolerance=tolerance)
 
 
 def verify_fused(network: Network, fused: bytes) -> Parity:
@@ -91,7 +96,22 @@ def verify_fused(network: Network, fused: bytes) -> Parity:
         return frame_scores, scores
 
     lengths = [(count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH + extra for count in PATCHES for extra in (0, 1, 2559)]
-    return _checked(_compare(network, run, lengths))
+    return checked(_compare(network, run, lengths))
+
+
+def verify_c(network: Network, ear: CNano, window: int, tolerance: float) -> Parity:
+    """Compiled C against the network, on those of `PATCHES` that its window of so many patches takes; as above."""
+
+    def run(samples: Array, audiograms: Array) -> tuple[Array, Array]:
+        ear.init()
+        for start in range(0, len(samples), _CHUNK):
+            ear.push(samples[start : start + _CHUNK])
+        heard = [ear.score(audiogram) for audiogram in audiograms]
+        return np.stack([frames for _, _, frames in heard]), np.array([score for _, score, _ in heard], np.float32)
+
+    counts = [count for count in PATCHES if count <= window]
+    lengths = [(count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH for count in counts]
+    return checked(_compare(network, run, lengths), "the C and PyTorch", tolerance)
 
 
 class _Run(Protocol):
@@ -122,12 +142,15 @@ def _compare(network: Network, run: _Run, lengths: list[int]) -> Iterator[Differ
             yield Difference(f"{length} samples ({fe.patch_count(length)} patches), {name}", float(max(differences)))
 
 
-def _checked(differences: Iterator[Difference], tolerance: float = TOLERANCE) -> Parity:
+def checked(
+    differences: Iterator[Difference], what: str = "ONNX Runtime and PyTorch", tolerance: float = TOLERANCE
+) -> Parity:
+    """The worst of all cases. Raises ExportError for one that exceeds the tolerance; `what` are the two compared."""
     found = list(differences)
     worst = max(found, key=lambda d: np.inf if np.isnan(d.difference) else d.difference)
     if not worst.difference <= tolerance:  # NaN fails too
         raise ExportError(
-            f"the export is wrong: scores of ONNX Runtime and PyTorch differ by {worst.difference:.3g} (more than "
+            f"the export is wrong: scores of {what} differ by {worst.difference:.3g} (more than "
             f"{tolerance:g}) at {worst.case}; nothing was written"
         )
     return Parity(worst, len(found))

@@ -38,7 +38,7 @@ class FrontEnd:
 
 @dataclass(frozen=True)
 class File:
-    """A file of a bundle: its plain name, format (onnx, ...), precision and SHA-256 (hex)."""
+    """A file of a bundle: its plain name, format (onnx, ort, config), precision and SHA-256 (hex)."""
 
     file: str
     format: str
@@ -59,7 +59,7 @@ class Card:
         tokens_per_patch, width: of the encoder's tokens.
         parameters: of encoder and head together.
         source_sha256: of the checkpoint that the bundle was made from.
-        files: role (`encoder`, `head`) to file.
+        files: role (`encoder`, `head`; beside .ort files `operators` and `types`, for builds of ONNX Runtime) to file.
         figures: measured figures, by name.
         notes: free text by topic: data, attribution, limits, how to make it again.
     """

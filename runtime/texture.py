@@ -110,7 +110,7 @@ def _envelopes(frames: Array, told: Array) -> None:
     power = _power(spectrum)
     envelope = np.log(np.matmul(power, _short_mean()) + np.float32(FLOOR * FRAME))
     centred = envelope - np.add.reduce(envelope, axis=1, keepdims=True) / np.float32(FRAMES)
-    strength = np.matmul(_modulation_mean(), np.square(np.matmul(_modulation_kernel(), centred)))
+    strength = np.matmul(_modulation_mean(), np.square(np.matmul(modulation_kernel(), centred)))
     np.log(strength + np.float32(MODULATION_FLOOR), out=told[:, :6])
     np.negative(np.minimum.reduce(centred, axis=1), out=told[:, 6])
     np.maximum.reduce(centred, axis=1, out=told[:, 7])
@@ -199,7 +199,7 @@ def _short_mean() -> Array:
 
 
 @cache
-def _modulation_kernel() -> Array:
+def modulation_kernel() -> Array:
     """Float32 [2 bins, 42]: cosine and sine of each bin of the envelopes' spectrum that is read, windowed."""
     rates = modulation_bins()
     bins = np.arange(rates[0].start, rates[-1].stop)

@@ -14,11 +14,12 @@ from .bundle import CARD, Card, File, Precision
 from .errors import OptionError
 
 
-def check_folder(folder: Path) -> None:
-    """Raise OptionError where no bundle can be put: a file, or a folder that holds something else."""
+def check_folder(folder: Path, mark: str = CARD, what: str = "a bundle") -> None:
+    """Raise OptionError where no bundle can be put, or whatever else is known by a file `mark`: a file, or a folder
+    that holds something else."""
     above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not above.is_dir() or (above == folder and any(folder.iterdir()) and not (folder / CARD).is_file()):
-        raise OptionError(f"{above} exists and is not a bundle: give a new folder, or that of a bundle to replace")
+    if not above.is_dir() or (above == folder and any(folder.iterdir()) and not (folder / mark).is_file()):
+        raise OptionError(f"{above} exists and is not {what}: give a new folder, or that of {what} to replace")
 
 
 def check_file(path: Path) -> None:
@@ -27,11 +28,14 @@ def check_file(path: Path) -> None:
         raise OptionError(f"cannot write {path}: give the path of a file in a folder that exists")
 
 
-def with_files(card: Card, graphs: Mapping[str, bytes], precisions: Mapping[str, Precision] | None = None) -> Card:
-    """The card that names these graphs, by role, with their checksums; of the card's own precision unless said."""
+def with_files(
+    card: Card, graphs: Mapping[str, bytes], precisions: Mapping[str, Precision] | None = None, form: str = "onnx"
+) -> Card:
+    """The card that names these graphs, by role, with their checksums; of the card's own precision unless said. Their
+    format is their suffix."""
     files = {
         role: File(
-            f"{role}.onnx", "onnx", (precisions or {}).get(role, card.precision), hashlib.sha256(graph).hexdigest()
+            f"{role}.{form}", form, (precisions or {}).get(role, card.precision), hashlib.sha256(graph).hexdigest()
         )
         for role, graph in graphs.items()
     }
@@ -62,6 +66,16 @@ def write_file(content: bytes, path: Path) -> None:
     part = path.with_name(path.name + ".part")
     part.write_bytes(content)
     part.replace(path)
+
+
+def write_group(contents: Mapping[str, bytes], folder: Path) -> None:
+    """Put files in their places in a folder, by name, all of them written before the first one is; others stay."""
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = {folder / name: folder / f"{name}.part" for name in contents}
+    for path, part in parts.items():
+        part.write_bytes(contents[path.name])
+    for path, part in parts.items():
+        part.replace(path)
 
 
 @contextlib.contextmanager

@@ -38,7 +38,7 @@ THIRD_PARTY = {
         "distributed",
     },
     "calibration": {"numpy", "onnx", "onnxruntime", "soundfile", "torch", "matplotlib"},
-    "export": {"numpy", "torch", "onnx", "onnxscript", "tensorrt"},
+    "export": {"numpy", "torch", "onnx", "onnxruntime", "onnxscript", "tensorrt"},
     "cli": {"numpy", "typer", "rich", "torch", "onnx", "sounddevice"},
 }
 """the benchmarks may use everything, pyclarity too"""

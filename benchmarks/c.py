@@ -1,0 +1,226 @@
+"""Nano as plain C, against Python and on a Cortex-M7: python -m haaqi_edge.benchmarks.c [MUSIC --table TABLE]
+
+Scores after every chunk of a stream in random chunks, on the demo clips (or a folder's, --demo) and on rows of a label
+table where its MUSIC is given, against the shipped bundle on ONNX Runtime; warnings and sanitizers with every compiler
+that is there; flash, RAM, operations, instructions and stack on a Cortex-M7 that QEMU emulates. What is not installed
+is named and left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from ..calibration.sounds import loaded, of_table
+from ..export.bundle import nano_source
+from ..export.c import SOURCE, TOLERANCES, CExport, write_c
+from ..export.c_check import CNano, compiled
+from ..runtime import Scorer
+from ..runtime import frontend as fe
+from ..runtime.audio import audio_in, open_audio
+from ..runtime.audiogram import Audiogram
+from ..runtime.errors import ExportError, HaaqiEdgeError
+from . import boards
+
+COMPILERS: Final = ("gcc", "clang")
+SANITIZERS: Final = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+LISTENERS: Final = ("NH", "N3", "N7", "S2")
+DEMO: Final = Path("demo")
+ROWS: Final = 40
+LONGEST: Final = 2 * fe.PATCH_SHIFT
+"""samples of a chunk, at most"""
+Array = npt.NDArray[np.float32]
+
+
+class Heard(NamedTuple):
+    """A sound at 16 kHz, float32 [n], for a listener."""
+
+    samples: Array
+    listener: Audiogram
+
+
+def demo_sounds(folder: Path) -> Iterator[Heard]:
+    """A folder's files for four listeners."""
+    for path in audio_in(folder):
+        samples = np.concatenate(list(open_audio(path).blocks()))
+        yield from (Heard(samples, Audiogram.named(name)) for name in LISTENERS)
+
+
+def table_sounds(table: Path, music: Path, rows: int) -> Iterator[Heard]:
+    """Rows of a label table's test split, each for its listener."""
+    for sound, audio in loaded(of_table(table, music, rows=rows)):
+        yield Heard(np.concatenate(list(open_audio(audio).blocks())), sound.listener)
+
+
+def chunks(samples: Array, seed: int = 0) -> list[Array]:
+    """Samples cut by chance, from one up."""
+    sizes = np.random.default_rng(seed).integers(1, LONGEST, len(samples))
+    cuts = np.cumsum(sizes)
+    return np.split(samples, cuts[cuts < len(samples)])
+
+
+def differences(ear: CNano, scorer: Scorer, sound: Heard, seed: int = 0) -> list[float]:
+    """How far the scores of C and of a stream in Python are apart after every chunk that completes a patch.
+
+    Raises:
+        ExportError: one of them completes a patch, or is silent, where the other isn't.
+    """
+    found, levels = [], sound.listener.array()
+    ear.init()
+    with scorer.stream(sound.listener, fe.SAMPLE_RATE) as stream:
+        for chunk in chunks(sound.samples, seed):
+            updates, patches = stream.accept_waveform(chunk), ear.push(chunk)
+            if len(updates) != patches:
+                raise ExportError(f"C completed {patches} patches where Python completed {len(updates)}")
+            if not updates:
+                continue
+            expected, (status, score, _) = updates[-1].score, ear.score(levels)
+            if (expected is None) != (status != 0):
+                raise ExportError(f"C ended with {status} where Python's score is {expected}")
+            found.append(0.0 if expected is None else abs(score - expected))
+    return found
+
+
+def agreement(ear: CNano, scorer: Scorer, sounds: Iterable[Heard]) -> dict[str, float]:
+    """`differences` of many sounds summed up: of the clips' last scores, and of all."""
+    every = [differences(ear, scorer, sound, seed) for seed, sound in enumerate(sounds)]
+    joined = np.concatenate(every)
+    return {
+        "sounds": len(every),
+        "scores": len(joined),
+        "largest": float(joined.max()),
+        "p99": float(np.quantile(joined, 0.99)),
+        "largest_of_last": max(one[-1] for one in every),
+    }
+
+
+def warnings_of(folder: Path, cc: str) -> str:
+    """What a compiler has to say of library and example; empty where it warns of nothing."""
+    with tempfile.TemporaryDirectory() as made:
+        return compiled([folder / "example.c", folder / SOURCE], Path(made) / "example", cc)
+
+
+def sanitized(folder: Path, cc: str, samples: Array) -> str:
+    """What the address and undefined-behaviour sanitizers report of the example on a sound; empty where nothing."""
+    with tempfile.TemporaryDirectory() as made:
+        program, wav = Path(made) / "example", Path(made) / "sound.wav"
+        compiled([folder / "example.c", folder / SOURCE], program, cc, *SANITIZERS)
+        soundfile.write(wav, samples, fe.SAMPLE_RATE, subtype="FLOAT")
+        levels = ",".join(map(str, Audiogram.named("N3").levels))
+        done = subprocess.run([program, wav, levels], capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 and not done.stderr else f"exit code {done.returncode}: {done.stderr}"
+
+
+def cortex_m7(made: CExport, ear: CNano, sound: Heard) -> dict[str, Any]:
+    """What the C takes on a Cortex-M7, and how far its scores there are from those of this machine."""
+    lacks = boards.missing(boards.COMPILER, boards.SIZE)
+    if lacks:
+        return {"skipped": lacks}
+    size = boards.sizes(made.folder)
+    found: dict[str, Any] = {**size._asdict(), "flash": size.flash, "ram": size.ram}
+    found["code"] = size.flash - made.constants
+    lacks = boards.missing(boards.EMULATOR)
+    if lacks:
+        return {**found, "skipped": lacks}
+    audiograms = np.stack([Audiogram.named(name).array() for name in LISTENERS])
+    there = boards.run(made.folder, sound.samples, audiograms)
+    ear.init()
+    ear.push(sound.samples)
+    here = [ear.score(audiogram)[1] for audiogram in audiograms]
+    found["largest_difference_from_here"] = max(abs(a - b) for a, b in zip(there.scores, here, strict=True))
+    return {**found, "patch": there.patch._asdict(), "score": there.score._asdict()}
+
+
+def measure(sounds: dict[str, list[Heard]], checkpoint: Path | None = None, model: str = "nano") -> dict[str, Any]:
+    """All figures, by the form of the weights."""
+    source, scorer = nano_source(checkpoint), Scorer(model, threads=1)
+    if source.sha256 != scorer.card.source_sha256:
+        raise ExportError(f"the bundle {model} was not made from this checkpoint")
+    found: dict[str, Any] = {}
+    first = next(iter(sounds.values()))[0]
+    for weights, tolerance in TOLERANCES.items():
+        with tempfile.TemporaryDirectory() as home:
+            made = write_c(source, Path(home) / "c", weights)
+            there = [cc for cc in COMPILERS if shutil.which(cc)]
+            row: dict[str, Any] = {**made.to_dict(), "tolerance": tolerance}
+            row["compilers"] = {
+                cc: {"warnings": warnings_of(made.folder, cc), "sanitizers": sanitized(made.folder, cc, first.samples)}
+                for cc in there
+            }
+            if there:
+                with CNano(made.folder, there[0], made.ram, made.window) as ear:
+                    row["agreement"] = {name: agreement(ear, scorer, heard) for name, heard in sounds.items()}
+                    row["cortex_m7"] = cortex_m7(made, ear, first)
+            found[weights] = row
+    return found
+
+
+def _print(found: dict[str, Any]) -> None:
+    for weights, row in found.items():
+        front_end, encoder, score = row["operations"].values()
+        size = f"{row['constants']:,} bytes of constants, {row['ram']:,} of RAM"
+        print(f"{weights}: {size} for a window of {row['window']} patches")
+        print(f"  operations: {front_end + encoder:,} a patch (front end {front_end:,}), {score:,} a score")
+        if not row["compilers"]:
+            print("  no C compiler here: nothing was compared")
+        for cc, told in row["compilers"].items():
+            print(f"  {cc}: {told['warnings'] or 'no warnings'}; sanitizers: {told['sanitizers'] or 'clean'}")
+        for name, one in row.get("agreement", {}).items():
+            print(
+                f"  {name}: {one['scores']} scores of {one['sounds']} sounds, from Python's at most "
+                f"{one['largest']:.2g} (99%: {one['p99']:.2g}; last ones {one['largest_of_last']:.2g}; allowed "
+                f"{row['tolerance']:g})"
+            )
+        board = row.get("cortex_m7", {})
+        if "flash" in board:
+            print(f"  Cortex-M7: flash {board['flash']:,} (code {board['code']:,}), RAM {board['ram']:,} bytes")
+        if "patch" in board:
+            print(
+                f"  instructions: {board['patch']['instructions']:,} a patch, {board['score']['instructions']:,} a "
+                f"score; stack {max(board['patch']['stack'], board['score']['stack'])} bytes; scores on the emulated "
+                f"board within {board['largest_difference_from_here']:.2g} of this machine's"
+            )
+        if "skipped" in board:
+            print(f"  Cortex-M7 left out: {board['skipped']}")
+
+
+def main() -> None:
+    """Print the figures; exit code 1 where a score is further from Python's than allowed."""
+    parser = argparse.ArgumentParser(prog="python -m haaqi_edge.benchmarks.c", description=__doc__)
+    parser.add_argument("music", nargs="?", type=Path, help="the label table's music: its rows are compared too")
+    parser.add_argument("--table", type=Path, default=Path("training/table"), help="folder of the label table")
+    parser.add_argument("--rows", type=int, default=ROWS, help=f"of the table (default: {ROWS})")
+    parser.add_argument("--demo", type=Path, default=DEMO, help="folder of clips (default: demo)")
+    parser.add_argument("--checkpoint", type=Path, help="of nano; by default the shipped weights")
+    parser.add_argument("--model", default="nano", help="the bundle that was made from it (default: nano)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args()
+    try:
+        sounds = {"demo": list(demo_sounds(options.demo))}
+        if options.music is not None:
+            sounds["rows"] = list(table_sounds(options.table, options.music, options.rows))
+        found = measure(sounds, options.checkpoint, options.model)
+    except HaaqiEdgeError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+    if options.json:
+        print(json.dumps(found, indent=2))
+    else:
+        _print(found)
+    worst = (one["largest"] > row["tolerance"] for row in found.values() for one in row.get("agreement", {}).values())
+    sys.exit(1 if any(worst) else 0)
+
+
+if __name__ == "__main__":
+    main()

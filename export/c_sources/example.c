@@ -1,0 +1,155 @@
+/* Scores a wav file: example SONG.wav AUDIOGRAM [LEVEL1]
+ *
+ *     example song.wav 35,35,40,50,55,60,65,65
+ *
+ * The file holds what reaches the ear, at 16 kHz; channels are averaged. Every 160 ms a line tells the time, the score
+ * of the last patches and the level.
+ */
+#include "haaqi_nano.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK = 256, MOST_CHANNELS = 8, PCM = 1, IEEE_FLOAT = 3, EXTENSIBLE = 0xFFFE };
+
+typedef struct wav {
+    FILE *file;
+    unsigned format, channels, bytes; /* of a sample */
+    unsigned long frames;             /* left */
+} wav;
+
+static haaqi_nano ear;
+
+static unsigned long little_endian(const unsigned char *at, unsigned bytes)
+{
+    unsigned long value = 0;
+    while (bytes > 0)
+        value = value << 8 | at[--bytes];
+    return value;
+}
+
+/* Read up to where the samples begin; gives what is wrong, or NULL. */
+static const char *open_wav(wav *in, const char *path)
+{
+    unsigned char head[40];
+    unsigned long size;
+    in->format = 0;
+    in->file = fopen(path, "rb");
+    if (in->file == NULL)
+        return "cannot be opened";
+    if (fread(head, 1, 12, in->file) != 12 || memcmp(head, "RIFF", 4) != 0 || memcmp(head + 8, "WAVE", 4) != 0)
+        return "is no wav file";
+    while (fread(head, 1, 8, in->file) == 8) {
+        size = little_endian(head + 4, 4);
+        if (memcmp(head, "data", 4) == 0) {
+            if (in->format == 0)
+                return "does not tell its format";
+            in->frames = size / (in->channels * in->bytes);
+            return NULL;
+        }
+        if (memcmp(head, "fmt ", 4) == 0 && size >= 16 && size <= sizeof head) {
+            if (fread(head, 1, size, in->file) != size)
+                break;
+            in->format = (unsigned)little_endian(head, 2);
+            if (in->format == EXTENSIBLE && size >= 26)
+                in->format = (unsigned)little_endian(head + 24, 2);
+            in->channels = (unsigned)little_endian(head + 2, 2);
+            in->bytes = (unsigned)little_endian(head + 14, 2) / 8;
+            if (little_endian(head + 4, 4) != HAAQI_SAMPLE_RATE)
+                return "is not at 16 kHz: resample it first";
+            if (in->channels < 1 || in->channels > MOST_CHANNELS)
+                return "has no channel or too many";
+            if (!(in->format == PCM && in->bytes >= 2 && in->bytes <= 4) &&
+                !(in->format == IEEE_FLOAT && in->bytes == 4))
+                return "holds neither integers of 16 to 32 bits nor floating-point numbers of 32";
+        } else if (fseek(in->file, (long)(size + (size & 1)), SEEK_CUR) != 0) {
+            break;
+        }
+    }
+    return "ends before its samples";
+}
+
+static float sample(const wav *in, const unsigned char *at)
+{
+    uint32_t bits = (uint32_t)little_endian(at, in->bytes) << (8 * (4 - in->bytes)); /* the sign comes to the top */
+    if (in->format == IEEE_FLOAT) {
+        float value;
+        memcpy(&value, &bits, sizeof value);
+        return value;
+    }
+    return (bits < 0x80000000u ? (float)bits : (float)bits - 4294967296.0f) / 2147483648.0f;
+}
+
+/* Up to CHUNK samples, channels averaged; gives how many. */
+static size_t read_wav(wav *in, float *samples)
+{
+    static unsigned char raw[CHUNK * MOST_CHANNELS * 4];
+    size_t width = in->channels * in->bytes, wanted = in->frames < CHUNK ? (size_t)in->frames : CHUNK;
+    size_t got = fread(raw, width, wanted, in->file);
+    for (size_t i = 0; i < got; i++) {
+        samples[i] = 0.0f;
+        for (unsigned channel = 0; channel < in->channels; channel++)
+            samples[i] += sample(in, raw + i * width + channel * in->bytes);
+        samples[i] /= (float)in->channels;
+    }
+    in->frames = got < wanted ? 0 : in->frames - (unsigned long)got;
+    return got;
+}
+
+static int read_audiogram(const char *text, float *levels)
+{
+    for (int i = 0; i < HAAQI_LEVELS; i++) {
+        char *end;
+        levels[i] = strtof(text, &end);
+        if (end == text || *end != (i + 1 < HAAQI_LEVELS ? ',' : '\0'))
+            return 0;
+        text = end + 1;
+    }
+    return 1;
+}
+
+static int failed(const char *what, const char *why)
+{
+    fprintf(stderr, "error: %s %s\n", what, why);
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    float audiogram[HAAQI_LEVELS], samples[CHUNK], score = 0.0f, level = 0.0f;
+    wav in;
+    const char *wrong;
+    size_t got;
+    long patches = 0;
+    haaqi_status status = HAAQI_TOO_SHORT;
+    if (argc < 3 || argc > 4)
+        return failed("usage:", "example SONG.wav LEVEL,LEVEL,LEVEL,LEVEL,LEVEL,LEVEL,LEVEL,LEVEL [LEVEL1]");
+    if (!read_audiogram(argv[2], audiogram))
+        return failed(argv[2], "is not an audiogram: give 8 levels in dB HL, separated by commas");
+    if (haaqi_init(&ear, argc == 4 ? strtof(argv[3], NULL) : HAAQI_LEVEL1) != HAAQI_OK)
+        return failed(argv[3], "is not the level of RMS 1.0: give dB SPL from 0 to 140");
+    wrong = open_wav(&in, argv[1]);
+    if (wrong != NULL)
+        return failed(argv[1], wrong);
+    while ((got = read_wav(&in, samples)) > 0) {
+        int complete = haaqi_push(&ear, samples, got);
+        if (complete < 0)
+            return failed(argv[1], "holds a sample that is no number, or is far too loud");
+        patches += complete;
+        if (complete == 0)
+            continue;
+        double seconds = (double)((patches - 1) * HAAQI_PATCH_SHIFT + HAAQI_PATCH_LENGTH) / HAAQI_SAMPLE_RATE;
+        status = haaqi_score(&ear, audiogram, &score, NULL);
+        if (status == HAAQI_BAD_AUDIOGRAM)
+            return failed(argv[2], "holds a level that is not from -10 to 120 dB HL");
+        if (status == HAAQI_SILENT)
+            printf("%8.3f s  silent\n", seconds);
+        else if (haaqi_level(&ear, &level) == HAAQI_OK)
+            printf("%8.3f s  %.6f  %5.1f dB SPL\n", seconds, (double)score, (double)level);
+        else
+            printf("%8.3f s  %.6f\n", seconds, (double)score);
+    }
+    fclose(in.file);
+    return patches == 0 ? failed(argv[1], "is shorter than one patch of 175 ms") : 0;
+}

@@ -1,0 +1,114 @@
+"""Bundles in ONNX Runtime's own format, for builds of it that read no other and hold no more operators than needed.
+
+As `onnxruntime.tools.convert_onnx_models_to_ort` does it for ARM, but for one thing: constants aren't folded. The
+exporter did that already; what is left is int8 weights that a head computes in floating point, four times as large
+once folded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+import onnxruntime
+from onnxruntime.tools.ort_format_model import create_config_from_models
+
+from ..calibration.trial import Networks
+from ..runtime import frontend as fe
+from ..runtime.audiogram import Audiogram
+from ..runtime.bundle import Bundle, Card, File
+from ..runtime.encoder import READINGS
+from ..runtime.errors import BundleError
+from ..runtime.writing import check_folder, with_files, write_files
+from .verify import LISTENERS, PATCHES, Difference, Parity, checked, probe_signal
+
+ROLES: Final = ("encoder", "head")
+CONFIGS: Final = {"operators": "required_operators.config", "types": "required_operators_and_types.config"}
+"""what a minimal build of ONNX Runtime is told (--include_ops_by_config), by role: operators, or their types too"""
+FORMAT: Final = "ort"
+_KEPT: Final = ("NchwcTransformer", "ConstantFolding")
+"""optimizations left out: layouts of x86 processors, and see above"""
+
+
+class OrtExport(NamedTuple):
+    """A bundle that was written, and how its scores compare with those of the bundle that it was made from."""
+
+    card: Card
+    parity: Parity
+
+
+def write_ort(bundle: Bundle, folder: Path) -> OrtExport:
+    """Write a bundle of ONNX files once more as .ort files, with the configuration of a minimal build.
+
+    Args:
+        bundle: of any family and precision.
+        folder: where the new one goes, see `write_bundle`.
+
+    Raises:
+        OptionError: the folder holds something that is not a bundle.
+        BundleError: its files are not ONNX.
+        ExportError: the new files do not score as the old ones do. Nothing is written then.
+    """
+    check_folder(folder)
+    formats = {role: bundle.card.files[role].format for role in ROLES}
+    if set(formats.values()) != {"onnx"}:
+        raise BundleError(f"{bundle.folder} holds {formats}: give the bundle of ONNX files that it was made from")
+    sources = {role: bundle.path(role) for role in ROLES}
+    with tempfile.TemporaryDirectory() as made:
+        paths = {role: Path(made) / f"{role}.{FORMAT}" for role in ROLES}
+        for role, path in paths.items():
+            _convert(sources[role], path)
+        graphs = {role: path.read_bytes() for role, path in paths.items()}
+        configs = {role: _config(bundle.card, list(paths.values()), role == "types") for role in CONFIGS}
+    parity = checked(_differences(bundle, graphs), "the .ort and the ONNX files")
+    precisions = {role: bundle.card.files[role].precision for role in ROLES}
+    card = with_files(bundle.card, graphs, precisions, FORMAT)
+    listed = {
+        role: File(CONFIGS[role], "config", card.precision, hashlib.sha256(content).hexdigest())
+        for role, content in configs.items()
+    }
+    card = replace(card, files={**card.files, **listed})
+    write_files(card, {**graphs, **configs}, folder)
+    return OrtExport(card, parity)
+
+
+def _convert(source: Path, target: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(target)
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    # ARM multiplies int8 by int8; without this, activations of such graphs are made unsigned.
+    options.add_session_config_entry("session.qdqisint8allowed", "1")
+    onnxruntime.InferenceSession(
+        str(source), options, providers=["CPUExecutionProvider"], disabled_optimizers=list(_KEPT)
+    )
+
+
+def _config(card: Card, paths: Sequence[Path], types: bool) -> bytes:
+    """The operators of all files, in the form of ONNX Runtime's build; its comments would tell where they lay."""
+    logging.getLogger("ort_format_model.utils").setLevel(logging.WARNING)  # it tells of every file that it writes
+    with tempfile.TemporaryDirectory() as made:
+        path = Path(made) / "config"
+        create_config_from_models(list(paths), path, types)
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    names = ", ".join(path.name for path in paths)
+    return "\n".join([f"# {names} of {card.name} {card.version}", *lines, ""]).encode()
+
+
+def _differences(bundle: Bundle, graphs: Mapping[str, bytes]) -> Iterator[Difference]:
+    before = Networks({role: bundle.path(role).read_bytes() for role in ROLES})
+    after = Networks(graphs)
+    audiograms = np.stack([Audiogram.named(name).array() for name in LISTENERS])
+    signal = probe_signal((max(PATCHES) - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH)
+    for count in PATCHES:
+        features = READINGS[before.reads](signal[: (count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH])
+        old, new = (one.head.run(tokens=one.tokens(features), audiogram=audiograms) for one in (before, after))
+        for index, name in enumerate(LISTENERS):
+            apart = max(float(np.abs(a[index] - b[index]).max()) for a, b in zip(old, new, strict=True))
+            yield Difference(f"{count} patches, {name}", apart)
