@@ -1,0 +1,126 @@
+"""A run's folder: what was asked, how it went, the curves, the weights so far, and what going on needs.
+
+config.json      what was asked, and of which data
+metrics.jsonl    a line an epoch
+curves.png       the same as a picture
+checkpoint.pt    networks, optimizer, schedule, random numbers: `loop.train` goes on from it
+WEIGHTS          the best weights, as the task writes them
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from ..runtime.errors import CheckpointError, OptionError
+from ..runtime.writing import write_file
+
+Metrics = dict[str, float]
+"""what an epoch came to, by name"""
+CHECKPOINT: Final = "checkpoint.pt"
+UNCOMPARED: Final = ("threads",)
+"""settings that a run may change when it goes on: they change no number"""
+
+
+class Run:
+    """The folder of one training run.
+
+    Args:
+        folder: made when something is written.
+        config: what was asked and of which data, as JSON takes it.
+
+    Raises:
+        OptionError: the folder is a file, or holds a run that was asked for something else.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.config: dict[str, Any] = json.loads(json.dumps(config))
+        if folder.exists() and not folder.is_dir():
+            raise OptionError(f"{folder} is a file: give a folder")
+        if self.has_checkpoint():
+            self._check()
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is a run to go on with."""
+        return (self.folder / CHECKPOINT).is_file()
+
+    def begin(self) -> None:
+        """Write what was asked; what an earlier run left is overwritten as this one goes."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_file((json.dumps(self.config, indent=2) + "\n").encode(), self.folder / "config.json")
+        self.record([])
+
+    def record(self, history: Sequence[Metrics]) -> None:
+        """Write the metrics of all epochs, and draw them once there are some."""
+        lines = "".join(json.dumps(epoch) + "\n" for epoch in history)
+        write_file(lines.encode(), self.folder / "metrics.jsonl")
+        if history:
+            draw_curves(history, self.folder / "curves.png")
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write the checkpoint, whole or not at all."""
+        part = self.folder / f"{CHECKPOINT}.part"
+        torch.save(dict(state), part)
+        part.replace(self.folder / CHECKPOINT)
+
+    def load(self) -> dict[str, Any]:
+        """Read the checkpoint; nothing in it is run.
+
+        Raises:
+            CheckpointError: it is damaged.
+        """
+        path = self.folder / CHECKPOINT
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # a malformed pickle raises anything
+            raise CheckpointError(f"{path} is damaged ({error}): remove it to begin again") from error
+        return state
+
+    def _check(self) -> None:
+        path = self.folder / "config.json"
+        try:
+            known = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise OptionError(f"{path} cannot be read ({error}), so the run there can't go on: remove it") from error
+        other = {
+            name: (known.get(name), self.config.get(name))
+            for name in (known.keys() | self.config.keys()) - set(UNCOMPARED)
+            if known.get(name) != self.config.get(name)
+        }
+        if other:
+            told = "; ".join(f"{name} was {was!r} and is {now!r}" for name, (was, now) in sorted(other.items()))
+            raise OptionError(
+                f"{self.folder} holds a run that was asked for something else ({told}): ask for the same to go on, "
+                "or give another folder"
+            )
+
+
+def draw_curves(history: Sequence[Metrics], path: Path) -> None:
+    """Write a PNG of metrics over epochs: losses on the left, correlations on the right where there are any."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    names = [name for name in history[0] if name not in ("epoch", "rows", "seconds")]
+    correlations = [name for name in names if name.endswith(("lcc", "srcc"))]
+    sides = [[name for name in names if name not in correlations], correlations]
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    axes = figure.subplots(1, 2)
+    epochs = [epoch["epoch"] + 1 for epoch in history]
+    for axis, side, title in zip(axes, sides, ("losses", "agreement with the labels"), strict=True):
+        for name in side:
+            axis.plot(epochs, [epoch[name] for epoch in history], marker=".", label=name)
+        axis.set(xlabel="epoch", title=title)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.grid(alpha=0.3)
+        if side:
+            axis.legend(fontsize=8)
+    part = path.with_name(f"{path.name}.part")
+    FigureCanvasAgg(figure)
+    figure.savefig(part, format="png", dpi=100)
+    part.replace(path)
