@@ -88,6 +88,13 @@ class Task(ABC, Generic[B]):
     def save(self, path: Path) -> None:
         """Write the weights as they are used afterwards."""
 
+    def state(self) -> dict[str, Tensor]:
+        """All of `learnt` that training changes; what is frozen is left to where it came from."""
+        frozen = {
+            name for name, tensor in self.learnt.named_parameters(remove_duplicate=False) if not tensor.requires_grad
+        }
+        return {name: tensor for name, tensor in self.learnt.state_dict().items() if name not in frozen}
+
     def train_mode(self, on: bool) -> None:
         """Turn dropout on or off."""
         self.learnt.train(on)
@@ -260,7 +267,7 @@ class _Loop(Generic[B]):
         cuda = torch.cuda.get_rng_state_all() if self.device.type == "cuda" else []
         self.run.save(
             {
-                "task": task.learnt.state_dict(),
+                "task": task.state(),
                 "optimizer": task.optimizer.state_dict(),
                 "schedule": task.schedule.state_dict() if task.schedule else None,
                 "scaler": self.scaler.state_dict(),
@@ -276,7 +283,7 @@ class _Loop(Generic[B]):
 
     def _restore(self, state: dict[str, Any]) -> None:
         task = self.task
-        task.learnt.load_state_dict(state["task"])
+        task.learnt.load_state_dict({**task.learnt.state_dict(), **state["task"]})
         task.optimizer.load_state_dict(state["optimizer"])
         if task.schedule is not None:
             task.schedule.load_state_dict(state["schedule"])
