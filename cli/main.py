@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ..runtime.errors import HaaqiEdgeError
-from . import check, export, haaqi, inspect, quantize, score, stream, train
+from . import check, distil, export, finetune, haaqi, inspect, quantize, score, stream, teach, train
 from .console import out, print_error
 
 app = typer.Typer(
@@ -28,7 +28,11 @@ app.command("check")(check.check)
 app.command("quantize")(quantize.quantize)
 app.command("inspect")(inspect.inspect)
 app.add_typer(export.app, name="export")
+train.app.command("teacher")(teach.teacher)
+train.app.command("student")(teach.student)
 app.add_typer(train.app, name="train")
+app.command("distil")(distil.distil)
+app.command("finetune-mos")(finetune.finetune_mos)
 
 
 def _version(asked: bool) -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from . import frontend as fe
 from .audio import TOO_SHORT, AudioLike, open_audio
 from .audiogram import Audiogram, AudiogramLike, as_audiogram, as_audiograms
-from .bundle import Bundle, Card
+from .bundle import HAAQI, Bundle, Card, Scale
 from .encoder import Encoder
 from .errors import AudioError, BundleError, OptionError
 from .head import Head
@@ -47,6 +47,7 @@ class Score:
         times: float64 [patches], seconds from the start of the clip to the middle of each patch.
         windows: the windows that were scored.
         audiogram: the listener.
+        scale: what the score stands for.
     """
 
     score: float
@@ -54,6 +55,12 @@ class Score:
     times: npt.NDArray[np.floating]
     windows: tuple[Window, ...]
     audiogram: Audiogram
+    scale: Scale = HAAQI
+
+    @property
+    def value(self) -> float:
+        """The score on the scale of what the model predicts: itself for HAAQI, 1 to 5, say, for ratings."""
+        return self.scale.of_score(self.score)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: silence is null."""
@@ -61,6 +68,7 @@ class Score:
             "audiogram": self.audiogram.name,
             "levels": list(self.audiogram.levels),
             "score": self.score,
+            **({} if self.scale == HAAQI else {"value": self.value}),
             "windows": [{"start": w.start, "end": w.end, "score": w.score} for w in self.windows],
             "frame_scores": [None if np.isnan(v) else round(float(v), 6) for v in self.frame_scores],
             "times": [round(float(t), 4) for t in self.times],
@@ -289,7 +297,7 @@ class Scorer:
                 raise AudioError(f"{name} is silent throughout")
             times = np.arange(len(curve)) * fe.PATCH_SECONDS + fe.PATCH_LENGTH / fe.SAMPLE_RATE / 2
             mean = sum(score * n for score, n in sounding) / total
-            results.append(Score(mean, curve, times, tuple(own), listener))
+            results.append(Score(mean, curve, times, tuple(own), listener, self.card.predicts))
         return results
 
 

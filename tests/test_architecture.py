@@ -35,6 +35,8 @@ THIRD_PARTY = {
         "scipy",
         "pyarrow",
         "joblib",
+        "yaml",
+        "matplotlib",
     },
     "calibration": {"numpy", "onnx", "onnxruntime", "soundfile", "torch", "matplotlib"},
     "export": {"numpy", "torch", "onnx", "onnxscript"},

@@ -115,3 +115,17 @@ def waveforms(examples: Sequence[Example], corpus: Corpus | None) -> Iterator[Si
         if group != known:
             known, (clean, rate) = group, reference_of(row, corpus)
         yield at_front_end(presented(row, clean, rate), rate, row.duration)
+
+
+def parted(examples: Sequence[Example], share: float, seed: int = 0) -> tuple[list[Example], list[Example]]:
+    """The examples in two parts, about `share` of the groups in the second; no group is in both.
+
+    Raises:
+        CorpusError: fewer than two groups.
+    """
+    groups = sorted({example.group for example in examples})
+    if len(groups) < 2:
+        raise CorpusError("all examples are of one piece: give others to choose the epoch on")
+    count = min(max(1, round(share * len(groups))), len(groups) - 1)
+    held = {groups[place] for place in np.random.default_rng([29, seed]).permutation(len(groups))[:count]}
+    return [e for e in examples if e.group not in held], [e for e in examples if e.group in held]

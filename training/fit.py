@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..model.nano import PLANES, Nano, NanoConfig
+from ..model.nano import Nano, NanoConfig
 from ..runtime.errors import CorpusError
 from ..runtime.texture import BANDS
 from . import loop, profile
@@ -32,7 +32,8 @@ from .runs import Metrics, Run
 Array = npt.NDArray[Any]
 PARTS: Final = 4
 """cepstral correlation, synchrony, loudness and spectrum"""
-_STATISTICS_ROWS: Final = 4000
+STATISTICS_ROWS: Final = 4000
+"""at most, that the encoder's statistics are taken from"""
 _PROFILE_WEIGHTS: Final = (1.0, 1.0, 4.0)
 """of synchrony, envelope and gain, all scaled to 0 to 1: the gain's range is wide, and mostly unused"""
 
@@ -208,6 +209,12 @@ def save(nano: Nano, path: Path) -> None:
     part.replace(path)
 
 
+def set_statistics(nano: Nano, texture: Array) -> None:
+    """Set the encoder's mean and scale to those of `texture` [rows, patches, 16, 32]."""
+    nano.encoder.mean.copy_(torch.from_numpy(texture.mean((0, 1))))
+    nano.encoder.scale.copy_(torch.from_numpy(texture.std((0, 1)) + 0.1))
+
+
 class _Clean(NamedTuple):
     """Mean and standard deviation [32] of the clean music's levels."""
 
@@ -217,12 +224,9 @@ class _Clean(NamedTuple):
 
 def _standardize(nano: Nano, train: Table) -> _Clean:
     """Set the encoder's statistics from rows spread over the table; gives those of the clean levels."""
-    rows = np.unique(np.linspace(0, len(train) - 1, min(len(train), _STATISTICS_ROWS)).astype(int))
-    texture = train.texture[rows].astype(np.float32)
-    nano.encoder.mean.copy_(torch.from_numpy(texture.mean((0, 1))))
-    nano.encoder.scale.copy_(torch.from_numpy(texture.std((0, 1)) + 0.1))
+    rows = np.unique(np.linspace(0, len(train) - 1, min(len(train), STATISTICS_ROWS)).astype(int))
+    set_statistics(nano, train.texture[rows].astype(np.float32))
     clean = train.clean_of(rows).astype(np.float32)
-    assert nano.encoder.mean.shape == (PLANES, BANDS)
     return _Clean(clean.mean((0, 1)), clean.std((0, 1)) + 0.1)
 
 

@@ -89,15 +89,14 @@ def _checked(value: Any, default: Any, place: str) -> Any:
 
 
 HAAQI_NET: Final = {
-    "beats_model_path": "beats",
+    "beats_model_path": "beats_path",
     "train_data": "table",
     "val_data": "valid",
     "batch_size": "batch",
     "epochs": "epochs",
-    "num_workers": "jobs",
-    "save_model_path": "output",
 }
-"""what HAAQI-Net's train_config.yaml calls what is said by flags here"""
+"""what HAAQI-Net's train_config.yaml calls settings, and what is said by flags here; where its weights go, and how many
+workers read, is left to ours"""
 
 
 def from_haaqi_net(told: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ gives is computed once a clip and kept (`store`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from .clips import Batch, Clips, Kind, evaluate, score_loss
 from .examples import Example
 from .loop import Precision, Task, device_of
 from .runs import Metrics
-from .store import Store, fingerprint
+from .store import Store
 
 ONE_LAYER: Final = 40.0
 """the weight, before the softmax, of a layer that is taken alone: the others get less than 1e-17"""
@@ -185,8 +185,3 @@ def kept_layers(
 def kept_bytes(sizes: BeatsConfig, free: int, examples: int, patches: int) -> int:
     """Bytes that the kept layers of so many sounds take."""
     return 2 * (sizes.layers - free) * patches * 8 * sizes.width * examples
-
-
-def identity(config: TeacherConfig, train: Sequence[Example], valid: Sequence[Example], sha256: str | None) -> Any:
-    """What a run's folder says was asked, and of what."""
-    return {**asdict(config), "beats_sha256": sha256, "data": [fingerprint(train), fingerprint(valid)]}
