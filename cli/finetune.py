@@ -112,7 +112,7 @@ def _bundle(tuned: Tuned, scale: Scale, figures: dict[str, Any], folder: Path) -
 
     told = tuned.figures
     notes = {
-        "predicts": f"{scale}: fine-tuned on {told['ratings']} ratings of {told['groups']} groups ({told['freeze']} frozen)",
+        "tuning": f"{told['ratings']} ratings of {told['groups']} groups; {told['freeze']} frozen",
         "limits": "it is as good as these ratings: who rated, what music, and which hearing losses",
     }
     if isinstance(tuned.network, Nano):
@@ -141,7 +141,7 @@ def _print(figures: dict[str, Any], scale: Scale) -> None:
     out.print(table)
     tested = figures["after_against_before"]
     out.print(
-        f"{figures['ratings']} ratings, {figures['folds']} folds by group; equal LCC: p {tested['lcc_p']:.2g} (Williams), "
-        f"equal errors: p {tested['error_p']:.2g} (Wilcoxon)",
+        f"{figures['ratings']} ratings, {figures['folds']} folds by group; p of equal LCCs {tested['lcc_p']:.2g} "
+        f"(Williams), of equal errors {tested['error_p']:.2g} (Wilcoxon)",
         soft_wrap=True,
     )

@@ -184,7 +184,7 @@ class DistilTask(Task[Batch]):
         if config.imitation_weight and batch.targets:
             frames = batch.targets[1]
             if frames.shape != scores.frame_scores.shape:
-                frames = frames.unflatten(1, (-1, TOKENS)).mean(2)
+                frames = by_patch(frames)
             squared.append(config.imitation_weight * F.mse_loss(scores.frame_scores, frames))
         distances = [token_distances(told, wanted) for told, wanted in pairs]
         weight = config.token_weight if isinstance(self.combine, FixedSum) else 1.0
@@ -236,10 +236,8 @@ class NanoDistilTask(DistilTask):
         chosen = np.unique(np.linspace(0, len(train) - 1, min(len(train), fit.STATISTICS_ROWS)).astype(int))
         texture = np.concatenate([train.store.load("texture", train.examples[i].sound) for i in chosen])
         fit.set_statistics(nano, texture[None].astype(np.float32))
-        others: dict[str, nn.Module] = {}
-        if teacher:
-            others["tokens"] = nn.Linear(2 * nano.config.hidden, teacher.config.width)
-        self._prepare(nano, 1 if teacher else 0, others)
+        self.tokens = nn.Linear(2 * nano.config.hidden, teacher.config.width) if teacher else nn.Identity()
+        self._prepare(nano, 1 if teacher else 0, {"tokens": self.tokens})
 
     def told(self, batch: Batch) -> tuple[Scores, list[tuple[Tensor, Tensor]]]:
         nano = self.network
@@ -250,12 +248,16 @@ class NanoDistilTask(DistilTask):
         scores = Scores(frame_scores, (nano.head.shares(x) * frame_scores).sum(-1))
         if not batch.targets:
             return scores, []
-        wanted = batch.targets[0][:, -1].unflatten(1, (-1, TOKENS)).mean(2)
-        return scores, [(self.learnt["tokens"](x), wanted)]
+        return scores, [(self.tokens(x), by_patch(batch.targets[0][:, -1]))]
 
     def save(self, path: Path) -> None:
         assert isinstance(self.network, Nano)
         fit.save(self.network, path)
+
+
+def by_patch(told: Tensor) -> Tensor:
+    """Means [batch, patches, ...] of what a teacher says of tokens [batch, tokens, ...]."""
+    return told.reshape(told.shape[0], -1, TOKENS, *told.shape[2:]).mean(2)
 
 
 def begin_student(config: DistilConfig, teacher: Teacher | None) -> Student:

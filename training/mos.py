@@ -22,6 +22,7 @@ from ..model.family import Network
 from ..model.loss import windowed
 from ..model.nano import Nano
 from ..model.student import Student
+from ..model.teacher import Teacher
 from ..runtime.bundle import Scale
 from ..runtime.errors import OptionError
 from . import loop
@@ -209,13 +210,8 @@ def tune(
 
 def weights_name(network: Network) -> str:
     """The file name of a network's weights."""
-    return (
-        "nano.safetensors"
-        if isinstance(network, Nano)
-        else "student.pth"
-        if isinstance(network, Student)
-        else "teacher.pth"
-    )
+    names = {Nano: "nano.safetensors", Student: "student.pth", Teacher: "teacher.pth"}
+    return next(name for kind, name in names.items() if isinstance(network, kind))
 
 
 def save(network: Network, path: Path) -> None:

@@ -104,17 +104,15 @@ def compare(before: Array, after: Array, rating: Array, groups: Sequence[str], s
     for draw in range(_DRAWS):
         rows = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
         ranks = [stats.rankdata(values[rows]) for values in (before, after, rating)]
-        lcc = [np.corrcoef(values[rows], rating[rows])[0, 1] for values in (before, after)]
-        srcc = [np.corrcoef(rank, ranks[2])[0, 1] for rank in ranks[:2]]
-        mse = [np.mean((values[rows] - rating[rows]) ** 2) for values in (before, after)]
-        changes[draw] = lcc[1] - lcc[0], srcc[1] - srcc[0], mse[1] - mse[0]
+        linear = [np.corrcoef(values[rows], rating[rows])[0, 1] for values in (before, after)]
+        ranked = [np.corrcoef(rank, ranks[2])[0, 1] for rank in ranks[:2]]
+        error = [np.mean((values[rows] - rating[rows]) ** 2) for values in (before, after)]
+        changes[draw] = linear[1] - linear[0], ranked[1] - ranked[0], error[1] - error[0]
     low, high = np.nanquantile(changes, [0.025, 0.975], axis=0)
     errors = [(np.asarray(values, np.float64) - rating) ** 2 for values in (before, after)]
-    return Compared(
-        *(Interval(float(a), float(b)) for a, b in zip(low, high, strict=True)),
-        lcc_p=williams(before, after, rating),
-        error_p=float(stats.wilcoxon(errors[0], errors[1]).pvalue) if (errors[0] != errors[1]).any() else 1.0,
-    )
+    equal = float(stats.wilcoxon(errors[0], errors[1]).pvalue) if (errors[0] != errors[1]).any() else 1.0
+    lcc, srcc, mse = (Interval(float(a), float(b)) for a, b in zip(low, high, strict=True))
+    return Compared(lcc, srcc, mse, williams(before, after, rating), equal)
 
 
 def williams(first: Array, second: Array, shared: Array) -> float:
@@ -132,7 +130,7 @@ def williams(first: Array, second: Array, shared: Array) -> float:
 def figures(
     before: Array, mapped: Array, after: Array, rating: Array, groups: Sequence[str], scale: Scale
 ) -> dict[str, Any]:
-    """LCC, SRCC and MSE of predictions [n] of ratings, both 0 to 1, and of their changes; MSE on the ratings' own scale.
+    """LCC, SRCC and MSE of predictions [n] of ratings, both 0 to 1, and of their changes; MSE on the ratings' scale.
 
     `mapped` is `before` after the best straight line, so that what a mere line would bring is told apart.
     """

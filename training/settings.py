@@ -58,9 +58,10 @@ def _build(kind: type[T], told: Mapping[str, Any], origin: str) -> T:
         raise OptionError(f"{origin}: no such setting as {', '.join(unknown)}; there are {', '.join(known)}")
     values: dict[str, Any] = {}
     for name, value in told.items():
-        default = known[name].default
-        if default is MISSING and known[name].default_factory is not MISSING:
-            default = known[name].default_factory()  # type: ignore[misc]
+        default: Any = known[name].default
+        factory: Any = known[name].default_factory
+        if default is MISSING and factory is not MISSING:
+            default = factory()
         inner = next(
             (part for part in (hints[name], *getattr(hints[name], "__args__", ())) if is_dataclass(part)), None
         )
