@@ -165,7 +165,8 @@ def main() -> None:
     low, high = np.quantile(means, [0.025, 0.975])
     print(
         f"HAAQI of {len(change)} held-out clips for {listener.name}: {before.mean():.3f} as they came, "
-        f"{after.mean():.3f} equalised; change {change.mean():+.3f} (95%: {low:+.3f} to {high:+.3f}), better in {np.mean(change > 0):.0%}"
+        f"{after.mean():.3f} equalised; change {change.mean():+.3f} (95%: {low:+.3f} to {high:+.3f}), "
+        f"better in {np.mean(change > 0):.0%}"
     )
     if args.picture:
         draw(args.picture, history, before, after, equaliser.gains.detach(), f"{listener.name}, {args.chain}")

@@ -78,7 +78,7 @@ class Run:
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # a malformed pickle raises anything
-            raise CheckpointError(f"{path} is damaged ({error}): remove it to begin again") from error
+            raise CheckpointError(f"{path} is damaged ({type(error).__name__}): remove it to begin again") from error
         return state
 
     def _check(self) -> None:
