@@ -49,7 +49,7 @@ BEATS: Final = BeatsConfig(
 HEAD: Final = HeadConfig(width=64, hidden=32, heads=4)
 TEACHER: Final = TeacherConfig(HEAD, BEATS, free=BEATS.layers, batch=32, clip=1.0, epochs=7, threads=1)
 STUDENT: Final = DistilConfig(
-    layers=2, predicts=(2, 3), beats=BEATS, head=HEAD, batch=32, epochs=10, patience=10, threads=1
+    layers=2, predicts=(2, 3), beats=BEATS, head=HEAD, batch=16, epochs=6, patience=6, threads=1
 )
 _DRAWS: Final = 2000
 
@@ -111,19 +111,18 @@ def measure(
     """Everything; what is done already in `work` is not done again."""
     store, corpus = Store(work / "store"), Corpus(music)
     train, valid = of_table(table, "train", rows), of_table(table, "valid", 600)
-    test = of_table(table, "test", 600)
+    test = of_table(table, "test", 400)
     if teacher is None:
         data = Data(train, valid, store, corpus)
         teacher = train_teacher(TEACHER, None, data, work / "teacher", told("teacher")).weights
     network = Teacher.from_checkpoint(teacher)
     store.fill("fbank", test, corpus, 1)
     clips = Clips(store, test, Kind("fbank"))
-    few = Data(train[:sounds], valid[:200], store, corpus)
+    few = Data(train[:sounds], valid[:80], store, corpus)
     alone, taught = [], []
     for seed in range(seeds):
         data = few.with_labels(labels, seed)
-        longer = max(1, round(STUDENT.epochs * sounds / labels))  # as many steps as the other one takes
-        scratch = replace(STUDENT, seed=seed, epochs=longer, patience=longer, tune_blstm=True, tune_attention=True)
+        scratch = replace(STUDENT, seed=seed, epochs=4 * STUDENT.epochs, tune_blstm=True, tune_attention=True)
         by_labels = distil(scratch, None, data, work / f"alone-{labels}-{seed}", told(f"alone {seed}"))
         alone.append(predictions(Student.from_checkpoint(by_labels.weights), clips))
         config = replace(STUDENT, seed=seed, loss="l1_cosine", imitation_weight=1.0, token_weight=0.1)
@@ -141,8 +140,8 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--work", type=Path, default=Path("runs/distillation"))
     parser.add_argument("--rows", type=int, default=7000, help="labels that teach the teacher")
-    parser.add_argument("--sounds", type=int, default=1500, help="sounds that the student hears with its teacher")
-    parser.add_argument("--labels", type=int, default=300, help="of those, labels that both students get")
+    parser.add_argument("--sounds", type=int, default=800, help="sounds that the student hears with its teacher")
+    parser.add_argument("--labels", type=int, default=200, help="of those, labels that both students get")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--teacher", type=Path, help="a teacher trained before")
     args = parser.parse_args()

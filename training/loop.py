@@ -195,6 +195,8 @@ class _Loop(Generic[B]):
         with self._stoppable():
             while not self._finished():
                 self._epoch()
+                if self._finished():
+                    self.run.record(self.history, last=True)
         return self.history
 
     def _finished(self) -> bool:
@@ -298,6 +300,7 @@ class _Loop(Generic[B]):
 
     def _stop(self) -> None:
         self._save()
+        self.run.record(self.history, last=True)
         where = f"epoch {self.epoch + 1} of {self.plan.epochs}, step {len(self.losses)} of {self.task.steps}"
         raise Stopped(f"stopped at {where}; saved in {self.run.folder}: the same command goes on from there")
 

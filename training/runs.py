@@ -10,6 +10,7 @@ WEIGHTS          the best weights, as the task writes them
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,8 @@ from ..runtime.writing import write_file
 Metrics = dict[str, float]
 """what an epoch came to, by name"""
 CHECKPOINT: Final = "checkpoint.pt"
+DRAWN_EVERY: Final = 20.0
+"""seconds between two pictures of a run"""
 UNCOMPARED: Final = ("threads",)
 """settings that a run may change when it goes on: they change no number"""
 
@@ -39,6 +42,7 @@ class Run:
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         self.folder = folder
+        self._drawn = time.monotonic()
         self.config: dict[str, Any] = json.loads(json.dumps(config))
         if folder.exists() and not folder.is_dir():
             raise OptionError(f"{folder} is a file: give a folder")
@@ -55,12 +59,13 @@ class Run:
         write_file((json.dumps(self.config, indent=2) + "\n").encode(), self.folder / "config.json")
         self.record([])
 
-    def record(self, history: Sequence[Metrics]) -> None:
-        """Write the metrics of all epochs, and draw them once there are some."""
+    def record(self, history: Sequence[Metrics], last: bool = False) -> None:
+        """Write the metrics of all epochs; draw them now and then, and when they are the `last`."""
         lines = "".join(json.dumps(epoch) + "\n" for epoch in history)
         write_file(lines.encode(), self.folder / "metrics.jsonl")
-        if history:
+        if history and (last or time.monotonic() - self._drawn > DRAWN_EVERY):
             draw_curves(history, self.folder / "curves.png")
+            self._drawn = time.monotonic()
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write the checkpoint, whole or not at all."""

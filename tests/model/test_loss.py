@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,9 +26,9 @@ def loss() -> HAAQILoss:
 
 
 @pytest.fixture
-def small() -> Iterator[dict[str, Any]]:
+def small() -> dict[str, Any]:
     torch.manual_seed(0)
-    yield {"student": Student(SMALL, HEAD, predicts=()), "teacher": Teacher(SMALL, HEAD)}
+    return {"student": Student(SMALL, HEAD, predicts=()), "teacher": Teacher(SMALL, HEAD)}
 
 
 def clip(samples: int, start: float = 0.0) -> Tensor:

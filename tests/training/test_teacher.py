@@ -1,4 +1,4 @@
-"""The teacher's training: what is frozen stays, what is kept is what BEATs gives, and checkpoints are the published kind."""
+"""The teacher's training: what is frozen stays, what is kept is what BEATs gives, checkpoints are published ones."""
 
 from __future__ import annotations
 
