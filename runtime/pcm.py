@@ -13,6 +13,11 @@ from .errors import AudioError, OptionError
 FORMATS: Final = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
 """ffmpeg's names to bytes per sample: signed integers and floating point, little endian"""
 _CONTAINERS: Final = {b"RIFF": "wav", b"RIFX": "wav", b"RF64": "wav", b"fLaC": "FLAC", b"OggS": "Ogg", b"FORM": "aiff"}
+_TINIEST: Final = 1e-12
+_LOUDEST: Final = 100.0
+"""amplitudes that floating-point audio has"""
+_ENOUGH: Final = 16
+"""samples to tell by"""
 _MAGIC: Final = 4
 """bytes by which a file is told from samples"""
 
@@ -37,12 +42,13 @@ class Pcm:
         self._frame = FORMATS[form] * channels
         self._rest = b""
         self._begun = False
+        self._sane = form != "f32le"  # any bytes are integers
 
     def push(self, data: bytes) -> npt.NDArray[Any]:
         """Samples [n, channels] of the frames that are whole: int16, int32 (24 bits at its upper end) or float32.
 
         Raises:
-            AudioError: the first bytes are a file's and no samples.
+            AudioError: the first bytes are a file's and no samples, or the first floating-point numbers are no audio.
         """
         joined = self._rest + data
         if not self._begun:
@@ -57,7 +63,10 @@ class Pcm:
                 )
         whole = len(joined) // self._frame * self._frame
         self._rest = joined[whole:]
-        return self._decoded(joined[:whole]).reshape(-1, self._channels)
+        samples = self._decoded(joined[:whole])
+        if not self._sane:
+            self._judge(samples)
+        return samples.reshape(-1, self._channels)
 
     def finish(self) -> None:
         """The bytes have ended.
@@ -70,6 +79,19 @@ class Pcm:
                 f"the samples end {over} of {self._frame} bytes into a frame: --format {self._form} and "
                 f"--channels {self._channels} are not what was sent, or it was cut off"
             )
+
+    def _judge(self, samples: npt.NDArray[Any]) -> None:
+        """Tell integers that are read as floating point by the first that are not 0: most are far from audio."""
+        sounding = np.abs(samples[samples != 0])
+        if len(sounding) < _ENOUGH:
+            return
+        if np.mean((sounding > _TINIEST) & (sounding < _LOUDEST)) < 0.5:  # NaN is neither
+            first = ", ".join(f"{x:.3g}" for x in samples[samples != 0][:3])
+            raise AudioError(
+                f"samples such as {first} are no audio of the format {self._form}: give the --format that is sent, "
+                "perhaps s16le"
+            )
+        self._sane = True
 
     def _decoded(self, data: bytes) -> npt.NDArray[Any]:
         if self._form == "s24le":

@@ -36,8 +36,8 @@ def test_it_reads_what_libsndfile_writes(form: str, tmp_path: Path) -> None:
 )
 @settings(max_examples=80, deadline=None)
 def test_pieces_may_end_anywhere(form: str, channels: int, cuts: list[int]) -> None:
-    data = np.random.default_rng(0).integers(0, 100, sum(cuts) // (FORMATS[form] * channels) * FORMATS[form] * channels)
-    raw = data.astype(np.uint8).tobytes()
+    size = sum(cuts) // (FORMATS[form] * channels) * channels
+    raw = noise(size).tobytes() if form == "f32le" else np.random.default_rng(0).bytes(size * FORMATS[form])
     pcm, at, got = Pcm(form, channels), 0, []
     for size in [*cuts, len(raw)]:
         got.append(pcm.push(raw[at : at + size]))
@@ -63,6 +63,14 @@ def test_a_file_is_no_raw_samples(form: str, name: str, tmp_path: Path) -> None:
     pcm.push(path.read_bytes()[:3])
     with pytest.raises(AudioError, match=f"this is a {name} file and no raw samples"):
         pcm.push(path.read_bytes()[3:])
+
+
+@pytest.mark.parametrize("form", ["s16le", "s24le", "s32le"])
+def test_integers_are_no_floating_point(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "raw"
+    soundfile.write(path, music(1), 16_000, format="RAW", subtype=SUBTYPES[form], endian="LITTLE")
+    with pytest.raises(AudioError, match=r"no audio of the format f32le: give the --format that is sent"):
+        Pcm("f32le", 1).push(path.read_bytes())
 
 
 @pytest.mark.parametrize(("form", "channels"), [("s16be", 1), ("", 1), ("s16le", 0), ("s16le", 65)])
