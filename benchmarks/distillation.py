@@ -28,7 +28,7 @@ from ..training.clips import Clips, Kind, evaluate
 from ..training.corpus import Corpus
 from ..training.distil import DistilConfig
 from ..training.examples import Example, of_table
-from ..training.loop import Progress, device_of
+from ..training.loop import Plan, Progress, device_of
 from ..training.recipes import Data, Told, distil, train_teacher
 from ..training.runs import Metrics
 from ..training.store import Store
@@ -47,9 +47,9 @@ BEATS: Final = BeatsConfig(
     position_groups=4,
 )
 HEAD: Final = HeadConfig(width=64, hidden=32, heads=4)
-TEACHER: Final = TeacherConfig(HEAD, BEATS, free=BEATS.layers, batch=32, clip=1.0, epochs=7, threads=1)
+TEACHER: Final = TeacherConfig(HEAD, BEATS, free=BEATS.layers, batch=32, plan=Plan(epochs=7, clip=1.0, threads=1))
 STUDENT: Final = DistilConfig(
-    layers=2, predicts=(2, 3), beats=BEATS, head=HEAD, batch=16, epochs=6, patience=6, threads=1
+    layers=2, predicts=(2, 3), beats=BEATS, head=HEAD, batch=16, plan=Plan(epochs=6, patience=6, clip=1.0, threads=1)
 )
 _DRAWS: Final = 2000
 
@@ -122,10 +122,12 @@ def measure(
     alone, taught = [], []
     for seed in range(seeds):
         data = few.with_labels(labels, seed)
-        scratch = replace(STUDENT, seed=seed, epochs=4 * STUDENT.epochs, tune_blstm=True, tune_attention=True)
+        plan = replace(STUDENT.plan, seed=seed)
+        longer = replace(plan, epochs=4 * plan.epochs)
+        scratch = replace(STUDENT, plan=longer, tune_blstm=True, tune_attention=True)
         by_labels = distil(scratch, None, data, work / f"alone-{labels}-{seed}", told(f"alone {seed}"))
         alone.append(predictions(Student.from_checkpoint(by_labels.weights), clips))
-        config = replace(STUDENT, seed=seed, loss="l1_cosine", imitation_weight=1.0, token_weight=0.1)
+        config = replace(STUDENT, plan=plan, loss="l1_cosine", imitation_weight=1.0, token_weight=0.1)
         by_teacher = distil(config, network, data, work / f"taught-{labels}-{seed}", told(f"taught {seed}"))
         taught.append(predictions(Student.from_checkpoint(by_teacher.weights), clips))
     found = {"teacher_rows": rows, "sounds": sounds, "labels": labels, **difference(alone, taught, test)}

@@ -45,9 +45,9 @@ Array = npt.NDArray[np.float64]
 
 def opinion(clean: Array, heard: Array) -> float:
     """The quality, 0 to 1, of what is heard beside the clean, amplified music; [samples] each, at 16 kHz."""
-    gain = float(clean @ heard / max(heard @ heard, 1e-12))
+    gain = float(clean @ heard / max(float(heard @ heard), 1e-12))
     residue = clean - gain * heard
-    snr = 10 * np.log10(np.mean(clean**2) / max(float(np.mean(residue**2)), 1e-12))
+    snr = 10 * np.log10(float(np.mean(clean**2)) / max(float(np.mean(residue**2)), 1e-12))
     noise = np.clip((25 - snr) / 30, 0, 1)
     lost = np.clip(np.log2(_width(clean) / _width(heard)), 0, 4) / 4
     crest = [float(np.quantile(np.abs(x), 0.999)) / rms(x) for x in (clean, heard)]
@@ -57,8 +57,9 @@ def opinion(clean: Array, heard: Array) -> float:
 
 def _width(x: Array) -> float:
     """Hz below which 99% of the power lies."""
-    frequencies, power = signal.welch(x, SAMPLE_RATE, nperseg=1024)
-    return float(frequencies[np.searchsorted(np.cumsum(power), 0.99 * power.sum())]) + 1.0
+    frequencies, power = (np.asarray(found) for found in signal.welch(x, SAMPLE_RATE, nperseg=1024))
+    below = np.searchsorted(np.cumsum(power), 0.99 * power.sum())
+    return float(frequencies[below]) + 1.0
 
 
 def rated(examples: Sequence[Example], corpus: Corpus, seed: int = 0) -> list[Example]:
@@ -85,7 +86,7 @@ def measure(music: Path, table: Path, work: Path, count: int) -> tuple[dict[str,
     examples = rated(heard, corpus)
     haaqi, ratings = (np.array([e.score for e in part]) for part in (heard, examples))
     data = Data(examples, [], Store(work / "store"), corpus)
-    tuned = tune(Nano.from_checkpoint(), MosConfig(threads=1), data, work, MOS, told("tuning"))
+    tuned = tune(Nano.from_checkpoint(), MosConfig(), data, work, MOS, told("tuning"))
     return {"haaqi_itself": agreement(haaqi, ratings)._asdict(), **tuned.figures}, tuned
 
 

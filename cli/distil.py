@@ -8,40 +8,26 @@ from typing import Annotated, Literal
 import typer
 
 from .training import (
-    AsJson,
-    Batch,
-    Config,
-    Device,
-    Epochs,
-    Features,
-    Jobs,
-    Music,
+    DataOptions,
+    Labels,
     Output,
-    Patience,
-    Precision,
-    Rate,
-    Rows,
-    Seed,
-    Table,
-    Valid,
-    ValidRows,
+    RunOptions,
     data_of,
     report,
     require_training,
-    said,
     shown,
     told_by,
+    with_options,
 )
 
 
+@with_options
 def distil(
+    data: DataOptions,
+    run: RunOptions,
     teacher: Annotated[Path, typer.Option(help="The teacher's checkpoint, haaqi_net.pth or one trained here.")],
     student: Annotated[Literal["student", "nano"], typer.Option(help="What is taught.")] = "student",
-    table: Table = None,
     output: Output = Path("runs/distil"),
-    music: Music = None,
-    valid: Valid = None,
-    config: Config = None,
     heads: Annotated[Literal["independent", "sequential"] | None, typer.Option(help="Prediction heads.")] = None,
     weighted_sum: Annotated[
         bool | None, typer.Option("--weighted-sum/--last-layer", help="What of its layers the student's head reads.")
@@ -53,26 +39,12 @@ def distil(
     tune_attention: Annotated[
         bool | None, typer.Option("--tune-attention/--freeze-attention", help="Train the teacher's attention on.")
     ] = None,
-    labels: Annotated[
-        int | None, typer.Option(min=1, help="Use so many labels only; the rest teach unlabelled.")
-    ] = None,
-    features: Features = None,
-    rows: Rows = None,
-    valid_rows: ValidRows = None,
-    epochs: Epochs = None,
-    patience: Patience = None,
-    lr: Rate = None,
-    batch: Batch = None,
-    seed: Seed = None,
-    device: Device = None,
-    precision: Precision = None,
-    jobs: Jobs = None,
-    as_json: AsJson = False,
+    labels: Labels = None,
 ) -> None:
     """Distil the student (BEATs's first layers under the teacher's head), or nano, from a teacher and labels.
 
-    `--config table4-...` names a row of the paper's Table IV. What the teacher gives is computed once a sound and kept.
-    Stop it at any time (Ctrl-C): the same command goes on from there, to the same numbers.
+    `--config table4-...` names a row of the paper's Table IV. What the teacher gives is computed once a sound and kept;
+    with --labels, the other sounds teach through it alone. Stop it at any time (Ctrl-C): the same command goes on.
     """
     require_training()
     from ..model.teacher import Teacher
@@ -80,25 +52,19 @@ def distil(
     from ..training.recipes import distil as train
     from ..training.settings import settings
 
-    flags = said(
-        student=student,
-        heads=heads,
-        weighted_sum=weighted_sum,
-        loss=loss,
-        tune_blstm=tune_blstm,
-        tune_attention=tune_attention,
-        epochs=epochs,
-        patience=patience,
-        lr=lr,
-        batch=batch,
-        seed=seed,
-        device=device,
-        precision=precision,
-    )
-    told = told_by(config, "nano-distil" if student == "nano" else "table4-independent-adaptive-weighted")
-    asked = settings(DistilConfig, told, flags, config or "the settings")
+    flags = {
+        **run.flags(),
+        "student": student,
+        "heads": heads,
+        "weighted_sum": weighted_sum,
+        "loss": loss,
+        "tune_blstm": tune_blstm,
+        "tune_attention": tune_attention,
+    }
+    told = told_by(run.config, "nano-distil" if student == "nano" else "table4-independent-adaptive-weighted")
+    asked = settings(DistilConfig, told, flags, run.config or "the settings")
     network = Teacher.from_checkpoint(teacher)
-    data = data_of(table, valid, music, features, rows, valid_rows, jobs).with_labels(labels, asked.seed)
+    examples = data_of(data, run).with_labels(labels, asked.plan.seed)
     with shown() as tell:
-        trained = train(asked, network, data, output, tell)
-    report(trained, as_json)
+        trained = train(asked, network, examples, output, tell)
+    report(trained, run.as_json)

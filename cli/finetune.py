@@ -12,29 +12,16 @@ from rich.table import Table
 
 from ..runtime.errors import OptionError
 from .console import out, print_json, require
-from .training import (
-    AsJson,
-    Batch,
-    Config,
-    Device,
-    Epochs,
-    Features,
-    Jobs,
-    Patience,
-    Precision,
-    Rate,
-    Seed,
-    require_training,
-    said,
-    shown,
-)
+from .training import RunOptions, require_training, shown, with_options
 
 if TYPE_CHECKING:
     from ..runtime.bundle import Scale
     from ..training.mos import Tuned
 
 
+@with_options
 def finetune_mos(
+    run: RunOptions,
     ratings: Annotated[Path, typer.Option(help="CSV with the columns file, audiogram, rating, and perhaps group.")],
     model: Annotated[str, typer.Option("--model", "-m", help="`nano`, or a checkpoint of the family.")] = "nano",
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of runs, figures, weights, bundle.")] = Path(
@@ -46,17 +33,6 @@ def finetune_mos(
     ] = None,
     folds: Annotated[int | None, typer.Option(min=2, help="Of the cross-validation, by groups.")] = None,
     name: Annotated[str, typer.Option(help="What is predicted.")] = "MOS",
-    config: Config = None,
-    features: Features = None,
-    epochs: Epochs = None,
-    patience: Patience = None,
-    lr: Rate = None,
-    batch: Batch = None,
-    seed: Seed = None,
-    device: Device = None,
-    precision: Precision = None,
-    jobs: Jobs = None,
-    as_json: AsJson = False,
 ) -> None:
     """Tune a network to mean opinion scores on any scale; how much that brings is cross-validated and tested.
 
@@ -77,28 +53,20 @@ def finetune_mos(
     low, high = scale
     if not low < high:
         raise OptionError(f"--scale {low:g} {high:g}: give the lowest rating, then the highest")
-    flags = said(
-        freeze=freeze,
-        folds=folds,
-        epochs=epochs,
-        patience=patience,
-        lr=lr,
-        batch=batch,
-        seed=seed,
-        device=device,
-        precision=precision,
-    )
-    asked = settings(MosConfig, read_settings(config) if config else {}, flags, config or "the settings")
+    flags = {**run.flags(), "freeze": freeze, "folds": folds}
+    asked = settings(MosConfig, read_settings(run.config) if run.config else {}, flags, run.config or "the settings")
     rated = Scale(name, low, high)
     examples = read_ratings(ratings, rated)
-    store = Store(features or ratings.with_name(f"{ratings.name}.features"))
+    store = Store(run.features or ratings.with_name(f"{ratings.name}.features"))
     network = network_of(model)
     with shown() as tell:
-        tuned = tune(network, asked, Data(examples, [], store, None, jobs or available_cores()), output, rated, tell)
+        tuned = tune(
+            network, asked, Data(examples, [], store, None, run.jobs or available_cores()), output, rated, tell
+        )
     figures: dict[str, Any] = {"mos": tuned.figures}
     (output / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     bundle = _bundle(tuned, rated, figures, output / "bundle")
-    if as_json:
+    if run.as_json:
         print_json({"weights": str(tuned.weights), "bundle": bundle and str(bundle), **tuned.figures})
         return
     _print(tuned.figures, rated)

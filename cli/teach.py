@@ -2,62 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..runtime.errors import OptionError
+from .console import err
 from .training import (
-    AsJson,
-    Batch,
-    Config,
-    Device,
-    Epochs,
-    Features,
-    Jobs,
-    Music,
+    DataOptions,
+    Labels,
     Output,
-    Patience,
-    Precision,
-    Rate,
-    Rows,
-    Seed,
-    Table,
-    Valid,
-    ValidRows,
+    RunOptions,
     data_of,
     report,
     require_training,
-    said,
     shown,
     told_by,
+    with_options,
 )
 
 
+@with_options
 def teacher(
-    table: Table = None,
+    data: DataOptions,
+    run: RunOptions,
     beats: Annotated[Path | None, typer.Option(help="BEATs_iter3_plus_AS2M.pt, or another BEATs.")] = None,
     output: Output = Path("runs/teacher"),
-    music: Music = None,
-    valid: Valid = None,
-    config: Config = None,
     free: Annotated[str | None, typer.Option(help="Last layers of BEATs to train, a number or `all`.")] = None,
     weighted_sum: Annotated[
         bool | None, typer.Option("--weighted-sum/--last-layer", help="What of BEATs the head reads.")
     ] = None,
-    features: Features = None,
-    rows: Rows = None,
-    valid_rows: ValidRows = None,
-    epochs: Epochs = None,
-    patience: Patience = None,
-    lr: Rate = None,
-    batch: Batch = None,
-    seed: Seed = None,
-    device: Device = None,
-    precision: Precision = None,
-    jobs: Jobs = None,
-    as_json: AsJson = False,
 ) -> None:
     """Train HAAQI-Net's teacher on BEATs: MSE(clip) + MSE(frames), Adam, early stopping; published settings by default.
 
@@ -70,70 +46,39 @@ def teacher(
     from ..training.settings import settings
     from ..training.teacher import TeacherConfig, kept_bytes
 
-    told = told_by(config, "teacher")
-    table, valid = table or _path(told.pop("table", None)), valid or _path(told.pop("valid", None))
+    told = told_by(run.config, "teacher")
+    table, valid = told.pop("table", None), told.pop("valid", None)
+    data = replace(data, table=data.table or _path(table), valid=data.valid or _path(valid))
     beats = beats or _path(told.pop("beats_path", None))
     network = None if beats is None else Beats.from_checkpoint(beats)
     layers = network.config.layers if network else int((told.get("beats") or {}).get("layers", 0))
-    flags = said(
-        free=_layers(free, layers),
-        weighted_sum=weighted_sum,
-        epochs=epochs,
-        patience=patience,
-        lr=lr,
-        batch=batch,
-        seed=seed,
-        device=device,
-        precision=precision,
-    )
-    asked = settings(TeacherConfig, told, flags, config or "the settings")
-    data = data_of(table, valid, music, features, rows, valid_rows, jobs)
+    flags = {**run.flags(), "free": _layers(free, layers), "weighted_sum": weighted_sum}
+    asked = settings(TeacherConfig, told, flags, run.config or "the settings")
+    examples = data_of(data, run)
     if network and asked.free < layers:
-        from .console import err
-
-        sounds = len({example.sound for example in [*data.train, *data.valid]})
+        sounds = len({example.sound for example in [*examples.train, *examples.valid]})
         size = kept_bytes(network.config, asked.free, sounds, patches=32) / 1e9
-        err.print(
-            f"BEATs's layers of {sounds:,} sounds will be kept in {data.store.folder}: {size:,.1f} GB at 5 s each"
-        )
+        kept = f"{sounds:,} sounds will be kept in {examples.store.folder}: {size:,.1f} GB at 5 s each"
+        err.print(f"BEATs's layers of {kept}", soft_wrap=True)
     with shown() as tell:
-        trained = train_teacher(asked, network, data, output, tell)
-    report(trained, as_json)
+        trained = train_teacher(asked, network, examples, output, tell)
+    report(trained, run.as_json)
 
 
-def student(
-    table: Table = None,
-    output: Output = Path("runs/student"),
-    music: Music = None,
-    valid: Valid = None,
-    config: Config = None,
-    labels: Annotated[int | None, typer.Option(min=1, help="Use so many labels only, drawn by chance.")] = None,
-    features: Features = None,
-    rows: Rows = None,
-    valid_rows: ValidRows = None,
-    epochs: Epochs = None,
-    patience: Patience = None,
-    lr: Rate = None,
-    batch: Batch = None,
-    seed: Seed = None,
-    device: Device = None,
-    precision: Precision = None,
-    jobs: Jobs = None,
-    as_json: AsJson = False,
-) -> None:
+@with_options
+def student(data: DataOptions, run: RunOptions, output: Output = Path("runs/student"), labels: Labels = None) -> None:
     """Train the student (22.6 M parameters deployed) from scratch on labels alone, without a teacher."""
     require_training()
     from ..training.distil import DistilConfig
     from ..training.recipes import distil
     from ..training.settings import settings
 
-    told = told_by(config, "student-scratch")
-    flags = said(epochs=epochs, patience=patience, lr=lr, batch=batch, seed=seed, device=device, precision=precision)
-    asked = settings(DistilConfig, told, flags, config or "the settings")
-    data = data_of(table, valid, music, features, rows, valid_rows, jobs).with_labels(labels, asked.seed)
+    told = told_by(run.config, "student-scratch")
+    asked = settings(DistilConfig, told, run.flags(), run.config or "the settings")
+    examples = data_of(data, run).with_labels(labels, asked.plan.seed)
     with shown() as tell:
-        trained = distil(asked, None, data, output, tell)
-    report(trained, as_json)
+        trained = distil(asked, None, examples, output, tell)
+    report(trained, run.as_json)
 
 
 def _path(text: object) -> Path | None:

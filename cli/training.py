@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -18,26 +21,82 @@ if TYPE_CHECKING:
     from ..training.recipes import Data, Told, Trained
     from ..training.runs import Metrics
 
-TABLE = "Folder of a label table's Parquet shards, or a JSON file as HAAQI-Net's train.json."
-Table = Annotated[Path | None, typer.Option(help=TABLE)]
-Valid = Annotated[Path | None, typer.Option(help="JSON file to choose the epoch on; else a tenth of --table's files.")]
-Music = Annotated[Path | None, typer.Option(help="Folder of the table's music with its CLIPS.csv.")]
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What a verb is told of its data."""
+
+    table: Annotated[
+        Path | None, typer.Option(help="Folder of a label table's shards, or a JSON file as HAAQI-Net's train.json.")
+    ] = None
+    valid: Annotated[
+        Path | None, typer.Option(help="JSON file to choose the epoch on; else a tenth of --table's files.")
+    ] = None
+    music: Annotated[Path | None, typer.Option(help="Folder of the table's music with its CLIPS.csv.")] = None
+    rows: Annotated[int | None, typer.Option(min=1, help="Use the first rows of split train only.")] = None
+    valid_rows: Annotated[int | None, typer.Option(min=1, help="Use the first rows of split valid only.")] = None
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a verb is told of its run; flags go before settings from a file."""
+
+    config: Annotated[str | None, typer.Option(help="Settings: a YAML or JSON file, or the name of a shipped one.")] = (
+        None
+    )
+    features: Annotated[
+        Path | None, typer.Option(help="Folder in which features are kept; by default beside the labels.")
+    ] = None
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data, at most.")] = None
+    patience: Annotated[int | None, typer.Option(min=1, help="Epochs without a better one after which to stop.")] = None
+    lr: Annotated[float | None, typer.Option("--lr", min=0, help="Adam's learning rate.")] = None
+    batch: Annotated[int | None, typer.Option(min=1, help="Clips in a step.")] = None
+    seed: Annotated[int | None, typer.Option(help="Of initial weights, order and dropout.")] = None
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, or auto.")] = None
+    precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"] | None, typer.Option(help="Of the forward pass.")] = (
+        None
+    )
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes that make features; by default the cores.")] = None
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
+
+    def flags(self) -> dict[str, Any]:
+        """Those that are settings."""
+        names = ("epochs", "patience", "lr", "batch", "seed", "device", "precision")
+        return {name: getattr(self, name) for name in names}
+
+
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the run: config, metrics, curves, weights.")]
-Config = Annotated[str | None, typer.Option(help="Settings: a YAML or JSON file, or the name of a shipped one.")]
-Features = Annotated[Path | None, typer.Option(help="Folder in which features are kept; by default TABLE.features.")]
-Rows = Annotated[int | None, typer.Option(min=1, help="Use the first rows of split train only.")]
-ValidRows = Annotated[int | None, typer.Option(min=1, help="Use the first rows of split valid only.")]
-Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the data, at most.")]
-Patience = Annotated[int | None, typer.Option(min=1, help="Epochs without a better one after which to stop.")]
-Rate = Annotated[float | None, typer.Option("--lr", min=0, help="Adam's learning rate.")]
-Batch = Annotated[int | None, typer.Option(min=1, help="Clips in a step.")]
-Seed = Annotated[int | None, typer.Option(help="Of initial weights, order and dropout.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, or auto.")]
-Precision = Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")]
-Jobs = Annotated[int | None, typer.Option(min=1, help="Processes that make features; by default the cores.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Labels = Annotated[int | None, typer.Option(min=1, help="Use so many labels only, drawn by chance.")]
 _MODULES = ("torch", "safetensors", "scipy", "numba", "pyarrow", "joblib", "yaml", "matplotlib")
 _HELD_OUT = 0.1
+
+
+def with_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """A verb whose parameters of a dataclass type are options each, one for every field; typer reads its signature."""
+    groups: dict[str, Any] = {}
+    parameters: list[inspect.Parameter] = []
+    hints = get_type_hints(verb, include_extras=True)
+    for parameter in inspect.signature(verb).parameters.values():
+        if is_dataclass(hints[parameter.name]):
+            groups[parameter.name] = group = hints[parameter.name]
+            types = get_type_hints(group, include_extras=True)
+            parameters += [
+                inspect.Parameter(f.name, parameter.KEYWORD_ONLY, default=f.default, annotation=types[f.name])
+                for f in fields(group)
+            ]
+        else:
+            kind = parameter.KEYWORD_ONLY
+            parameters.append(parameter.replace(kind=kind, annotation=hints[parameter.name]))
+
+    @functools.wraps(verb)
+    def called(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        verb(**given)
+
+    called.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return called
 
 
 def require_training() -> None:
@@ -53,15 +112,7 @@ def told_by(config: str | None, default: str) -> dict[str, Any]:
     return from_haaqi_net(told) or told
 
 
-def data_of(
-    table: Path | None,
-    valid: Path | None,
-    music: Path | None,
-    features: Path | None,
-    rows: int | None,
-    valid_rows: int | None,
-    jobs: int | None,
-) -> Data:
+def data_of(told: DataOptions, run: RunOptions) -> Data:
     """Examples and where their features are kept.
 
     Raises:
@@ -74,20 +125,21 @@ def data_of(
     from ..training.recipes import Data
     from ..training.store import Store
 
+    table, valid = told.table, told.valid
     if table is None:
         raise OptionError("no labels: give a label table or a train.json with --table")
-    corpus = None if music is None else Corpus(music)
+    corpus = None if told.music is None else Corpus(told.music)
     if table.is_file():
-        examples = of_json(table)[:rows]
-        train, held = parted(examples, _HELD_OUT) if valid is None else (examples, of_json(valid)[:valid_rows])
+        examples = of_json(table)[: told.rows]
+        train, held = parted(examples, _HELD_OUT) if valid is None else (examples, of_json(valid)[: told.valid_rows])
     else:
         if valid is not None:
             raise OptionError("--valid goes with a JSON file; a label table has its own split valid")
         if corpus is None:
             raise OptionError("a label table's sounds are made from its music: give the folder with --music")
-        train, held = of_table(table, "train", rows), of_table(table, "valid", valid_rows)
-    store = Store(features or table.with_name(f"{table.name}.features"))
-    return Data(train, held, store, corpus, jobs or available_cores())
+        train, held = of_table(table, "train", told.rows), of_table(table, "valid", told.valid_rows)
+    store = Store(run.features or table.with_name(f"{table.name}.features"))
+    return Data(train, held, store, corpus, run.jobs or available_cores())
 
 
 @contextlib.contextmanager
@@ -139,11 +191,6 @@ def report(trained: Trained, as_json: bool, **more: Any) -> None:
         markup=False,
         soft_wrap=True,
     )
-
-
-def said(**flags: Any) -> Mapping[str, Any]:
-    """Flags that say something."""
-    return {name: value for name, value in flags.items() if value is not None}
 
 
 def _span(seconds: float) -> str:

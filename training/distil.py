@@ -28,7 +28,7 @@ from . import fit
 from .clips import Batch, Clips, Kind, evaluate, score_loss
 from .distances import ADAPTING, FORMS, AdaptiveSum, FixedSum, Form, token_distances
 from .examples import Example
-from .loop import Precision, Task
+from .loop import Plan, Task
 from .runs import Metrics
 from .store import Store
 from .teacher import take_last
@@ -55,8 +55,8 @@ class DistilConfig:
         token_weight: of all distances between tokens, in the plain form.
         tune_blstm, tune_attention: whether these, the teacher's, are trained on rather than frozen.
         beats, head: sizes of a student that has no teacher.
-        batch, lr, clip: clips in a step, Adam's rate, largest norm of the gradient.
-        epochs, patience, seed, device, precision, threads: see `loop.Plan`.
+        batch, lr: clips in a step; Adam's rate.
+        plan: epochs, patience, seed, device and so on.
     """
 
     student: Literal["student", "nano"] = "student"
@@ -75,13 +75,7 @@ class DistilConfig:
     head: HeadConfig = field(default_factory=HeadConfig)
     batch: int = 16
     lr: float = 1e-3
-    clip: float | None = 1.0
-    epochs: int = 10
-    patience: int = 3
-    seed: int = 0
-    device: str = "cpu"
-    precision: Precision = "auto"
-    threads: int | None = None
+    plan: Plan = field(default_factory=lambda: Plan(clip=1.0))
 
     def check(self, teacher: Teacher | None) -> None:
         """Raise OptionError for settings that contradict each other or the teacher."""
@@ -231,7 +225,7 @@ class NanoDistilTask(DistilTask):
 
     def __init__(self, config: DistilConfig, train: Clips, valid: Clips, teacher: Teacher | None) -> None:
         super().__init__(config, train, valid)
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.plan.seed)
         nano = Nano()
         chosen = np.unique(np.linspace(0, len(train) - 1, min(len(train), fit.STATISTICS_ROWS)).astype(int))
         texture = np.concatenate([train.store.load("texture", train.examples[i].sound) for i in chosen])
@@ -263,7 +257,7 @@ def by_patch(told: Tensor) -> Tensor:
 def begin_student(config: DistilConfig, teacher: Teacher | None) -> Student:
     """A student before its training: the teacher's first layers and head where there is one."""
     config.check(teacher)
-    torch.manual_seed(config.seed)
+    torch.manual_seed(config.plan.seed)
     whole = teacher.config if teacher else config.beats
     sizes = BeatsConfig(**{**vars(whole), "layers": config.layers, "norm_layers": whole.norm_layers})
     student = Student(sizes, teacher.head_config if teacher else config.head, predicts=config.predicts)

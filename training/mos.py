@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -30,7 +30,7 @@ from .clips import Batch, Clips, Kind
 from .distil import save_student
 from .examples import Example, parted
 from .fit import save as save_nano
-from .loop import Plan, Precision, Task
+from .loop import Plan, Task
 from .metrics import agreement
 from .ratings import figures, folds_of
 from .recipes import Data, Told
@@ -55,7 +55,7 @@ class MosConfig:
         folds: of the cross-validation, 2 or more.
         anchor: weight of the squared distance from the weights it began with (Li et al. 2018, "L2-SP").
         batch, lr: clips in a step; Adam's rate.
-        epochs, patience, seed, device, precision, threads: see `loop.Plan`.
+        plan: epochs, patience, seed, device and so on.
     """
 
     freeze: Freeze = "all-but-output"
@@ -63,18 +63,7 @@ class MosConfig:
     anchor: float = 1e-3
     batch: int = 16
     lr: float = 3e-3
-    epochs: int = 60
-    patience: int = 8
-    seed: int = 0
-    device: str = "cpu"
-    precision: Precision = "auto"
-    threads: int | None = None
-
-    def plan(self, epochs: int | None = None) -> Plan:
-        """Of one tuning; of so many epochs, whatever comes of them, where that is said."""
-        count = epochs or self.epochs
-        patience = epochs or self.patience
-        return Plan(count, patience, self.seed, 1.0, self.device, self.precision, self.threads)
+    plan: Plan = field(default_factory=lambda: Plan(epochs=60, patience=8, clip=1.0))
 
 
 class Tuned(NamedTuple):
@@ -111,7 +100,7 @@ class MosTask(Task[Batch]):
     """A network, ratings that tune it, and others that choose the epoch; None takes the last one."""
 
     def __init__(self, network: Network, config: MosConfig, train: Clips, valid: Clips | None) -> None:
-        torch.manual_seed(config.seed)
+        torch.manual_seed(config.plan.seed)
         self.config, self.clips, self.valid = config, train, valid
         self.network: Network = deepcopy(network)
         freeze(self.network, config.freeze)
@@ -175,7 +164,7 @@ def tune(
     """
     told = told or Told()
     examples = data.train
-    folds = folds_of(examples, config.folds, config.seed)
+    folds = folds_of(examples, config.folds, config.plan.seed)
     reads = "texture" if isinstance(network, Nano) else "fbank"
     data.features(reads, told)
 
@@ -189,10 +178,10 @@ def tune(
     for turn, fold in enumerate(folds):
         held = set(fold)
         rest = [example for place, example in enumerate(examples) if place not in held]
-        teach, choose = parted(rest, _INNER, config.seed)
+        teach, choose = parted(rest, _INNER, config.plan.seed)
         task = MosTask(network, config, clips(teach), clips(choose))
         run = Run(folder / f"fold-{turn}", {**asked, "fold": turn})
-        history = loop.train(task, config.plan(), run, told.step, told.epoch)
+        history = loop.train(task, config.plan, run, told.step, told.epoch)
         lengths.append(1 + int(min(history, key=lambda found: found["valid_loss"])["epoch"]))
         after[fold] = predict(_read(network, run.folder / task.weights), clips([examples[i] for i in fold]))
         others = [place for place in range(len(examples)) if place not in held]
@@ -200,7 +189,7 @@ def tune(
     epochs = round(float(np.median(lengths)))
     task = MosTask(network, config, clips(examples), None)
     run = Run(folder, {**asked, "epochs": epochs})
-    loop.train(task, config.plan(epochs), run, told.step, told.epoch)
+    loop.train(task, replace(config.plan, epochs=epochs, patience=epochs), run, told.step, told.epoch)
     groups = [example.group for example in examples]
     weights = folder / task.weights
     found = {**figures(before, mapped, after, ratings, groups, scale), "folds": config.folds, "epochs": epochs}

@@ -108,7 +108,7 @@ def train_teacher(
     reads = kept_layers(teacher, config, data.store, [*data.train, *data.valid], told.of("BEATs layers"))
     train, valid = (Clips(data.store, part, reads) for part in (data.train, data.valid))
     task = TeacherTask(teacher, config, train, valid, pretrained=beats is not None)
-    return _trained(task, config, run, told)
+    return _trained(task, config.plan, run, told)
 
 
 def distil(
@@ -128,18 +128,15 @@ def distil(
     targets: tuple[Kind, ...] = ()
     if teacher:
         data.features("fbank", told)
-        device = device_of(config.device)
+        device = device_of(config.plan.device)
         targets = keep_targets(teacher, config, data.store, data.train, told.of("the teacher's layers"), device)
     train = Clips(data.store, data.train, Kind(reads), targets)
     valid = Clips(data.store, data.valid, Kind(reads))
     make: type[StudentTask] | type[NanoDistilTask] = NanoDistilTask if config.student == "nano" else StudentTask
     task: DistilTask = make(config, train, valid, teacher)
-    return _trained(task, config, run, told)
+    return _trained(task, config.plan, run, told)
 
 
-def _trained(task: Task[Batch], config: TeacherConfig | DistilConfig, run: Run, told: Told) -> Trained:
-    plan = Plan(
-        config.epochs, config.patience, config.seed, config.clip, config.device, config.precision, config.threads
-    )
+def _trained(task: Task[Batch], plan: Plan, run: Run, told: Told) -> Trained:
     history = loop.train(task, plan, run, told.step, told.epoch)
     return Trained(run.folder / task.weights, task, history)

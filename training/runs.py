@@ -25,7 +25,7 @@ Metrics = dict[str, float]
 CHECKPOINT: Final = "checkpoint.pt"
 DRAWN_EVERY: Final = 20.0
 """seconds between two pictures of a run"""
-UNCOMPARED: Final = ("threads",)
+UNCOMPARED: Final = ("threads", "plan.threads")
 """settings that a run may change when it goes on: they change no number"""
 
 
@@ -89,13 +89,14 @@ class Run:
     def _check(self) -> None:
         path = self.folder / "config.json"
         try:
-            known = json.loads(path.read_text(encoding="utf-8"))
+            known = _flat(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise OptionError(f"{path} cannot be read ({error}), so the run there can't go on: remove it") from error
+        asked = _flat(self.config)
         other = {
-            name: (known.get(name), self.config.get(name))
-            for name in (known.keys() | self.config.keys()) - set(UNCOMPARED)
-            if known.get(name) != self.config.get(name)
+            name: (known.get(name), asked.get(name))
+            for name in (known.keys() | asked.keys()) - set(UNCOMPARED)
+            if known.get(name) != asked.get(name)
         }
         if other:
             told = "; ".join(f"{name} was {was!r} and is {now!r}" for name, (was, now) in sorted(other.items()))
@@ -103,6 +104,15 @@ class Run:
                 f"{self.folder} holds a run that was asked for something else ({told}): ask for the same to go on, "
                 "or give another folder"
             )
+
+
+def _flat(config: Mapping[str, Any], within: str = "") -> dict[str, Any]:
+    """Settings within settings by names such as `plan.seed`."""
+    found: dict[str, Any] = {}
+    for name, value in config.items():
+        inner = isinstance(value, dict)
+        found |= _flat(value, f"{within}{name}.") if inner else {within + name: value}
+    return found
 
 
 def draw_curves(history: Sequence[Metrics], path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, get_type_hints
 
 from ..runtime.errors import OptionError
+from .loop import Plan
 
 T = TypeVar("T")
 CONFIGS: Final = Path(__file__).parent / "configs"
@@ -41,13 +42,17 @@ def read_settings(path: str | Path) -> dict[str, Any]:
 
 
 def settings(kind: type[T], told: Mapping[str, Any], said: Mapping[str, Any] | None = None, origin: str = "") -> T:
-    """A dataclass of settings from what a file tells and what flags say; flags that are None say nothing.
+    """A dataclass of settings, with a `plan`, from what a file tells and what flags say; None says nothing.
+
+    The plan's own settings (`epochs`, `seed`) may stand beside the others, without its name.
 
     Raises:
         OptionError: a name that is no setting, or a value of the wrong type.
     """
     said = {name: value for name, value in (said or {}).items() if value is not None}
-    return _build(kind, {**told, **said}, origin or "the settings")
+    asked, plan = {**told, **said}, dict(told.get("plan") or {})
+    plan |= {name: asked.pop(name) for name in [field.name for field in fields(Plan)] if name in asked}
+    return _build(kind, {**asked, "plan": plan}, origin or "the settings")
 
 
 def _build(kind: type[T], told: Mapping[str, Any], origin: str) -> T:
@@ -62,11 +67,10 @@ def _build(kind: type[T], told: Mapping[str, Any], origin: str) -> T:
         factory: Any = known[name].default_factory
         if default is MISSING and factory is not MISSING:
             default = factory()
-        inner = next(
-            (part for part in (hints[name], *getattr(hints[name], "__args__", ())) if is_dataclass(part)), None
-        )
+        parts = (hints[name], *getattr(hints[name], "__args__", ()))
+        inner = next((part for part in parts if isinstance(part, type) and is_dataclass(part)), None)
         if inner is not None and isinstance(value, Mapping):
-            values[name] = _build(inner, value, f"{origin}, {name}")  # type: ignore[arg-type]
+            values[name] = _build(inner, {**(vars(default) if default else {}), **value}, f"{origin}, {name}")
         elif isinstance(default, float) and _is_number(value):
             values[name] = float(value)
         elif isinstance(default, tuple) and isinstance(value, list):

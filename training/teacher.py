@@ -22,7 +22,7 @@ from ..model.teacher import Teacher
 from ..runtime.errors import OptionError
 from .clips import Batch, Clips, Kind, evaluate, score_loss
 from .examples import Example
-from .loop import Precision, Task, device_of
+from .loop import Plan, Task, device_of
 from .runs import Metrics
 from .store import Store
 
@@ -41,8 +41,7 @@ class TeacherConfig:
         weighted_sum: whether the head reads all layers' sum, or the last layer alone.
         batch: clips in a step.
         lr, beats_lr: of Adam, for the head and for the free layers of a BEATs that was read from a checkpoint.
-        clip: largest norm of the gradient.
-        epochs, patience, seed, device, precision, threads: see `loop.Plan`.
+        plan: epochs, patience, seed, device and so on.
     """
 
     head: HeadConfig = field(default_factory=HeadConfig)
@@ -52,13 +51,7 @@ class TeacherConfig:
     batch: int = 16
     lr: float = 1e-3
     beats_lr: float = 1e-5
-    clip: float | None = None
-    epochs: int = 10
-    patience: int = 3
-    seed: int = 0
-    device: str = "cpu"
-    precision: Precision = "auto"
-    threads: int | None = None
+    plan: Plan = field(default_factory=Plan)
 
 
 def made(config: TeacherConfig, beats: Beats | None) -> Teacher:
@@ -69,7 +62,7 @@ def made(config: TeacherConfig, beats: Beats | None) -> Teacher:
     """
     if beats is None and config.beats is None:
         raise OptionError("no BEATs: give its checkpoint with --beats, or sizes of one to train from scratch (`beats`)")
-    torch.manual_seed(config.seed)
+    torch.manual_seed(config.plan.seed)
     sizes = beats.config if beats is not None else config.beats
     teacher = Teacher(sizes, config.head)
     if beats is not None:
@@ -168,7 +161,7 @@ def kept_layers(
     sha256 = teacher.beats_model.checkpoint_sha256
     if not kept or sha256 is None:
         return Kind("fbank")
-    kind, device = f"beats-{sha256[:12]}-{kept}", device_of(config.device)
+    kind, device = f"beats-{sha256[:12]}-{kept}", device_of(config.plan.device)
     beats = teacher.beats_model.to(device).eval()
 
     def compute(places: Sequence[int]) -> Iterator[Any]:

@@ -16,6 +16,7 @@ from haaqi_edge.runtime.errors import OptionError
 from haaqi_edge.training.clips import Batch, Clips, Kind
 from haaqi_edge.training.distances import AdaptiveSum, FixedSum, token_distances
 from haaqi_edge.training.distil import DistilConfig, NanoDistilTask, StudentTask, begin_student, keep_targets
+from haaqi_edge.training.loop import Plan
 from haaqi_edge.training.recipes import Data, distil
 from haaqi_edge.training.settings import from_haaqi_net, read_settings, settings, shipped_configs
 from haaqi_edge.training.teacher import save
@@ -106,7 +107,7 @@ def test_a_student_begins_as_its_teacher(teacher: Teacher, data: Data) -> None:
 
 
 def test_a_distilled_student_loads_strictly_and_exports(teacher: Teacher, data: Data, tmp_path: Path) -> None:
-    config = DistilConfig(batch=4, epochs=2, weighted_sum=False)
+    config = DistilConfig(batch=4, plan=Plan(epochs=2), weighted_sum=False)
     trained = distil(config, teacher, data, tmp_path)
     assert trained.weights.name == "haaqi_net_distillBEATs.pth"
     student, lean = (Student.from_checkpoint(trained.weights, dead_branches=kept) for kept in (True, False))
@@ -123,7 +124,7 @@ def test_a_distilled_student_loads_strictly_and_exports(teacher: Teacher, data: 
 
 
 def test_nano_learns_from_scores_and_tokens(teacher: Teacher, data: Data, tmp_path: Path) -> None:
-    config = replace(settings(DistilConfig, read_settings("nano-distil")), batch=4, epochs=2)
+    config = replace(settings(DistilConfig, read_settings("nano-distil")), batch=4, plan=Plan(epochs=2))
     made = task(config, teacher, data)
     batch = batch_of(made)
     blind = batch._replace(labels=torch.full_like(batch.labels, float("nan")))
@@ -139,7 +140,9 @@ def test_nano_learns_from_scores_and_tokens(teacher: Teacher, data: Data, tmp_pa
 
 
 def test_without_a_teacher_labels_alone_teach(data: Data, tmp_path: Path) -> None:
-    config = DistilConfig(beats=tiny.BEATS, head=tiny.HEAD, tune_blstm=True, tune_attention=True, batch=4, epochs=1)
+    config = DistilConfig(
+        beats=tiny.BEATS, head=tiny.HEAD, tune_blstm=True, tune_attention=True, batch=4, plan=Plan(epochs=1)
+    )
     trained = distil(config, None, data, tmp_path)
     assert isinstance(trained.task, StudentTask)
     assert len(trained.task.clips) == 4
@@ -221,7 +224,7 @@ def test_settings_from_files(tmp_path: Path) -> None:
     file = tmp_path / "s.yaml"
     file.write_text("lr: 1e-4\npredicts: [4]\nbeats: {layers: 6}\n")
     found = settings(DistilConfig, read_settings(file), {"epochs": 3, "seed": None})
-    assert (found.lr, found.predicts, found.beats.layers, found.epochs, found.seed) == (1e-4, (4,), 6, 3, 0)
+    assert (found.lr, found.predicts, found.beats.layers, found.plan.epochs, found.plan.seed) == (1e-4, (4,), 6, 3, 0)
     for text, said in (
         ("lr: fast", "lr is 'fast', expected"),
         ("odd: 1", "no such setting as odd"),

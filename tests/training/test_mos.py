@@ -14,7 +14,7 @@ from haaqi_edge.runtime.bundle import Scale
 from haaqi_edge.runtime.errors import CorpusError
 from haaqi_edge.training.clips import Clips, Kind
 from haaqi_edge.training.distil import save_student
-from haaqi_edge.training.loop import train
+from haaqi_edge.training.loop import Plan, train
 from haaqi_edge.training.mos import FREEZES, Freeze, MosConfig, MosTask, freeze, tune
 from haaqi_edge.training.ratings import compare, folds_of, read_ratings, williams
 from haaqi_edge.training.recipes import Data
@@ -82,7 +82,7 @@ def test_folds_share_no_group(ratings: Path) -> None:
 def test_tuning_learns_the_ratings_and_changes_the_output_alone(ratings: Path, tmp_path: Path) -> None:
     nano = Nano.from_checkpoint()
     data = Data(read_ratings(ratings, MOS), [], Store(ratings.parent / "store"))
-    config = MosConfig(folds=2, epochs=12, patience=12, batch=3, lr=0.1, anchor=0.0)
+    config = MosConfig(folds=2, plan=Plan(epochs=12, patience=12), batch=3, lr=0.1, anchor=0.0)
     tuned = tune(nano, config, data, tmp_path, MOS)
     found = tuned.figures
     assert found["after"]["lcc"] > 0.5
@@ -103,9 +103,9 @@ def test_the_anchor_holds(ratings: Path, tmp_path: Path) -> None:
     store, examples, far = Store(ratings.parent / "store"), read_ratings(ratings, MOS), []
     store.fill("texture", examples, None, 1)
     for anchor in (0.0, 10.0):
-        config = MosConfig(epochs=2, batch=6, lr=0.05, anchor=anchor)
+        config = MosConfig(plan=Plan(epochs=2), batch=6, lr=0.05, anchor=anchor)
         task = MosTask(Nano.from_checkpoint(), config, Clips(store, examples, Kind("texture")), None)
-        train(task, config.plan(2), Run(tmp_path / str(anchor), {}))
+        train(task, config.plan, Run(tmp_path / str(anchor), {}))
         assert isinstance(task.network, Nano)
         far.append((task.network.head.frame.weight - Nano.from_checkpoint().head.frame.weight).norm().item())
     assert far[1] < 0.8 * far[0]
@@ -133,7 +133,7 @@ def test_a_student_is_tuned_too(ratings: Path, tmp_path: Path) -> None:
     save_student(Student(tiny.BEATS, tiny.HEAD), tmp_path / "student.pth")
     student = Student.from_checkpoint(tmp_path / "student.pth")
     data = Data(read_ratings(ratings, MOS), [], Store(ratings.parent / "store"))
-    tuned = tune(student, MosConfig(folds=2, epochs=1, freeze="encoder"), data, tmp_path / "run", MOS)
+    tuned = tune(student, MosConfig(folds=2, plan=Plan(epochs=1), freeze="encoder"), data, tmp_path / "run", MOS)
     assert isinstance(tuned.network, Student)
     assert torch.equal(tuned.network.get_parameter("encoder0.fc1.weight"), student.get_parameter("encoder0.fc1.weight"))
     assert not torch.equal(tuned.network.linear0.weight, student.linear0.weight)

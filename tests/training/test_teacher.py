@@ -14,11 +14,12 @@ from haaqi_edge.model.teacher import Teacher
 from haaqi_edge.runtime.errors import CheckpointError, CorpusError, OptionError
 from haaqi_edge.training.clips import Clips, Kind, score_loss
 from haaqi_edge.training.examples import of_json, parted
+from haaqi_edge.training.loop import Plan
 from haaqi_edge.training.recipes import Data, train_teacher
 from haaqi_edge.training.store import batched
 from haaqi_edge.training.teacher import TeacherConfig, TeacherTask, made
 
-CONFIG = TeacherConfig(tiny.HEAD, batch=3, epochs=2)
+CONFIG = TeacherConfig(tiny.HEAD, batch=3, plan=Plan(epochs=2))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_what_is_frozen_stays_and_the_rest_learns(free: int, data: Data, beats: 
 
 
 def test_the_checkpoint_has_the_published_keys(data: Data, beats: Beats, tmp_path: Path) -> None:
-    trained = train_teacher(replace(CONFIG, epochs=1), beats, data, tmp_path)
+    trained = train_teacher(replace(CONFIG, plan=Plan(epochs=1)), beats, data, tmp_path)
     found = torch.load(trained.weights, weights_only=True)
     with torch.device("meta"):
         published = Teacher()
@@ -72,7 +73,7 @@ def test_the_checkpoint_has_the_published_keys(data: Data, beats: Beats, tmp_pat
 
 @pytest.mark.parametrize("free", [0, 2])
 def test_kept_layers_are_what_beats_gives(free: int, data: Data, beats: Beats, tmp_path: Path) -> None:
-    config = replace(CONFIG, free=free, epochs=1)
+    config = replace(CONFIG, free=free, plan=Plan(epochs=1))
     task = train_teacher(config, beats, data, tmp_path).task
     assert isinstance(task, TeacherTask)
     for kept, (_, whole) in zip(
@@ -87,7 +88,7 @@ def test_kept_layers_are_what_beats_gives(free: int, data: Data, beats: Beats, t
 
 
 def test_the_last_layer_alone(data: Data, beats: Beats, tmp_path: Path) -> None:
-    trained = train_teacher(replace(CONFIG, weighted_sum=False, epochs=1), beats, data, tmp_path)
+    trained = train_teacher(replace(CONFIG, weighted_sum=False, plan=Plan(epochs=1)), beats, data, tmp_path)
     teacher = Teacher.from_checkpoint(trained.weights)
     layers = [torch.randn(2, 8, tiny.BEATS.width) for _ in range(tiny.BEATS.layers)]
     torch.testing.assert_close(teacher.blend(layers), teacher.layer_norm[-1](layers[-1]))
