@@ -49,7 +49,14 @@ BEATS: Final = BeatsConfig(
 HEAD: Final = HeadConfig(width=64, hidden=32, heads=4)
 TEACHER: Final = TeacherConfig(HEAD, BEATS, free=BEATS.layers, batch=32, plan=Plan(epochs=7, clip=1.0, threads=1))
 STUDENT: Final = DistilConfig(
-    layers=2, predicts=(2, 3), beats=BEATS, head=HEAD, batch=16, plan=Plan(epochs=6, patience=6, clip=1.0, threads=1)
+    layers=2,
+    predicts=(2, 3),
+    tune_blstm=True,
+    tune_attention=True,
+    beats=BEATS,
+    head=HEAD,
+    batch=16,
+    plan=Plan(epochs=6, patience=6, clip=1.0, threads=1),
 )
 _DRAWS: Final = 2000
 
@@ -118,13 +125,13 @@ def measure(
     network = Teacher.from_checkpoint(teacher)
     store.fill("fbank", test, corpus, 1)
     clips = Clips(store, test, Kind("fbank"))
-    few = Data(train[:sounds], valid[:80], store, corpus)
+    few = Data(train[:sounds], valid[:200], store, corpus)
     alone, taught = [], []
     for seed in range(seeds):
         data = few.with_labels(labels, seed)
         plan = replace(STUDENT.plan, seed=seed)
         longer = replace(plan, epochs=4 * plan.epochs)
-        scratch = replace(STUDENT, plan=longer, tune_blstm=True, tune_attention=True)
+        scratch = replace(STUDENT, plan=longer)
         by_labels = distil(scratch, None, data, work / f"alone-{labels}-{seed}", told(f"alone {seed}"))
         alone.append(predictions(Student.from_checkpoint(by_labels.weights), clips))
         config = replace(STUDENT, plan=plan, loss="l1_cosine", imitation_weight=1.0, token_weight=0.1)
@@ -142,7 +149,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--work", type=Path, default=Path("runs/distillation"))
     parser.add_argument("--rows", type=int, default=7000, help="labels that teach the teacher")
-    parser.add_argument("--sounds", type=int, default=800, help="sounds that the student hears with its teacher")
+    parser.add_argument("--sounds", type=int, default=3000, help="sounds that the student hears with its teacher")
     parser.add_argument("--labels", type=int, default=200, help="of those, labels that both students get")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--teacher", type=Path, help="a teacher trained before")

@@ -30,7 +30,7 @@ from ..training.corpus import Corpus
 from ..training.examples import Example, of_table, waveforms
 from ..training.features import at_front_end
 from ..training.metrics import agreement
-from ..training.mos import MosConfig, Tuned, tune
+from ..training.mos import FREEZES, MosConfig, Tuned, tune
 from ..training.present import reference_of
 from ..training.recipes import Data
 from ..training.rows import Row
@@ -79,14 +79,14 @@ def rated(examples: Sequence[Example], corpus: Corpus, seed: int = 0) -> list[Ex
     return found
 
 
-def measure(music: Path, table: Path, work: Path, count: int) -> tuple[dict[str, Any], Tuned]:
+def measure(music: Path, table: Path, work: Path, count: int, config: MosConfig) -> tuple[dict[str, Any], Tuned]:
     """Rate the first rows of split valid, tune the shipped nano to them."""
     corpus = Corpus(music)
     heard = of_table(table, "valid", count)
     examples = rated(heard, corpus)
     haaqi, ratings = (np.array([e.score for e in part]) for part in (heard, examples))
     data = Data(examples, [], Store(work / "store"), corpus)
-    tuned = tune(Nano.from_checkpoint(), MosConfig(), data, work, MOS, told("tuning"))
+    tuned = tune(Nano.from_checkpoint(), config, data, work, MOS, told("tuning"))
     return {"haaqi_itself": agreement(haaqi, ratings)._asdict(), **tuned.figures}, tuned
 
 
@@ -97,8 +97,11 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--work", type=Path, default=Path("runs/mos-simulated"))
     parser.add_argument("--ratings", type=int, default=240)
+    parser.add_argument("--freeze", choices=FREEZES, default=MosConfig.freeze)
+    parser.add_argument("--lr", type=float, default=MosConfig.lr)
     args = parser.parse_args()
-    found, _ = measure(args.music, args.table, args.work, args.ratings)
+    config = MosConfig(freeze=args.freeze, lr=args.lr)
+    found, _ = measure(args.music, args.table, args.work, args.ratings, config)
     (args.work / "figures.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     print(f"HAAQI itself follows the simulated ratings with LCC {found['haaqi_itself']['lcc']:.3f}")
     for name in ("before", "line", "after"):

@@ -35,7 +35,7 @@ def inspect(
             "metadata": session.metadata,
         }
     if as_json:
-        print_json({"folder": str(opened.folder), "card": asdict(opened.card), "files": files})
+        print_json({"folder": str(opened.folder), "card": opened.card.to_dict(), "files": files})
         return
     card = opened.card
     what = f"[bold]{card.name}[/] {card.version}, family {card.family}, {card.precision}"

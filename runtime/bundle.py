@@ -125,9 +125,13 @@ class Card:
             **({} if self.predicts == HAAQI else {"predicts": str(self.predicts)}),
         }
 
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; what scores stand for is told where it is not HAAQI."""
+        return {name: value for name, value in asdict(self).items() if name != "predicts" or self.predicts != HAAQI}
+
     def to_json(self) -> str:
         """The text of `card.json`."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, origin: str) -> Card:

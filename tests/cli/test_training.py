@@ -104,6 +104,8 @@ def test_ratings_end_in_a_bundle_that_knows_its_scale(folder: Path) -> None:
     told = json.loads(printed("score", folder / "0.wav", "-a", "N3", "-m", bundle, "--json"))
     assert told["predicts"] == {"name": "MOS", "low": 1.0, "high": 10.0}
     assert told["results"][0]["scores"][0]["value"] == pytest.approx(found.value)
+    streamed = run("stream", folder / "0.wav", "-a", "N3", "-m", bundle, "--pace", "fast")
+    assert "scores from 0 to 1 stand for MOS, 1 to 10" in streamed.err
     shown = printed("inspect", bundle)
     assert "MOS, 1 to 10" in shown
     assert "8 ratings" in shown
