@@ -56,7 +56,7 @@ STUDENT: Final = DistilConfig(
     beats=BEATS,
     head=HEAD,
     batch=16,
-    plan=Plan(epochs=6, patience=6, clip=1.0, threads=1),
+    plan=Plan(epochs=4, patience=6, clip=1.0, threads=1),
 )
 _DRAWS: Final = 2000
 
@@ -130,7 +130,7 @@ def measure(
     for seed in range(seeds):
         data = few.with_labels(labels, seed)
         plan = replace(STUDENT.plan, seed=seed)
-        longer = replace(plan, epochs=4 * plan.epochs)
+        longer = replace(plan, epochs=5 * plan.epochs)
         scratch = replace(STUDENT, plan=longer)
         by_labels = distil(scratch, None, data, work / f"alone-{labels}-{seed}", told(f"alone {seed}"))
         alone.append(predictions(Student.from_checkpoint(by_labels.weights), clips))
@@ -149,9 +149,9 @@ def main() -> None:
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--work", type=Path, default=Path("runs/distillation"))
     parser.add_argument("--rows", type=int, default=7000, help="labels that teach the teacher")
-    parser.add_argument("--sounds", type=int, default=3000, help="sounds that the student hears with its teacher")
+    parser.add_argument("--sounds", type=int, default=2000, help="sounds that the student hears with its teacher")
     parser.add_argument("--labels", type=int, default=200, help="of those, labels that both students get")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--teacher", type=Path, help="a teacher trained before")
     args = parser.parse_args()
     found = measure(args.music, args.table, args.work, args.rows, args.sounds, args.labels, args.seeds, args.teacher)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from haaqi_edge.model import HAAQILoss, Student, Teacher
@@ -11,6 +14,7 @@ from haaqi_edge.model.beats import BeatsConfig
 from haaqi_edge.model.head import HeadConfig
 from haaqi_edge.runtime import Audiogram, Scorer
 from haaqi_edge.runtime.errors import AudioError, AudiogramError, OptionError
+from haaqi_edge.training.signals import tilted
 from sounds import PATCH, READ, music, noise
 from torch import Tensor
 
@@ -117,6 +121,22 @@ def test_it_compiles(loss: HAAQILoss) -> None:
     compiled = torch.compile(loss, backend="eager")
     got = torch.autograd.grad(compiled(sound), sound)[0]
     torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_the_examples_equaliser_brightens_what_is_dull(loss: HAAQILoss) -> None:
+    path = Path(__file__).parents[2] / "examples" / "equaliser.py"
+    spec = importlib.util.spec_from_file_location("equaliser", path)
+    assert spec is not None
+    assert spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    sound = music(12.0)[: 12 * 16_000].astype(np.float64)
+    dull = np.stack([tilted(part, 16_000, -6) for part in sound.reshape(6, -1)]).astype(np.float32)
+    equaliser, amplifier = example.Equaliser(dull.shape[1]), example.Amplifier(Audiogram.named("N3"))
+    history = example.train(equaliser, amplifier, loss, torch.from_numpy(dull), 12)
+    assert history[-1] < history[0]
+    gains = equaliser.gains.detach()
+    assert gains[-3:].mean() > gains[:3].mean() + 3
 
 
 @pytest.mark.parametrize("shape", [(READ,), (1, READ - 1), (1, 1, READ)])
