@@ -140,7 +140,7 @@ def of_bundle(folder: Path, provider: str, cuda_graphs: bool) -> Contender:
     listeners = [Audiogram.named(name) for name in LISTENERS]
 
     def scores(samples: Array) -> Array:
-        clips = [Assembly(listeners, "a sound") for _ in samples]
+        clips = [Assembly(listeners, "a sound", pair.predicts) for _ in samples]
         nothing = np.zeros(PATCHES, dtype=np.bool_)
         tasks = []
         for one, clip in zip(samples, clips, strict=True):

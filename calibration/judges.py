@@ -13,7 +13,7 @@ from ..runtime import frontend as fe
 from ..runtime.audio import TOO_SHORT, AudioLike, open_audio
 from ..runtime.audiogram import Audiogram
 from ..runtime.encoder import READINGS, patch_samples
-from ..runtime.errors import AudioError, OptionError
+from ..runtime.errors import AudioError
 from ..runtime.files import is_file
 from ..runtime.levels import LEVEL1, SILENCE
 from ..runtime.presentation import Presentation
@@ -111,18 +111,6 @@ def judge_of(model: str | Path, threads: int | None = None) -> ScorerJudge | Net
     """
     if not is_file(Path(model)) and Path(model).suffix not in CHECKPOINTS:
         return ScorerJudge(Scorer(model, threads=threads))
-    from ..model import Nano, Student, Teacher
-    from ..model.checkpoint import read_checkpoint
+    from ..model.family import network_of
 
-    state = read_checkpoint(model).state
-    marks: dict[str, type[Nano | Student | Teacher]] = {
-        "head.gru.weight_ih_l0": Nano,
-        "encoder0.fc1.weight": Student,
-        "beats_model.encoder.layers.0.fc1.weight": Teacher,
-    }
-    found = next((kind for key, kind in marks.items() if key in state), None)
-    if found is None:
-        raise OptionError(
-            f"{model} is a checkpoint of none of nano, student and teacher: give one of theirs, or a bundle's folder"
-        )
-    return NetworkJudge(found.from_checkpoint(model), Path(model).name)
+    return NetworkJudge(network_of(model), Path(model).name)

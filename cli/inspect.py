@@ -45,7 +45,7 @@ def inspect(
             "metadata": session.metadata,
         }
     if as_json:
-        print_json({"folder": str(opened.folder), "card": asdict(opened.card), "files": files})
+        print_json({"folder": str(opened.folder), "card": opened.card.to_dict(), "files": files})
         return
     card = opened.card
     what = f"[bold]{card.name}[/] {card.version}, family {card.family}, {card.precision}"
@@ -53,6 +53,7 @@ def inspect(
     facts = Table(show_header=False, box=None)
     facts.add_column(no_wrap=True)
     facts.add_column(overflow="fold")
+    facts.add_row("predicts", str(card.predicts))
     facts.add_row("parameters", f"{card.parameters:,}")
     facts.add_row("window", f"{card.window:g} s")
     facts.add_row("level of RMS 1.0", f"{card.level1:g} dB SPL")
@@ -63,6 +64,10 @@ def inspect(
     test = card.figures.get("test", {}).get("all")
     if test:
         facts.add_row("test split", f"LCC {test['lcc']:.3f}, SRCC {test['srcc']:.3f}, MSE {test['mse']:.4f}")
+    mos = card.figures.get("mos")
+    if mos:
+        told = [f"{name} LCC {mos[name]['lcc']:.3f}, MSE {mos[name]['mse']:.3f}" for name in ("before", "after")]
+        facts.add_row(f"{mos['ratings']} ratings", f"{'; '.join(told)} (cross-validated)")
     if "parity" in card.figures:
         facts.add_row("parity with PyTorch", f"{card.figures['parity']['largest_difference']:.2g}")
     if "quantization" in card.figures:

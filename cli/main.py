@@ -10,7 +10,22 @@ from typing import Annotated
 import typer
 
 from ..runtime.errors import HaaqiEdgeError
-from . import bench, build_engine, check, export, haaqi, inspect, quantize, score, stream, train, web
+from . import (
+    bench,
+    build_engine,
+    check,
+    distil,
+    export,
+    finetune,
+    haaqi,
+    inspect,
+    quantize,
+    score,
+    stream,
+    teach,
+    train,
+    web,
+)
 from .console import out, print_error
 
 app = typer.Typer(
@@ -30,7 +45,11 @@ app.command("inspect")(inspect.inspect)
 app.command("web")(web.web)
 app.add_typer(bench.app, name="bench")
 app.add_typer(export.app, name="export")
+train.app.command("teacher")(teach.teacher)
+train.app.command("student")(teach.student)
 app.add_typer(train.app, name="train")
+app.command("distil")(distil.distil)
+app.command("finetune-mos")(finetune.finetune_mos)
 
 
 def _version(asked: bool) -> None:

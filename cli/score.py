@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,7 +11,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from ..runtime.bundle import HAAQI
 from ..runtime.errors import HaaqiEdgeError, OptionError
+from ..runtime.files import is_file
+from .checkpoint import CHECKPOINTS, score_checkpoint
 from .console import Listeners, curve, err, out, print_error, print_json, print_table, progress
 
 if TYPE_CHECKING:
@@ -21,9 +25,18 @@ _FEW = 3
 
 
 def score(
-    audio: Annotated[list[Path], typer.Argument(help="Audio files, or folders to search for them.")],
     audiogram: Listeners,
-    model: Annotated[str, typer.Option("--model", "-m", help="A shipped model's name, or a bundle's folder.")] = "nano",
+    audio: Annotated[list[Path] | None, typer.Argument(help="Audio files, or folders to search for them.")] = None,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model", "-m", help="A shipped model's name, a bundle's folder, or a checkpoint (.pth; needs PyTorch)."
+        ),
+    ] = "nano",
+    audio_option: Annotated[list[Path] | None, typer.Option("--audio", help="The same as the argument.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="With a checkpoint: HAAQI-Net's config.yaml, which must be of that network.")
+    ] = None,
     level1: Annotated[float | None, typer.Option(help="dB SPL of RMS 1.0; by default the model's, 85.")] = None,
     spl: Annotated[float | None, typer.Option(help="Play each clip at this level in dB SPL (usually 65).")] = None,
     nal_r: Annotated[bool, typer.Option("--nal-r", help="Amplify raw music for the listener first.")] = False,
@@ -59,9 +72,19 @@ def score(
 
     listeners = [Audiogram.parse(text) for text in audiogram]
     span = _window(window)
-    files, searched = _files(audio)
-    card = Bundle(model).card
+    named = [*(audio or []), *(audio_option or [])]
+    if not named:
+        raise OptionError("no audio: name files or folders, as arguments or with --audio")
+    files, searched = _files(named)
     asked = Request(model, tuple(listeners), level1, spl, nal_r, span, batch, provider, threads, cuda_graphs)
+    if Path(model).suffix in CHECKPOINTS and is_file(Path(model)):
+        if asked != Request(model, tuple(listeners), spl=spl, nal_r=nal_r) or frames or jobs or backend or scheduler:
+            raise OptionError("a checkpoint is scored in PyTorch as it is: of these options it takes --spl and --nal-r")
+        score_checkpoint(Path(model), config, files, listeners, spl, nal_r, as_json)
+        return
+    if config is not None:
+        raise OptionError("--config goes with a checkpoint; a bundle's card says what it is")
+    card = Bundle(model).card
     run = library.run(asked, files, jobs, backend, scheduler)
     started = time.perf_counter()
     found: dict[int, list[Score] | HaaqiEdgeError] = {}
@@ -80,6 +103,7 @@ def score(
         print_json(
             {
                 "model": card.name,
+                "predicts": asdict(card.predicts),
                 "version": card.version,
                 "provider": run.provider,
                 "settings": settings,
@@ -132,10 +156,13 @@ def _print_one(path: Path, scores: list[Score]) -> None:
     out.print(f"[bold]{escape(path.name)}[/], {scores[0].windows[-1].end:.1f} s scored")
     for score in scores:
         values = score.to_dict()["frame_scores"]
-        out.print(f"  {escape(score.audiogram.name):>6}  [bold]{score.score:.3f}[/]  {curve(values)}", soft_wrap=True)
+        told = "" if score.scale == HAAQI else f" {escape(str(score.scale))} "
+        out.print(
+            f"  {escape(score.audiogram.name):>6}  [bold]{score.value:.3f}[/]{told}  {curve(values)}", soft_wrap=True
+        )
     if len(scores[0].windows) > 1:
         for score in scores:
-            parts = " ".join("-" if w.score is None else f"{w.score:.3f}" for w in score.windows)
+            parts = " ".join("-" if w.score is None else f"{score.scale.of_score(w.score):.3f}" for w in score.windows)
             out.print(f"  {escape(score.audiogram.name):>6}  windows of {_span(score)}: {parts}", soft_wrap=True)
 
 
@@ -149,8 +176,8 @@ def _print_table(results: list[tuple[Path, list[Score]]], listeners: list[Any]) 
     for column in table.columns[1:]:
         column.justify = "right"
     for path, scores in results:
-        table.add_row(escape(str(path)), f"{scores[0].windows[-1].end:.1f}", *(f"{s.score:.3f}" for s in scores))
-    means = [sum(scores[i].score for _, scores in results) / len(results) for i in range(len(listeners))]
+        table.add_row(escape(str(path)), f"{scores[0].windows[-1].end:.1f}", *(f"{s.value:.3f}" for s in scores))
+    means = [sum(scores[i].value for _, scores in results) / len(results) for i in range(len(listeners))]
     table.add_section()
     table.add_row("[bold]mean[/]", "", *(f"[bold]{mean:.3f}[/]" for mean in means))
     print_table(table)

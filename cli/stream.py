@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import typer
 
+from ..runtime.bundle import HAAQI
 from ..runtime.errors import AudioError, OptionError
-from .console import Listeners, print_json_line
+from .console import Listeners, err, print_json_line
 from .meter import Meter, print_total
 from .sources import Chunks, Source, file_source, microphone, pipe_source
 
@@ -64,6 +65,8 @@ def stream(
     running = scorer.stream(
         listeners, source.rate, window="card" if window is None else window, hop=hop, level1=level1, nal_r=nal_r
     )
+    if scorer.card.predicts != HAAQI:
+        err.print(f"scores from 0 to 1 stand for {scorer.card.predicts}", markup=False, soft_wrap=True)
     with running, contextlib.closing(source.chunks), CtrlC() as ctrl_c:
         updates = running.updates(ctrl_c.until(source.chunks))
         if as_json:

@@ -114,7 +114,8 @@ def nano(
         if path.exists() and not path.is_dir():
             raise OptionError(f"{path} is a file: give a folder")
     threads = jobs or available_cores()
-    config = fitting.FitConfig(seed=seed, threads=threads, **({} if epochs is None else {"epochs": epochs}))
+    config = fitting.FitConfig(seed=seed, threads=threads)
+    config = config if epochs is None else replace(config, epochs=epochs)
     corpus = Corpus(music)
     rows = {split: read(table, split) for split in SPLITS}
     data: dict[str, Table] = {}

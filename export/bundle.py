@@ -13,7 +13,7 @@ from torch import nn
 from ..calibration.sealing import sealed
 from ..model.nano import Nano
 from ..model.student import Student
-from ..runtime.bundle import Bundle, Card
+from ..runtime.bundle import HAAQI, Bundle, Card, Scale
 from ..runtime.levels import LEVEL1
 from ..runtime.writing import check_file, check_folder, with_files, write_file, write_files
 from .graphs import encoder_graph, fused_graph, head_graph
@@ -36,6 +36,7 @@ class Source:
         tokens_per_patch, width: of its tokens.
         sha256: of the checkpoint.
         figures, notes: for the card.
+        predicts: what its scores stand for.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Source:
     sha256: str
     figures: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
+    predicts: Scale = HAAQI
 
 
 def nano_source(
@@ -162,6 +164,7 @@ def card_of(source: Source, *, samples: bool) -> Card:
         files={},
         figures=source.figures,
         notes=source.notes,
+        predicts=source.predicts,
     )
 
 

@@ -7,16 +7,33 @@ the published ones. Every size is in `BeatsConfig`.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..runtime.errors import CheckpointError
 from ..runtime.frontend import PATCH_FRAMES
+from .checkpoint import load_strictly, read_checkpoint
 
 GATE_OUTPUTS = 8
 """of `grep_linear`, summed in two groups of four"""
+PUBLISHED_NAMES: Final = {
+    "encoder_layers": "layers",
+    "encoder_embed_dim": "width",
+    "encoder_attention_heads": "heads",
+    "encoder_ffn_embed_dim": "ffn",
+    "embed_dim": "patch_width",
+    "num_buckets": "buckets",
+    "max_distance": "max_distance",
+    "conv_pos": "position_kernel",
+    "conv_pos_groups": "position_groups",
+}
+"""what a BEATs checkpoint's `cfg` calls the sizes"""
 
 
 @dataclass(frozen=True)
@@ -34,6 +51,16 @@ class BeatsConfig:
     max_distance: int = 800
     position_kernel: int = 128
     position_groups: int = 16
+
+    @classmethod
+    def published(cls, cfg: Mapping[str, Any]) -> Self:
+        """The sizes that a BEATs checkpoint's `cfg` tells; those that it leaves out are BEATs_iter3+'s."""
+        found = {ours: int(cfg[theirs]) for theirs, ours in PUBLISHED_NAMES.items() if theirs in cfg}
+        return cls(**found, norm_layers=found.get("layers", cls.norm_layers))
+
+    def to_published(self) -> dict[str, int]:
+        """The same as a checkpoint's `cfg`."""
+        return {theirs: getattr(self, ours) for theirs, ours in PUBLISHED_NAMES.items()}
 
     @property
     def alpha(self) -> float:
@@ -175,18 +202,35 @@ class BeatsEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """The output of every layer, each [batch, tokens, width], for `x` [batch, tokens, width]."""
+        return self.layers_from(self.layer_norm(x + self.pos_conv(x)), 0)
+
+    def layers_from(self, x: Tensor, first: int) -> tuple[Tensor, ...]:
+        """The outputs of layer `first` (from 0) and those after it, for `x`, what the layer before it gives."""
         buckets = position_buckets(x.shape[1], self.config, x.device)
         bias = self.get_submodule("layers.0.self_attn.relative_attention_bias")(buckets).permute(2, 0, 1)
-        x = self.layer_norm(x + self.pos_conv(x))
         outputs: list[Tensor] = []
-        for layer in self.layers:
+        for layer in list(self.layers)[first:]:
             x = layer(x, bias)
             outputs.append(x)
         return tuple(outputs)
 
 
+def check_copies(state: Mapping[str, Tensor], source: str) -> None:
+    """Raise CheckpointError where the layers' copies of the one bias table differ."""
+    copies = [key for key in state if key.endswith("relative_attention_bias.weight")]
+    unequal = [key for key in copies if not torch.equal(state[key], state[copies[0]])]
+    if unequal:
+        raise CheckpointError(
+            f"{source}: {unequal[0]} differs from {copies[0]}; expected equal copies of the one table that BEATs's "
+            "layers share. The file was altered or saved wrongly: obtain it again, or save it with one table for all"
+        )
+
+
 class Beats(nn.Module):
     """Normalised fbank to the hidden layers of BEATs."""
+
+    checkpoint_sha256: str | None = None
+    """of the file that `from_checkpoint` read"""
 
     def __init__(self, config: BeatsConfig | None = None) -> None:
         super().__init__()
@@ -195,6 +239,19 @@ class Beats(nn.Module):
         self.layer_norm = nn.LayerNorm(config.patch_width)
         self.post_extract_proj = nn.Linear(config.patch_width, config.width)
         self.encoder = BeatsEncoder(config)
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path) -> Self:
+        """The network of a checkpoint such as `BEATs_iter3_plus_AS2M.pt`, in evaluation mode.
+
+        Its `cfg` tells the sizes; without one they are BEATs_iter3+'s. Raises CheckpointNotFoundError, or
+        CheckpointError for a file that is not exactly such a network's.
+        """
+        checkpoint = read_checkpoint(path)
+        beats = cls(BeatsConfig.published(checkpoint.sizes))
+        load_strictly(beats, checkpoint.state, network_name="BEATs", source=str(path), check=check_copies)
+        beats.checkpoint_sha256 = checkpoint.sha256
+        return beats.eval()
 
     def forward(self, fbank: Tensor) -> tuple[Tensor, ...]:
         """Every layer's output [batch, tokens, width] for `fbank` [batch, frames, 128]; tokens = 8 (frames // 16)."""

@@ -10,9 +10,9 @@ import re
 import warnings
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import safetensors
 import safetensors.torch
@@ -46,11 +46,12 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state dict and the file that it came from."""
+    """A state dict, the file that it came from, and the sizes that the file tells beside it (its `cfg`)."""
 
     path: Path
     sha256: str
     state: dict[str, Tensor]
+    sizes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -73,7 +74,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if not start:
         raise CheckpointError(f"{path} is empty; expected {EXPECTED}: obtain it again")
     content = _read_safetensors(path) if start[8:9] == b"{" else _read_torch(path, start)
-    return Checkpoint(path, sha256, _state_of(content, path))
+    told = content.get("cfg") if isinstance(content, dict) and isinstance(content.get("model"), Mapping) else None
+    return Checkpoint(path, sha256, _state_of(content, path), told if isinstance(told, dict) else {})
 
 
 def _read_safetensors(path: Path) -> object:

@@ -6,14 +6,16 @@ published state dicts hold its tensors at their top level.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..runtime.errors import AudiogramError
+from ..runtime.errors import AudiogramError, CheckpointError
+from .beats import BeatsConfig
 from .scores import Scores
 
 AUDIOGRAM_VALUES = 8
@@ -27,6 +29,21 @@ class HeadConfig:
     width: int = 256
     hidden: int = 100
     heads: int = 16
+
+
+def sizes_of(told: Mapping[str, Any], beats: BeatsConfig | None = None) -> tuple[BeatsConfig, HeadConfig]:
+    """The sizes in a checkpoint's `cfg`, as `sizes_to` wrote them; else `beats` and the published head."""
+    if "beats" not in told or "head" not in told:
+        return beats or BeatsConfig(), HeadConfig()
+    try:
+        return BeatsConfig(**told["beats"]), HeadConfig(**told["head"])
+    except TypeError as error:
+        raise CheckpointError(f"the checkpoint's sizes are not this version's ({error}): save it again") from error
+
+
+def sizes_to(beats: BeatsConfig, head: HeadConfig) -> dict[str, dict[str, int]]:
+    """Sizes as a checkpoint's `cfg` keeps them."""
+    return {"beats": asdict(beats), "head": asdict(head)}
 
 
 class HeadedNetwork(nn.Module):

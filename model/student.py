@@ -17,7 +17,7 @@ from ..runtime.errors import AudioError
 from ..runtime.frontend import MEL_BINS, PATCH_FRAMES
 from .beats import BeatsConfig, LocalAttention, RelativeAttention, TransformerLayer, embed, patch_embedding
 from .checkpoint import load_strictly, read_checkpoint
-from .head import HeadConfig, HeadedNetwork
+from .head import HeadConfig, HeadedNetwork, sizes_of
 from .scores import Scores
 
 STUDENT = BeatsConfig(layers=3)
@@ -66,21 +66,29 @@ class Student(HeadedNetwork):
         checkpoint = read_checkpoint(path)
         if dead_branches is None:
             dead_branches = any(_is_dead(key) for key in checkpoint.state)
-        student = cls(dead_branches=dead_branches)
-        student.load_published(checkpoint.state, source=str(path))
+        beats, head = sizes_of(checkpoint.sizes, STUDENT)
+        predicts = checkpoint.sizes.get("predicts", PREDICTED_LAYERS)
+        student = cls(beats, head, dead_branches=dead_branches, predicts=predicts if dead_branches else ())
+        student.load_published(checkpoint.state, source=str(path), spare_heads=predicts)
         student.checkpoint_sha256 = checkpoint.sha256
         return student.eval()
 
-    def load_published(self, state: Mapping[str, Tensor], *, source: str = "the state dict") -> None:
+    def load_published(
+        self,
+        state: Mapping[str, Tensor],
+        *,
+        source: str = "the state dict",
+        spare_heads: Sequence[int] = PREDICTED_LAYERS,
+    ) -> None:
         """Load `state` strictly: the published keys and shapes, or this network's own where it has fewer.
 
         Raises CheckpointError, and loads nothing, for any other key or shape, or a value that is not finite. `source`
-        names the state in messages.
+        names the state in messages, `spare_heads` are the heads in it that a network without dead branches leaves out.
         """
         spare: dict[str, torch.Size] = {}
         if not self.dead_branches and any(_is_dead(key) for key in state):
             with torch.device("meta"):
-                whole = Student(self.config, self.head_config)
+                whole = Student(self.config, self.head_config, predicts=spare_heads)
             own = self.state_dict().keys()
             spare = {key: tensor.shape for key, tensor in whole.state_dict().items() if key not in own}
         load_strictly(self, state, network_name="the student", source=source, spare=spare)
@@ -98,9 +106,16 @@ class Student(HeadedNetwork):
         """Tokens [patches, 8, width] for `fbank` [patches, 16, 128], each patch alone."""
         return self.blend(self.layers(fbank))
 
-    def teacher_predictions(self, tokens: Tensor) -> tuple[Tensor, ...]:
-        """The teacher's layers [..., width] as the training-only heads predict them from tokens [..., width]."""
-        return tuple(self.get_submodule(f"encoder{index}")(tokens) for index in self.predicts)
+    def teacher_predictions(self, tokens: Tensor, *, sequential: bool = False) -> tuple[Tensor, ...]:
+        """The teacher's layers [..., width] as the training-only heads predict them from tokens [..., width].
+
+        Published heads are independent; `sequential` ones read what the head before them gives.
+        """
+        predictions: list[Tensor] = []
+        for index in self.predicts:
+            read = predictions[-1] if sequential and predictions else tokens
+            predictions.append(self.get_submodule(f"encoder{index}")(read))
+        return tuple(predictions)
 
     def forward(self, fbank: Tensor, audiogram: Tensor) -> Scores:
         """Scores for `fbank` [batch, frames, 128] (normalised) heard with `audiogram` [batch, 8] in dB HL.

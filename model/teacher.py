@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Self
 
-import torch
 from torch import Tensor
 
-from ..runtime.errors import AudioError, CheckpointError
+from ..runtime.errors import AudioError
 from ..runtime.frontend import PATCH_LENGTH
-from .beats import Beats, BeatsConfig
+from .beats import Beats, BeatsConfig, check_copies
 from .checkpoint import load_strictly, read_checkpoint
 from .fbank import Fbank
-from .head import HeadConfig, HeadedNetwork
+from .head import HeadConfig, HeadedNetwork, sizes_of
 from .scores import Scores
 
 
@@ -31,12 +30,14 @@ class Teacher(HeadedNetwork):
 
     @classmethod
     def from_checkpoint(cls, path: str | Path) -> Self:
-        """The teacher of a published checkpoint such as `haaqi_net.pth`, in evaluation mode.
+        """The teacher of a checkpoint such as `haaqi_net.pth`, in evaluation mode.
 
-        Raises CheckpointNotFoundError, or CheckpointError for a file that is not exactly the teacher's.
+        It has the published sizes unless the file's `cfg` tells others. Raises CheckpointNotFoundError, or
+        CheckpointError for a file that is not exactly the teacher's.
         """
         checkpoint = read_checkpoint(path)
-        teacher = cls()
+        beats, head = sizes_of(checkpoint.sizes)
+        teacher = cls(beats, head)
         teacher.load_published(checkpoint.state, source=str(path))
         teacher.checkpoint_sha256 = checkpoint.sha256
         return teacher.eval()
@@ -47,7 +48,7 @@ class Teacher(HeadedNetwork):
         Raises CheckpointError, and loads nothing, where keys or shapes are not exactly the teacher's, a value is not
         finite, or the copies differ. `source` names the state in messages.
         """
-        load_strictly(self, state, network_name="the teacher", source=source, check=_check_copies)
+        load_strictly(self, state, network_name="the teacher", source=source, check=check_copies)
 
     def layers(self, fbank: Tensor) -> tuple[Tensor, ...]:
         """The output [batch, tokens, width] of every BEATs layer for `fbank` [batch, frames, 128]."""
@@ -68,14 +69,8 @@ class Teacher(HeadedNetwork):
                 f"{waveform.shape[1]} samples were given; expected at least {PATCH_LENGTH} (175 ms at 16 kHz), "
                 "one patch: give a longer clip"
             )
-        return self.head(self.encode(self.fbank(waveform)), audiogram)
+        return self.score(self.fbank(waveform), audiogram)
 
-
-def _check_copies(state: Mapping[str, Tensor], source: str) -> None:
-    copies = [key for key in state if key.endswith("relative_attention_bias.weight")]
-    unequal = [key for key in copies if not torch.equal(state[key], state[copies[0]])]
-    if unequal:
-        raise CheckpointError(
-            f"{source}: {unequal[0]} differs from {copies[0]}; expected equal copies of the one table that BEATs's "
-            "layers share. The file was altered or saved wrongly: obtain it again, or save it with one table for all"
-        )
+    def score(self, fbank: Tensor, audiogram: Tensor) -> Scores:
+        """Scores for `fbank` [batch, frames, 128] (normalised, 16 frames or more) and `audiogram` [batch, 8]."""
+        return self.head(self.encode(fbank), audiogram)

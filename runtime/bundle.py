@@ -37,6 +37,30 @@ class FrontEnd:
 
 
 @dataclass(frozen=True)
+class Scale:
+    """What scores from 0 to 1 stand for: the name of what is predicted, and its values at 0 and at 1."""
+
+    name: str = "HAAQI"
+    low: float = 0.0
+    high: float = 1.0
+
+    def of_score(self, score: float) -> float:
+        """The value that a score stands for."""
+        return self.low + (self.high - self.low) * score
+
+    def to_score(self, value: float) -> float:
+        """The score that stands for a value."""
+        return (value - self.low) / (self.high - self.low)
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.low:g} to {self.high:g}"
+
+
+HAAQI: Final = Scale()
+"""what every model predicts that was not tuned to something else"""
+
+
+@dataclass(frozen=True)
 class File:
     """A file of a bundle: its plain name, format (onnx, ort, config), precision and SHA-256 (hex)."""
 
@@ -62,6 +86,7 @@ class Card:
         files: role (`encoder`, `head`; beside .ort files `operators` and `types`, for builds of ONNX Runtime) to file.
         figures: measured figures, by name.
         notes: free text by topic: data, attribution, limits, how to make it again.
+        predicts: what scores stand for.
     """
 
     name: str
@@ -81,6 +106,7 @@ class Card:
     audiogram_frequencies: tuple[int, ...] = FREQUENCIES
     figures: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
+    predicts: Scale = HAAQI
     format: int = FORMAT
 
     def metadata(self) -> dict[str, str]:
@@ -96,11 +122,16 @@ class Card:
             "level1": f"{self.level1:g}",
             "audiogram_frequencies": ",".join(map(str, self.audiogram_frequencies)),
             "source_sha256": self.source_sha256,
+            **({} if self.predicts == HAAQI else {"predicts": str(self.predicts)}),
         }
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; what scores stand for is told where it is not HAAQI."""
+        return {name: value for name, value in asdict(self).items() if name != "predicts" or self.predicts != HAAQI}
 
     def to_json(self) -> str:
         """The text of `card.json`."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, origin: str) -> Card:
@@ -220,6 +251,9 @@ def _build(cls: Any, raw: Mapping[str, Any], origin: str) -> Any:
         values[name] = tuple(value) if isinstance(value, list) else value
     if cls is Card:
         values["front_end"] = _build(FrontEnd, values.get("front_end", {}), origin)
+        values["predicts"] = _build(Scale, values.get("predicts", {}), origin)
+        if not values["predicts"].low < values["predicts"].high:
+            raise BundleError(f"{origin}: predicts has no range: {values['predicts']}")
         files = values["files"].items()
         values["files"] = {role: _build(File, _mapping(entry, origin), f"{origin}, {role}") for role, entry in files}
         if values["encoder_input"] not in ENCODER_INPUTS:

@@ -46,6 +46,7 @@ class Pair:
 
     def __init__(self, encoder: Session, head: Session, card: Card, limits: Acceleration) -> None:
         self._encoder, self._head, self._limits = encoder, head, limits
+        self.predicts = card.predicts
         self._input, self._row = card.encoder_input, (card.tokens_per_patch, card.width)
         self.several_clips: bool = not isinstance(head.inputs["tokens"][0], int)
         """whether the head takes windows of several clips in one run"""
@@ -67,7 +68,7 @@ class Pair:
 
     def score(self, windows: Iterable[Cut], listeners: Sequence[Audiogram], name: str) -> list[Score]:
         """The scores of one clip, from windows of features."""
-        clip = Assembly(listeners, name)
+        clip = Assembly(listeners, name, self.predicts)
         for window in windows:
             place = clip.add(window)
             if not window.patches.silent.all():

@@ -190,7 +190,7 @@ def _on_device(jobs: Sequence[Job], ahead: _Ahead, length: int | None, batch: in
         waiting.clear()
 
     for number, job in enumerate(jobs):
-        clip = Assembly(job.listeners, job.name)
+        clip = Assembly(job.listeners, job.name, pair.predicts)
         try:
             for window in cut(_blocks(ahead.take, number), length):
                 place = clip.add(window)

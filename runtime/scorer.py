@@ -287,7 +287,7 @@ class Scorer:
 
     def _heard(self, windows: Iterable[Cut], listeners: Sequence[Audiogram], name: str) -> list[Score]:
         """Run the head over windows of tokens, and put what is heard together."""
-        clip = Assembly(listeners, name)
+        clip = Assembly(listeners, name, self.card.predicts)
         for window in windows:
             quiet = window.patches.silent.all()
             clip.add(window, None if quiet else self._head.run(window.patches.tokens, clip.audiograms))

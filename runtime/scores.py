@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from . import frontend as fe
 from .audiogram import Audiogram
+from .bundle import HAAQI, Scale
 from .errors import AudioError
 from .head import Heard
 from .windows import Cut
@@ -37,6 +38,7 @@ class Score:
         times: float64 [patches], seconds from the start of the clip to the middle of each patch.
         windows: the windows that were scored.
         audiogram: the listener.
+        scale: what the score stands for.
     """
 
     score: float
@@ -44,6 +46,12 @@ class Score:
     times: npt.NDArray[np.floating]
     windows: tuple[Window, ...]
     audiogram: Audiogram
+    scale: Scale = HAAQI
+
+    @property
+    def value(self) -> float:
+        """The score on the scale of what the model predicts: itself for HAAQI, 1 to 5, say, for ratings."""
+        return self.scale.of_score(self.score)
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON: silence is null."""
@@ -51,6 +59,7 @@ class Score:
             "audiogram": self.audiogram.name,
             "levels": list(self.audiogram.levels),
             "score": self.score,
+            **({} if self.scale == HAAQI else {"value": self.value}),
             "windows": [{"start": w.start, "end": w.end, "score": w.score} for w in self.windows],
             "frame_scores": [None if np.isnan(v) else round(float(v), 6) for v in self.frame_scores],
             "times": [round(float(t), 4) for t in self.times],
@@ -70,8 +79,8 @@ class _Part(NamedTuple):
 class Assembly:
     """A clip's scores for its listeners, from its windows; what they hear of a window may come later."""
 
-    def __init__(self, listeners: Sequence[Audiogram], name: str) -> None:
-        self.listeners, self._name = listeners, name
+    def __init__(self, listeners: Sequence[Audiogram], name: str, scale: Scale) -> None:
+        self.listeners, self._name, self._scale = listeners, name, scale
         self.audiograms = np.stack([listener.array() for listener in listeners])
         self._parts: list[_Part] = []
 
@@ -108,4 +117,4 @@ class Assembly:
             mean += 0.0 if value is None else value * part.added
         curve = np.concatenate(curves)
         times = np.arange(len(curve)) * fe.PATCH_SECONDS + fe.PATCH_LENGTH / fe.SAMPLE_RATE / 2
-        return Score(mean / total, curve, times, tuple(windows), self.listeners[index])
+        return Score(mean / total, curve, times, tuple(windows), self.listeners[index], self._scale)

@@ -36,6 +36,8 @@ THIRD_PARTY = {
         "pyarrow",
         "joblib",
         "distributed",
+        "yaml",
+        "matplotlib",
     },
     "calibration": {"numpy", "onnx", "onnxruntime", "soundfile", "torch", "matplotlib"},
     "export": {"numpy", "torch", "onnx", "onnxruntime", "onnxscript", "tensorrt"},

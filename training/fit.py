@@ -7,7 +7,7 @@ music would have had.
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,17 +20,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..model.nano import PLANES, Nano, NanoConfig
+from ..model.nano import Nano, NanoConfig
 from ..runtime.errors import CorpusError
 from ..runtime.texture import BANDS
-from . import profile
+from . import loop, profile
 from .arrays import Table
+from .loop import Plan, Progress, Task
 from .metrics import Agreement, agreement
+from .runs import Metrics, Run
 
 Array = npt.NDArray[Any]
 PARTS: Final = 4
 """cepstral correlation, synchrony, loudness and spectrum"""
-_STATISTICS_ROWS: Final = 4000
+STATISTICS_ROWS: Final = 4000
+"""at most, that the encoder's statistics are taken from"""
 _PROFILE_WEIGHTS: Final = (1.0, 1.0, 4.0)
 """of synchrony, envelope and gain, all scaled to 0 to 1: the gain's range is wide, and mostly unused"""
 
@@ -52,6 +55,7 @@ class FitConfig:
         scatter: dB, of the audiograms, so that none is learnt by heart.
         threads: torch's.
         seed: of initial weights, order and masks.
+        device: see `loop.Plan`.
     """
 
     epochs: int = 10
@@ -67,6 +71,7 @@ class FitConfig:
     scatter: float = 1.0
     threads: int = 2
     seed: int = 0
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,50 @@ class Heads(nn.Module):
         self.clean = nn.Linear(wide, BANDS)
 
 
+class NanoTask(Task["_Batch"]):
+    """Nano and the heads beside it, learnt from a label table; a moving average of the weights is kept."""
+
+    watched = ("lcc", True)
+    weights = "nano.safetensors"
+
+    def __init__(self, train: Table, valid: Table, config: FitConfig, architecture: NanoConfig | None = None) -> None:
+        self.train, self.valid, self.config = train, valid, config
+        torch.manual_seed(config.seed)
+        self.nano = nano = Nano(architecture)
+        self.clean = _standardize(nano, train)
+        self.heads = Heads(nano.config)
+        average = torch.optim.swa_utils.get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
+        self.averaged = torch.optim.swa_utils.AveragedModel(nano, multi_avg_fn=average, use_buffers=True)
+        self.learnt = nn.ModuleDict({"nano": nano, "heads": self.heads, "averaged": self.averaged})
+        learnt = [*nano.parameters(), *self.heads.parameters()]
+        self.optimizer = torch.optim.AdamW(learnt, lr=config.lr, weight_decay=config.weight_decay)
+        self.steps = len(train) // config.batch
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, config.lr, total_steps=config.epochs * self.steps, pct_start=0.1
+        )
+
+    @property
+    def network(self) -> Nano:
+        """The averaged network, the one that is evaluated and kept."""
+        assert isinstance(self.averaged.module, Nano)
+        return self.averaged.module
+
+    def batches(self, rng: np.random.Generator) -> Iterator[_Batch]:
+        return _batches(self.train, self.config, self.clean, rng)
+
+    def loss(self, batch: _Batch) -> Tensor:
+        return _loss(self.nano, self.heads, batch, self.config)
+
+    def stepped(self) -> None:
+        self.averaged.update_parameters(self.nano)
+
+    def validate(self) -> Metrics:
+        return agreement(predict(self.network, self.valid), self.valid.labels)._asdict()
+
+    def save(self, path: Path) -> None:
+        save(self.network, path)
+
+
 def fit(
     train: Table,
     valid: Table,
@@ -96,81 +145,60 @@ def fit(
     folder: Path,
     done: Callable[[Epoch], None] | None = None,
     architecture: NanoConfig | None = None,
+    report: Callable[[Progress], None] | None = None,
 ) -> tuple[Nano, list[Epoch]]:
-    """Fit a nano.
+    """Fit a nano, or go on with a fit that was stopped.
 
     Args:
         train, valid: the rows that teach, and those that choose the epoch.
         config: see `FitConfig`.
-        folder: takes `config.json`, `metrics.jsonl` and the best weights, `nano.safetensors`.
+        folder: takes what a run leaves (`runs`), and the best weights, `nano.safetensors`.
         done: called after every epoch.
         architecture: sizes; the shipped ones by default.
+        report: called after every step.
 
     Returns:
         the network with the best weights, in evaluation mode, and the history.
 
     Raises:
         CorpusError: fewer rows than a batch.
+        OptionError: the folder holds another run.
+        Stopped: Ctrl-C.
     """
     if len(train) < config.batch:
         raise CorpusError(f"{len(train)} rows are no batch of {config.batch}: make more labels")
+    sizes = asdict(architecture or NanoConfig())
+    run = Run(folder, {**asdict(config), "sizes": sizes, "rows": [fingerprint(train), fingerprint(valid)]})
     torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    rng = np.random.default_rng(config.seed)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
-    nano = Nano(architecture)
-    clean = _standardize(nano, train)
-    heads = Heads(nano.config)
-    average = torch.optim.swa_utils.get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
-    averaged = torch.optim.swa_utils.AveragedModel(nano, multi_avg_fn=average, use_buffers=True)
-    learnt = [*nano.parameters(), *heads.parameters()]
-    optimizer = torch.optim.AdamW(learnt, lr=config.lr, weight_decay=config.weight_decay)
-    steps = config.epochs * (len(train) // config.batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=steps, pct_start=0.1)
-    history: list[Epoch] = []
-    best, best_epoch = -1.0, 0
-    metrics = folder / "metrics.jsonl"
-    metrics.write_text("", encoding="utf-8")
-    for epoch in range(config.epochs):
-        nano.train()
-        losses = []
-        for batch in _batches(train, config, clean, rng):
-            loss = _loss(nano, heads, batch, config)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(learnt, 1.0)
-            optimizer.step()
-            schedule.step()
-            averaged.update_parameters(nano)
-            losses.append(loss.item())
-        network = averaged.module
-        assert isinstance(network, Nano)
-        result = Epoch(epoch, float(np.mean(losses)), agreement(predict(network, valid), valid.labels))
-        history.append(result)
-        with metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"epoch": epoch, "loss": result.loss, **result.valid._asdict()}) + "\n")
-        if result.valid.lcc > best:
-            best, best_epoch = result.valid.lcc, epoch
-            save(network, folder / "nano.safetensors")
-        if done:
-            done(result)
-        if epoch - best_epoch >= config.patience:
-            break
+    task = NanoTask(train, valid, config, architecture)
+    plan = Plan(config.epochs, config.patience, config.seed, 1.0, config.device, threads=config.threads)
+    history = loop.train(task, plan, run, report, lambda found: done(_epoch(found)) if done else None)
     kept = Nano(architecture)
-    kept.load_state_dict(safetensors.torch.load_file(folder / "nano.safetensors"))
-    return kept.eval(), history
+    kept.load_state_dict(safetensors.torch.load_file(folder / task.weights))
+    return kept.eval(), [_epoch(found) for found in history]
+
+
+def fingerprint(table: Table) -> str:
+    """Of a table's labels and listeners: tells one table from another."""
+    digest = hashlib.sha256(np.ascontiguousarray(table.labels).tobytes())
+    digest.update(np.ascontiguousarray(table.audiograms).tobytes())
+    return f"{len(table)} rows, {digest.hexdigest()[:16]}"
+
+
+def _epoch(found: Metrics) -> Epoch:
+    agreed = Agreement(found["lcc"], found["srcc"], found["mse"], int(found["rows"]))
+    return Epoch(int(found["epoch"]), found["loss"], agreed)
 
 
 def predict(nano: Nano, table: Table, batch: int = 64) -> npt.NDArray[np.float32]:
     """Scores float32 [rows] of whole rows."""
     nano.eval()
-    parts = []
+    parts, device = [], next(nano.parameters()).device
     with torch.inference_mode():
         for start in range(0, len(table), batch):
             texture = torch.from_numpy(table.texture[start : start + batch].astype(np.float32))
             audiograms = torch.from_numpy(table.audiograms[start : start + batch])
-            parts.append(nano(texture, audiograms).score.numpy())
+            parts.append(nano(texture.to(device), audiograms.to(device)).score.float().cpu().numpy())
     return np.concatenate(parts)
 
 
@@ -179,6 +207,12 @@ def save(nano: Nano, path: Path) -> None:
     part = path.with_suffix(".part")
     safetensors.torch.save_file({k: v.contiguous() for k, v in nano.state_dict().items()}, part)
     part.replace(path)
+
+
+def set_statistics(nano: Nano, texture: Array) -> None:
+    """Set the encoder's mean and scale to those of `texture` [rows, patches, 16, 32]."""
+    nano.encoder.mean.copy_(torch.from_numpy(texture.mean((0, 1))))
+    nano.encoder.scale.copy_(torch.from_numpy(texture.std((0, 1)) + 0.1))
 
 
 class _Clean(NamedTuple):
@@ -190,12 +224,9 @@ class _Clean(NamedTuple):
 
 def _standardize(nano: Nano, train: Table) -> _Clean:
     """Set the encoder's statistics from rows spread over the table; gives those of the clean levels."""
-    rows = np.unique(np.linspace(0, len(train) - 1, min(len(train), _STATISTICS_ROWS)).astype(int))
-    texture = train.texture[rows].astype(np.float32)
-    nano.encoder.mean.copy_(torch.from_numpy(texture.mean((0, 1))))
-    nano.encoder.scale.copy_(torch.from_numpy(texture.std((0, 1)) + 0.1))
+    rows = np.unique(np.linspace(0, len(train) - 1, min(len(train), STATISTICS_ROWS)).astype(int))
+    set_statistics(nano, train.texture[rows].astype(np.float32))
     clean = train.clean_of(rows).astype(np.float32)
-    assert nano.encoder.mean.shape == (PLANES, BANDS)
     return _Clean(clean.mean((0, 1)), clean.std((0, 1)) + 0.1)
 
 
@@ -236,7 +267,7 @@ def _loss(nano: Nano, heads: Heads, batch: _Batch, config: FitConfig) -> Tensor:
         known = batch.profile != profile.NONE
         seen = torch.sigmoid(heads.profile(x)).reshape(rows, patches, len(profile.PLANES), BANDS).transpose(1, 2)
         error = (seen - batch.profile.float() / (profile.NONE - 1)).square()
-        weights = torch.tensor(_PROFILE_WEIGHTS)[:, None, None]
+        weights = error.new_tensor(_PROFILE_WEIGHTS)[:, None, None]
         loss = loss + config.profile_weight * (error * weights)[known].mean()
     if config.clean_weight:
         loss = loss + config.clean_weight * F.mse_loss(heads.clean(x), batch.clean)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from haaqi_edge.training.arrays import PARTS, Table
 from haaqi_edge.training.card import LEAST, split_figures
 from haaqi_edge.training.corpus import Clip
 from haaqi_edge.training.fit import Epoch, FitConfig, fit, predict, save
+from haaqi_edge.training.loop import Progress, Stopped
 from haaqi_edge.training.metrics import agreement, intervals
 from haaqi_edge.training.rows import plan
 from numpy.typing import NDArray
@@ -68,8 +71,10 @@ def test_what_is_kept_reloads_to_the_same_predictions(
     folder, network, history, _ = fitted
     again = Nano.from_checkpoint(folder / "nano.safetensors")
     assert (predict(again, tables[1]) == predict(network, tables[1])).all()
-    assert {path.name for path in folder.iterdir()} == {"config.json", "metrics.jsonl", "nano.safetensors"}
-    assert FitConfig(**json.loads((folder / "config.json").read_text())) == CONFIG
+    names = {"config.json", "metrics.jsonl", "curves.png", "checkpoint.pt", "nano.safetensors"}
+    assert {path.name for path in folder.iterdir()} == names
+    told = json.loads((folder / "config.json").read_text())
+    assert FitConfig(**{name: told[name] for name in vars(CONFIG)}) == CONFIG
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["loss"] for line in lines] == [epoch.loss for epoch in history]
     assert [line["lcc"] for line in lines] == [epoch.valid.lcc for epoch in history]
@@ -87,6 +92,21 @@ def test_the_same_seed_gives_the_same_network(
     )
     other, _ = fit(*tables, FitConfig(epochs=1, batch=8, average=0.8, threads=1, seed=4), tmp_path / "other")
     assert not (predict(other, tables[1]) == predict(network, tables[1])).all()
+
+
+def test_a_fit_that_was_stopped_goes_on_to_the_same_network(
+    fitted: tuple[Path, Nano, list[Epoch], list[Epoch]], tables: tuple[Table, Table], tmp_path: Path
+) -> None:
+    def stop(now: Progress) -> None:
+        if (now.epoch, now.step) == (1, 4):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Stopped):
+        fit(*tables, CONFIG, tmp_path / "run", report=stop)
+    again, history = fit(*tables, CONFIG, tmp_path / "run")
+    assert history == fitted[2]
+    state = fitted[1].state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in again.state_dict().items())
 
 
 def test_fewer_rows_than_a_batch_are_refused(tables: tuple[Table, Table], tmp_path: Path) -> None:

@@ -1,0 +1,118 @@
+"""Does tuning to ratings help? Nano tuned to ratings of a simulated listener who does not judge as HAAQI does.
+
+    python -m haaqi_edge.benchmarks.mos MUSIC --work runs/mos-simulated
+
+The listener (`opinion`) hears three things and no more: noise and distortion (the SNR against the clean, amplified
+music), lost bandwidth (octaves), and clipping (lost crest factor). Annoyances add up, quality falls exponentially with
+them and is bent to the upper end, as people are sparing with the worst marks; raters differ in strictness and err by
+half a mark. Nothing in it is an auditory model, and hearing loss counts through amplification alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import signal
+
+from ..model.nano import Nano
+from ..runtime.audiogram import Audiogram
+from ..runtime.bundle import Scale
+from ..runtime.frontend import SAMPLE_RATE
+from ..runtime.levels import nal_r
+from ..training.corpus import Corpus
+from ..training.examples import Example, of_table, waveforms
+from ..training.features import at_front_end
+from ..training.metrics import agreement
+from ..training.mos import FREEZES, MosConfig, Tuned, tune
+from ..training.present import reference_of
+from ..training.recipes import Data
+from ..training.rows import Row
+from ..training.signals import rms
+from ..training.store import Store
+from .distillation import TABLE, told
+
+MOS: Final = Scale("MOS", 1.0, 5.0)
+RATERS: Final = 6
+Array = npt.NDArray[np.float64]
+
+
+def opinion(clean: Array, heard: Array) -> float:
+    """The quality, 0 to 1, of what is heard beside the clean, amplified music; [samples] each, at 16 kHz."""
+    gain = float(clean @ heard / max(float(heard @ heard), 1e-12))
+    residue = clean - gain * heard
+    snr = 10 * np.log10(float(np.mean(clean**2)) / max(float(np.mean(residue**2)), 1e-12))
+    noise = np.clip((25 - snr) / 30, 0, 1)
+    lost = np.clip(np.log2(_width(clean) / _width(heard)), 0, 4) / 4
+    crest = [float(np.quantile(np.abs(x), 0.999)) / rms(x) for x in (clean, heard)]
+    clipped = np.clip(1 - crest[1] / crest[0], 0, 1)
+    return float(np.exp(-(1.6 * noise + 1.2 * lost + 2.0 * clipped)) ** 0.7)
+
+
+def _width(x: Array) -> float:
+    """Hz below which 99% of the power lies."""
+    frequencies, power = (np.asarray(found) for found in signal.welch(x, SAMPLE_RATE, nperseg=1024))
+    below = np.searchsorted(np.cumsum(power), 0.99 * power.sum())
+    return float(frequencies[below]) + 1.0
+
+
+def rated(examples: Sequence[Example], corpus: Corpus, seed: int = 0) -> list[Example]:
+    """The same sounds with the mean of `RATERS` simulated ratings, in whole marks, in place of HAAQI."""
+    rng = np.random.default_rng([43, seed])
+    strictness = rng.normal(0, 0.3, 40)
+    found = []
+    for example, heard in zip(examples, waveforms(examples, corpus), strict=True):
+        row = example.source
+        assert isinstance(row, Row)
+        music, rate = reference_of(row, corpus)
+        amplified = nal_r(music.astype(np.float32), rate, Audiogram(row.audiogram)).astype(np.float64)
+        clean = at_front_end(amplified, rate, row.duration).astype(np.float64)
+        marks = MOS.of_score(opinion(clean, heard.astype(np.float64)))
+        own = marks + rng.choice(strictness, RATERS, replace=False) + rng.normal(0, 0.5, RATERS)
+        found.append(replace(example, score=MOS.to_score(float(np.clip(np.round(own), MOS.low, MOS.high).mean()))))
+    return found
+
+
+def measure(music: Path, table: Path, work: Path, count: int, config: MosConfig) -> tuple[dict[str, Any], Tuned]:
+    """Rate the first rows of split valid, tune the shipped nano to them."""
+    corpus = Corpus(music)
+    heard = of_table(table, "valid", count)
+    examples = rated(heard, corpus)
+    haaqi, ratings = (np.array([e.score for e in part]) for part in (heard, examples))
+    data = Data(examples, [], Store(work / "store"), corpus)
+    tuned = tune(Nano.from_checkpoint(), config, data, work, MOS, told("tuning"))
+    return {"haaqi_itself": agreement(haaqi, ratings)._asdict(), **tuned.figures}, tuned
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("music", type=Path, help="folder of clean music with its CLIPS.csv")
+    parser.add_argument("--table", type=Path, default=TABLE)
+    parser.add_argument("--work", type=Path, default=Path("runs/mos-simulated"))
+    parser.add_argument("--ratings", type=int, default=240)
+    parser.add_argument("--freeze", choices=FREEZES, default=MosConfig.freeze)
+    parser.add_argument("--lr", type=float, default=MosConfig.lr)
+    args = parser.parse_args()
+    config = MosConfig(freeze=args.freeze, lr=args.lr)
+    found, _ = measure(args.music, args.table, args.work, args.ratings, config)
+    (args.work / "figures.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    print(f"HAAQI itself follows the simulated ratings with LCC {found['haaqi_itself']['lcc']:.3f}")
+    for name in ("before", "line", "after"):
+        print(f"{name:>6}: LCC {found[name]['lcc']:.3f}, SRCC {found[name]['srcc']:.3f}, MSE {found[name]['mse']:.3f}")
+    for name in ("after_against_before", "after_against_line"):
+        change = found[name]
+        print(
+            f"{name.replace('_', ' ')}, 95%: LCC {change['lcc']}, SRCC {change['srcc']}, MSE {change['mse']}; "
+            f"p of equal LCCs {change['lcc_p']:.2g}, of equal errors {change['error_p']:.2g}"
+        )
+
+
+if __name__ == "__main__":
+    main()

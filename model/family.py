@@ -1,0 +1,40 @@
+"""The family: which network a checkpoint is of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from ..runtime.errors import OptionError
+from .checkpoint import read_checkpoint
+from .nano import Nano
+from .student import Student
+from .teacher import Teacher
+
+Network = Nano | Student | Teacher
+MARKS: Final[dict[str, type[Nano] | type[Student] | type[Teacher]]] = {
+    "head.gru.weight_ih_l0": Nano,
+    "encoder0.fc1.weight": Student,
+    "beats_model.encoder.layers.0.fc1.weight": Teacher,
+}
+"""a key that only one of them has"""
+
+
+def network_of(model: Network | str | Path) -> Network:
+    """A network as it is; the shipped one, for `"nano"`; or that of a checkpoint, in evaluation mode.
+
+    Raises:
+        CheckpointNotFoundError, CheckpointError: no such file, or not exactly such a network's.
+        OptionError: a checkpoint of none of the family.
+    """
+    if not isinstance(model, str | Path):
+        return model
+    if str(model) == "nano":
+        return Nano.from_checkpoint()
+    state = read_checkpoint(model).state
+    found = next((kind for key, kind in MARKS.items() if key in state), None)
+    if found is None:
+        raise OptionError(
+            f"{model} is a checkpoint of none of nano, student and teacher: give one of theirs, or a bundle's folder"
+        )
+    return found.from_checkpoint(model)

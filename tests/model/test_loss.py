@@ -1,0 +1,156 @@
+"""HAAQI as a loss: the scorer's scores, gradients that finite differences confirm, and whatever training does to it."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from haaqi_edge.model import HAAQILoss, Student, Teacher
+from haaqi_edge.model.beats import BeatsConfig
+from haaqi_edge.model.head import HeadConfig
+from haaqi_edge.runtime import Audiogram, Scorer
+from haaqi_edge.runtime.errors import AudioError, AudiogramError, OptionError
+from haaqi_edge.training.signals import tilted
+from sounds import PATCH, READ, music, noise
+from torch import Tensor
+
+SMALL = BeatsConfig(
+    layers=2, width=32, heads=2, ffn=48, patch_width=16, norm_layers=2, position_kernel=8, position_groups=2, buckets=8
+)
+HEAD = HeadConfig(width=16, hidden=6, heads=2)
+
+
+@pytest.fixture(scope="module")
+def loss() -> HAAQILoss:
+    return HAAQILoss("nano", "N3")
+
+
+@pytest.fixture
+def small() -> dict[str, Any]:
+    torch.manual_seed(0)
+    return {"student": Student(SMALL, HEAD, predicts=()), "teacher": Teacher(SMALL, HEAD)}
+
+
+def clip(samples: int, start: float = 0.0) -> Tensor:
+    return torch.from_numpy(music(14.0, start=start)[:samples].copy())[None]
+
+
+@pytest.mark.parametrize("samples", [READ, 5 * PATCH + 77, 14 * 16_000])
+@pytest.mark.parametrize("level1", [85.0, 70.0])
+def test_it_scores_as_the_scorer_does(loss: HAAQILoss, samples: int, level1: float) -> None:
+    sound = clip(samples)
+    expected = Scorer("nano", threads=1).score((sound[0].numpy(), 16_000), "N3", level1=level1).score
+    own = HAAQILoss(loss.network, "N3", level1)
+    assert own.score(sound).item() == pytest.approx(expected, abs=2e-5)
+    assert own(sound).item() == pytest.approx(1 - expected, abs=2e-5)
+
+
+def test_every_clip_has_its_own_listener(loss: HAAQILoss) -> None:
+    sound, names = torch.cat([clip(16_000), clip(16_000, 4.0)]), ("N1", "N6")
+    levels = torch.stack([torch.from_numpy(Audiogram.named(name).array()) for name in names])
+    alone = [loss.score(sound[i : i + 1], name).item() for i, name in enumerate(names)]
+    torch.testing.assert_close(loss.score(sound, levels), torch.tensor(alone), atol=1e-5, rtol=0)
+    each = HAAQILoss(loss.network, reduction="none")(sound, levels)
+    assert HAAQILoss(loss.network)(sound, levels).item() == pytest.approx(each.mean().item())
+    assert HAAQILoss(loss.network, reduction="sum")(sound, levels).item() == pytest.approx(each.sum().item())
+    near = HAAQILoss(loss.network, target=0.4, reduction="none")(sound, levels)
+    torch.testing.assert_close(near, (0.6 - each).abs())
+
+
+@pytest.mark.parametrize("kind", ["nano", "student", "teacher"])
+def test_gradients_are_those_of_finite_differences(kind: str, small: dict[str, Any]) -> None:
+    loss = HAAQILoss(small.get(kind, kind), "N3").double()
+    sound = clip(READ + PATCH).double().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(sound), sound)
+    assert gradient.norm() > 0
+    rng = torch.Generator().manual_seed(1)
+    for _ in range(3):
+        direction = torch.randn(sound.shape, generator=rng, dtype=torch.float64)
+        direction = 1e-6 * direction / direction.norm()
+        with torch.no_grad():
+            rise = (loss(sound + direction) - loss(sound - direction)).item() / 2
+        assert (gradient * direction).sum().item() == pytest.approx(rise, rel=1e-3, abs=1e-13)
+
+
+def test_silence_has_a_gradient_too(loss: HAAQILoss) -> None:
+    sound = torch.zeros(1, READ, requires_grad=True)
+    loss(sound).backward()  # type: ignore[no-untyped-call]
+    assert sound.grad is not None
+    assert torch.isfinite(sound.grad).all()
+
+
+def test_the_network_stays_as_it_is(small: dict[str, Any]) -> None:
+    loss = HAAQILoss(small["student"], "N3")
+    before = {name: value.clone() for name, value in loss.network.state_dict().items()}
+    loss.train()
+    assert not any(part.training for part in loss.network.modules() if not isinstance(part, torch.nn.RNNBase))
+    sound = torch.nn.Parameter(clip(2 * 16_000))
+    optimizer = torch.optim.SGD([sound, *(p for p in loss.parameters() if p.requires_grad)], lr=1.0)
+    first = loss(sound)
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss(sound).backward()
+        optimizer.step()
+    assert loss(sound) < first
+    assert all(torch.equal(value, before[name]) for name, value in loss.network.state_dict().items())
+
+
+def test_autocast_leaves_the_front_end_exact(loss: HAAQILoss) -> None:
+    sound = torch.from_numpy(noise(16_000))[None].requires_grad_()
+    seen: list[torch.dtype] = []
+    handle = loss.front_end.register_forward_hook(lambda *told: seen.append(told[2].dtype))
+    with torch.autocast("cpu", torch.bfloat16):
+        value = loss(sound.bfloat16())
+    value.backward()
+    handle.remove()
+    assert seen == [torch.float32]
+    assert sound.grad is not None
+    assert torch.isfinite(sound.grad).all()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert loss(sound).item() == pytest.approx(loss(sound.detach()).item(), abs=0.02)
+    assert value.item() == pytest.approx(loss(sound).item(), abs=0.05)
+
+
+def test_it_compiles(loss: HAAQILoss) -> None:
+    sound = clip(READ + PATCH).requires_grad_()
+    expected = torch.autograd.grad(loss(sound), sound)[0]
+    compiled = torch.compile(loss, backend="eager")
+    got = torch.autograd.grad(compiled(sound), sound)[0]
+    torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_the_examples_equaliser_brightens_what_is_dull(loss: HAAQILoss) -> None:
+    path = Path(__file__).parents[2] / "examples" / "equaliser.py"
+    spec = importlib.util.spec_from_file_location("equaliser", path)
+    assert spec is not None
+    assert spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    sound = music(12.0)[: 12 * 16_000].astype(np.float64)
+    dull = np.stack([tilted(part, 16_000, -6) for part in sound.reshape(6, -1)]).astype(np.float32)
+    equaliser, amplifier = example.Equaliser(dull.shape[1]), example.Amplifier(Audiogram.named("N3"))
+    history = example.train(equaliser, amplifier, loss, torch.from_numpy(dull), 12)
+    assert history[-1] < history[0]
+    gains = equaliser.gains.detach()
+    assert gains[-3:].mean() > gains[:3].mean() + 3
+
+
+@pytest.mark.parametrize("shape", [(READ,), (1, READ - 1), (1, 1, READ)])
+def test_other_shapes_are_refused(loss: HAAQILoss, shape: tuple[int, ...]) -> None:
+    with pytest.raises(AudioError, match=r"expected \[batch, samples\] at 16000 Hz"):
+        loss(torch.zeros(shape))
+
+
+def test_what_has_no_meaning_is_refused(loss: HAAQILoss) -> None:
+    with pytest.raises(AudiogramError, match="no audiogram: give one to the loss, or to every call"):
+        HAAQILoss(loss.network)(torch.zeros(1, READ))
+    with pytest.raises(AudiogramError, match=r"shape \[3, 8\] for 2 clips"):
+        loss(torch.zeros(2, READ), torch.zeros(3, 8))
+    with pytest.raises(OptionError, match="mean, sum or none"):
+        HAAQILoss(loss.network, reduction="max")
+    with pytest.raises(OptionError, match="not a score from 0 to 1"):
+        HAAQILoss(loss.network, target=3)

@@ -1,0 +1,166 @@
+"""Tuning to ratings: scales there and back, folds that share nothing, what is frozen, and the tests of a change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from haaqi_edge.model import Nano, Student, Teacher
+from haaqi_edge.model.loss import HAAQILoss, windowed
+from haaqi_edge.runtime.bundle import Scale
+from haaqi_edge.runtime.errors import CorpusError
+from haaqi_edge.training.clips import Clips, Kind
+from haaqi_edge.training.distil import save_student
+from haaqi_edge.training.loop import Plan, train
+from haaqi_edge.training.mos import FREEZES, Freeze, MosConfig, MosTask, freeze, tune
+from haaqi_edge.training.ratings import compare, folds_of, read_ratings, williams
+from haaqi_edge.training.recipes import Data
+from haaqi_edge.training.runs import Run
+from haaqi_edge.training.store import Store
+from sounds import music, write
+
+MOS = Scale("MOS", 1.0, 5.0)
+
+
+@pytest.fixture(scope="module")
+def ratings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ratings that are nano's scores, much stricter: something to learn, and from the output alone."""
+    folder = tmp_path_factory.mktemp("ratings")
+    loss, lines = HAAQILoss("nano", "N3"), ["file,audiogram,rating,group"]
+    for number in range(12):
+        sound = music(0.5, start=1.4 * number, clip="clean" if number % 2 else "degraded")
+        path = write(folder / f"{number}.wav", sound, 16_000, "wav")
+        with torch.no_grad():
+            score = float(loss.score(torch.from_numpy(sound)[None]))
+        rating = 1.1 + 3.8 / (1 + np.exp(2 - np.log(score / (1 - score))))
+        lines += [f"{path.name},N3,{rating + wrong},p{number // 2}" for wrong in (-0.001, 0.001)]
+    path = folder / "ratings.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_ratings_are_mapped_and_averaged(ratings: Path) -> None:
+    examples = read_ratings(ratings, MOS)
+    assert len(examples) == 12
+    assert {example.group for example in examples} == {f"p{n}" for n in range(6)}
+    first = float(ratings.read_text().splitlines()[1].split(",")[2]) + 0.001
+    assert examples[0].score == pytest.approx((first - 1) / 4)
+    assert MOS.of_score(examples[0].score) == pytest.approx(first)
+    assert str(MOS) == "MOS, 1 to 5"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("0.wav,N3,6,p", "line 2: the rating 6 is not within 1 to 5: say --scale"),
+        ("0.wav,N3,good,p", "'good' is not a number"),
+        ("absent.wav,N3,3,p", "is not there"),
+        ("0.wav,N9,3,p", "N9"),
+        ("", "no line under them"),
+    ],
+)
+def test_ratings_that_cannot_be(line: str, said: str, ratings: Path) -> None:
+    path = ratings.with_name("bad.csv")
+    path.write_text(f"file,audiogram,rating,group\n{line}\n")
+    with pytest.raises(CorpusError, match=said):
+        read_ratings(path, MOS)
+
+
+def test_folds_share_no_group(ratings: Path) -> None:
+    examples = read_ratings(ratings, MOS)
+    folds = folds_of(examples, 3)
+    assert sorted(place for fold in folds for place in fold) == list(range(12))
+    groups = [{examples[place].group for place in fold} for fold in folds]
+    assert sum(map(len, groups)) == len(set.union(*groups)) == 6
+    with pytest.raises(CorpusError, match=r"6 groups .* for 7 folds"):
+        folds_of(examples, 7)
+
+
+def test_tuning_learns_the_ratings_and_changes_the_output_alone(ratings: Path, tmp_path: Path) -> None:
+    nano = Nano.from_checkpoint()
+    data = Data(read_ratings(ratings, MOS), [], Store(ratings.parent / "store"))
+    config = MosConfig(folds=2, plan=Plan(epochs=12, patience=12), batch=3, lr=0.1, anchor=0.0)
+    tuned = tune(nano, config, data, tmp_path, MOS)
+    found = tuned.figures
+    assert found["after"]["lcc"] > 0.5
+    assert found["after"]["mse"] < 0.5 * found["before"]["mse"]
+    assert found["after_against_before"]["mse"][1] < 0
+    assert found["after_against_before"]["error_p"] < 0.05
+    assert (found["ratings"], found["groups"], found["scale"]) == (12, 6, [1.0, 5.0])
+    before, after = nano.state_dict(), Nano.from_checkpoint(tuned.weights).state_dict()
+    changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert changed <= {"head.frame.weight", "head.frame.bias", "head.attention.weight", "head.attention.bias"}
+    assert "head.frame.weight" in changed
+    assert all(torch.equal(p, q) for p, q in zip(Nano.from_checkpoint().parameters(), nano.parameters(), strict=True))
+    again = tune(nano, config, data, tmp_path, MOS)  # all runs are finished: nothing is computed anew
+    assert np.array_equal(again.after, tuned.after)
+
+
+def test_the_anchor_holds(ratings: Path, tmp_path: Path) -> None:
+    store, examples, far = Store(ratings.parent / "store"), read_ratings(ratings, MOS), []
+    store.fill("texture", examples, None, 1)
+    for anchor in (0.0, 10.0):
+        config = MosConfig(plan=Plan(epochs=2), batch=6, lr=0.05, anchor=anchor)
+        task = MosTask(Nano.from_checkpoint(), config, Clips(store, examples, Kind("texture")), None)
+        train(task, config.plan, Run(tmp_path / str(anchor), {}))
+        assert isinstance(task.network, Nano)
+        far.append((task.network.head.frame.weight - Nano.from_checkpoint().head.frame.weight).norm().item())
+    assert far[1] < 0.8 * far[0]
+
+
+@pytest.mark.parametrize("what", FREEZES)
+def test_what_is_frozen(what: Freeze) -> None:
+    networks = [Nano(), Student(tiny.BEATS, tiny.HEAD), Teacher(tiny.BEATS, tiny.HEAD)]
+    for network in networks:
+        names = set(freeze(network, what))
+        every = {name for name, _ in network.named_parameters()}
+        assert names == {name for name, p in network.named_parameters() if p.requires_grad}
+        inside = {n for n in every if n.startswith(("encoder", "beats_", "patch_embedding", "linear2"))}
+        assert inside
+        if what == "nothing":
+            assert names == every
+        elif what == "encoder":
+            assert names == every - inside
+        else:
+            assert 2 <= len(names) <= 4
+            assert all("frame" in name or name.startswith("head.attention") for name in names)
+
+
+def test_a_student_is_tuned_too(ratings: Path, tmp_path: Path) -> None:
+    save_student(Student(tiny.BEATS, tiny.HEAD), tmp_path / "student.pth")
+    student = Student.from_checkpoint(tmp_path / "student.pth")
+    data = Data(read_ratings(ratings, MOS), [], Store(ratings.parent / "store"))
+    tuned = tune(student, MosConfig(folds=2, plan=Plan(epochs=1), freeze="encoder"), data, tmp_path / "run", MOS)
+    assert isinstance(tuned.network, Student)
+    assert torch.equal(tuned.network.get_parameter("encoder0.fc1.weight"), student.get_parameter("encoder0.fc1.weight"))
+    assert not torch.equal(tuned.network.linear0.weight, student.linear0.weight)
+
+
+def test_long_clips_are_the_mean_of_their_windows() -> None:
+    nano = Nano.from_checkpoint()
+    texture, levels = torch.randn(1, 7, 16, 32), torch.full((1, 8), 30.0)
+    with torch.no_grad():
+        found = windowed(nano, texture, levels, patches=3)
+        parts = [nano(texture[:, start : start + 3], levels).score for start in (0, 3, 4)]
+    torch.testing.assert_close(found, (3 * parts[0] + 3 * parts[1] + 1 * parts[2]) / 7)
+
+
+def test_tests_of_a_change_have_their_size_and_power() -> None:
+    rng = np.random.default_rng(0)
+    same, other = [], []
+    for _ in range(200):
+        truth = rng.standard_normal(40)
+        a, b, c = (truth + rng.standard_normal(40) * spread for spread in (1.0, 1.0, 0.4))
+        same.append(williams(a, b, truth))
+        other.append(williams(a, c, truth))
+        assert williams(a, b, truth) == pytest.approx(williams(b, a, truth))
+    assert 0.01 < np.mean(np.array(same) < 0.05) < 0.1
+    assert np.mean(np.array(other) < 0.05) > 0.7
+    assert williams(a, a, truth) == 1.0
+    found = compare(a, c, truth, [str(i) for i in range(40)])
+    assert found.lcc.low > 0 > found.mse.high
+    none = compare(a, a, truth, [str(i) for i in range(40)])
+    assert (none.lcc.low, none.lcc.high, none.error_p) == (0, 0, 1)

@@ -1,0 +1,295 @@
+"""Distillation: HAAQI-Net's student, or nano, taught by a trained teacher and by labels; or by labels alone.
+
+Source: Wisnu et al. 2025, "HAAQI-Net". The student's patch embedding, norms and layers start as BEATs's, its head as
+the teacher's with BLSTM and attention frozen; linear heads, dropped afterwards, predict layers of the teacher.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..model.beats import BeatsConfig
+from ..model.head import HeadConfig, sizes_to
+from ..model.nano import Nano
+from ..model.scores import Scores
+from ..model.student import DEAD_PARTS, PREDICTED_LAYERS, Student, patches
+from ..model.teacher import Teacher
+from ..runtime.errors import OptionError
+from . import fit
+from .clips import Batch, Clips, Kind, evaluate, score_loss
+from .distances import ADAPTING, FORMS, AdaptiveSum, FixedSum, Form, token_distances
+from .examples import Example
+from .loop import Plan, Task
+from .runs import Metrics
+from .store import Store
+from .teacher import take_last
+
+Heads = Literal["independent", "sequential"]
+TOKENS: Final = 8
+"""of a teacher's patch column"""
+
+
+@dataclass(frozen=True)
+class DistilConfig:
+    """How a student or a nano is distilled; the defaults are the published student's (Table IV, last row).
+
+    Attributes:
+        student: `student` or `nano`.
+        layers: of the student, taken from the first of the teacher's.
+        predicts: the teacher's layers, from 0, that heads predict while training.
+        heads: whether each head reads the tokens, or what the head before it gives.
+        weighted_sum: whether tokens are the weighted sum of all layers, or the last layer alone.
+        loss: how the terms become one, see `distances`.
+        cosine_weight: of the cosine distance beside L1, in the plain form.
+        score_weight: of HAAQI-Net's loss against labels, MSE(clip) + MSE(frames).
+        imitation_weight: of the MSE against the teacher's frame scores; clips without labels teach by it.
+        token_weight: of all distances between tokens, in the plain form.
+        tune_blstm, tune_attention: whether these, the teacher's, are trained on rather than frozen.
+        beats, head: sizes of a student that has no teacher.
+        batch, lr: clips in a step; Adam's rate.
+        plan: epochs, patience, seed, device and so on.
+    """
+
+    student: Literal["student", "nano"] = "student"
+    layers: int = 3
+    predicts: tuple[int, ...] = PREDICTED_LAYERS
+    heads: Heads = "independent"
+    weighted_sum: bool = True
+    loss: Form = "adaptive"
+    cosine_weight: float = 1.0
+    score_weight: float = 1.0
+    imitation_weight: float = 0.0
+    token_weight: float = 1.0
+    tune_blstm: bool = False
+    tune_attention: bool = False
+    beats: BeatsConfig = field(default_factory=BeatsConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    batch: int = 16
+    lr: float = 1e-3
+    plan: Plan = field(default_factory=lambda: Plan(clip=1.0))
+
+    def check(self, teacher: Teacher | None) -> None:
+        """Raise OptionError for settings that contradict each other or the teacher."""
+        for name, given, known in (
+            ("student", self.student, ("student", "nano")),
+            ("heads", self.heads, ("independent", "sequential")),
+            ("loss", self.loss, FORMS),
+        ):
+            if given not in known:
+                raise OptionError(f"{name} {given!r}: expected {' or '.join(known)}")
+        count = teacher.config.layers if teacher else self.beats.layers
+        if self.student == "student" and not 1 <= self.layers <= count:
+            raise OptionError(f"layers: {self.layers} of a teacher of {count}: give 1 to {count}")
+        if teacher and not all(self.layers <= layer < count for layer in self.predicts) and self.student == "student":
+            raise OptionError(
+                f"predicts: {list(self.predicts)}; a student of {self.layers} layers predicts the teacher's "
+                f"{self.layers} to {count - 1}, counted from 0"
+            )
+
+
+def kinds(config: DistilConfig, sha256: str) -> tuple[Kind, Kind]:
+    """What is stored of a teacher: layers and tokens by sound, and frame scores by who hears it."""
+    layers = config.predicts if config.student == "student" else ()
+    name = "-".join(["teacher", sha256[:12], *map(str, layers)])
+    return Kind(f"{name}-tokens"), Kind(f"teacher-{sha256[:12]}-frames", "heard")
+
+
+def keep_targets(
+    teacher: Teacher,
+    config: DistilConfig,
+    store: Store,
+    examples: Sequence[Example],
+    done: Callable[[int, int], None] | None = None,
+    device: torch.device | None = None,
+) -> tuple[Kind, Kind]:
+    """Keep what the teacher makes of each sound, once, whoever trains from it.
+
+    Tokens are [1 + layers, tokens, width]: the layers that are predicted, and the blend that the teacher's head reads.
+    """
+    assert teacher.checkpoint_sha256 is not None, "a teacher that was read from a checkpoint"
+    tokens, frames = kinds(config, teacher.checkpoint_sha256)
+    teacher = teacher.to(device or torch.device("cpu")).eval()
+    chosen = config.predicts if config.student == "student" else ()
+
+    def hear(places: Sequence[int]) -> Iterator[Any]:
+        for place in places:
+            fbank = torch.from_numpy(store.load("fbank", examples[place].sound).astype(np.float32))
+            with torch.inference_mode():
+                layers = teacher.layers(fbank[None].to(device))
+                told = torch.cat([*(layers[index] for index in chosen), teacher.blend(layers)])
+            yield told.cpu().numpy()
+
+    def judge(places: Sequence[int]) -> Iterator[Any]:
+        for place in places:
+            example = examples[place]
+            told = torch.from_numpy(store.load(tokens.name, example.sound)[-1:].astype(np.float32))
+            with torch.inference_mode():
+                levels = torch.tensor([example.audiogram], device=device)
+                yield teacher.head(told.to(device), levels).frame_scores[0].cpu().numpy()
+
+    store.fill_with(tokens.name, [example.sound for example in examples], hear, 1, done)
+    store.fill_with(frames.name, [example.heard for example in examples], judge, 1, done)
+    return tokens, frames
+
+
+class DistilTask(Task[Batch]):
+    """What distilling the student and distilling nano share."""
+
+    watched = ("valid_loss", False)
+    network: Student | Nano
+    combine: FixedSum | AdaptiveSum
+
+    def __init__(self, config: DistilConfig, train: Clips, valid: Clips) -> None:
+        self.config, self.clips, self.valid = config, train, valid
+        self.steps = train.steps(config.batch)
+
+    def _prepare(self, network: Student | Nano, layers: int, others: dict[str, nn.Module] | None = None) -> None:
+        """Make the optimizer; `layers` are predicted from tokens, 0 where there is no teacher."""
+        config, self.network = self.config, network
+        adaptive = config.loss == "adaptive" and layers > 0
+        squared = 2 if config.imitation_weight and layers else 1
+        self.combine = AdaptiveSum(2 * layers, squared) if adaptive else FixedSum(config.cosine_weight)
+        self.learnt = nn.ModuleDict({"network": network, "combine": self.combine, **(others or {})})
+        weights = [p for p in nn.ModuleList([network, *(others or {}).values()]).parameters() if p.requires_grad]
+        groups: list[dict[str, Any]] = [{"params": weights, "lr": config.lr}]
+        if adaptive:
+            groups.append({"params": list(self.combine.parameters()), "lr": ADAPTING * config.lr})
+        self.optimizer = torch.optim.Adam(groups)
+
+    def batches(self, rng: np.random.Generator) -> Iterator[Batch]:
+        return (batch for _, batch in self.clips.batches(self.config.batch, rng))
+
+    def validate(self) -> Metrics:
+        return evaluate(self.network, self.valid, self.config.batch, next(self.network.parameters()).device)[0]
+
+    def loss(self, batch: Batch) -> Tensor:
+        config = self.config
+        scores, pairs = self.told(batch)
+        squared = [config.score_weight * score_loss(scores, batch.labels)]
+        if config.imitation_weight and batch.targets:
+            frames = batch.targets[1]
+            if frames.shape != scores.frame_scores.shape:
+                frames = by_patch(frames)
+            squared.append(config.imitation_weight * F.mse_loss(scores.frame_scores, frames))
+        distances = [token_distances(told, wanted) for told, wanted in pairs]
+        weight = config.token_weight if isinstance(self.combine, FixedSum) else 1.0
+        counted = [bool((~batch.labels.isnan()).any()), True][: len(squared)]
+        total: Tensor = self.combine(
+            [weight * a for a, _ in distances], [weight * b for _, b in distances], squared, counted
+        )
+        return total
+
+    @abstractmethod
+    def told(self, batch: Batch) -> tuple[Scores, list[tuple[Tensor, Tensor]]]:
+        """Scores, and tokens as predicted and as the teacher has them."""
+
+
+class StudentTask(DistilTask):
+    """The student, taught by a teacher; by labels alone where there is none."""
+
+    weights = "haaqi_net_distillBEATs.pth"
+
+    def __init__(self, config: DistilConfig, train: Clips, valid: Clips, teacher: Teacher | None) -> None:
+        super().__init__(config, train, valid)
+        student = begin_student(config, teacher)
+        self._prepare(student, len(config.predicts) if teacher else 0)
+
+    def told(self, batch: Batch) -> tuple[Scores, list[tuple[Tensor, Tensor]]]:
+        student = self.network
+        assert isinstance(student, Student)
+        tokens = student.encode(patches(batch.inputs)).reshape(len(batch.inputs), -1, student.config.width)
+        scores = student.head(tokens, batch.audiograms)
+        if not batch.targets:
+            return scores, []
+        told = student.teacher_predictions(tokens, sequential=self.config.heads == "sequential")
+        return scores, list(zip(told, batch.targets[0].unbind(1)[:-1], strict=True))
+
+    def save(self, path: Path) -> None:
+        assert isinstance(self.network, Student)
+        save_student(self.network, path)
+
+
+class NanoDistilTask(DistilTask):
+    """Nano, taught by the teacher's frame scores and tokens and by labels."""
+
+    weights = "nano.safetensors"
+
+    def __init__(self, config: DistilConfig, train: Clips, valid: Clips, teacher: Teacher | None) -> None:
+        super().__init__(config, train, valid)
+        torch.manual_seed(config.plan.seed)
+        nano = Nano()
+        chosen = np.unique(np.linspace(0, len(train) - 1, min(len(train), fit.STATISTICS_ROWS)).astype(int))
+        texture = np.concatenate([train.store.load("texture", train.examples[i].sound) for i in chosen])
+        fit.set_statistics(nano, texture[None].astype(np.float32))
+        self.tokens = nn.Linear(2 * nano.config.hidden, teacher.config.width) if teacher else nn.Identity()
+        self._prepare(nano, 1 if teacher else 0, {"tokens": self.tokens})
+
+    def told(self, batch: Batch) -> tuple[Scores, list[tuple[Tensor, Tensor]]]:
+        nano = self.network
+        assert isinstance(nano, Nano)
+        tokens = nano.encode(batch.inputs.flatten(0, 1)).reshape(*batch.inputs.shape[:2], -1)
+        x = nano.head.read(tokens, batch.audiograms)
+        frame_scores = nano.head.frame_scores(x)
+        scores = Scores(frame_scores, (nano.head.shares(x) * frame_scores).sum(-1))
+        if not batch.targets:
+            return scores, []
+        return scores, [(self.tokens(x), by_patch(batch.targets[0][:, -1]))]
+
+    def save(self, path: Path) -> None:
+        assert isinstance(self.network, Nano)
+        fit.save(self.network, path)
+
+
+def by_patch(told: Tensor) -> Tensor:
+    """Means [batch, patches, ...] of what a teacher says of tokens [batch, tokens, ...]."""
+    return told.reshape(told.shape[0], -1, TOKENS, *told.shape[2:]).mean(2)
+
+
+def begin_student(config: DistilConfig, teacher: Teacher | None) -> Student:
+    """A student before its training: the teacher's first layers and head where there is one."""
+    config.check(teacher)
+    torch.manual_seed(config.plan.seed)
+    whole = teacher.config if teacher else config.beats
+    sizes = BeatsConfig(**{**vars(whole), "layers": config.layers, "norm_layers": whole.norm_layers})
+    student = Student(sizes, teacher.head_config if teacher else config.head, predicts=config.predicts)
+    if teacher:
+        beats = teacher.beats_model
+        pairs: list[tuple[nn.Module, nn.Module]] = [
+            (student.patch_embedding, beats.patch_embedding),
+            (student.beats_layer_norm, beats.layer_norm),
+            (student.linear2, beats.post_extract_proj),
+        ]
+        pairs += [(student.get_submodule(f"encoder{i}"), beats.encoder.layers[i]) for i in range(config.layers)]
+        names = ("linear0", "blstm", "linear1", "haaqiAtt_layer", "haaqiframe_score")
+        pairs += [(student.get_submodule(name), teacher.get_submodule(name)) for name in names]
+        for ours, theirs in pairs:
+            ours.load_state_dict(theirs.state_dict())
+        student.blstm.requires_grad_(config.tune_blstm)
+        student.haaqiAtt_layer.requires_grad_(config.tune_attention)
+    else:
+        for index in config.predicts:
+            student.get_submodule(f"encoder{index}").requires_grad_(False)
+    for name, parameter in student.named_parameters():
+        if any(f".self_attn.{part}" in name for part in DEAD_PARTS):
+            parameter.requires_grad_(False)
+    if not config.weighted_sum:
+        take_last(student.weights)
+    return student
+
+
+def save_student(student: Student, path: Path) -> None:
+    """Write a student in the published layout, `model`; `cfg` tells its sizes and which layers its heads predict."""
+    state = {key: value.detach().cpu().contiguous() for key, value in student.state_dict().items()}
+    sizes = {**sizes_to(student.config, student.head_config), "predicts": list(student.predicts)}
+    part = path.with_name(f"{path.name}.part")
+    torch.save({"model": state, "cfg": sizes}, part)
+    part.replace(path)

@@ -1,0 +1,343 @@
+"""The one training loop: nano's fit, the teacher, distillation and ratings all run in it.
+
+The same seed gives the same numbers, and so does a run that was stopped and gone on with, after an epoch or within
+one: the checkpoint holds the networks, the optimizer, the schedule and the state of every random generator.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, ClassVar, Final, Generic, Literal, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..runtime.errors import OptionError
+from .runs import Metrics, Run
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+B = TypeVar("B")
+SAVED_EVERY: Final = 300.0
+"""seconds between checkpoints within an epoch"""
+_TYPES: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long a task is trained, and where.
+
+    Attributes:
+        epochs: passes over the data.
+        patience: epochs without a better one after which to stop.
+        seed: of the initial weights, the order of the data and dropout.
+        clip: largest norm of the gradient; None leaves it as it is.
+        device: `cpu`, `cuda`, or `auto`, which takes CUDA where there is some.
+        precision: of the forward pass; `auto` is bf16 on a CUDA device that has it, fp16 on others, fp32 on the CPU.
+        threads: torch's; None leaves them.
+    """
+
+    epochs: int = 10
+    patience: int = 3
+    seed: int = 0
+    clip: float | None = None
+    device: str = "cpu"
+    precision: Precision = "auto"
+    threads: int | None = None
+
+
+class Task(ABC, Generic[B]):
+    """What is trained.
+
+    Attributes:
+        learnt: every network and tensor that has a state; the checkpoint keeps it all.
+        steps: of an epoch.
+        optimizer, schedule: the latter takes a step after every one of the former.
+        watched: the metric that tells the best epoch, and whether more of it is better.
+        weights: file name of the best weights.
+    """
+
+    learnt: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler | None = None
+    steps: int
+    watched: ClassVar[tuple[str, bool]] = ("lcc", True)
+    weights: ClassVar[str]
+
+    @abstractmethod
+    def batches(self, rng: np.random.Generator) -> Iterator[B]:
+        """An epoch's batches, `steps` of them, in an order drawn from `rng` alone."""
+
+    @abstractmethod
+    def loss(self, batch: B) -> Tensor:
+        """The loss of a batch, which is on the device already."""
+
+    @abstractmethod
+    def validate(self) -> Metrics:
+        """What the network is worth now; gradients are off, and so is dropout where `train_mode` turns it off."""
+
+    @abstractmethod
+    def save(self, path: Path) -> None:
+        """Write the weights as they are used afterwards."""
+
+    def state(self) -> dict[str, Tensor]:
+        """All of `learnt` that training changes; what is frozen is left to where it came from."""
+        frozen = {
+            name for name, tensor in self.learnt.named_parameters(remove_duplicate=False) if not tensor.requires_grad
+        }
+        return {name: tensor for name, tensor in self.learnt.state_dict().items() if name not in frozen}
+
+    def train_mode(self, on: bool) -> None:
+        """Turn dropout on or off."""
+        self.learnt.train(on)
+
+    def stepped(self) -> None:
+        """Called after every step of the optimizer."""
+
+
+class Progress(NamedTuple):
+    """Where a run is: epochs from 0, steps done of the epoch, its mean loss, steps a second, seconds left at most."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    rate: float
+    left: float
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM, after everything was saved; says how to go on."""
+
+
+def device_of(name: str) -> torch.device:
+    """The device of a name.
+
+    Raises:
+        OptionError: no such device, or none here.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind = name.split(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise OptionError(f"device {name!r}: give cpu, cuda or auto")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise OptionError("device cuda: no CUDA device is here, or this PyTorch was built without CUDA; give cpu")
+    return torch.device(name)
+
+
+def train(
+    task: Task[B],
+    plan: Plan,
+    run: Run,
+    report: Callable[[Progress], None] | None = None,
+    ended: Callable[[Metrics], None] | None = None,
+) -> list[Metrics]:
+    """Train a task, or go on where its run was stopped.
+
+    Args:
+        task: freshly made; it is moved to the plan's device.
+        plan: see `Plan`.
+        run: takes config, metrics, curves, checkpoint and the best weights.
+        report: called after every step.
+        ended: called after every epoch.
+
+    Returns:
+        the metrics of every epoch: `epoch`, `loss`, what `validate` gives, and `seconds`.
+
+    Raises:
+        OptionError: a device that isn't there.
+        Stopped: Ctrl-C; the same call goes on.
+    """
+    return _Loop(task, plan, run, report, ended).train()
+
+
+class _Loop(Generic[B]):
+    def __init__(
+        self,
+        task: Task[B],
+        plan: Plan,
+        run: Run,
+        report: Callable[[Progress], None] | None,
+        ended: Callable[[Metrics], None] | None,
+    ) -> None:
+        self.task, self.plan, self.run, self.report, self.ended = task, plan, run, report, ended
+        if plan.threads is not None:
+            torch.set_num_threads(plan.threads)
+        self.device = device_of(plan.device)
+        task.learnt.to(self.device)
+        self.type = _autocast_type(plan.precision, self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.type == torch.float16)
+        if self.device.type == "cuda":
+            torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+        self.rng = np.random.default_rng(plan.seed)
+        self.order = self.rng.bit_generator.state
+        self.epoch, self.losses, self.seconds = 0, list[float](), 0.0
+        self.history: list[Metrics] = []
+        self.best, self.best_epoch = float("-inf"), 0
+        self.parameters = [p for group in task.optimizer.param_groups for p in group["params"]]
+        self.asked_to_stop = False
+
+    def train(self) -> list[Metrics]:
+        if self.run.has_checkpoint():
+            self._restore(self.run.load())
+        else:
+            self.run.begin()
+        with self._stoppable():
+            while not self._finished():
+                self._epoch()
+                if self._finished():
+                    self.run.record(self.history, last=True)
+        return self.history
+
+    def _finished(self) -> bool:
+        behind = self.epoch - 1 - self.best_epoch
+        return self.epoch >= self.plan.epochs or (self.epoch > 0 and behind >= self.plan.patience)
+
+    def _epoch(self) -> None:
+        task, done = self.task, len(self.losses)
+        self.rng.bit_generator.state = self.order
+        started = saved = time.monotonic()
+        begun = started - self.seconds
+        task.train_mode(True)
+        for step, batch in enumerate(task.batches(self.rng)):
+            if step < done:
+                continue  # taken before the run was stopped
+            self.losses.append(self._step(batch))
+            now = time.monotonic()
+            self.seconds = now - begun
+            if self.report:
+                rate = (step + 1 - done) / (now - started)
+                left = (self.plan.epochs - self.epoch) * task.steps - step - 1
+                told = float(np.mean(self.losses))
+                self.report(Progress(self.epoch, self.plan.epochs, step + 1, task.steps, told, rate, left / rate))
+            if self.asked_to_stop:
+                self._stop()
+            if now - saved > SAVED_EVERY:
+                self._save()
+                saved = now
+        task.train_mode(False)
+        with torch.inference_mode(), self._autocast():
+            found = task.validate()
+        loss = float(np.mean(self.losses))
+        result: Metrics = {"epoch": self.epoch, "loss": loss, **found, "seconds": round(time.monotonic() - begun, 3)}
+        self.history.append(result)
+        self.run.record(self.history)
+        name, more = task.watched
+        worth = result[name] if more else -result[name]
+        if worth > self.best:
+            self.best, self.best_epoch = worth, self.epoch
+            task.save(self.run.folder / task.weights)
+        self.epoch, self.losses, self.seconds = self.epoch + 1, [], 0.0
+        self.order = self.rng.bit_generator.state
+        self._save()
+        if self.ended:
+            self.ended(result)
+        if self.asked_to_stop and not self._finished():
+            self._stop()
+
+    def _step(self, batch: B) -> float:
+        task = self.task
+        with self._autocast():
+            loss = task.loss(moved(batch, self.device))
+        task.optimizer.zero_grad()
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if self.plan.clip is not None:
+            self.scaler.unscale_(task.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.plan.clip)
+        self.scaler.step(task.optimizer)
+        self.scaler.update()
+        if task.schedule is not None:
+            task.schedule.step()
+        task.stepped()
+        return float(loss.item())
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, self.type or torch.bfloat16, enabled=self.type is not None)
+
+    def _save(self) -> None:
+        task = self.task
+        cuda = torch.cuda.get_rng_state_all() if self.device.type == "cuda" else []
+        self.run.save(
+            {
+                "task": task.state(),
+                "optimizer": task.optimizer.state_dict(),
+                "schedule": task.schedule.state_dict() if task.schedule else None,
+                "scaler": self.scaler.state_dict(),
+                "random": {"torch": torch.get_rng_state(), "cuda": cuda, "order": self.order},
+                "epoch": self.epoch,
+                "losses": self.losses,
+                "seconds": self.seconds,
+                "history": self.history,
+                "best": self.best,
+                "best_epoch": self.best_epoch,
+            }
+        )
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        task = self.task
+        task.learnt.load_state_dict({**task.learnt.state_dict(), **state["task"]})
+        task.optimizer.load_state_dict(state["optimizer"])
+        if task.schedule is not None:
+            task.schedule.load_state_dict(state["schedule"])
+        self.scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["random"]["torch"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state_all(state["random"]["cuda"])
+        self.order = state["random"]["order"]
+        self.epoch, self.losses, self.seconds = state["epoch"], state["losses"], state["seconds"]
+        self.history, self.best, self.best_epoch = state["history"], state["best"], state["best_epoch"]
+        self.run.record(self.history)
+
+    def _stop(self) -> None:
+        self._save()
+        self.run.record(self.history, last=True)
+        where = f"epoch {self.epoch + 1} of {self.plan.epochs}, step {len(self.losses)} of {self.task.steps}"
+        raise Stopped(f"stopped at {where}; saved in {self.run.folder}: the same command goes on from there")
+
+    @contextlib.contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        """While inside, the first Ctrl-C or SIGTERM lets the step at hand finish; a second one doesn't wait."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def ask(_number: int, _frame: FrameType | None) -> None:
+            if self.asked_to_stop:
+                raise KeyboardInterrupt
+            self.asked_to_stop = True
+
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def moved(value: Any, device: torch.device) -> Any:
+    """Tensors, also those in tuples and lists, on a device."""
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, tuple | list):
+        parts = [moved(part, device) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    return value
+
+
+def _autocast_type(precision: Precision, device: torch.device) -> torch.dtype | None:
+    """What the forward pass computes in; None for fp32."""
+    if precision == "auto":
+        if device.type == "cpu":
+            return None
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    return _TYPES.get(precision)

@@ -1,0 +1,218 @@
+"""Tuning a trained network to people's ratings: little data, so most of the network stays as it is.
+
+Figures come from folds that no rating of the same group taught: within each, an inner part chooses the epoch. The
+network that is kept is tuned on all ratings, for as many epochs as the folds took in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..model.family import Network
+from ..model.loss import windowed
+from ..model.nano import Nano
+from ..model.student import Student
+from ..model.teacher import Teacher
+from ..runtime.bundle import Scale
+from ..runtime.errors import OptionError
+from . import loop
+from .clips import Batch, Clips, Kind
+from .distil import save_student
+from .examples import Example, parted
+from .fit import save as save_nano
+from .loop import Plan, Task
+from .metrics import agreement
+from .ratings import figures, folds_of
+from .recipes import Data, Told
+from .runs import Metrics, Run
+from .store import fingerprint
+from .teacher import save as save_teacher
+
+Freeze = Literal["all-but-output", "encoder", "nothing"]
+FREEZES: Final[tuple[Freeze, ...]] = ("all-but-output", "encoder", "nothing")
+_OUTPUT: Final = ("head.frame.", "head.attention.", "haaqiframe_score.")
+_ENCODER: Final = ("encoder", "beats_model.", "patch_embedding.", "beats_layer_norm.", "linear2.")
+_INNER: Final = 0.2
+"""of a fold's groups that teach, those that choose the epoch instead"""
+
+
+@dataclass(frozen=True)
+class MosConfig:
+    """How a network is tuned to ratings.
+
+    Attributes:
+        freeze: what stays as it is: all but the output layers, the encoder, or nothing.
+        folds: of the cross-validation, 2 or more.
+        anchor: weight of the squared distance from the weights it began with (Li et al. 2018, "L2-SP").
+        batch, lr: clips in a step; Adam's rate.
+        plan: epochs, patience, seed, device and so on.
+    """
+
+    freeze: Freeze = "all-but-output"
+    folds: int = 5
+    anchor: float = 1e-3
+    batch: int = 16
+    lr: float = 3e-3
+    plan: Plan = field(default_factory=lambda: Plan(epochs=60, patience=8, clip=1.0))
+
+
+class Tuned(NamedTuple):
+    """The tuned network, its file, its figures, and predictions of all ratings by folds, 0 to 1, before and after."""
+
+    network: Network
+    weights: Path
+    figures: dict[str, Any]
+    before: npt.NDArray[np.float32]
+    after: npt.NDArray[np.float32]
+
+
+def freeze(network: Network, what: Freeze) -> list[str]:
+    """Freeze a network's parts; gives the names of the parameters that are tuned.
+
+    Raises:
+        OptionError: no such part.
+    """
+    if what not in FREEZES:
+        raise OptionError(f"freeze {what!r}: expected one of {', '.join(FREEZES)}")
+    tuned = []
+    for name, parameter in network.named_parameters():
+        if what == "all-but-output":
+            learns = name.startswith(_OUTPUT)
+        else:
+            learns = what == "nothing" or not name.startswith(_ENCODER)
+        parameter.requires_grad_(learns)
+        if learns:
+            tuned.append(name)
+    return tuned
+
+
+class MosTask(Task[Batch]):
+    """A network, ratings that tune it, and others that choose the epoch; None takes the last one."""
+
+    def __init__(self, network: Network, config: MosConfig, train: Clips, valid: Clips | None) -> None:
+        torch.manual_seed(config.plan.seed)
+        self.config, self.clips, self.valid = config, train, valid
+        self.network: Network = deepcopy(network)
+        freeze(self.network, config.freeze)
+        self.watched = ("valid_loss", False) if valid else ("epoch", True)  # type: ignore[misc]
+        self.weights = weights_name(network)  # type: ignore[misc]
+        self.tuned = [p for p in self.network.parameters() if p.requires_grad]
+        start = nn.ParameterList([nn.Parameter(p.detach().clone(), requires_grad=False) for p in self.tuned])
+        self.learnt = nn.ModuleDict({"network": self.network, "start": start})
+        self.start = start
+        self.steps = train.steps(config.batch)
+        self.optimizer = torch.optim.Adam(self.tuned, lr=config.lr)
+
+    def train_mode(self, on: bool) -> None:
+        """Dropout stays off where nothing that it follows is tuned."""
+        self.learnt.train(on and self.config.freeze == "nothing")
+
+    def batches(self, rng: np.random.Generator) -> Iterator[Batch]:
+        return (batch for _, batch in self.clips.batches(self.config.batch, rng))
+
+    def loss(self, batch: Batch) -> Tensor:
+        score = windowed(self.network, batch.inputs, batch.audiograms)
+        moved = torch.stack([(now - then).square().sum() for now, then in zip(self.tuned, self.start, strict=True)])
+        return F.mse_loss(score, batch.labels) + self.config.anchor * moved.sum()
+
+    def validate(self) -> Metrics:
+        chosen = self.valid or self.clips
+        found = agreement(predict(self.network, chosen), chosen.labels)
+        return {"valid_loss": found.mse, **found._asdict()}
+
+    def save(self, path: Path) -> None:
+        save(self.network, path)
+
+
+def predict(network: Network, clips: Clips, batch: int = 16) -> npt.NDArray[np.float32]:
+    """Scores [clips], each over the whole clip."""
+    predicted, device = np.empty(len(clips), np.float32), next(network.parameters()).device
+    network.eval()
+    with torch.inference_mode():
+        for places, told in clips.batches(batch):
+            score = windowed(network, told.inputs.to(device), told.audiograms.to(device))
+            predicted[places] = score.float().cpu().numpy()
+    return predicted
+
+
+def tune(
+    network: Network, config: MosConfig, data: Data, folder: Path, scale: Scale, told: Told | None = None
+) -> Tuned:
+    """Tune a network to the ratings in `data.train`, or go on where that was stopped.
+
+    Args:
+        network: trained, read from a checkpoint; it is left as it is.
+        config: see `MosConfig`.
+        data: its `valid` is not used.
+        folder: of the runs, one a fold and the last on all ratings.
+        scale: of the ratings.
+        told: how it tells what it does.
+
+    Raises:
+        CorpusError: fewer groups than folds.
+        Stopped: Ctrl-C.
+    """
+    told = told or Told()
+    examples = data.train
+    folds = folds_of(examples, config.folds, config.plan.seed)
+    reads = "texture" if isinstance(network, Nano) else "fbank"
+    data.features(reads, told)
+
+    def clips(part: Sequence[Example]) -> Clips:
+        return Clips(data.store, part, Kind(reads))
+
+    asked = {**asdict(config), "checkpoint": network.checkpoint_sha256, "data": [fingerprint(examples)]}
+    ratings = clips(examples).labels
+    before = predict(network, clips(examples))
+    after, mapped, lengths = np.empty_like(before), np.empty_like(before), list[int]()
+    for turn, fold in enumerate(folds):
+        held = set(fold)
+        rest = [example for place, example in enumerate(examples) if place not in held]
+        teach, choose = parted(rest, _INNER, config.plan.seed)
+        task = MosTask(network, config, clips(teach), clips(choose))
+        run = Run(folder / f"fold-{turn}", {**asked, "fold": turn})
+        history = loop.train(task, config.plan, run, told.step, told.epoch)
+        lengths.append(1 + int(min(history, key=lambda found: found["valid_loss"])["epoch"]))
+        after[fold] = predict(_read(network, run.folder / task.weights), clips([examples[i] for i in fold]))
+        others = [place for place in range(len(examples)) if place not in held]
+        mapped[fold] = np.polyval(np.polyfit(before[others], ratings[others], 1), before[fold])
+    epochs = round(float(np.median(lengths)))
+    task = MosTask(network, config, clips(examples), None)
+    run = Run(folder, {**asked, "epochs": epochs})
+    loop.train(task, replace(config.plan, epochs=epochs, patience=epochs), run, told.step, told.epoch)
+    groups = [example.group for example in examples]
+    weights = folder / task.weights
+    found = {**figures(before, mapped, after, ratings, groups, scale), "folds": config.folds, "epochs": epochs}
+    found["freeze"] = config.freeze
+    return Tuned(_read(network, weights), weights, found, before, after)
+
+
+def weights_name(network: Network) -> str:
+    """The file name of a network's weights."""
+    names = {Nano: "nano.safetensors", Student: "student.pth", Teacher: "teacher.pth"}
+    return next(name for kind, name in names.items() if isinstance(network, kind))
+
+
+def save(network: Network, path: Path) -> None:
+    """Write a network as its kind is written."""
+    if isinstance(network, Nano):
+        save_nano(network, path)
+    elif isinstance(network, Student):
+        save_student(network, path)
+    else:
+        save_teacher(network, path)
+
+
+def _read(network: Network, path: Path) -> Network:
+    read: Callable[[Path], Network] = type(network).from_checkpoint
+    return read(path)

@@ -1,0 +1,180 @@
+"""HAAQI-Net's teacher, trained: BEATs as it is or its last layers free, and the head on the sum of its layers.
+
+Source: Wisnu et al. 2025, "HAAQI-Net": MSE(clip) + MSE(frames), Adam, early stopping. What the frozen part of BEATs
+gives is computed once a clip and kept (`store`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..model.beats import Beats, BeatsConfig
+from ..model.head import HeadConfig, sizes_to
+from ..model.scores import Scores
+from ..model.teacher import Teacher
+from ..runtime.errors import OptionError
+from .clips import Batch, Clips, Kind, evaluate, score_loss
+from .examples import Example
+from .loop import Plan, Task, device_of
+from .runs import Metrics
+from .store import Store
+
+ONE_LAYER: Final = 40.0
+"""the weight, before the softmax, of a layer that is taken alone: the others get less than 1e-17"""
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """How a teacher is trained; the defaults are HAAQI-Net's, but for the batch, which was 1.
+
+    Attributes:
+        head: sizes of the head.
+        beats: sizes of a BEATs that is trained from scratch, where no checkpoint is given.
+        free: last layers of BEATs that are trained; as many as there are frees all of it, its embedding too.
+        weighted_sum: whether the head reads all layers' sum, or the last layer alone.
+        batch: clips in a step.
+        lr, beats_lr: of Adam, for the head and for the free layers of a BEATs that was read from a checkpoint.
+        plan: epochs, patience, seed, device and so on.
+    """
+
+    head: HeadConfig = field(default_factory=HeadConfig)
+    beats: BeatsConfig | None = None
+    free: int = 0
+    weighted_sum: bool = True
+    batch: int = 16
+    lr: float = 1e-3
+    beats_lr: float = 1e-5
+    plan: Plan = field(default_factory=Plan)
+
+
+def made(config: TeacherConfig, beats: Beats | None) -> Teacher:
+    """A teacher before its training.
+
+    Raises:
+        OptionError: no BEATs and no sizes of one, or more free layers than it has.
+    """
+    if beats is None and config.beats is None:
+        raise OptionError("no BEATs: give its checkpoint with --beats, or sizes of one to train from scratch (`beats`)")
+    torch.manual_seed(config.plan.seed)
+    sizes = beats.config if beats is not None else config.beats
+    teacher = Teacher(sizes, config.head)
+    if beats is not None:
+        teacher.beats_model.load_state_dict(beats.state_dict())
+        teacher.beats_model.checkpoint_sha256 = beats.checkpoint_sha256
+    if not 0 <= config.free <= teacher.config.layers:
+        raise OptionError(f"free: {config.free} of {teacher.config.layers} layers: give 0 to {teacher.config.layers}")
+    if beats is None and config.free < teacher.config.layers:
+        raise OptionError(f"a BEATs from scratch learns in all its layers: say `free: {teacher.config.layers}`")
+    if not config.weighted_sum:
+        take_last(teacher.weights)
+    return teacher
+
+
+def take_last(weights: nn.Parameter) -> None:
+    """Fix a weighted sum on its last layer."""
+    with torch.no_grad():
+        weights.zero_()
+        weights[-1] = ONE_LAYER
+    weights.requires_grad_(False)
+
+
+def save(teacher: Teacher, path: Path) -> None:
+    """Write a teacher in the published layout, `model`; `cfg` tells its sizes."""
+    state = {key: value.detach().cpu().contiguous() for key, value in teacher.state_dict().items()}
+    part = path.with_name(f"{path.name}.part")
+    torch.save({"model": state, "cfg": sizes_to(teacher.config, teacher.head_config)}, part)
+    part.replace(path)
+
+
+class TeacherTask(Task[Batch]):
+    """A teacher and the clips that teach it."""
+
+    watched = ("valid_loss", False)
+    weights = "haaqi_net.pth"
+
+    def __init__(self, teacher: Teacher, config: TeacherConfig, train: Clips, valid: Clips, pretrained: bool) -> None:
+        self.teacher, self.config, self.clips, self.valid = teacher, config, train, valid
+        self.learnt, self.steps = teacher, train.steps(config.batch)
+        beats = teacher.beats_model
+        self.kept = teacher.config.layers - config.free
+        if self.kept:
+            beats.requires_grad_(False)
+            for layer in list(beats.encoder.layers)[self.kept :]:
+                layer.requires_grad_(True)
+            table = beats.get_submodule("encoder.layers.0.self_attn.relative_attention_bias")
+            table.requires_grad_(False)  # the kept layers read it too
+        inner = [p for p in beats.parameters() if p.requires_grad]
+        ours = {id(p) for p in inner}
+        outer = [p for p in teacher.parameters() if p.requires_grad and id(p) not in ours]
+        groups: list[dict[str, Any]] = [{"params": outer, "lr": config.lr}]
+        if inner:
+            groups.append({"params": inner, "lr": config.beats_lr if pretrained else config.lr})
+        self.optimizer = torch.optim.Adam(groups)
+
+    def batches(self, rng: np.random.Generator) -> Iterator[Batch]:
+        return (batch for _, batch in self.clips.batches(self.config.batch, rng))
+
+    def loss(self, batch: Batch) -> Tensor:
+        return score_loss(self.scores(batch.inputs, batch.audiograms), batch.labels)
+
+    def scores(self, inputs: Tensor, audiograms: Tensor) -> Scores:
+        """Scores of fbank [batch, frames, 128], or of kept layers [batch, layers, tokens, width]."""
+        teacher = self.teacher
+        if not self.kept:
+            return teacher.head(teacher.encode(inputs), audiograms)
+        layers = inputs.unbind(1)
+        if self.config.free:
+            layers = (*layers, *teacher.beats_model.encoder.layers_from(layers[-1], self.kept))
+        return teacher.head(teacher.blend(layers), audiograms)
+
+    def validate(self) -> Metrics:
+        return evaluate(self.scores, self.valid, self.config.batch, next(self.teacher.parameters()).device)[0]
+
+    def save(self, path: Path) -> None:
+        save(self.teacher, path)
+
+
+def kept_layers(
+    teacher: Teacher,
+    config: TeacherConfig,
+    store: Store,
+    examples: Sequence[Example],
+    done: Callable[[int, int], None] | None = None,
+) -> Kind:
+    """Keep what the frozen layers of BEATs give to each sound, and tell what the teacher reads then.
+
+    Args:
+        teacher: not trained yet.
+        config: tells how many layers are free.
+        store: holds the examples' fbank.
+        examples: whose.
+        done: called with the number of sounds that are there, and of all.
+    """
+    kept = teacher.config.layers - config.free
+    sha256 = teacher.beats_model.checkpoint_sha256
+    if not kept or sha256 is None:
+        return Kind("fbank")
+    kind, device = f"beats-{sha256[:12]}-{kept}", device_of(config.plan.device)
+    beats = teacher.beats_model.to(device).eval()
+
+    def compute(places: Sequence[int]) -> Iterator[Any]:
+        for place in places:  # one by one: clips differ in length, and this is done once
+            fbank = torch.from_numpy(store.load("fbank", examples[place].sound).astype(np.float32))
+            with torch.inference_mode():
+                layers = beats(fbank[None].to(device))
+            yield torch.cat(layers[:kept]).cpu().numpy()
+
+    store.fill_with(kind, [example.sound for example in examples], compute, 1, done)
+    return Kind(kind)
+
+
+def kept_bytes(sizes: BeatsConfig, free: int, examples: int, patches: int) -> int:
+    """Bytes that the kept layers of so many sounds take."""
+    return 2 * (sizes.layers - free) * patches * 8 * sizes.width * examples
