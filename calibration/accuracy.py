@@ -55,7 +55,8 @@ class Comparison:
         result: dict[str, Any] = {"sounds": len(self.sounds), **summary(self.change)}
         if len(self.sounds) >= LEAST:
             between = agreement(self.second, self.first)
-            result |= {"lcc": _finite(between.lcc), "srcc": _finite(between.srcc)}
+            varies = min(np.ptp(self.first), np.ptp(self.second)) > 0
+            result |= {"lcc": between.lcc, "srcc": between.srcc} if varies else {"lcc": None, "srcc": None}
         labels = self.labels
         if labels is not None and len(labels) >= LEAST:
             result["against_haaqi"] = against(labels, self.first, self.second)

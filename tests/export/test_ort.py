@@ -86,7 +86,9 @@ def test_the_card_names_every_file(converted: Converted) -> None:
 def test_nothing_that_int8_saved_is_lost(converted: Converted) -> None:
     before, after, _ = converted
     for role in ("encoder", "head"):
-        assert after.path(role).stat().st_size < 1.1 * before.path(role).stat().st_size
+        # Shapes and names take some space whatever the network's size; int8 kept
+        # as fp32 would take four times theirs.
+        assert after.path(role).stat().st_size < 1.05 * before.path(role).stat().st_size + 20_000
 
 
 def test_the_configuration_holds_the_operators_and_no_others(converted: Converted) -> None:

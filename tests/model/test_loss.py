@@ -70,10 +70,10 @@ def test_gradients_are_those_of_finite_differences(kind: str, small: dict[str, A
     rng = torch.Generator().manual_seed(1)
     for _ in range(3):
         direction = torch.randn(sound.shape, generator=rng, dtype=torch.float64)
-        direction = 1e-6 * direction / direction.norm()
+        direction = 1e-7 * direction / direction.norm()
         with torch.no_grad():
             rise = (loss(sound + direction) - loss(sound - direction)).item() / 2
-        assert (gradient * direction).sum().item() == pytest.approx(rise, rel=1e-3, abs=1e-13)
+        assert (gradient * direction).sum().item() == pytest.approx(rise, rel=1e-3, abs=1e-14)
 
 
 def test_silence_has_a_gradient_too(loss: HAAQILoss) -> None:
@@ -123,7 +123,7 @@ def test_it_compiles(loss: HAAQILoss) -> None:
     torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-4)
 
 
-def test_the_examples_equaliser_brightens_what_is_dull(loss: HAAQILoss) -> None:
+def test_the_examples_equaliser_learns_to_please(loss: HAAQILoss) -> None:
     path = Path(__file__).parents[2] / "examples" / "equaliser.py"
     spec = importlib.util.spec_from_file_location("equaliser", path)
     assert spec is not None
@@ -131,12 +131,14 @@ def test_the_examples_equaliser_brightens_what_is_dull(loss: HAAQILoss) -> None:
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
     sound = music(12.0)[: 12 * 16_000].astype(np.float64)
-    dull = np.stack([tilted(part, 16_000, -6) for part in sound.reshape(6, -1)]).astype(np.float32)
+    dull = torch.from_numpy(np.stack([tilted(part, 16_000, -6) for part in sound.reshape(6, -1)]).astype(np.float32))
     equaliser, amplifier = example.Equaliser(dull.shape[1]), example.Amplifier(Audiogram.named("N3"))
-    history = example.train(equaliser, amplifier, loss, torch.from_numpy(dull), 12)
-    assert history[-1] < history[0]
-    gains = equaliser.gains.detach()
-    assert gains[-3:].mean() > gains[:3].mean() + 3
+    with torch.inference_mode():
+        before = loss(amplifier(dull))
+        torch.testing.assert_close(equaliser(dull), dull, atol=1e-5, rtol=0)  # it begins as a wire
+    example.train(equaliser, amplifier, loss, dull, 12)
+    with torch.inference_mode():
+        assert loss(amplifier(equaliser(dull))) < before - 0.01
 
 
 @pytest.mark.parametrize("shape", [(READ,), (1, READ - 1), (1, 1, READ)])
