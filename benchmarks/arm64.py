@@ -52,8 +52,18 @@ class _MissingError(Exception):
     """Something that this machine lacks."""
 
 
-def userland(work: Path) -> Path:
-    """The folder of an arm64 system with Python, made at the first call."""
+def mirror() -> str:
+    """The Debian mirror that this machine's apt uses."""
+    form = ["--format", "$(ORIGIN) $(SITE)", "Created-By: Packages"]
+    lines = _get(["apt-get", "indextargets", *form]).splitlines()
+    sites = [site for origin, _, site in (line.partition(" ") for line in lines) if origin == "Debian"]
+    if not sites:
+        raise _MissingError("this machine's apt knows no mirror of Debian: give one with --mirror")
+    return sites[0]
+
+
+def userland(work: Path, site: str | None) -> Path:
+    """The folder of an arm64 system with Python, made at the first call from a mirror of Debian."""
     root, part = work / "root", work / "root.part"
     if root.is_dir():
         return root
@@ -61,9 +71,8 @@ def userland(work: Path) -> Path:
     for name in ("lists/partial", "archives/partial"):
         (apt / name).mkdir(parents=True, exist_ok=True)
     (apt / "status").write_text("")
-    (apt / "sources.list").write_text(
-        f"deb [arch=arm64 signed-by={KEYRING}] http://deb.debian.org/debian {RELEASE} main\n"
-    )
+    source = f"deb [arch=arm64 signed-by={KEYRING}] {site or mirror()} {RELEASE} main\n"
+    (apt / "sources.list").write_text(source)
     settings = {
         "APT::Architecture": "arm64",
         "APT::Architectures": "arm64",
@@ -135,7 +144,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     options.work.mkdir(parents=True, exist_ok=True)
     work = options.work.resolve()
     try:
-        python = emulated(userland(work), installed(work, options.wheel), options.cpu)
+        python = emulated(userland(work, options.mirror), installed(work, options.wheel), options.cpu)
     except _MissingError as error:
         return {"skipped": str(error)}
     told = "import platform, onnxruntime as o; print(platform.machine(), o.__version__)"
@@ -167,10 +176,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     return found
 
 
-def _get(command: Sequence[str]) -> None:
+def _get(command: Sequence[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise _MissingError(f"{command[0]} failed: {done.stderr.strip().splitlines()[-1:] or done.returncode}")
+    return done.stdout
 
 
 def main() -> None:
@@ -180,6 +190,7 @@ def main() -> None:
     parser.add_argument("--audio", type=Path, default=Path("demo"), help="folder of clips (default: demo)")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each clip (default: 10)")
     parser.add_argument("--work", type=Path, default=Path("build/arm64"), help="keeps what is downloaded")
+    parser.add_argument("--mirror", help="of Debian (default: the one of this machine's apt)")
     parser.add_argument("--wheel", type=Path, help="by default built from the current folder")
     parser.add_argument("--cpu", default="max", help="that QEMU emulates, such as cortex-a72 (default: max)")
     parser.add_argument("--json", action="store_true", help="print JSON")
