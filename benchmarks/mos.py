@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("music", type=Path, help="folder of clean music with its CLIPS.csv")
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--work", type=Path, default=Path("runs/mos-simulated"))
-    parser.add_argument("--ratings", type=int, default=240)
+    parser.add_argument("--ratings", type=int, default=800)
     parser.add_argument("--freeze", choices=FREEZES, default=MosConfig.freeze)
     parser.add_argument("--lr", type=float, default=MosConfig.lr)
     args = parser.parse_args()
