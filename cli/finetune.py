@@ -11,8 +11,8 @@ import typer
 from rich.table import Table
 
 from ..runtime.errors import OptionError
-from .console import out, print_json, require
-from .training import RunOptions, require_training, shown, with_options
+from .console import err, out, print_json, require
+from .training import RunOptions, require_training, shown, told_by, with_options
 
 if TYPE_CHECKING:
     from ..runtime.bundle import Scale
@@ -47,16 +47,16 @@ def finetune_mos(
     from ..training.mos import MosConfig, tune
     from ..training.ratings import read_ratings
     from ..training.recipes import Data
-    from ..training.settings import read_settings, settings
+    from ..training.settings import settings
     from ..training.store import Store
 
     low, high = scale
     if not low < high:
         raise OptionError(f"--scale {low:g} {high:g}: give the lowest rating, then the highest")
     flags = {**run.flags(), "freeze": freeze, "folds": folds}
-    asked = settings(MosConfig, read_settings(run.config) if run.config else {}, flags, run.config or "the settings")
+    asked = settings(MosConfig, told_by(run.config, None), flags, run.config or "the settings")
     rated = Scale(name, low, high)
-    examples = read_ratings(ratings, rated)
+    examples = read_ratings(ratings, rated, lambda told: err.print(told, markup=False, soft_wrap=True))
     store = Store(run.features or ratings.with_name(f"{ratings.name}.features"))
     network = network_of(model)
     with shown() as tell:

@@ -46,14 +46,17 @@ def teacher(
     from ..training.settings import settings
     from ..training.teacher import TeacherConfig, kept_bytes
 
-    told = told_by(run.config, "teacher")
+    told = told_by(run.config, "teacher", of_teacher=True)
     table, valid = told.pop("table", None), told.pop("valid", None)
     data = replace(data, table=data.table or _path(table), valid=data.valid or _path(valid))
-    beats = beats or _path(told.pop("beats_path", None))
+    named = _path(told.pop("beats_path", None))
+    beats = beats or named
     network = None if beats is None else Beats.from_checkpoint(beats)
-    layers = network.config.layers if network else int((told.get("beats") or {}).get("layers", 0))
-    flags = {**run.flags(), "free": _layers(free, layers), "weighted_sum": weighted_sum}
+    flags = {**run.flags(), "free": None if free == "all" else _layers(free), "weighted_sum": weighted_sum}
     asked = settings(TeacherConfig, told, flags, run.config or "the settings")
+    layers = network.config.layers if network else asked.beats.layers if asked.beats else 0
+    if free == "all":
+        asked = replace(asked, free=layers)
     examples = data_of(data, run)
     if network and asked.free < layers:
         sounds = len({example.sound for example in [*examples.train, *examples.valid]})
@@ -85,12 +88,8 @@ def _path(text: object) -> Path | None:
     return None if text is None else Path(str(text))
 
 
-def _layers(text: str | None, layers: int) -> int | None:
-    if text is None:
-        return None
-    if text == "all":
-        return layers
+def _layers(text: str | None) -> int | None:
     try:
-        return int(text)
+        return None if text is None else int(text)
     except ValueError:
         raise OptionError(f"--free {text!r}: give a number of layers, or `all`") from None

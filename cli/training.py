@@ -104,12 +104,19 @@ def require_training() -> None:
     require("train", *_MODULES)
 
 
-def told_by(config: str | None, default: str) -> dict[str, Any]:
-    """The settings in a file, HAAQI-Net's in our words; those of the shipped `default` where none is named."""
+def told_by(config: str | None, default: str | None, of_teacher: bool = False) -> dict[str, Any]:
+    """The settings in a file; those of the shipped `default`, if any, where none is named.
+
+    HAAQI-Net's file, which is of its teacher, is put in our words for a verb that trains one, and refused by others.
+    """
     from ..training.settings import from_haaqi_net, read_settings
 
-    told = read_settings(config or default)
-    return from_haaqi_net(told) or told
+    name = config or default
+    told = {} if name is None else read_settings(name)
+    theirs = from_haaqi_net(told)
+    if theirs is not None and not of_teacher:
+        raise OptionError(f"{config} is HAAQI-Net's config of its teacher: it goes with `haaqi-edge train teacher`")
+    return told if theirs is None else theirs
 
 
 def data_of(told: DataOptions, run: RunOptions) -> Data:
@@ -128,6 +135,8 @@ def data_of(told: DataOptions, run: RunOptions) -> Data:
     table, valid = told.table, told.valid
     if table is None:
         raise OptionError("no labels: give a label table or a train.json with --table")
+    if not table.exists():
+        raise OptionError(f"--table {table} is not there: give a label table's folder, or a JSON file")
     corpus = None if told.music is None else Corpus(told.music)
     if table.is_file():
         examples = of_json(table)[: told.rows]
@@ -151,6 +160,7 @@ def shown() -> Iterator[Told]:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
     bar = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
     tasks: dict[str, TaskID] = {}
+    made: dict[str, tuple[int, int]] = {}
 
     def task(name: str) -> TaskID:
         if name not in tasks:
@@ -158,6 +168,7 @@ def shown() -> Iterator[Told]:
         return tasks[name]
 
     def features(what: str, done: int, total: int) -> None:
+        made[what] = (done, total)
         bar.update(task(what), total=total, completed=done, note=f"{done:,} of {total:,} sounds")
 
     def step(now: Step) -> None:
@@ -174,7 +185,12 @@ def shown() -> Iterator[Told]:
         with bar:
             yield Told(features, step, epoch)
     except Stopped as stopped:
-        err.print(str(stopped), soft_wrap=True)
+        err.print(str(stopped), markup=False, soft_wrap=True)
+        raise
+    except KeyboardInterrupt:
+        kept = [f"{what} of {done:,} of {total:,} sounds" for what, (done, total) in made.items() if total]
+        where = "training" if "training" in tasks else f"before the first step; kept: {', '.join(kept) or 'nothing yet'}"
+        err.print(f"stopped {where}: the same command goes on from what was saved", markup=False, soft_wrap=True)
         raise
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..runtime.errors import CheckpointError
+from ..runtime.errors import CheckpointError, OptionError
 from ..runtime.frontend import PATCH_FRAMES
 from .checkpoint import load_strictly, read_checkpoint
 
@@ -51,6 +51,12 @@ class BeatsConfig:
     max_distance: int = 800
     position_kernel: int = 128
     position_groups: int = 16
+
+    def __post_init__(self) -> None:
+        for name in ("heads", "position_groups"):
+            parts = getattr(self, name)
+            if parts < 1 or self.width % parts:
+                raise OptionError(f"beats: a width of {self.width} is no multiple of its {name}, {parts}: give others")
 
     @classmethod
     def published(cls, cfg: Mapping[str, Any]) -> Self:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from ..runtime.errors import OptionError
+from ..runtime.files import is_folder
 from .checkpoint import read_checkpoint
 from .nano import Nano
 from .student import Student
@@ -25,16 +26,19 @@ def network_of(model: Network | str | Path) -> Network:
 
     Raises:
         CheckpointNotFoundError, CheckpointError: no such file, or not exactly such a network's.
-        OptionError: a checkpoint of none of the family.
+        OptionError: a checkpoint of none of the family, or a folder.
     """
     if not isinstance(model, str | Path):
         return model
     if str(model) == "nano":
         return Nano.from_checkpoint()
+    if is_folder(Path(model)):
+        raise OptionError(
+            f"{model} is a folder, and a network is read from a checkpoint's file: give the weights that a bundle was "
+            "made from, or those in a run's folder (.pth or .safetensors)"
+        )
     state = read_checkpoint(model).state
     found = next((kind for key, kind in MARKS.items() if key in state), None)
     if found is None:
-        raise OptionError(
-            f"{model} is a checkpoint of none of nano, student and teacher: give one of theirs, or a bundle's folder"
-        )
+        raise OptionError(f"{model} is a checkpoint of none of nano, student and teacher: give one of theirs")
     return found.from_checkpoint(model)

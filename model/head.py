@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..runtime.errors import AudiogramError, CheckpointError
+from ..runtime.errors import AudiogramError, CheckpointError, OptionError
 from .beats import BeatsConfig
 from .scores import Scores
 
@@ -30,6 +30,10 @@ class HeadConfig:
     hidden: int = 100
     heads: int = 16
 
+    def __post_init__(self) -> None:
+        if self.heads < 1 or self.width % self.heads:
+            raise OptionError(f"head: a width of {self.width} is no multiple of its heads, {self.heads}: give others")
+
 
 def sizes_of(told: Mapping[str, Any], beats: BeatsConfig | None = None) -> tuple[BeatsConfig, HeadConfig]:
     """The sizes in a checkpoint's `cfg`, as `sizes_to` wrote them; else `beats` and the published head."""
@@ -37,7 +41,7 @@ def sizes_of(told: Mapping[str, Any], beats: BeatsConfig | None = None) -> tuple
         return beats or BeatsConfig(), HeadConfig()
     try:
         return BeatsConfig(**told["beats"]), HeadConfig(**told["head"])
-    except TypeError as error:
+    except (TypeError, OptionError) as error:
         raise CheckpointError(f"the checkpoint's sizes are not this version's ({error}): save it again") from error
 
 

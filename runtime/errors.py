@@ -83,3 +83,9 @@ class DependencyError(HaaqiEdgeError, ImportError):
 
 class CorpusError(HaaqiEdgeError, ValueError):
     """A music corpus or a label table that is missing or not in the expected form."""
+
+
+class TrainingError(HaaqiEdgeError, RuntimeError):
+    """A training came to nothing: its loss is not finite."""
+
+    exit_code = 1

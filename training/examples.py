@@ -73,6 +73,8 @@ def of_json(path: Path) -> list[Example]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         form = '{"data": [{"file_path": ..., "audiogram": [8 levels], "haaqi_score": ...}]}'
         raise CorpusError(f"{path} cannot be read ({error!r}); expected {form}") from error
+    if not entries:
+        raise CorpusError(f"{path} holds no examples: its `data` is empty")
     return [file_example(path.parent / name, levels, score, f"{path}, {name}") for name, levels, score in entries]
 
 

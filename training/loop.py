@@ -7,6 +7,7 @@ one: the checkpoint holds the networks, the optimizer, the schedule and the stat
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import threading
 import time
@@ -21,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..runtime.errors import OptionError
+from ..runtime.errors import OptionError, TrainingError
 from .runs import Metrics, Run
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -156,6 +157,7 @@ def train(
 
     Raises:
         OptionError: a device that isn't there.
+        TrainingError: a loss that is not finite; no weights of that epoch are kept.
         Stopped: Ctrl-C; the same call goes on.
     """
     return _Loop(task, plan, run, report, ended).train()
@@ -230,6 +232,7 @@ class _Loop(Generic[B]):
             found = task.validate()
         loss = float(np.mean(self.losses))
         result: Metrics = {"epoch": self.epoch, "loss": loss, **found, "seconds": round(time.monotonic() - begun, 3)}
+        self._check(found)
         self.history.append(result)
         self.run.record(self.history)
         name, more = task.watched
@@ -249,6 +252,9 @@ class _Loop(Generic[B]):
         task = self.task
         with self._autocast():
             loss = task.loss(moved(batch, self.device))
+        value = float(loss.item())
+        if not self.scaler.is_enabled():  # fp16 leaves such a step out, with a smaller scale from then on
+            self._check({"loss": value})
         task.optimizer.zero_grad()
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if self.plan.clip is not None:
@@ -259,7 +265,17 @@ class _Loop(Generic[B]):
         if task.schedule is not None:
             task.schedule.step()
         task.stepped()
-        return float(loss.item())
+        return value
+
+    def _check(self, found: Metrics) -> None:
+        """Raise TrainingError where a loss or an error is not finite; correlations of what is all alike are not."""
+        other = [name for name, value in found.items() if not name.endswith("lcc") and not math.isfinite(value)]
+        if other:
+            raise TrainingError(
+                f"epoch {self.epoch + 1}: {', '.join(other)} came to {found[other[0]]}, so the training stopped "
+                f"(precision {self.plan.precision}): take a lower learning rate and another folder than "
+                f"{self.run.folder}"
+            )
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
         return torch.autocast(self.device.type, self.type or torch.bfloat16, enabled=self.type is not None)

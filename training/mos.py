@@ -24,7 +24,7 @@ from ..model.nano import Nano
 from ..model.student import Student
 from ..model.teacher import Teacher
 from ..runtime.bundle import Scale
-from ..runtime.errors import OptionError
+from ..runtime.errors import CorpusError, OptionError
 from . import loop
 from .clips import Batch, Clips, Kind
 from .distil import save_student
@@ -159,12 +159,15 @@ def tune(
         told: how it tells what it does.
 
     Raises:
-        CorpusError: fewer groups than folds.
+        CorpusError: fewer groups than folds, or ratings that are all alike.
+        OptionError: the folder holds a run that was asked for something else, other groups included.
         Stopped: Ctrl-C.
     """
     told = told or Told()
     examples = data.train
     folds = folds_of(examples, config.folds, config.plan.seed)
+    if len({example.score for example in examples}) < 2:
+        raise CorpusError(f"all {len(examples)} ratings are alike: there is nothing to learn from them")
     reads = "texture" if isinstance(network, Nano) else "fbank"
     data.features(reads, told)
 
@@ -180,7 +183,9 @@ def tune(
         rest = [example for place, example in enumerate(examples) if place not in held]
         teach, choose = parted(rest, _INNER, config.plan.seed)
         task = MosTask(network, config, clips(teach), clips(choose))
-        run = Run(folder / f"fold-{turn}", {**asked, "fold": turn})
+        parts = {"teach": teach, "choose": choose, "held": [examples[place] for place in fold]}
+        of = {name: fingerprint(part) for name, part in parts.items()}  # groups may have changed, ratings not
+        run = Run(folder / f"fold-{turn}", {**asked, "fold": turn, "parts": of})
         history = loop.train(task, config.plan, run, told.step, told.epoch)
         lengths.append(1 + int(min(history, key=lambda found: found["valid_loss"])["epoch"]))
         after[fold] = predict(_read(network, run.folder / task.weights), clips([examples[i] for i in fold]))

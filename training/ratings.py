@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -19,10 +19,13 @@ from .metrics import Interval, agreement
 
 Array = npt.NDArray[np.floating]
 COLUMNS: Final = ("file", "audiogram", "rating")
+GROUP: Final = "group"
+NAMED: Final = 12
+"""columns that a message names"""
 _DRAWS: Final = 1000
 
 
-def read_ratings(path: Path, scale: Scale) -> list[Example]:
+def read_ratings(path: Path, scale: Scale, note: Callable[[str], None] | None = None) -> list[Example]:
     """Examples whose scores are ratings mapped from their scale to 0 to 1.
 
     Args:
@@ -30,19 +33,29 @@ def read_ratings(path: Path, scale: Scale) -> list[Example]:
             `group`, where it is there, names what must not be parted (a piece, a person), else a file is its own.
             Several ratings of one file by one listener count as their mean.
         scale: its lowest and highest rating.
+        note: called with what is told of columns that are not read.
 
     Raises:
         CorpusError: another form, a rating outside the scale, a file or an audiogram that cannot be.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            lines = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            lines, columns = list(reader), [str(name) for name in reader.fieldnames or ()]
     except (OSError, ValueError, csv.Error) as error:
         raise CorpusError(
             f"{path} cannot be read ({error}): give a CSV with the columns {', '.join(COLUMNS)}"
         ) from error
-    if not lines or any(name not in lines[0] for name in COLUMNS):
-        raise CorpusError(f"{path} has not the columns {', '.join(COLUMNS)}, or no line under them")
+    if any(name not in columns for name in COLUMNS):
+        raise CorpusError(
+            f"{path} has not the columns {', '.join(COLUMNS)}, separated by commas: its first line gives "
+            f"{', '.join(map(repr, columns[:NAMED])) or 'none'}"
+        )
+    if not lines:
+        raise CorpusError(f"{path} has no line under its columns: give ratings")
+    others = [name for name in columns if name not in (*COLUMNS, GROUP)]
+    if others and note:
+        note(f"{path}: not read: {', '.join(others[:NAMED])}; what must not be parted goes by the column `{GROUP}`")
     found: dict[str, list[Example]] = {}
     for number, line in enumerate(lines, start=2):
         place = f"{path}, line {number}"
@@ -57,7 +70,7 @@ def read_ratings(path: Path, scale: Scale) -> list[Example]:
         example = file_example(
             path.parent / (line["file"] or ""), line["audiogram"] or "", scale.to_score(rating), place
         )
-        example = replace(example, group=line.get("group") or example.group)
+        example = replace(example, group=line.get(GROUP) or example.group)
         found.setdefault(example.heard, []).append(example)
     return [replace(each[0], score=float(np.mean([e.score for e in each]))) for each in found.values()]
 
@@ -70,9 +83,8 @@ def folds_of(examples: Sequence[Example], count: int, seed: int = 0) -> list[lis
     """
     groups = sorted({example.group for example in examples})
     if len(groups) < count or count < 2:
-        raise CorpusError(
-            f"{len(groups)} groups (files, or what the column `group` says) for {count} folds: give 2 or more"
-        )
+        what = f"--folds {len(groups)} or fewer, 2 at least" if len(groups) > 2 else "ratings of 3 groups or more"
+        raise CorpusError(f"{len(groups)} groups (files, or what the column `group` says) for {count} folds: give {what}")
     order = np.random.default_rng([31, seed]).permutation(len(groups)).tolist()
     fold = {groups[place]: turn % count for turn, place in enumerate(order)}
     return [[i for i, example in enumerate(examples) if fold[example.group] == turn] for turn in range(count)]

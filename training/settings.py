@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_type_hints
+from types import UnionType
+from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from ..runtime.errors import OptionError
 from .loop import Plan
@@ -13,6 +15,9 @@ from .loop import Plan
 T = TypeVar("T")
 CONFIGS: Final = Path(__file__).parent / "configs"
 """settings that come with the package: the published ones, and every row of the paper's Table IV"""
+
+_LEAST: Final = {"seed": 0, "free": 0, "predicts": 0, "folds": 2}
+"""of whole numbers; of others 1"""
 
 
 def shipped_configs() -> list[str]:
@@ -47,10 +52,13 @@ def settings(kind: type[T], told: Mapping[str, Any], said: Mapping[str, Any] | N
     The plan's own settings (`epochs`, `seed`) may stand beside the others, without its name.
 
     Raises:
-        OptionError: a name that is no setting, or a value of the wrong type.
+        OptionError: a name that is no setting, or a value of the wrong type or out of its range.
     """
     said = {name: value for name, value in (said or {}).items() if value is not None}
-    asked, plan = {**told, **said}, dict(told.get("plan") or {})
+    inner = told.get("plan") or {}
+    if not isinstance(inner, Mapping):
+        raise OptionError(f"{origin or 'the settings'}: plan is {inner!r}, expected settings such as `epochs: 10`")
+    asked, plan = {**told, **said}, dict(inner)
     plan |= {name: asked.pop(name) for name in [field.name for field in fields(Plan)] if name in asked}
     return _build(kind, {**asked, "plan": plan}, origin or "the settings")
 
@@ -58,7 +66,7 @@ def settings(kind: type[T], told: Mapping[str, Any], said: Mapping[str, Any] | N
 def _build(kind: type[T], told: Mapping[str, Any], origin: str) -> T:
     hints = get_type_hints(kind)
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(told.keys() - known.keys())
+    unknown = sorted(str(name) for name in told.keys() - known.keys())
     if unknown:
         raise OptionError(f"{origin}: no such setting as {', '.join(unknown)}; there are {', '.join(known)}")
     values: dict[str, Any] = {}
@@ -71,26 +79,46 @@ def _build(kind: type[T], told: Mapping[str, Any], origin: str) -> T:
         inner = next((part for part in parts if isinstance(part, type) and is_dataclass(part)), None)
         if inner is not None and isinstance(value, Mapping):
             values[name] = _build(inner, {**(vars(default) if default else {}), **value}, f"{origin}, {name}")
-        elif isinstance(default, float) and _is_number(value):
-            values[name] = float(value)
-        elif isinstance(default, tuple) and isinstance(value, list):
-            values[name] = tuple(value)
         else:
-            values[name] = _checked(value, default, f"{origin}: {name}")
+            values[name] = _checked(value, hints[name], name, f"{origin}: {name}")
     return kind(**values)
 
 
-def _is_number(value: Any) -> bool:
+def _checked(value: Any, hint: Any, name: str, place: str) -> Any:
+    """A value of a setting of type `hint`; numbers are finite and not below `_LEAST`."""
+    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    if value is None and type(None) in kinds:
+        return None
+    kind, least = kinds[0], _LEAST.get(name, 1)
+    if get_origin(kind) is Literal:
+        if value in get_args(kind):
+            return value
+        expected = " or ".join(map(str, get_args(kind)))
+    elif get_origin(kind) is tuple:
+        if isinstance(value, list | tuple):
+            return tuple(_checked(each, get_args(kind)[0], name, place) for each in value)
+        expected = "a list"
+    elif kind is float:
+        if (number := _number(value)) is not None and 0 <= number < math.inf:
+            return number
+        expected = "a number, 0 or more"
+    elif kind is int:
+        if isinstance(value, int) and not isinstance(value, bool) and value >= least:
+            return value
+        expected = f"a whole number, {least} or more"
+    else:
+        if isinstance(kind, type) and isinstance(value, kind):
+            return value
+        expected = {bool: "true or false", str: "a text"}.get(kind, "settings by name")
+    raise OptionError(f"{place} is {value!r}, expected {expected}")
+
+
+def _number(value: Any) -> float | None:
+    """A number, also one that YAML takes for a text (1e-3)."""
     try:
-        return not isinstance(value, bool) and float(value) == float(value)
-    except (TypeError, ValueError):
-        return False
-
-
-def _checked(value: Any, default: Any, place: str) -> Any:
-    if default is not MISSING and default is not None and not isinstance(value, type(default)):
-        raise OptionError(f"{place} is {value!r}, expected a value such as {default!r}")
-    return value
+        return None if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 HAAQI_NET: Final = {
@@ -113,9 +141,12 @@ def from_haaqi_net(told: Mapping[str, Any]) -> dict[str, Any] | None:
     model = told.get("model")
     if not isinstance(model, Mapping) or "input_size" not in model:
         return None
-    width = int(model.get("linear_output", 256))
+    sizes = {"linear_output": 256, "hidden_size": 100}
+    for name, usual in sizes.items():
+        sizes[name] = _checked(model.get(name, usual), int, name, f"model: {name}")
+    width = sizes["linear_output"]
     for name, wanted in (("num_layers", 1), ("dropout", 0), ("act_fn", "relu"), ("input_size", width + 8)):
         if model.get(name, wanted) != wanted:
             raise OptionError(f"model: {name} is {model[name]!r}; this version builds networks of {wanted!r} only")
-    found: dict[str, Any] = {"head": {"width": width, "hidden": int(model.get("hidden_size", 100))}}
+    found: dict[str, Any] = {"head": {"width": width, "hidden": sizes["hidden_size"]}}
     return found | {ours: told[theirs] for theirs, ours in HAAQI_NET.items() if told.get(theirs)}

@@ -26,6 +26,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "teacher.yaml").write_text(f"{SIZES}batch: 4\nepochs: 1\n")
     (folder / "haaqi-net.yaml").write_text(
         "model: {input_size: 24, hidden_size: 6, num_layers: 1, dropout: 0, linear_output: 16, act_fn: relu}\n"
+        f"beats_model_path: {folder / 'beats.pt'}\n"
     )
     return folder
 
@@ -121,6 +122,12 @@ def test_bad_input_is_refused_before_anything_is_computed(folder: Path, tmp_path
         (["train", "teacher", "--table", table, "--beats", folder / "beats.pt", "--free", "x"], "or `all`"),
         (["train", "student", "--table", folder], "give the folder with --music"),
         (["train", "student", "--table", table, "--config", "absent.yaml"], "cannot be read"),
+        (["train", "student", "--table", table, "--config", folder / "haaqi-net.yaml"], "its teacher: it goes with"),
+        (
+            ["train", "teacher", "--table", folder / "absent.json", "--config", folder / "haaqi-net.yaml"]
+            + ["--beats", folder / "beats.pt"],
+            "absent.json is not there",
+        ),
         (["distil", "--teacher", folder / "beats.pt", "--table", table], "for training a teacher"),
         (["finetune-mos", "--ratings", table], "has not the columns file, audiogram, rating"),
         (["finetune-mos", "--ratings", table, "--scale", 5, 1], "lowest rating, then the highest"),

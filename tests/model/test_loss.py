@@ -141,7 +141,25 @@ def test_the_examples_equaliser_learns_to_please(loss: HAAQILoss) -> None:
         assert loss(amplifier(equaliser(dull))) < before - 0.01
 
 
-@pytest.mark.parametrize("shape", [(READ,), (1, READ - 1), (1, 1, READ)])
+def test_what_people_give_is_taken(loss: HAAQILoss, tmp_path: Path) -> None:
+    sound = torch.cat([clip(16_000), clip(16_000, 4.0)])
+    each = torch.stack([loss.score(sound[i : i + 1], name)[0] for i, name in enumerate(("N1", "N6"))])
+    torch.testing.assert_close(loss.score(sound, ["N1", "N6"]), each, atol=1e-5, rtol=0)
+    torch.testing.assert_close(loss.score(sound.double(), ["N1", "N6"]), each, atol=1e-5, rtol=0)
+    near = HAAQILoss(loss.network, ["N1", "N6"], target=torch.tensor([0.2, 0.8]), reduction="none")
+    torch.testing.assert_close(near(sound), (each - torch.tensor([0.2, 0.8])).abs(), atol=1e-5, rtol=0)
+    with pytest.raises(OptionError, match="2 targets for 1 clips"):
+        near(sound[:1], "N3")
+    for wrong in (sound.numpy(), (sound * 30_000).short()):
+        with pytest.raises(AudioError, match="expected a tensor of floating-point samples"):
+            loss(wrong)
+    with pytest.raises(AudiogramError, match="outside -10 to 120 dB HL"):
+        loss(sound, torch.full((8,), 200.0))
+    with pytest.raises(OptionError, match="is a folder, and a network is read from a checkpoint's file"):
+        HAAQILoss(tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(READ,), (1, READ - 1), (1, 1, READ), (0, READ)])
 def test_other_shapes_are_refused(loss: HAAQILoss, shape: tuple[int, ...]) -> None:
     with pytest.raises(AudioError, match=r"expected \[batch, samples\] at 16000 Hz"):
         loss(torch.zeros(shape))

@@ -229,6 +229,17 @@ def test_settings_from_files(tmp_path: Path) -> None:
         ("lr: fast", "lr is 'fast', expected"),
         ("odd: 1", "no such setting as odd"),
         ("- 1", "no settings"),
+        ("batch: -3", "batch is -3, expected a whole number, 1 or more"),
+        ("batch: true", "batch is True, expected a whole number"),
+        ("lr: .inf", "lr is inf, expected a number, 0 or more"),
+        ("clip: abc", "clip is 'abc', expected a number"),
+        ("precision: fp8", "expected auto or fp32 or bf16 or fp16"),
+        ("weighted_sum: 1", "expected true or false"),
+        ("predicts: [a]", "predicts is 'a', expected a whole number, 0 or more"),
+        ("plan: 3", "plan is 3, expected settings"),
+        ("head: 3", "head is 3, expected settings by name"),
+        ("1: 3\nodd: 2", "no such setting as 1, odd"),
+        ("head: {width: 256, heads: 7}", "a width of 256 is no multiple of its heads, 7"),
     ):
         file.write_text(text)
         with pytest.raises(OptionError, match=said):

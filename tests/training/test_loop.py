@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from haaqi_edge.runtime.errors import CheckpointError, OptionError
+from haaqi_edge.runtime.errors import CheckpointError, OptionError, TrainingError
 from haaqi_edge.training.loop import Plan, Precision, Progress, Stopped, Task, device_of, train
 from haaqi_edge.training.runs import Metrics, Run
 from torch import Tensor, nn
@@ -106,6 +106,21 @@ def test_a_second_interruption_does_not_wait(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt) as ended:
         train(Slow(), PLAN, Run(tmp_path, {}))
     assert not isinstance(ended.value, Stopped)
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
+    class Wild(Lines):
+        def stepped(self) -> None:
+            self.line[1].weight.data.fill_(float("nan"))
+
+    class WildAtTheEnd(Lines):
+        def validate(self) -> Metrics:
+            return {"error": float("inf"), "lcc": float("nan")}
+
+    for kind, said in ((Wild, "epoch 1: loss came to nan"), (WildAtTheEnd, "epoch 1: error came to inf")):
+        with pytest.raises(TrainingError, match=rf"{said}.* take a lower learning rate"):
+            train(kind(), PLAN, Run(tmp_path / kind.__name__, {}))
+        assert not (tmp_path / kind.__name__ / "lines.pt").exists()
 
 
 def test_what_a_run_leaves(whole: tuple[Lines, list[Metrics], Path]) -> None:

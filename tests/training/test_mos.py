@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from haaqi_edge.model import Nano, Student, Teacher
 from haaqi_edge.model.loss import HAAQILoss, windowed
 from haaqi_edge.runtime.bundle import Scale
-from haaqi_edge.runtime.errors import CorpusError
+from haaqi_edge.runtime.errors import CorpusError, OptionError
 from haaqi_edge.training.clips import Clips, Kind
 from haaqi_edge.training.distil import save_student
 from haaqi_edge.training.loop import Plan, train
@@ -59,7 +60,7 @@ def test_ratings_are_mapped_and_averaged(ratings: Path) -> None:
         ("0.wav,N3,good,p", "'good' is not a number"),
         ("absent.wav,N3,3,p", "is not there"),
         ("0.wav,N9,3,p", "N9"),
-        ("", "no line under them"),
+        ("", "no line under its columns"),
     ],
 )
 def test_ratings_that_cannot_be(line: str, said: str, ratings: Path) -> None:
@@ -75,8 +76,31 @@ def test_folds_share_no_group(ratings: Path) -> None:
     assert sorted(place for fold in folds for place in fold) == list(range(12))
     groups = [{examples[place].group for place in fold} for fold in folds]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 6
-    with pytest.raises(CorpusError, match=r"6 groups .* for 7 folds"):
+    with pytest.raises(CorpusError, match=r"6 groups .* for 7 folds: give --folds 6 or fewer"):
         folds_of(examples, 7)
+
+
+def test_columns_are_named(ratings: Path) -> None:
+    path, told = ratings.with_name("other.csv"), list[str]()
+    path.write_text(ratings.read_text().replace("group", "piece", 1))
+    assert {example.group for example in read_ratings(path, MOS, told.append)} == {f"{n}.wav" for n in range(12)}
+    assert len(told) == 1
+    assert "not read: piece;" in told[0]
+    path.write_text(ratings.read_text().replace(",", ";"))
+    with pytest.raises(CorpusError, match="its first line gives 'file;audiogram;rating;group'"):
+        read_ratings(path, MOS)
+
+
+def test_folds_of_other_groups_are_another_run(ratings: Path, tmp_path: Path) -> None:
+    examples = read_ratings(ratings, MOS)
+    store, config = Store(ratings.parent / "store"), MosConfig(folds=2, plan=Plan(epochs=1), batch=6)
+    tune(Nano.from_checkpoint(), config, Data(examples, [], store), tmp_path, MOS)
+    other = [replace(example, group=str(place % 5)) for place, example in enumerate(examples)]
+    with pytest.raises(OptionError, match=r"fold-0 holds a run that was asked for something else \(parts"):
+        tune(Nano.from_checkpoint(), config, Data(other, [], store), tmp_path, MOS)
+    alike = [replace(example, score=0.5) for example in examples]
+    with pytest.raises(CorpusError, match="12 ratings are alike"):
+        tune(Nano.from_checkpoint(), config, Data(alike, [], store), tmp_path / "alike", MOS)
 
 
 def test_tuning_learns_the_ratings_and_changes_the_output_alone(ratings: Path, tmp_path: Path) -> None:
