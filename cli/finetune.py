@@ -97,7 +97,7 @@ def _print(figures: dict[str, Any], scale: Scale) -> None:
     table = Table("", "LCC", "SRCC", f"MSE ({scale.name} scale)")
     for column in table.columns[1:]:
         column.justify = "right"
-    names = {"before": "before", "line": "before, and a straight line", "after": "tuned"}
+    names = {"before": "before", "line": "before, and a straight line*", "after": "tuned"}
     for key, name in names.items():
         found = figures[key]
         table.add_row(name, f"{found['lcc']:.3f}", f"{found['srcc']:.3f}", f"{found['mse']:.3f}")
@@ -109,7 +109,9 @@ def _print(figures: dict[str, Any], scale: Scale) -> None:
     out.print(table)
     tested = figures["after_against_before"]
     out.print(
-        f"{figures['ratings']} ratings, {figures['folds']} folds by group; p of equal LCCs {tested['lcc_p']:.2g} "
-        f"(Williams), of equal errors {tested['error_p']:.2g} (Wilcoxon)",
+        f"{figures['ratings']} ratings, {figures['folds']} folds by group; tuned against before: p of equal LCCs "
+        f"{tested['lcc_p']:.2g} (Williams), of equal errors {tested['error_p']:.2g} (Wilcoxon)\n"
+        "* fitted in each fold to the other folds' ratings, as the tuned networks are; all folds' predictions together "
+        "give a row",
         soft_wrap=True,
     )

@@ -11,9 +11,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ..runtime.bundle import HAAQI
+from ..runtime.bundle import CARD, HAAQI
 from ..runtime.errors import HaaqiEdgeError, OptionError
-from ..runtime.files import is_file
+from ..runtime.files import is_file, is_folder
 from .checkpoint import CHECKPOINTS, score_checkpoint
 from .console import Listeners, curve, err, out, print_error, print_json, print_table, progress
 
@@ -78,12 +78,26 @@ def score(
     files, searched = _files(named)
     asked = Request(model, tuple(listeners), level1, spl, nal_r, span, batch, provider, threads, cuda_graphs)
     if Path(model).suffix in CHECKPOINTS and is_file(Path(model)):
-        if asked != Request(model, tuple(listeners), spl=spl, nal_r=nal_r) or frames or jobs or backend or scheduler:
-            raise OptionError("a checkpoint is scored in PyTorch as it is: of these options it takes --spl and --nal-r")
+        given = {"--level1": level1, "--window": window, "--provider": provider, "--threads": threads, "--batch": batch}
+        given |= {"--cuda-graphs": cuda_graphs or None, "--frames": frames or None}
+        given |= {"--jobs": jobs, "--backend": backend, "--scheduler": scheduler}
+        if others := [name for name, value in given.items() if value is not None]:
+            raise OptionError(
+                f"{', '.join(others)}: not with a checkpoint, which is scored in PyTorch as it is; --spl and --nal-r "
+                "are, and an exported bundle takes all"
+            )
         score_checkpoint(Path(model), config, files, listeners, spl, nal_r, as_json)
         return
     if config is not None:
         raise OptionError("--config goes with a checkpoint; a bundle's card says what it is")
+    if is_folder(Path(model)) and not is_file(Path(model) / CARD):
+        weights = [path for path in sorted(Path(model).iterdir()) if path.suffix in CHECKPOINTS]
+        weights = [path for path in weights if path.stem != "checkpoint"]
+        if weights:
+            raise OptionError(
+                f"{model} is a run's folder, not a bundle's: give its weights, {weights[0]}, or what "
+                "`haaqi-edge export` makes of them"
+            )
     card = Bundle(model).card
     run = library.run(asked, files, jobs, backend, scheduler)
     started = time.perf_counter()
@@ -133,7 +147,6 @@ def score(
 def _files(audio: list[Path]) -> tuple[list[Path], bool]:
     """The files named, and those in the folders named; and whether any folder was searched."""
     from ..runtime.audio import audio_in
-    from ..runtime.files import is_folder
 
     files: list[Path] = []
     for path in audio:

@@ -44,7 +44,7 @@ def teacher(
     from ..model.beats import Beats
     from ..training.recipes import train_teacher
     from ..training.settings import settings
-    from ..training.teacher import TeacherConfig, kept_bytes
+    from ..training.teacher import TeacherConfig, kept_bytes, kept_kind
 
     told = told_by(run.config, "teacher", of_teacher=True)
     table, valid = told.pop("table", None), told.pop("valid", None)
@@ -59,10 +59,13 @@ def teacher(
         asked = replace(asked, free=layers)
     examples = data_of(data, run)
     if network and asked.free < layers:
-        sounds = len({example.sound for example in [*examples.train, *examples.valid]})
-        size = kept_bytes(network.config, asked.free, sounds, patches=32) / 1e9
-        kept = f"{sounds:,} sounds will be kept in {examples.store.folder}: {size:,.1f} GB at 5 s each"
-        err.print(f"BEATs's layers of {kept}", soft_wrap=True)
+        kind = kept_kind(network.checkpoint_sha256 or "", layers - asked.free)
+        sounds = len(examples.store.missing(kind, [example.sound for example in (*examples.train, *examples.valid)]))
+        size = kept_bytes(network.config, asked.free, sounds, patches=32)
+        told_size = f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+        kept = f"{sounds:,} sounds will be kept in {examples.store.folder}: {told_size} at 5 s each"
+        if sounds:
+            err.print(f"BEATs's layers of {kept}", markup=False, soft_wrap=True)
     with shown() as tell:
         trained = train_teacher(asked, network, examples, output, tell)
     report(trained, run.as_json)

@@ -161,6 +161,7 @@ def shown() -> Iterator[Told]:
     bar = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
     tasks: dict[str, TaskID] = {}
     made: dict[str, tuple[int, int]] = {}
+    training = ["training"]
 
     def task(name: str) -> TaskID:
         if name not in tasks:
@@ -171,10 +172,14 @@ def shown() -> Iterator[Told]:
         made[what] = (done, total)
         bar.update(task(what), total=total, completed=done, note=f"{done:,} of {total:,} sounds")
 
+    def part(name: str) -> None:
+        training.append(name)
+        err.print(name, markup=False, soft_wrap=True)
+
     def step(now: Step) -> None:
         note = f"{now.step} of {now.steps}, loss {now.loss:.4f}, {now.rate:.2f} steps/s, {_span(now.left)} left at most"
         bar.update(
-            task("training"), total=now.epochs * now.steps, completed=now.epoch * now.steps + now.step, note=note
+            task(training[-1]), total=now.epochs * now.steps, completed=now.epoch * now.steps + now.step, note=note
         )
 
     def epoch(found: Metrics) -> None:
@@ -183,13 +188,13 @@ def shown() -> Iterator[Told]:
 
     try:
         with bar:
-            yield Told(features, step, epoch)
+            yield Told(features, step, epoch, part)
     except Stopped as stopped:
         err.print(str(stopped), markup=False, soft_wrap=True)
         raise
     except KeyboardInterrupt:
         kept = [f"{what} of {done:,} of {total:,} sounds" for what, (done, total) in made.items() if total]
-        where = "training" if "training" in tasks else f"before the first step; kept: {', '.join(kept) or 'nothing yet'}"
+        where = "while training" if tasks.keys() & set(training) else f"before the first step; kept: {', '.join(kept) or 'nothing yet'}"
         err.print(f"stopped {where}: the same command goes on from what was saved", markup=False, soft_wrap=True)
         raise
 
@@ -199,7 +204,8 @@ def report(trained: Trained, as_json: bool, **more: Any) -> None:
     name, more_is_better = trained.task.watched
     best = (max if more_is_better else min)(trained.history, key=lambda found: found[name])
     if as_json:
-        print_json({"weights": str(trained.weights), "best": best, "epochs": len(trained.history), **more})
+        told = {**best, "epoch": best["epoch"] + 1}
+        print_json({"weights": str(trained.weights), "best": told, "epochs": len(trained.history), **more})
         return
     out.print(
         f"best epoch {best['epoch'] + 1:g} of {len(trained.history)}: LCC {best['lcc']:.3f}, SRCC {best['srcc']:.3f}, "

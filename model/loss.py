@@ -115,8 +115,8 @@ class HAAQILoss(nn.Module):
 
         Args:
             waveform: at least 2,800 samples of any floating-point type, computed in fp32 (in fp64 after `.double()`);
-                what reaches the ear, amplification included. Samples that are NaN are not looked for: a GPU would have
-                to be waited for.
+                what reaches the ear, amplification included. A sample that is not finite makes the loss NaN: looking for
+                one would have to wait for the GPU.
             audiogram: [batch, 8] or [8] in dB HL, what `as_audiogram` takes, or a list of that for the batch; by
                 default the loss's own.
 

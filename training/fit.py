@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from ..model.nano import Nano, NanoConfig
 from ..runtime.errors import CorpusError
 from ..runtime.texture import BANDS
+from ..runtime.writing import write_file
 from . import loop, profile
 from .arrays import Table
 from .loop import Plan, Progress, Task
@@ -204,9 +205,7 @@ def predict(nano: Nano, table: Table, batch: int = 64) -> npt.NDArray[np.float32
 
 def save(nano: Nano, path: Path) -> None:
     """Write a network's weights as safetensors, whole or not at all."""
-    part = path.with_suffix(".part")
-    safetensors.torch.save_file({k: v.contiguous() for k, v in nano.state_dict().items()}, part)
-    part.replace(path)
+    write_file(safetensors.torch.save({k: v.contiguous() for k, v in nano.state_dict().items()}), path)
 
 
 def set_statistics(nano: Nano, texture: Array) -> None:

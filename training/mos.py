@@ -186,6 +186,7 @@ def tune(
         parts = {"teach": teach, "choose": choose, "held": [examples[place] for place in fold]}
         of = {name: fingerprint(part) for name, part in parts.items()}  # groups may have changed, ratings not
         run = Run(folder / f"fold-{turn}", {**asked, "fold": turn, "parts": of})
+        told.begins(f"fold {turn + 1} of {len(folds)}, tuned on {len(teach)} ratings, {len(choose)} choose the epoch")
         history = loop.train(task, config.plan, run, told.step, told.epoch)
         lengths.append(1 + int(min(history, key=lambda found: found["valid_loss"])["epoch"]))
         after[fold] = predict(_read(network, run.folder / task.weights), clips([examples[i] for i in fold]))
@@ -194,6 +195,7 @@ def tune(
     epochs = round(float(np.median(lengths)))
     task = MosTask(network, config, clips(examples), None)
     run = Run(folder, {**asked, "epochs": epochs})
+    told.begins(f"all {len(examples)} ratings, for {epochs} epochs")
     loop.train(task, replace(config.plan, epochs=epochs, patience=epochs), run, told.step, told.epoch)
     groups = [example.group for example in examples]
     weights = folder / task.weights

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..model.beats import Beats
+from ..model.head import sizes_to
 from ..model.teacher import Teacher
 from . import loop
 from .clips import Batch, Clips, Kind
@@ -28,11 +29,18 @@ class Told(NamedTuple):
     Attributes:
         features: called with what is being kept, how many sounds of it are there, and of how many.
         step, epoch: see `loop.train`.
+        part: called with the name of what is trained next, where that is several networks.
     """
 
     features: Callable[[str, int, int], None] | None = None
     step: Callable[[Progress], None] | None = None
     epoch: Callable[[Metrics], None] | None = None
+    part: Callable[[str], None] | None = None
+
+    def begins(self, name: str) -> None:
+        """Tell what is trained next."""
+        if self.part:
+            self.part(name)
 
     def of(self, what: str) -> Callable[[int, int], None] | None:
         """The report on one kind of features."""
@@ -122,7 +130,8 @@ def distil(
     config.check(teacher)
     data = data if teacher else data.labelled()
     sha256 = teacher.checkpoint_sha256 if teacher else None
-    run = Run(folder, {**asdict(config), "teacher_sha256": sha256, "data": data.fingerprints()})
+    built = sizes_to(teacher.config, teacher.head_config) if teacher else {}
+    run = Run(folder, {**asdict(config), **built, "teacher_sha256": sha256, "data": data.fingerprints()})
     reads = "texture" if config.student == "nano" else "fbank"
     data.features(reads, told)
     targets: tuple[Kind, ...] = ()

@@ -161,7 +161,7 @@ def kept_layers(
     sha256 = teacher.beats_model.checkpoint_sha256
     if not kept or sha256 is None:
         return Kind("fbank")
-    kind, device = f"beats-{sha256[:12]}-{kept}", device_of(config.plan.device)
+    kind, device = kept_kind(sha256, kept), device_of(config.plan.device)
     beats = teacher.beats_model.to(device).eval()
 
     def compute(places: Sequence[int]) -> Iterator[Any]:
@@ -173,6 +173,11 @@ def kept_layers(
 
     store.fill_with(kind, [example.sound for example in examples], compute, 1, done)
     return Kind(kind)
+
+
+def kept_kind(sha256: str, layers: int) -> str:
+    """What the store calls the first layers of a BEATs."""
+    return f"beats-{sha256[:12]}-{layers}"
 
 
 def kept_bytes(sizes: BeatsConfig, free: int, examples: int, patches: int) -> int:
