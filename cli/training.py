@@ -194,7 +194,11 @@ def shown() -> Iterator[Told]:
         raise
     except KeyboardInterrupt:
         kept = [f"{what} of {done:,} of {total:,} sounds" for what, (done, total) in made.items() if total]
-        where = "while training" if tasks.keys() & set(training) else f"before the first step; kept: {', '.join(kept) or 'nothing yet'}"
+        where = (
+            "while training"
+            if tasks.keys() & set(training)
+            else f"before the first step; kept: {', '.join(kept) or 'nothing yet'}"
+        )
         err.print(f"stopped {where}: the same command goes on from what was saved", markup=False, soft_wrap=True)
         raise
 

@@ -114,8 +114,8 @@ class HAAQILoss(nn.Module):
         """The loss of `waveform` [batch, samples], 16 kHz in [-1, 1].
 
         Args:
-            waveform: at least 2,800 samples of any floating-point type, computed in fp32 (in fp64 after `.double()`);
-                what reaches the ear, amplification included. A sample that is not finite makes the loss NaN: looking for
+            waveform: at least 2,800 samples of any floating-point type, computed in fp32, or fp64 after
+                `.double()`; what reaches the ear, amplification included. A sample that is not finite makes the loss NaN: looking for
                 one would have to wait for the GPU.
             audiogram: [batch, 8] or [8] in dB HL, what `as_audiogram` takes, or a list of that for the batch; by
                 default the loss's own.
@@ -128,7 +128,7 @@ class HAAQILoss(nn.Module):
             OptionError: as many targets as there are no clips.
         """
         score = self.score(waveform, audiogram)
-        target: Tensor | None = self.target
+        target: Any = self.target
         if target is not None and target.shape not in ((), score.shape):
             raise OptionError(f"{len(target)} targets for {len(score)} clips: give one for all, or one each")
         loss = 1 - score if target is None else (score - target).abs()

@@ -84,7 +84,9 @@ def folds_of(examples: Sequence[Example], count: int, seed: int = 0) -> list[lis
     groups = sorted({example.group for example in examples})
     if len(groups) < count or count < 2:
         what = f"--folds {len(groups)} or fewer, 2 at least" if len(groups) > 2 else "ratings of 3 groups or more"
-        raise CorpusError(f"{len(groups)} groups (files, or what the column `group` says) for {count} folds: give {what}")
+        raise CorpusError(
+            f"{len(groups)} groups (files, or what the column `group` says) for {count} folds: give {what}"
+        )
     order = np.random.default_rng([31, seed]).permutation(len(groups)).tolist()
     fold = {groups[place]: turn % count for turn, place in enumerate(order)}
     return [[i for i, example in enumerate(examples) if fold[example.group] == turn] for turn in range(count)]

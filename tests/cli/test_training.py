@@ -13,6 +13,7 @@ from command import printed, run
 from haaqi_edge.cli import training as shared
 from haaqi_edge.model import Nano, Student, Teacher
 from haaqi_edge.runtime import Audiogram, Scorer
+from haaqi_edge.training.loop import Progress
 from sounds import music
 
 SIZES = "head: {width: 16, hidden: 6, heads: 2}\n"
@@ -41,7 +42,7 @@ def teacher(folder: Path) -> Path:
     assert "10 sounds will be kept" in outcome.err
     assert "epoch 1: loss" in outcome.err
     found = json.loads(outcome.out)
-    assert found["epochs"] == 1
+    assert found["epochs"] == found["best"]["epoch"] == 1
     assert (folder / "teacher" / "curves.png").exists()
     return Path(found["weights"])
 
@@ -113,8 +114,9 @@ def test_ratings_end_in_a_bundle_that_knows_its_scale(folder: Path) -> None:
     assert np.isfinite(scorer.card.figures["mos"]["after"]["mse"])
 
 
-def test_bad_input_is_refused_before_anything_is_computed(folder: Path, tmp_path: Path) -> None:
+def test_bad_input_is_refused_before_anything_is_computed(folder: Path, teacher: Path, tmp_path: Path) -> None:
     table = folder / "train.json"
+    theirs = ["--config", folder / "haaqi-net.yaml", "--beats", folder / "beats.pt"]
     for argv, said in (
         (["train", "teacher", "--beats", folder / "beats.pt"], "no labels"),
         (["train", "teacher", "--table", table], "no BEATs"),
@@ -123,19 +125,39 @@ def test_bad_input_is_refused_before_anything_is_computed(folder: Path, tmp_path
         (["train", "student", "--table", folder], "give the folder with --music"),
         (["train", "student", "--table", table, "--config", "absent.yaml"], "cannot be read"),
         (["train", "student", "--table", table, "--config", folder / "haaqi-net.yaml"], "its teacher: it goes with"),
+        (["train", "teacher", "--table", folder / "absent.json", *theirs], "absent.json is not there"),
         (
-            ["train", "teacher", "--table", folder / "absent.json", "--config", folder / "haaqi-net.yaml"]
-            + ["--beats", folder / "beats.pt"],
-            "absent.json is not there",
+            ["score", "-a", "N3", folder / "0.wav", "-m", teacher, "--frames", "--batch", 2],
+            "--batch, --frames: not with",
         ),
+        (["score", "-a", "N3", folder / "0.wav", "-m", teacher.parent], f"give its weights, {teacher},"),
         (["distil", "--teacher", folder / "beats.pt", "--table", table], "for training a teacher"),
         (["finetune-mos", "--ratings", table], "has not the columns file, audiogram, rating"),
         (["finetune-mos", "--ratings", table, "--scale", 5, 1], "lowest rating, then the highest"),
     ):
-        outcome = run(*argv, "-o", tmp_path / "run")
+        outcome = run(*argv, *(() if argv[0] == "score" else ("-o", tmp_path / "run")))
         assert outcome.code == 2, argv
         assert said in " ".join(outcome.err.split()), outcome.err
         assert not (tmp_path / "run").exists()
+
+
+def test_an_interruption_tells_what_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(early: bool) -> None:
+        with shared.shown() as tell:
+            assert tell.features
+            assert tell.step
+            tell.features("fbank", 3, 10)
+            if not early:
+                tell.begins("fold 1 of 2")
+                tell.step(Progress(0, 1, 1, 5, 0.5, 1.0, 4.0))
+            raise KeyboardInterrupt
+
+    for early in (True, False):
+        with pytest.raises(KeyboardInterrupt):
+            interrupted(early)
+        told = " ".join(capsys.readouterr().err.split())
+        said = "stopped before the first step; kept: fbank of 3 of 10 sounds" if early else "stopped while training"
+        assert f"{said}: the same command goes on" in told
 
 
 def test_time_is_told_for_people() -> None:

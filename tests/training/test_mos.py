@@ -95,6 +95,8 @@ def test_folds_of_other_groups_are_another_run(ratings: Path, tmp_path: Path) ->
     examples = read_ratings(ratings, MOS)
     store, config = Store(ratings.parent / "store"), MosConfig(folds=2, plan=Plan(epochs=1), batch=6)
     tune(Nano.from_checkpoint(), config, Data(examples, [], store), tmp_path, MOS)
+    modes = {(tmp_path / name).stat().st_mode for name in ("nano.safetensors", "config.json")}
+    assert len(modes) == 1, "weights are as readable as the rest"
     other = [replace(example, group=str(place % 5)) for place, example in enumerate(examples)]
     with pytest.raises(OptionError, match=r"fold-0 holds a run that was asked for something else \(parts"):
         tune(Nano.from_checkpoint(), config, Data(other, [], store), tmp_path, MOS)
