@@ -114,9 +114,9 @@ class HAAQILoss(nn.Module):
         """The loss of `waveform` [batch, samples], 16 kHz in [-1, 1].
 
         Args:
-            waveform: at least 2,800 samples of any floating-point type, computed in fp32, or fp64 after
-                `.double()`; what reaches the ear, amplification included. A sample that is not finite makes the loss NaN: looking for
-                one would have to wait for the GPU.
+            waveform: at least 2,800 samples of any floating-point type, computed in fp32, or in fp64 after
+                `.double()`; what reaches the ear, amplification included. A sample that is not finite makes the loss
+                NaN: looking for one would have to wait for the GPU.
             audiogram: [batch, 8] or [8] in dB HL, what `as_audiogram` takes, or a list of that for the batch; by
                 default the loss's own.
 
