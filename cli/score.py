@@ -93,11 +93,10 @@ def score(
     if is_folder(Path(model)) and not is_file(Path(model) / CARD):
         weights = [path for path in sorted(Path(model).iterdir()) if path.suffix in CHECKPOINTS]
         weights = [path for path in weights if path.stem != "checkpoint"]
+        bundle = Path(model) / "bundle"
+        better = f"its bundle, {bundle}" if is_folder(bundle) else "what `haaqi-edge export` makes of them"
         if weights:
-            raise OptionError(
-                f"{model} is a run's folder, not a bundle's: give its weights, {weights[0]}, or what "
-                "`haaqi-edge export` makes of them"
-            )
+            raise OptionError(f"{model} is a run's folder, not a bundle's: give its weights, {weights[0]}, or {better}")
     card = Bundle(model).card
     run = library.run(asked, files, jobs, backend, scheduler)
     started = time.perf_counter()

@@ -195,7 +195,7 @@ def tune(
     epochs = round(float(np.median(lengths)))
     task = MosTask(network, config, clips(examples), None)
     run = Run(folder, {**asked, "epochs": epochs})
-    told.begins(f"all {len(examples)} ratings, for {epochs} epochs")
+    told.begins(f"all {len(examples)} ratings, epochs: {epochs}")
     loop.train(task, replace(config.plan, epochs=epochs, patience=epochs), run, told.step, told.epoch)
     groups = [example.group for example in examples]
     weights = folder / task.weights
