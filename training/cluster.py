@@ -61,7 +61,7 @@ def _results(client: Client, work: Callable[[Item], Result], items: Sequence[Ite
     from distributed.client import FutureCancelledError
 
     done: SimpleQueue[Any] = SimpleQueue()
-    waiting: dict[str, Any] = {future.key: future for future in client.map(work, items, pure=False)}
+    waiting: dict[Any, Any] = {future.key: future for future in client.map(work, items, pure=False)}
     future: Any
     for future in waiting.values():
         future.add_done_callback(done.put)
