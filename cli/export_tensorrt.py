@@ -76,9 +76,8 @@ class TensorRT:
         out.print(f"[bold]{escape(str(self.output))}[/], {card.precision}: {agreed}", soft_wrap=True)
         out.print(f"  operators and types are in the list of {manifest.checked}", soft_wrap=True)
         out.print(f"  {len(manifest.profiles)} profiles, in {MANIFEST}; every shape is known at the ends of each")
-        out.print(
-            f"  to build the engines on their GPU: haaqi-edge build-engine {escape(str(self.output))}, or, in that folder,"
-        )
+        build = f"haaqi-edge build-engine {escape(str(self.output))}"
+        out.print(f"  to build the engines on their GPU: {build}, or, in that folder,", soft_wrap=True)
         for line in manifest.trtexec.values():
             out.print(f"    {escape(line)}", soft_wrap=True)
 
