@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,10 +16,11 @@ import numpy as np
 
 from ..runtime import Bundle, Scorer
 from ..runtime.audio import open_audio
-from ..runtime.errors import HaaqiEdgeError, OptionError
+from ..runtime.errors import OptionError
 from ..runtime.fbank import fbank
 from ..runtime.writing import write_file
 from .plots import axes, save
+from .program import told_in_a_line
 from .render import number, to_markdown
 from .report import Figure, Report, read_report
 from .run import REPORT
@@ -149,14 +149,11 @@ def main() -> None:
     parser.add_argument("report", nargs="?", type=Path, help=f"folder of a report, put into {KEPT} first")
     options = parser.parse_args()
     readme = Path("README.md")
-    try:
+    with told_in_a_line():
         if options.report is not None:
             keep(options.report)
         report = read_report(KEPT / REPORT)
         write_file(rewritten(readme.read_text(encoding="utf-8"), report).encode(), readme)
-    except HaaqiEdgeError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(error.exit_code)
     picture(Path("demo"), Path("docs/demo.png"))
     write_file(f"{json.dumps(schema(), indent=2)}\n".encode(), SCHEMA)
     print(table(report))

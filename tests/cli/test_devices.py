@@ -151,6 +151,10 @@ def test_ort_files_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (["nano", "-o", "out", "--fp16"], "is for --target tensorrt"),
         (["nano", "--target", "tensorrt", "-o", "out", "--fp16", "--int8"], "choose one"),
         (["nano", "--target", "tensorrt", "-o", "out", "--profile", "x"], "x"),
+        (
+            ["nano", "--target", "tensorrt", "-o", "out", "--profile", "62", "--profile", "62:62:62"],
+            "each profile once",
+        ),
         (["nano", "--target", "c", "-o", "out", "--window", "0.1"], "a window of 0.1 s"),
         (["nano", "--target", "c", "-o", "out", "--samples"], "--samples has no meaning"),
         (["student", "none.pth", "--target", "c", "-o", "."], "is not an export to C"),
