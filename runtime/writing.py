@@ -15,11 +15,13 @@ from .errors import OptionError
 
 
 def check_folder(folder: Path, mark: str = CARD, what: str = "a bundle") -> None:
-    """Raise OptionError where no bundle can be put, or whatever else is known by a file `mark`: a file, or a folder
-    that holds something else."""
-    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not above.is_dir() or (above == folder and any(folder.iterdir()) and not (folder / mark).is_file()):
-        raise OptionError(f"{above} exists and is not {what}: give a new folder, or that of {what} to replace")
+    """Raise OptionError where no bundle can be put, or whatever else is known by a file `mark`: a file, a folder
+    that holds something else, or a place where none can be made."""
+    with _told(folder):
+        above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not above.is_dir() or (above == folder and any(folder.iterdir()) and not (folder / mark).is_file()):
+            raise OptionError(f"{above} exists and is not {what}: give a new folder, or that of {what} to replace")
+        tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=above).cleanup()  # rights alone do not tell
 
 
 def check_file(path: Path) -> None:
@@ -70,7 +72,8 @@ def write_file(content: bytes, path: Path) -> None:
 
 def write_group(contents: Mapping[str, bytes], folder: Path) -> None:
     """Put files in their places in a folder, by name, all of them written before the first one is; others stay."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with _told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     parts = {folder / name: folder / f"{name}.part" for name in contents}
     for path, part in parts.items():
         part.write_bytes(contents[path.name])
@@ -79,10 +82,22 @@ def write_group(contents: Mapping[str, bytes], folder: Path) -> None:
 
 
 @contextlib.contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """A folder that cannot be made raises OptionError."""
+    try:
+        yield
+    except OSError as error:
+        raise OptionError(
+            f"no folder can be made at {folder} ({error.strerror}): give one in a place that can be written to"
+        ) from error
+
+
+@contextlib.contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
     """A new folder beside `folder` that takes its place when all went well, and vanishes when not."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    with _told(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     part.chmod(0o755)
     try:
         yield part
