@@ -116,7 +116,9 @@ def _c(source: Source, output: Path, samples: bool, as_json: bool, **options: An
     table.add_column(justify="right")
     table.add_column()
     ops, patches = made.operations, f"over {made.window} patches"
-    table.add_row("flash", f"{made.constants:,} bytes", f"weights ({made.weights}) and tables; `make arm` tells the code's too")
+    table.add_row(
+        "flash", f"{made.constants:,} bytes", f"weights ({made.weights}) and tables; `make arm` tells the code's too"
+    )
     table.add_row("RAM", f"{made.ram:,} bytes", "a stream: all memory there is, beside some stack")
     table.add_row("operations, a patch", f"{ops.front_end + ops.encoder:,}", f"front end {ops.front_end:,}")
     table.add_row("operations, a score", f"{ops.score:,}", patches)

@@ -216,10 +216,15 @@ describe("music", () => {
     ["no audio", Buffer.from("not music ".repeat(500)), "This browser cannot read it as audio"],
     ["silence", silence(16_000), "This is silent throughout"],
     ["too little", silence(2_000, 0.1), "This is too short: at least 175 ms"],
+    ["a cut file", silence(16_000, 0.1).subarray(0, 20_001), "This file is truncated: it announces 32,044 bytes"],
+    ["a head alone", silence(0), "This file holds no samples."],
   ])("%s is refused with a reason, and the next file is scored", async (_, buffer, message) => {
+    await openFile(page, CLEAN);
     await page.setInputFiles("#file", { name: "x.wav", mimeType: "audio/wav", buffer });
     await page.waitForFunction(() => !document.querySelector<HTMLElement>("#failure")!.hidden);
     expect(await page.locator("#failure").textContent()).toContain(message);
+    expect(await page.locator("#status").textContent()).toBe("x.wav");
+    expect(await page.locator("#legend").isVisible()).toBe(false);
     const result = await openFile(page, CLEAN);
     expect(result.score).toBeCloseTo(python(CLEAN, "N3", true), 3);
     expect(await page.locator("#failure").isVisible()).toBe(false);
@@ -290,6 +295,17 @@ describe.each([
     expect(done).toEqual({ errors: [], outside: [], sent: [] });
     await shownPage.context().close();
   });
+});
+
+test.each([
+  [390, 390],
+  [700, 480],
+  [800, 480],
+  [1280, 640],
+])("at %d pixels the audiogram is not wider than %d", async (width, most) => {
+  await page.setViewportSize({ width, height: 900 });
+  expect((await page.locator(".chart").boundingBox())!.width).toBeLessThanOrEqual(most);
+  if (process.env.SHOTS) await page.screenshot({ path: `${process.env.SHOTS}/${width}.png`, fullPage: true });
 });
 
 test("with reduced motion nothing moves by itself", async () => {
