@@ -25,9 +25,11 @@ def check_folder(folder: Path, mark: str = CARD, what: str = "a bundle") -> None
 
 
 def check_file(path: Path) -> None:
-    """Raise OptionError where no file can be put: a folder, or a folder above it that is missing."""
-    if not path.parent.is_dir() or path.is_dir():
-        raise OptionError(f"cannot write {path}: give the path of a file in a folder that exists")
+    """Raise OptionError where no file can be put: a folder, or one above it that is missing or takes no files."""
+    with _told(path):
+        if not path.parent.is_dir() or path.is_dir():
+            raise OptionError(f"cannot write {path}: give the path of a file in a folder that exists")
+        tempfile.NamedTemporaryFile(prefix=f".{path.name}-", dir=path.parent).close()
 
 
 def with_files(
@@ -82,13 +84,13 @@ def write_group(contents: Mapping[str, bytes], folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    """A folder that cannot be made raises OptionError."""
+def _told(path: Path) -> Iterator[None]:
+    """Where the system lets nothing be put, raise OptionError."""
     try:
         yield
     except OSError as error:
         raise OptionError(
-            f"no folder can be made at {folder} ({error.strerror}): give one in a place that can be written to"
+            f"nothing can be put at {path} ({error.strerror}): give a place that can be written to"
         ) from error
 
 

@@ -22,8 +22,9 @@ NOWHERE = [
     ["nano", "-o", "/proc/out"],
     ["nano", "-o", "/proc/out", "--int8"],
     ["bundle", "nano", "-o", "/proc/out"],
+    ["nano", "--fused", "/proc/out"],
 ]
-"""places where even root makes no folder"""
+"""where even root can put nothing"""
 LEVELS = ",".join(f"{level:g}" for level in Audiogram.named("N3").levels)
 
 
@@ -183,7 +184,7 @@ def test_ort_files_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (["student", "none.pth", "--target", "c", "-o", "."], "is not an export to C"),
         (["bundle", "nano", "--target", "c", "-o", "out"], "`haaqi-edge export nano --target c`"),
         (["bundle", "nano", "--target", "d", "-o", "out"], "ort and nothing else"),
-        *((argv, "no folder can be made at /proc/out") for argv in NOWHERE),
+        *((argv, "nothing can be put at /proc/out") for argv in NOWHERE),
     ],
 )
 def test_what_has_no_meaning_is_refused(
