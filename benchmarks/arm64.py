@@ -26,6 +26,7 @@ from ..runtime import Bundle, shipped_models
 from ..runtime import frontend as fe
 from ..runtime.audio import audio_in, open_audio
 from ..runtime.errors import HaaqiEdgeError
+from .program import told_in_a_line
 
 EMULATORS: Final = ("qemu-aarch64-static", "qemu-aarch64")
 TOOLS: Final = ("apt-get", "dpkg-deb")
@@ -196,11 +197,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     options.bundles = options.bundles or ["nano", "nano-int8"]
-    try:
+    with told_in_a_line():
         found = measure(options)
-    except HaaqiEdgeError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(error.exit_code)
     if options.json:
         print(json.dumps(found, indent=2))
     elif "skipped" in found:

@@ -30,8 +30,9 @@ from ..runtime import Scorer
 from ..runtime import frontend as fe
 from ..runtime.audio import audio_in, open_audio
 from ..runtime.audiogram import Audiogram
-from ..runtime.errors import ExportError, HaaqiEdgeError
+from ..runtime.errors import ExportError
 from . import boards
+from .program import told_in_a_line
 
 COMPILERS: Final = ("gcc", "clang")
 SANITIZERS: Final = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -206,14 +207,11 @@ def main() -> None:
     parser.add_argument("--model", default="nano", help="the bundle that was made from it (default: nano)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
-    try:
+    with told_in_a_line():
         sounds = {"demo": list(demo_sounds(options.demo))}
         if options.music is not None:
             sounds["rows"] = list(table_sounds(options.table, options.music, options.rows))
         found = measure(sounds, options.checkpoint, options.model)
-    except HaaqiEdgeError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(error.exit_code)
     if options.json:
         print(json.dumps(found, indent=2))
     else:

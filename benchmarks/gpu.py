@@ -39,12 +39,14 @@ from ..runtime.acceleration import acceleration
 from ..runtime.bundle import Bundle
 from ..runtime.device import Pair, Task
 from ..runtime.encoder import READINGS, Encoder
+from ..runtime.errors import OptionError
 from ..runtime.gpu import first_gpu
 from ..runtime.head import Head
 from ..runtime.scores import Assembly
 from ..runtime.sessions import CUDA, Session, provider_name
 from ..runtime.windows import Cut, Encoded
 from .golden import golden_state
+from .program import told_in_a_line
 
 PATCHES: Final = 62
 """of a window: 10 s"""
@@ -231,7 +233,15 @@ def main() -> None:
     parser.add_argument("--cuda-graphs", action="store_true")
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
+    with told_in_a_line():
+        _print(parser.parse_args())
+
+
+def _print(given: argparse.Namespace) -> None:
+    if given.cuda_graphs and given.provider == "cpu":
+        raise OptionError("--cuda-graphs goes with --provider cuda or tensorrt")
+    if given.runs < 1:
+        raise OptionError(f"--runs {given.runs}: give 1 or more")
     provider_name(given.provider)  # an error here, before anything is traced
     gpu = None if given.provider == "cpu" else first_gpu()
     about = {

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..runtime.errors import CorpusError, HaaqiEdgeError
+from ..runtime.errors import CorpusError
 from ..runtime.levels import LEVEL1, amplitude
 from ..training.aids import amplify
 from ..training.corpus import Corpus
@@ -33,6 +33,7 @@ from ..training.degradations import chain_of, degrade
 from ..training.draws import RANGES
 from ..training.haaqi import HAAQI_FREQUENCIES, Ear, Haaqi, Reference
 from ..training.signals import rms
+from .program import told_in_a_line
 
 TOLERANCE: Final = 1e-3
 LISTENERS: Final = ("NH", "N2", "N4", "S2", "N7")
@@ -224,11 +225,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.cases is not None and arguments.cases < 1:
         parser.error(f"--cases {arguments.cases}: give a number from 1")
-    try:
+    with told_in_a_line():
         found = measure(arguments.music, arguments.cases)
-    except HaaqiEdgeError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(error.exit_code)
     if arguments.json:
         print(json.dumps(found, indent=2))
     else:

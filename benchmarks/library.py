@@ -20,10 +20,12 @@ from ..calibration.speed import machine
 from ..calibration.timing import ratio, taken, timing
 from ..runtime import Audiogram
 from ..runtime.audio import audio_in
+from ..runtime.errors import OptionError
 from ..runtime.library import BATCH
 from ..runtime.requests import Request, Scored, score_files, score_part
 from ..runtime.sessions import available_cores
 from ..training.spread import spread
+from .program import told_in_a_line
 
 LISTENER: Final = "N3"
 TOGETHER: Final = 8
@@ -93,7 +95,14 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
+    with told_in_a_line():
+        _print(parser.parse_args())
+
+
+def _print(given: argparse.Namespace) -> None:
+    for name in ("clips", "batch", "jobs", "runs"):
+        if getattr(given, name) < 1:
+            raise OptionError(f"--{name} {getattr(given, name)}: give 1 or more")
     every = audio_in(given.folder)
     files = [every[int(i)] for i in np.linspace(0, len(every) - 1, min(given.clips, len(every)))]
     found = measure(files, given.model, given.batch, given.jobs, given.provider, given.runs)

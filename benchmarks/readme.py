@@ -9,18 +9,18 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
-from ..runtime import Scorer
+from ..runtime import Bundle, Scorer
 from ..runtime.audio import open_audio
-from ..runtime.errors import HaaqiEdgeError, OptionError
+from ..runtime.errors import OptionError
 from ..runtime.fbank import fbank
 from ..runtime.writing import write_file
 from .plots import axes, save
+from .program import told_in_a_line
 from .render import number, to_markdown
 from .report import Figure, Report, read_report
 from .run import REPORT
@@ -68,12 +68,21 @@ ROWS: Final = (
 def table(report: Report) -> str:
     """The figures as a Markdown table, each with its 95% interval where it has one, and where they come from."""
     figures = report.figures()
-    rows = [f"| {name} | {told(figures.get(key))} |" for name, key in ROWS]
+    rows = [f"| {name}{_sounds(figures.get(key))} | {told(figures.get(key))} |" for name, key in ROWS]
     machine = report.machine
     busy = "; the machine was busy with other things" if report.warnings else ""
     source = f"{machine.processor}, {machine.cores} cores, {machine.architecture}; {report.made[:10]}"
     quick = ", quick" if report.quick else ""
-    return "\n".join(["| figure | value (95%) |", "|---|---|", *rows, "", f"*{source}{quick}{busy}.*"])
+    known = report.models.get("nano", "")
+    other = (
+        "" if Bundle("nano").card.source_sha256[:12] in known else " **Nano has been fitted anew since: make report.**"
+    )
+    return "\n".join(["| figure | value (95%) |", "|---|---|", *rows, "", f"*{source}{quick}{busy}.*{other}"])
+
+
+def _sounds(figure: Figure | None) -> str:
+    """How many sounds an agreement is of."""
+    return f", {figure.count:,} sounds" if figure and figure.count and figure.key.startswith("accuracy/") else ""
 
 
 def told(figure: Figure | None) -> str:
@@ -129,22 +138,24 @@ def picture(demo: Path, path: Path) -> None:
     save(figure, path)
 
 
+def schema() -> dict[str, Any]:
+    """Of report.json, JSON Schema 2020-12."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Report.model_json_schema()}
+
+
 def main() -> None:
     """Rewrite the README's figures and pictures, below the working directory."""
     parser = argparse.ArgumentParser(prog="python -m haaqi_edge.benchmarks.readme", description=__doc__)
     parser.add_argument("report", nargs="?", type=Path, help=f"folder of a report, put into {KEPT} first")
     options = parser.parse_args()
     readme = Path("README.md")
-    try:
+    with told_in_a_line():
         if options.report is not None:
             keep(options.report)
         report = read_report(KEPT / REPORT)
         write_file(rewritten(readme.read_text(encoding="utf-8"), report).encode(), readme)
-    except HaaqiEdgeError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(error.exit_code)
     picture(Path("demo"), Path("docs/demo.png"))
-    write_file(f"{json.dumps(Report.model_json_schema(), indent=2)}\n".encode(), SCHEMA)
+    write_file(f"{json.dumps(schema(), indent=2)}\n".encode(), SCHEMA)
     print(table(report))
 
 

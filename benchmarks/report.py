@@ -18,7 +18,7 @@ from ..runtime.files import is_file
 
 FORMAT: Final = 1
 """version of the schema"""
-Statistic = Literal["median", "mean", "largest", "lcc", "srcc", "mse"]
+Statistic = Literal["median", "mean", "largest", "lcc", "srcc", "mse", "estimate"]
 Rule = Literal["at least", "at most"]
 _NUMBERS: Final = re.compile(r"\[\s+-?\d[^\]\"{]*\]")
 """lists of numbers, which fill a line rather than one each"""
@@ -35,7 +35,7 @@ class _Part(BaseModel):
 class Series(_Part):
     """The single measurements behind figures."""
 
-    values: list[float]
+    values: Annotated[list[float], _told("in the figures' unit")]
     of: Annotated[str, _told("what they are of, in order; series of two reports that say the same pair value by value")]
 
 
@@ -45,7 +45,7 @@ class Figure(_Part):
     key: Annotated[str, _told("names the figure in every report: section/what/...")]
     name: Annotated[str, _told("what people call it")]
     value: Annotated[float | None, _told("null where it is not defined, such as the correlation of equal scores")]
-    unit: str = ""
+    unit: Annotated[str, _told("empty for ratios, scores and correlations")] = ""
     low: Annotated[float | None, _told("lower end of the 95% bootstrap interval of the value")] = None
     high: Annotated[float | None, _told("upper end of it")] = None
     p95: Annotated[float | None, _told("95th percentile of the single measurements")] = None
@@ -53,7 +53,10 @@ class Figure(_Part):
         None
     )
     better: Annotated[Literal["lower", "higher"] | None, _told("which way is good")] = None
-    statistic: Annotated[Statistic | None, _told("how the value comes from its series")] = None
+    statistic: Annotated[
+        Statistic | None,
+        _told("how the value comes from its series; an estimate comes from other figures, without a spread"),
+    ] = None
     series: Annotated[str | None, _told("key of its series in the section")] = None
     against: Annotated[str | None, _told("key of the labels' series, for lcc, srcc and mse")] = None
 
@@ -61,36 +64,36 @@ class Figure(_Part):
 class Table(_Part):
     """Figures side by side, as text."""
 
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
-    note: str = ""
+    title: Annotated[str, _told("what is compared")]
+    columns: Annotated[list[str], _told("headings")]
+    rows: Annotated[list[list[str]], _told("as many cells as there are columns")]
+    note: Annotated[str, _told("how to read it")] = ""
 
 
 class Target(_Part):
     """What was promised, and what came of it."""
 
-    what: str
+    what: Annotated[str, _told("what was promised")]
     key: Annotated[str, _told("of the figure")]
-    rule: Rule
-    wanted: float
+    rule: Annotated[Rule, _told("how the value is compared with what is wanted")]
+    wanted: Annotated[float, _told("the bound")]
     value: Annotated[float | None, _told("measured; null where it could not be")]
-    unit: str = ""
-    met: bool | None
+    unit: Annotated[str, _told("of both")] = ""
+    met: Annotated[bool | None, _told("null where it was not measured")]
 
 
 class Missing(_Part):
     """What was not measured, and why."""
 
-    what: str
-    why: str
+    what: Annotated[str, _told("that is not measured")]
+    why: Annotated[str, _told("and what would be needed")]
 
 
 class Plot(_Part):
     """A picture beside the report."""
 
-    file: str
-    caption: str
+    file: Annotated[str, _told("its name in the report's folder")]
+    caption: Annotated[str, _told("what it shows")]
 
 
 class Load(_Part):
@@ -168,11 +171,12 @@ class Report(_Part):
 
 
 def read_report(path: Path) -> Report:
-    """A report from its file.
+    """A report from its file, or from its folder.
 
     Raises:
         OptionError: no such file, or no report of this version.
     """
+    path = path / "report.json" if path.is_dir() else path
     if not is_file(path):
         raise OptionError(f"{path} does not exist: give the report.json that `haaqi-edge bench -o FOLDER` wrote")
     try:

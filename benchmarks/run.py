@@ -15,7 +15,7 @@ from ..runtime.writing import write_file
 from . import plots, provenance
 from .parallel import end_processes
 from .render import to_html, to_markdown
-from .report import FORMAT, Plot, Report, Section
+from .report import FORMAT, Plot, Report, Section, read_report
 from .store import Store
 from .workbench import Options, Workbench
 
@@ -30,6 +30,8 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """what can be asked for, and the modules that measure it"""
 REPORT: Final = "report.json"
+TIMED: Final = ("latency", "start", "streaming")
+"""sections in which other processes lengthen what is measured"""
 BUSY: Final = (
     "other processes kept up to {others:.1f} of {cores} cores busy (in {sections}): times are longer than on a quiet "
     "machine, and their ratios less certain"
@@ -52,16 +54,15 @@ def run(
         OptionError: an output that is no folder of a report.
         CheckpointError, CorpusError, BundleError: what the options name is not usable; nothing is measured then.
     """
-    check_output(output)
+    old = check_output(output)
     key = (FORMAT, provenance.code_digest(), provenance.machine().model_dump(), provenance.versions())
     bench = Workbench(options, Store(output.with_name(f"{output.name}.work"), key), told)
     bench.check()
-    sections = []
-    drawn: dict[str, Any] = {}
-    for name in (module for verb in asked for module in SECTIONS[verb]):
-        section, pictures = _measured(name, bench)
-        sections.append(section)
-        drawn |= pictures
+    wanted = [module for verb in asked for module in SECTIONS[verb]]
+    found = {name: _measured(name, bench) for name in wanted}
+    if not any(section.figures for section in found.values()):
+        whys = "; ".join(one.why for section in found.values() for one in section.missing)
+        raise OptionError(f"nothing could be measured: {whys}")
     commit, changed = provenance.commit()
     report = Report(
         made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -75,27 +76,54 @@ def run(
         machine=provenance.machine(),
         versions=provenance.versions(),
         models=bench.provided,
-        warnings=_warnings(sections),
-        sections=sections,
+        warnings=[],
+        sections=[],
     )
-    write(report, output, drawn)
+    if old is not None and _alike(old, report):
+        found = {section.name: section for section in old.sections} | found
+        report = report.model_copy(update={"models": old.models | report.models})
+    order = [name for names in SECTIONS.values() for name in names if name in found]
+    drawn = [_drawn(found[name]) for name in order]
+    sections = [section for section, _ in drawn]
+    report = report.model_copy(update={"sections": sections, "warnings": _warnings(sections)})
+    write(report, output, {file: picture for _, pictures in drawn for file, picture in pictures.items()}, old)
     return report
 
 
-def check_output(output: Path) -> None:
-    """Raise OptionError for a folder that holds something else than a report."""
-    if output.exists() and not (output.is_dir() and (is_file(output / REPORT) or not any(output.iterdir()))):
+def check_output(output: Path) -> Report | None:
+    """The report that a folder holds already; None for a new or empty one, or one of another version.
+
+    Raises:
+        OptionError: the folder holds something else.
+    """
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return None
+    if not is_file(output / REPORT):
         raise OptionError(
             f"{output} exists and holds no report: give a new folder with -o, or that of a report to replace"
         )
+    try:
+        return read_report(output / REPORT)
+    except OptionError:
+        return None  # it is replaced
 
 
-def write(report: Report, output: Path, drawn: Mapping[str, Any]) -> None:
-    """`report.json`, `report.md`, `report.html` and the plots into a folder; the JSON comes last."""
+def _alike(old: Report, new: Report) -> bool:
+    """Whether sections of both may stand in one report."""
+    same = ("quick", "seed", "threads", "code", "machine", "versions")
+    both = old.models.keys() & new.models.keys()
+    return all(getattr(old, name) == getattr(new, name) for name in same) and all(
+        old.models[name] == new.models[name] for name in both
+    )
+
+
+def write(report: Report, output: Path, drawn: Mapping[str, Any], old: Report | None = None) -> None:
+    """`report.json`, `report.md`, `report.html` and the plots into a folder, in place of an old report's; the JSON
+    comes last."""
     output.mkdir(parents=True, exist_ok=True)
-    for old in output.glob("*.png"):
-        if old.name not in {f"{name}.png" for name in drawn}:
-            old.unlink()
+    for plot in (plot for section in old.sections for plot in section.plots) if old else ():
+        if plot.file not in {f"{name}.png" for name in drawn}:
+            (output / Path(plot.file).name).unlink(missing_ok=True)
     for name, picture in drawn.items():
         plots.save(picture, output / f"{name}.png")
     write_file(to_markdown(report).encode(), output / "report.md")
@@ -103,8 +131,8 @@ def write(report: Report, output: Path, drawn: Mapping[str, Any]) -> None:
     write_file(report.to_json().encode(), output / REPORT)
 
 
-def _measured(name: str, bench: Workbench) -> tuple[Section, dict[str, Any]]:
-    """A section, from the store where it is there, and its pictures."""
+def _measured(name: str, bench: Workbench) -> Section:
+    """A section, from the store where it is there."""
     module = importlib.import_module(f"{__package__}.{name}")
     watch = provenance.Watch()
 
@@ -115,7 +143,12 @@ def _measured(name: str, bench: Workbench) -> tuple[Section, dict[str, Any]]:
         return timed.model_dump(exclude_defaults=True)
 
     kept = bench.store.cell(f"section/{name}", {**asdict(bench.options), "jobs": 0}, fresh)
-    section = Section.model_validate(kept)
+    return Section.model_validate(kept)
+
+
+def _drawn(section: Section) -> tuple[Section, dict[str, Any]]:
+    """A section that tells of its pictures, and these."""
+    module = importlib.import_module(f"{__package__}.{section.name}")
     found = module.draw(section) if section.figures else {}
     pictures = [Plot(file=f"{file}.png", caption=caption) for file, (_, caption) in found.items()]
     section = section.model_copy(update={"plots": pictures})
@@ -123,7 +156,7 @@ def _measured(name: str, bench: Workbench) -> tuple[Section, dict[str, Any]]:
 
 
 def _warnings(sections: Sequence[Section]) -> list[str]:
-    busy = {section.name: section.load.others or 0.0 for section in sections}
+    busy = {section.name: section.load.others or 0.0 for section in sections if section.name in TIMED}
     busy = {name: others for name, others in busy.items() if others > provenance.BUSY}
     if not busy:
         return []

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from scipy import stats
 
 from ..calibration.judges import Judge, judge_of
 from ..runtime.audiogram import STANDARD, Audiogram
-from ..runtime.errors import CorpusError, HaaqiEdgeError
+from ..runtime.errors import CorpusError
 from ..runtime.levels import LEVEL1, SILENCE, amplitude
 from ..training.corpus import Corpus
 from ..training.degradations import chain_of
@@ -36,6 +35,7 @@ from ..training.haaqi import HAAQI_FREQUENCIES, Ear, Reference
 from ..training.present import presented, reference_of
 from ..training.rows import PRESENTATION, Row
 from ..training.signals import rms
+from .program import told_in_a_line
 
 CLIPS: Final = 40
 SECONDS: Final = 10.0
@@ -360,11 +360,8 @@ def main() -> None:
         parser.error(f"--clips {arguments.clips} --seed {arguments.seed}: give at least 1, and at least 0")
     if arguments.json and not arguments.json.absolute().parent.is_dir():
         parser.error(f"--json {arguments.json}: its folder does not exist")
-    try:
+    with told_in_a_line():
         found = measure(arguments.music, arguments.model, arguments.clips, arguments.seed)
-    except HaaqiEdgeError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(error.exit_code)
     Console().print(table(found))
     if arguments.json:
         arguments.json.write_text(json.dumps(found, indent=2, allow_nan=False) + "\n", encoding="utf-8")

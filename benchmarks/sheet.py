@@ -34,6 +34,12 @@ class Sheet:
         """A number without spread: a count, a size."""
         return self._add(Figure(key=f"{self.name}/{key}", name=name, value=value, unit=unit, better=better))  # type: ignore[arg-type]
 
+    def estimate(self, key: str, name: str, value: float, unit: str = "", better: str | None = None) -> Figure:
+        """A number made from timings, without a spread of its own; comparisons don't judge it."""
+        figure = self.exact(key, name, value, unit, better)
+        self.figures[figure.key] = figure = figure.model_copy(update={"statistic": "estimate"})
+        return figure
+
     def sampled(
         self,
         key: str,

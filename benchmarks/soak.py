@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,7 +18,7 @@ import numpy.typing as npt
 
 from ..runtime import Scorer, Update
 from ..runtime import frontend as fe
-from ..runtime.errors import HaaqiEdgeError
+from .program import told_in_a_line
 
 MINUTE: Final = round(60 / fe.PATCH_SECONDS)
 HOUR: Final = 60 * MINUTE
@@ -128,11 +127,8 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=24.0, help="of audio (default: 24)")
     parser.add_argument("--model", default="nano", help="a shipped name, or a bundle's folder (default: nano)")
     options = parser.parse_args()
-    try:
+    with told_in_a_line():
         found = soak(Scorer(options.model, threads=1), options.hours)
-    except HaaqiEdgeError as error:
-        sys.stderr.write(f"error: {error}\n")
-        sys.exit(error.exit_code)
     print(json.dumps(found._asdict(), indent=2))
 
 

@@ -116,7 +116,7 @@ def _told(sheet: Sheet, name: str, window: float, what: str, seconds: list[float
     key = f"{name}/{window:g}s/{what}"
     hop = sheet.timing(key, f"{name}, window {window:g} s, {what}: a hop", seconds)
     real = float(np.mean(seconds)) / fe.PATCH_SECONDS
-    sheet.exact(
+    sheet.estimate(
         f"{key}/real-time factor", f"{name}, window {window:g} s, {what}: real-time factor", real, better="lower"
     )
     tail = 1e3 * float(np.quantile(seconds, 0.99))
@@ -127,7 +127,7 @@ def _told(sheet: Sheet, name: str, window: float, what: str, seconds: list[float
 def _soaked(bench: Workbench, sheet: Sheet) -> None:
     bench.told("streaming: an hour at full speed", 0, 0)
     found = bench.store.cell("streaming/soak", SOAKED, lambda: soak(Scorer("nano", threads=1), SOAKED)._asdict())
-    sheet.exact(
+    sheet.estimate(
         "nano/soak/growth", "nano: growth of memory over an hour after its first minute", found["growth"], "MB", "lower"
     )
     sheet.exact("nano/soak/drift", "nano: drift of scores over an hour", found["drift"], better="lower")

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..runtime.errors import OptionError
 from .report import Figure, Report, Section, Series
 from .sheet import DRAWS, reduce
 
@@ -110,7 +111,11 @@ class Comparison:
 
 
 def compare(first: Report, second: Report) -> Comparison:
-    """Figure by figure."""
+    """Figure by figure.
+
+    Raises:
+        OptionError: they have no figure in common.
+    """
     moves: list[Move] = []
     ones, others = first.figures(), second.figures()
     for name in dict.fromkeys(section.name for section in first.sections):
@@ -122,6 +127,8 @@ def compare(first: Report, second: Report) -> Comparison:
                 if figure.key in others
                 if figure.value is not None and others[figure.key].value is not None
             ]
+    if not moves:
+        raise OptionError("the two reports have no figure in common: give reports of the same sections")
     return Comparison(
         moves, sorted(ones.keys() - others.keys()), sorted(others.keys() - ones.keys()), _warnings(first, second)
     )
@@ -142,7 +149,7 @@ def _move(figure: Figure, other: Figure, a: Section, b: Section) -> Move:
     if figure.low is not None and other.low is not None and figure.high is not None and other.high is not None:
         apart = figure.high < other.low or other.high < figure.low
         return Move(figure, other, change, None, None, "intervals", apart)
-    if figure.series is None and figure.low is None:
+    if figure.series is None and figure.low is None and "estimate" not in (figure.statistic, other.statistic):
         same = abs(change) <= TOLERANCE * max(abs(figure.value), abs(other.value))
         return Move(figure, other, change, None, None, "exact", not same)
     return Move(figure, other, change, None, None, "intervals", False)
@@ -179,6 +186,12 @@ def _warnings(first: Report, second: Report) -> list[str]:
     found = []
     if first.machine != second.machine:
         found.append(f"other machines: {first.machine.processor} and {second.machine.processor}; times don't compare")
+    for which, one in (("first", first), ("second", second)):
+        if not any(section.series for section in one.sections):
+            found.append(f"the {which} keeps no single measurements: intervals are compared, nothing is paired")
+    for name in sorted(first.models.keys() & second.models.keys()):
+        if first.models[name] != second.models[name]:
+            found.append(f"{name} differs: {first.models[name]}; {second.models[name]}")
     for what in ("quick", "seed", "threads"):
         one, other = getattr(first, what), getattr(second, what)
         if one != other:

@@ -42,7 +42,11 @@ class _Group(TyperGroup):
         return super().parse_args(ctx, args)
 
 
-app = typer.Typer(cls=_Group, help="Measure every claim in one run: report.md, report.html, report.json and plots.")
+app = typer.Typer(
+    cls=_Group,
+    help="Measure every claim in one run: report.md, report.html, report.json and plots. With no word: all; its "
+    "options are told by `bench all --help`.",
+)
 
 _Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the report.")]
 _Quick = Annotated[bool, typer.Option("--quick", help="Fewer runs, lengths and rows: three minutes on two cores.")]
@@ -108,6 +112,9 @@ def _verb(name: str) -> None:
             jobs or available_cores(),
         )
         asked = VERBS if name == ALL else (name,)
+        if name == ALL:
+            long = "some three minutes on two quiet cores" if quick else "an hour; --quick takes three minutes"
+            err.print(f"everything, into {escape(str(output))}: {long}; stopped, it goes on", soft_wrap=True)
         command = shlex.join(["haaqi-edge", *sys.argv[1:]])
         started = time.perf_counter()
         try:
@@ -149,7 +156,8 @@ def _print(report: Report, output: Path, seconds: float) -> None:
     for warning in report.warnings:
         err.print(f"[bold yellow]warning:[/] {escape(warning)}", soft_wrap=True)
     missing = sum(len(section.missing) for section in report.sections)
-    lacks = f", {missing} things not measured (the report says why)" if missing else ""
+    things = "1 thing" if missing == 1 else f"{missing} things"
+    lacks = f", {things} not measured (the report says why)" if missing else ""
     out.print(
         f"{seconds:.0f} s{lacks}; [bold]{escape(str(output / 'report.html'))}[/], report.md, report.json",
         soft_wrap=True,
@@ -158,8 +166,8 @@ def _print(report: Report, output: Path, seconds: float) -> None:
 
 @app.command()
 def compare(
-    first: Annotated[Path, typer.Argument(help="report.json, before.")],
-    second: Annotated[Path, typer.Argument(help="report.json, after.")],
+    first: Annotated[Path, typer.Argument(help="A report's folder or report.json, before.")],
+    second: Annotated[Path, typer.Argument(help="The same, after.")],
     everything: Annotated[bool, typer.Option("--all", help="Show what didn't move too.")] = False,
     as_json: _Json = False,
 ) -> None:

@@ -13,6 +13,8 @@ from .console import err, out, print_json, progress
 
 if TYPE_CHECKING:
     from ..export.engine import Job
+    from ..export.manifest import Manifest, Settings
+    from ..runtime.bundle import Bundle
 
 _MIB = 1 << 20
 
@@ -33,20 +35,21 @@ def build_engine(
     An engine's name tells model, precision, GPU and TensorRT's version; one that is there is kept. Without TensorRT or
     a GPU the lines are printed, and the exit code is 2.
     """
-    from ..export.engine import Settings, build, here, jobs
+    from ..export.engine import build, here, jobs
+    from ..export.manifest import Manifest, Settings
     from ..runtime.bundle import Bundle
     from ..runtime.files import is_file
 
     opened = Bundle(bundle)
-    folder = output or opened.folder / "engines"
-    settings = Settings(tf32, level, None if workspace is None else workspace * _MIB)
-    missing: DependencyError | ProviderError | None = None
+    manifest, settings = Manifest.of(opened), Settings(tf32, level, None if workspace is None else workspace * _MIB)
     try:
-        found = jobs(opened, folder, settings, here())
-    except (DependencyError, ProviderError) as error:
-        found, missing = jobs(opened, folder, settings), error
+        where = here()
+    except (DependencyError, ProviderError):
+        _print_lines(opened, manifest, settings, output, as_json)
+        raise
+    found = jobs(opened, output or opened.folder / "engines", settings, where)
     built: list[str] = []
-    for job in [] if missing else found:
+    for job in found:
         if force or not is_file(job.engine):
             _with_progress(job, lambda told, job=job: build(job, settings, told))
             built.append(job.role)
@@ -55,15 +58,31 @@ def build_engine(
             {"role": job.role, "engine": str(job.engine), "built": job.role in built, "trtexec": job.trtexec}
             for job in found
         ]
-        print_json({"bundle": str(opened.folder), "available": missing is None, "engines": engines})
-    else:
-        for job in found:
-            if missing is None:
-                what = "built" if job.role in built else "there already"
-                out.print(f"[bold]{escape(str(job.engine))}[/]: {what}", soft_wrap=True)
-            out.print(escape(job.trtexec), soft_wrap=True)
-    if missing is not None:
-        raise missing
+        print_json({"bundle": str(opened.folder), "available": True, "engines": engines})
+        return
+    for job in found:
+        what = "built" if job.role in built else "there already"
+        out.print(f"[bold]{escape(str(job.engine))}[/]: {what}", soft_wrap=True)
+        out.print(escape(job.trtexec), soft_wrap=True)
+
+
+def _print_lines(bundle: Bundle, manifest: Manifest, settings: Settings, output: Path | None, as_json: bool) -> None:
+    """The lines for trtexec elsewhere: nothing is to be filled in."""
+    from ..export.manifest import engine_of, lines
+
+    folder = Path() if output is None else output.absolute()
+    told = lines(bundle.card, manifest.profiles, settings, folder)
+    if as_json:
+        engines = [
+            {"role": role, "engine": str(engine_of(bundle.card, role, folder)), "built": False, "trtexec": line}
+            for role, line in told.items()
+        ]
+        print_json({"bundle": str(bundle.folder), "available": False, "engines": engines})
+        return
+    saved = "save the engines there" if output is None else f"save the engines in {folder}, which must exist"
+    err.print(f"run these in {escape(str(bundle.folder))}, on the GPU's machine; they {escape(saved)}:", soft_wrap=True)
+    for line in told.values():
+        out.print(escape(line), soft_wrap=True)
 
 
 def _with_progress(job: Job, work: Any) -> None:

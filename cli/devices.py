@@ -49,6 +49,17 @@ def maker_for(target: str, output: Path | None, fused: Path | None, options: Map
     return partial(wanted.make, **options)
 
 
+def check_converted(target: str) -> None:
+    """Refuse what a bundle's files cannot be turned into; how it is made from a checkpoint is told.
+
+    Raises:
+        OptionError: any target but `ort`.
+    """
+    if target != "ort":
+        from_checkpoint = f"; `haaqi-edge export nano --target {target}` makes it" if target in _TARGETS else ""
+        raise OptionError(f"--target {target}: a bundle's files become ort and nothing else{from_checkpoint}")
+
+
 def _instead(target: str, option: str) -> str:
     """What to do where an option is not one of the target's."""
     if option == "int8":
@@ -105,7 +116,9 @@ def _c(source: Source, output: Path, samples: bool, as_json: bool, **options: An
     table.add_column(justify="right")
     table.add_column()
     ops, patches = made.operations, f"over {made.window} patches"
-    table.add_row("flash", f"{made.constants:,} bytes", f"weights ({made.weights}) and tables, beside the code")
+    table.add_row(
+        "flash", f"{made.constants:,} bytes", f"weights ({made.weights}) and tables; `make arm` tells the code's too"
+    )
     table.add_row("RAM", f"{made.ram:,} bytes", "a stream: all memory there is, beside some stack")
     table.add_row("operations, a patch", f"{ops.front_end + ops.encoder:,}", f"front end {ops.front_end:,}")
     table.add_row("operations, a score", f"{ops.score:,}", patches)

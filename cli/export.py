@@ -97,15 +97,15 @@ def nano(
 def bundle(
     model: Annotated[str, typer.Argument(help="A bundle's folder, or a shipped name; fp32 or int8.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new bundle.")],
-    target: Annotated[
-        Literal["ort"], typer.Option(help="`ort`: ONNX Runtime's own format for minimal builds.")
-    ] = "ort",
+    target: Annotated[str, typer.Option(help="`ort`: ONNX Runtime's own format for minimal builds.")] = "ort",
     as_json: _Json = False,
 ) -> None:
     """Turn the files of a bundle that is there into another format."""
+    from .devices import check_converted, to_ort
+
+    check_converted(target)
     _check(output, None, False, target)
     from ..runtime.bundle import Bundle
-    from .devices import to_ort
 
     to_ort(Bundle(model), output, as_json)
 

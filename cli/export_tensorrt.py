@@ -39,6 +39,8 @@ class TensorRT:
         if int8:
             require("quantize", "onnx", "scipy", "numba")
         chosen = [Profile.parse(text) for text in profile] if profile else None
+        if chosen and len(set(chosen)) < len(chosen):
+            raise OptionError(f"--profile {', '.join(map(str, chosen))}: give each profile once")
         return cls(output, "fp16" if fp16 else "int8" if int8 else "fp32", chosen)
 
     def export(self, source: Source, as_json: bool) -> None:
@@ -74,7 +76,8 @@ class TensorRT:
         out.print(f"[bold]{escape(str(self.output))}[/], {card.precision}: {agreed}", soft_wrap=True)
         out.print(f"  operators and types are in the list of {manifest.checked}", soft_wrap=True)
         out.print(f"  {len(manifest.profiles)} profiles, in {MANIFEST}; every shape is known at the ends of each")
-        out.print(f"  to build the engines on their GPU: haaqi-edge build-engine {escape(str(self.output))}, or")
+        build = f"haaqi-edge build-engine {escape(str(self.output))}"
+        out.print(f"  to build the engines on their GPU: {build}, or, in that folder,", soft_wrap=True)
         for line in manifest.trtexec.values():
             out.print(f"    {escape(line)}", soft_wrap=True)
 

@@ -133,7 +133,8 @@ def score(
         seconds = sum(scores[0].windows[-1].end for _, scores in results)
         out.print(
             f"[dim]{seconds:.1f} s of audio in {elapsed:.2f} s with {card.name} on {run.provider}, "
-            f"{run.threads} thread{'s' if run.threads > 1 else ''}[/]"
+            f"{library.who(run)}[/]",
+            soft_wrap=True,
         )
         for _, failure in failures:
             print_error(failure)

@@ -16,36 +16,12 @@ from ..runtime.files import is_file
 from ..runtime.gpu import first_gpu
 from ..runtime.profiles import Shape
 from ..runtime.writing import write_file
-from .manifest import ROLES, Manifest, trtexec
+from .manifest import ROLES, Manifest, Settings, trtexec
 
 Progress = Callable[[str, int, int], None]
 """told the phase, how many of its steps are done, and of how many"""
 Shapes = Sequence[Mapping[str, tuple[Shape, Shape, Shape]]]
 TIMINGS: Final = "timings.cache"
-_ELSEWHERE: Final = "GPU-VERSION"
-"""in an engine's name, for the GPU and TensorRT's version where there are none"""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to build.
-
-    Attributes:
-        tf32: let products of fp32 matrices round their factors to 10 bits; without it, fp32 is fp32.
-        level: how hard TensorRT searches, 0 to 5.
-        workspace: most bytes of GPU memory that a layer may use while it runs; None leaves it to TensorRT.
-    """
-
-    tf32: bool = False
-    level: int = 3
-    workspace: int | None = None
-
-    @property
-    def options(self) -> list[str]:
-        """The same for trtexec."""
-        found = [] if self.tf32 else ["--noTF32"]
-        found.append(f"--builderOptimizationLevel={self.level}")
-        return found if self.workspace is None else [*found, f"--memPoolSize=workspace:{self.workspace}B"]
 
 
 @dataclass(frozen=True)
@@ -60,7 +36,7 @@ class Job:
     trtexec: str
 
 
-def jobs(bundle: Bundle, folder: Path, settings: Settings, where: str = _ELSEWHERE) -> list[Job]:
+def jobs(bundle: Bundle, folder: Path, settings: Settings, where: str) -> list[Job]:
     """The engines of a bundle, named by model, shapes, settings, GPU and TensorRT's version, and the lines for trtexec.
 
     Args:

@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from ..runtime.bundle import Bundle, Card
@@ -14,11 +15,35 @@ from ..runtime.errors import BundleError
 from ..runtime.files import is_file
 from ..runtime.profiles import Profile, Shape
 
+Shapes = Sequence[Mapping[str, Mapping[str, tuple[Shape, Shape, Shape]]]]
+"""of each profile: role to input to its shapes at least, best and most"""
 MANIFEST: Final = "tensorrt.json"
 FORMAT: Final = 1
 """version of the manifest's schema"""
 ROLES: Final = ("encoder", "head")
 _NUMBERS: Final = re.compile(r"\[[\d,\s]+\]")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to build.
+
+    Attributes:
+        tf32: let products of fp32 matrices round their factors to 10 bits; without it, fp32 is fp32.
+        level: how hard TensorRT searches, 0 to 5.
+        workspace: most bytes of GPU memory that a layer may use while it runs; None leaves it to TensorRT.
+    """
+
+    tf32: bool = False
+    level: int = 3
+    workspace: int | None = None
+
+    @property
+    def options(self) -> list[str]:
+        """The same for trtexec."""
+        found = [] if self.tf32 else ["--noTF32"]
+        found.append(f"--builderOptimizationLevel={self.level}")
+        return found if self.workspace is None else [*found, f"--memPoolSize=workspace:{self.workspace}B"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +56,7 @@ class Manifest:
         checked: the table that operators and types were checked against.
     """
 
-    profiles: Sequence[Mapping[str, Mapping[str, tuple[Shape, Shape, Shape]]]]
+    profiles: Shapes
     trtexec: Mapping[str, str]
     checked: str
 
@@ -74,16 +99,30 @@ class Manifest:
 def manifest_of(card: Card, profiles: Sequence[Profile], checked: str) -> Manifest:
     """The manifest of a bundle whose files are named by its card."""
     shapes = [profile.shapes(card) for profile in profiles]
-    lines = {
+    return Manifest(shapes, lines(card, shapes, Settings()), checked)
+
+
+def lines(card: Card, profiles: Shapes, settings: Settings, folder: Path = Path()) -> dict[str, str]:
+    """Role to the line for trtexec, to be run in the bundle's folder on any machine with a GPU.
+
+    Args:
+        card: names the files.
+        profiles: the manifest's.
+        settings: how to build.
+        folder: of the engines, which must be there; by default the bundle's.
+    """
+    options = [*settings.options, f"--timingCacheFile={folder / 'timing.cache'}"]
+    return {
         role: trtexec(
-            card.files[role].file,
-            f"{card.name}-{role}.engine",
-            [one[role] for one in shapes],
-            ["--noTF32", "--timingCacheFile=timing.cache"],
+            card.files[role].file, str(engine_of(card, role, folder)), [one[role] for one in profiles], options
         )
         for role in ROLES
     }
-    return Manifest(shapes, lines, checked)
+
+
+def engine_of(card: Card, role: str, folder: Path = Path()) -> Path:
+    """What `lines` saves an engine as."""
+    return folder / f"{card.name}-{role}.engine"
 
 
 def _three(shapes: Sequence[Sequence[int]]) -> tuple[Shape, Shape, Shape]:

@@ -14,11 +14,11 @@ from typing import Final
 import onnxruntime
 
 from .bundle import Bundle, Card
-from .errors import ProviderError
+from .errors import OptionError, ProviderError
 from .files import is_file
 from .gpu import Gpu, first_gpu
 from .profiles import MOST, Profile, Shape
-from .sessions import CUDA, PROVIDERS, Options, provider_name
+from .sessions import CUDA, GPU_PROVIDERS, PROVIDERS, Options, provider_name
 from .windows import window_patches
 from .writing import write_file
 
@@ -53,9 +53,12 @@ def acceleration(bundle: Bundle, provider: str | None, *, cuda_graphs: bool = Fa
             a CUDA graph can't.
 
     Raises:
+        OptionError: CUDA graphs on another provider.
         ProviderError: the provider is not installed, there is no GPU, or the cache is not what its name says.
     """
     name = provider_name(provider)
+    if cuda_graphs and name not in GPU_PROVIDERS:
+        raise OptionError(f"CUDA graphs on {name}: they go with the provider cuda or tensorrt alone (--provider cuda)")
     if name == PROVIDERS["cuda"]:
         return Acceleration({"encoder": {**CUDA, "enable_cuda_graph": str(int(cuda_graphs))}, "head": CUDA})
     if name != PROVIDERS["tensorrt"]:

@@ -152,8 +152,8 @@ class Scorer:
 
     def score_many(
         self,
-        audios: Sequence[AudioLike],
-        audiograms: Sequence[AudiogramLike],
+        audios: Iterable[AudioLike],
+        audiograms: AudiogramLike | Sequence[AudiogramLike],
         *,
         batch: int = BATCH,
         level1: float | None = None,
@@ -165,12 +165,13 @@ class Scorer:
 
         Args:
             audios: clips, as for `score`.
-            audiograms: the listeners.
+            audiograms: the listeners, or one.
             batch: patches that are encoded in one run, of as many clips as it takes.
             level1, spl, nal_r, window: as for `score`.
 
         Returns:
-            For each clip in turn what `score` returns or raises. On the CPU the scores are the same to the last bit.
+            A generator: for each clip in turn a list of scores, or the error that `score` would raise. On the CPU the
+            scores are the same to the last bit.
 
         Raises:
             BundleError: a model whose tokens depend on what a patch is batched with.
@@ -183,7 +184,9 @@ class Scorer:
             )
         if batch < 1:
             raise OptionError(f"a batch of {batch} patches: give 1 or more")
-        listeners, _ = as_audiograms(list(audiograms))
+        if _is_clip(audios):
+            raise OptionError("one clip where several were expected: give a list of them, or call score")
+        listeners, _ = as_audiograms(audiograms)
         length = window_patches(self.card.window if window == "card" else window)
         groups = [[listener] for listener in listeners] if nal_r else [listeners]
         plans = [(group, Presentation(level1, spl, group[0] if nal_r else None)) for group in groups]
@@ -302,6 +305,13 @@ class Scorer:
                 f"these tokens were amplified for {tokens.listener.name} and cannot be scored for {', '.join(others)}: "
                 "encode once for each listener, or call score(..., nal_r=True)"
             )
+
+
+def _is_clip(audios: object) -> bool:
+    """Whether it is a path, or `(samples, rate)`, rather than several clips."""
+    return isinstance(audios, str | Path) or (
+        isinstance(audios, tuple) and len(audios) == 2 and isinstance(audios[1], int | np.integer)
+    )
 
 
 def _joined(parts: Sequence[list[Score] | HaaqiEdgeError]) -> list[Score] | HaaqiEdgeError:

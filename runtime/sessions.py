@@ -162,14 +162,17 @@ def provider_name(name: str | None) -> str:
     wanted = PROVIDERS.get(name.lower(), name)
     # Azure's provider only calls a service; a graph on this machine would run on the CPU in its name.
     installed = [name for name in onnxruntime.get_available_providers() if name != "AzureExecutionProvider"]
-    if wanted not in installed:
-        known = [short for short, full in PROVIDERS.items() if full in installed]
-        hint = "; for CUDA or TensorRT replace onnxruntime by onnxruntime-gpu" if "cpu" in known else ""
-        raise ProviderError(
-            f"provider {name!r} is not available: onnxruntime {onnxruntime.__version__} here has "
-            f"{', '.join(known)}{hint}"
-        )
-    return wanted
+    if wanted in installed:
+        return wanted
+    known = [short for short, full in PROVIDERS.items() if full in installed]
+    hint = ""
+    if wanted not in onnxruntime.get_all_providers():
+        hint = f"; the names known are {', '.join(PROVIDERS)} and ONNX Runtime's own"
+    elif wanted in GPU_PROVIDERS:
+        hint = '; for CUDA and TensorRT `pip uninstall onnxruntime`, then `pip install "onnxruntime-gpu[cuda,cudnn]"`'
+    raise ProviderError(
+        f"provider {name!r} is not available: onnxruntime {onnxruntime.__version__} here has {', '.join(known)}{hint}"
+    )
 
 
 def _preload() -> None:

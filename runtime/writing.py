@@ -15,17 +15,21 @@ from .errors import OptionError
 
 
 def check_folder(folder: Path, mark: str = CARD, what: str = "a bundle") -> None:
-    """Raise OptionError where no bundle can be put, or whatever else is known by a file `mark`: a file, or a folder
-    that holds something else."""
-    above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not above.is_dir() or (above == folder and any(folder.iterdir()) and not (folder / mark).is_file()):
-        raise OptionError(f"{above} exists and is not {what}: give a new folder, or that of {what} to replace")
+    """Raise OptionError where no bundle can be put, or whatever else is known by a file `mark`: a file, a folder
+    that holds something else, or a place where none can be made."""
+    with _told(folder):
+        above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not above.is_dir() or (above == folder and any(folder.iterdir()) and not (folder / mark).is_file()):
+            raise OptionError(f"{above} exists and is not {what}: give a new folder, or that of {what} to replace")
+        tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=above).cleanup()  # rights alone do not tell
 
 
 def check_file(path: Path) -> None:
-    """Raise OptionError where no file can be put: a folder, or a folder above it that is missing."""
-    if not path.parent.is_dir() or path.is_dir():
-        raise OptionError(f"cannot write {path}: give the path of a file in a folder that exists")
+    """Raise OptionError where no file can be put: a folder, or one above it that is missing or takes no files."""
+    with _told(path):
+        if not path.parent.is_dir() or path.is_dir():
+            raise OptionError(f"cannot write {path}: give the path of a file in a folder that exists")
+        tempfile.NamedTemporaryFile(prefix=f".{path.name}-", dir=path.parent).close()
 
 
 def with_files(
@@ -70,7 +74,8 @@ def write_file(content: bytes, path: Path) -> None:
 
 def write_group(contents: Mapping[str, bytes], folder: Path) -> None:
     """Put files in their places in a folder, by name, all of them written before the first one is; others stay."""
-    folder.mkdir(parents=True, exist_ok=True)
+    with _told(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     parts = {folder / name: folder / f"{name}.part" for name in contents}
     for path, part in parts.items():
         part.write_bytes(contents[path.name])
@@ -79,10 +84,22 @@ def write_group(contents: Mapping[str, bytes], folder: Path) -> None:
 
 
 @contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Where the system lets nothing be put, raise OptionError."""
+    try:
+        yield
+    except OSError as error:
+        raise OptionError(
+            f"nothing can be put at {path} ({error.strerror}): give a place that can be written to"
+        ) from error
+
+
+@contextlib.contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
     """A new folder beside `folder` that takes its place when all went well, and vanishes when not."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    with _told(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     part.chmod(0o755)
     try:
         yield part

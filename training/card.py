@@ -8,6 +8,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from ..model.nano import HEARD
+from ..runtime.audiogram import FREQUENCIES
 from ..runtime.bundle import Card
 from .corpus import Corpus, Split
 from .draws import HELD_OUT, family, from_studies, is_unseen
@@ -99,6 +101,7 @@ def describe(card: Card) -> str:
     rows = ", ".join(f"{number:,} {split}" for split, number in notes["data"]["rows"].items())
     heard = f"{notes['data']['clips']:,} clips of train, and {notes['data']['pieces']:,} pieces composed by chance"
     music = "\n".join(f"| {name} | {s['origin']} | {s['licences']} |" for name, s in notes["data"]["sources"].items())
+    unheard = " and ".join(f"{hz:,}" for hz in FREQUENCIES if hz not in HEARD)
     return f"""# {card.name} {card.version}
 
 Predicts HAAQI (0 to 1) from the presented music and an audiogram; {card.parameters:,} parameters. This page is made
@@ -119,6 +122,7 @@ Rows: {rows}; {heard}. Labels: {notes["labels"]}.
 ## Limits
 
 {notes["limits"]}. It follows HAAQI least (LCC) for {told}.
+Like HAAQI itself it does not look at an audiogram's levels at {unheard} Hz.
 
 ## Again
 

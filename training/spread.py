@@ -1,17 +1,15 @@
-"""Work spread over processes of this machine, or over a dask cluster, by joblib."""
+"""Work spread over processes of this machine, by joblib, or over a dask cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from ..runtime.errors import OptionError, WorkerError
+from ..runtime.errors import WorkerError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_PATIENCE: Final = 10
-"""seconds in which a scheduler must answer"""
 
 
 def spread(
@@ -32,11 +30,13 @@ def spread(
         advice: what to do where memory runs out.
 
     Raises:
-        WorkerError: a process was ended from outside; of a cluster, several in turn that had one item.
-        OptionError: no scheduler answers.
+        WorkerError: a process was ended from outside.
+        OptionError, WorkerError: see `cluster.on_cluster`.
     """
     if scheduler is not None:
-        yield from _on_cluster(work, items, scheduler)
+        from .cluster import on_cluster
+
+        yield from on_cluster(work, items, scheduler)
         return
     jobs = min(jobs, len(items))
     if jobs <= 1:
@@ -46,36 +46,9 @@ def spread(
 
     try:
         with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-            yield from _parallel(work, items, jobs)
+            done: Any = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+            yield from done(joblib.delayed(work)(item) for item in items)
     except BrokenProcessPool as error:
         raise WorkerError(
             f"one of {jobs} processes was ended from outside, most likely for lack of memory: {advice}"
         ) from error
-
-
-def _on_cluster(work: Callable[[Item], Result], items: Sequence[Item], scheduler: str) -> Iterator[Result]:
-    import joblib
-    from distributed import Client, KilledWorker
-
-    try:
-        client = Client(scheduler, timeout=_PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
-    except (OSError, ValueError) as error:  # TimeoutError is an OSError
-        raise OptionError(
-            f"no dask scheduler answers at {scheduler} ({error}): start one with `dask scheduler`, workers with "
-            "`dask worker`, and give its address, as tcp://10.0.0.1:8786"
-        ) from error
-    with client:
-        try:
-            with joblib.parallel_config(backend="dask", client=client):
-                yield from _parallel(work, items, -1)
-        except KilledWorker as error:
-            raise WorkerError(f"the cluster's workers die of their work ({error}): give them more memory") from error
-        except TimeoutError as error:
-            raise WorkerError(f"the scheduler at {scheduler} has no workers: start some with `dask worker`") from error
-
-
-def _parallel(work: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Iterator[Result]:
-    import joblib
-
-    done: Any = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-    yield from done(joblib.delayed(work)(item) for item in items)

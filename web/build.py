@@ -32,13 +32,16 @@ DEMO: Final = ("clean.flac", "degraded.flac")
 
 
 def constants() -> dict[str, Any]:
-    """What the page's TypeScript reads of the runtime's constants, so that none is written twice."""
+    """What the page's TypeScript reads of the package's constants, so that none is written twice."""
+    from haaqi_edge.model.nano import HEARD
+
     return {
         "sampleRate": fe.SAMPLE_RATE,
         "patchShift": fe.PATCH_SHIFT,
         "patchLength": fe.PATCH_LENGTH,
         "longestWindow": windows.LONGEST,
         "frequencies": list(audiogram.FREQUENCIES),
+        "heard": list(HEARD),
         "lowestLevel": audiogram.LOWEST,
         "highestLevel": audiogram.HIGHEST,
         "audiograms": {name: list(hl) for name, hl in audiogram.STANDARD.items()},

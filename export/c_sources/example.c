@@ -2,8 +2,9 @@
  *
  *     example song.wav 35,35,40,50,55,60,65,65
  *
- * The file holds what reaches the ear, at 16 kHz; channels are averaged. Every 160 ms a line tells the time, the score
- * of the last patches and the level.
+ * The file holds what reaches the ear, amplification included (there is no NAL-R here), at 16 kHz; channels are
+ * averaged. Every 160 ms a line tells the time, the score of the last patches and the level; the last line tells the
+ * mean of consecutive windows, as `haaqi-edge score` does.
  */
 #include "haaqi_nano.h"
 
@@ -29,6 +30,16 @@ static unsigned long little_endian(const unsigned char *at, unsigned bytes)
     return value;
 }
 
+/* Whether a file ends before so many more bytes; one written by a stream that never learnt its length says 2^32 - 1. */
+static int is_cut(FILE *file, unsigned long size)
+{
+    long here = ftell(file), end;
+    if (size == 0xFFFFFFFFul || here < 0 || fseek(file, 0, SEEK_END) != 0)
+        return 0;
+    end = ftell(file);
+    return fseek(file, here, SEEK_SET) != 0 || end < here || (unsigned long)(end - here) < size;
+}
+
 /* Read up to where the samples begin; gives what is wrong, or NULL. */
 static const char *open_wav(wav *in, const char *path)
 {
@@ -46,7 +57,7 @@ static const char *open_wav(wav *in, const char *path)
             if (in->format == 0)
                 return "does not tell its format";
             in->frames = size / (in->channels * in->bytes);
-            return NULL;
+            return is_cut(in->file, size) ? "is truncated: copy it again" : NULL;
         }
         if (memcmp(head, "fmt ", 4) == 0 && size >= 16 && size <= sizeof head) {
             if (fread(head, 1, size, in->file) != size)
@@ -109,25 +120,42 @@ static int read_audiogram(const char *text, float *levels)
     return 1;
 }
 
+static int read_level(const char *text, float *level)
+{
+    char *end;
+    *level = strtof(text, &end);
+    return end != text && *end == '\0';
+}
+
 static int failed(const char *what, const char *why)
 {
     fprintf(stderr, "error: %s %s\n", what, why);
     return 2;
 }
 
+/* Take a window's score into the mean, by the patches that it adds; a silent window has none. */
+static void count_window(haaqi_status status, float score, long added, double *total, long *heard)
+{
+    if (status != HAAQI_OK)
+        return;
+    *total += (double)score * (double)added;
+    *heard += added;
+}
+
 int main(int argc, char **argv)
 {
-    float audiogram[HAAQI_LEVELS], samples[CHUNK], score = 0.0f, level = 0.0f;
+    float audiogram[HAAQI_LEVELS], samples[CHUNK], level1 = HAAQI_LEVEL1, score = 0.0f, level = 0.0f;
+    double total = 0.0;
     wav in;
     const char *wrong;
     size_t got;
-    long patches = 0;
+    long patches = 0, heard = 0, added = 0; /* heard: in windows that have a score; added: in no window yet */
     haaqi_status status = HAAQI_TOO_SHORT;
     if (argc < 3 || argc > 4)
         return failed("usage:", "example SONG.wav LEVEL,LEVEL,LEVEL,LEVEL,LEVEL,LEVEL,LEVEL,LEVEL [LEVEL1]");
     if (!read_audiogram(argv[2], audiogram))
         return failed(argv[2], "is not an audiogram: give 8 levels in dB HL, separated by commas");
-    if (haaqi_init(&ear, argc == 4 ? strtof(argv[3], NULL) : HAAQI_LEVEL1) != HAAQI_OK)
+    if ((argc == 4 && !read_level(argv[3], &level1)) || haaqi_init(&ear, level1) != HAAQI_OK)
         return failed(argv[3], "is not the level of RMS 1.0: give dB SPL from 0 to 140");
     wrong = open_wav(&in, argv[1]);
     if (wrong != NULL)
@@ -149,7 +177,19 @@ int main(int argc, char **argv)
             printf("%8.3f s  %.6f  %5.1f dB SPL\n", seconds, (double)score, (double)level);
         else
             printf("%8.3f s  %.6f\n", seconds, (double)score);
+        added += complete;
+        if (added == HAAQI_WINDOW) {
+            count_window(status, score, added, &total, &heard);
+            added = 0;
+        }
     }
     fclose(in.file);
-    return patches == 0 ? failed(argv[1], "is shorter than one patch of 175 ms") : 0;
+    if (patches == 0)
+        return failed(argv[1], "is shorter than one patch of 175 ms");
+    count_window(status, score, added, &total, &heard); /* it ends with the last patch, and counts for what it adds */
+    if (heard > 0)
+        printf("%10s  %.6f\n", "mean", total / (double)heard);
+    else
+        printf("%10s  silent\n", "mean");
+    return 0;
 }

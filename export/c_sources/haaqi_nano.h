@@ -82,7 +82,8 @@ int haaqi_push(haaqi_nano *ear, const float *samples, size_t count);
 
 /* The score of the last patches, haaqi_patches() of them, for a listener.
  *
- * audiogram: HAAQI_LEVELS hearing levels, dB HL at 250, 500, 1000, 2000, 3000, 4000, 6000 and 8000 Hz.
+ * audiogram: HAAQI_LEVELS hearing levels, dB HL at 250, 500, 1000, 2000, 3000, 4000, 6000 and 8000 Hz; like HAAQI
+ * itself, nano does not look at those at 3000 and 8000 Hz.
  * score: 0 to 1; left alone unless HAAQI_OK is given.
  * frame_scores: NULL, or room for HAAQI_WINDOW scores, one for each patch, the oldest first.
  *

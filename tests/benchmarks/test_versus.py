@@ -6,6 +6,7 @@ import pytest
 from haaqi_edge.benchmarks.report import Report, Section
 from haaqi_edge.benchmarks.sheet import Sheet
 from haaqi_edge.benchmarks.versus import Move, compare
+from haaqi_edge.runtime.errors import OptionError
 from reports import measured, report
 
 
@@ -92,3 +93,19 @@ def test_figures_come_and_go() -> None:
     fewer = section.model_copy(update={"figures": section.figures[1:]})
     assert compare(report(section), report(fewer)).gone == ["latency/size"]
     assert compare(report(fewer), report(section)).new == ["latency/size"]
+
+
+def test_an_estimate_without_a_spread_is_not_judged() -> None:
+    first, second = Sheet("latency", "Latency"), Sheet("latency", "Latency")
+    for sheet, value in ((first, 1.0), (second, 2.0)):
+        sheet.estimate("limit", "least time", value, "ms")
+        sheet.exact("count", "operations", value)
+    found = moves(report(first.section()), report(second.section()))
+    assert (found["limit"].moved, found["count"].moved) == (False, True)
+
+
+def test_reports_with_nothing_in_common_are_refused() -> None:
+    other = Sheet("size", "Size")
+    other.exact("bundle", "bundle", 1.0, "MB")
+    with pytest.raises(OptionError, match="no figure in common"):
+        compare(report(measured()), report(other.section()))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from command import printed, run
-from haaqi_edge.benchmarks.report import read_report
+from haaqi_edge.benchmarks.report import Section, read_report
 from reports import measured, report
 
 
@@ -40,6 +41,28 @@ def test_what_is_done_is_not_done_again(folder: Path) -> None:
     assert again.sections == before.sections
     assert told["sections"][0]["figures"]
     assert "series" not in told["sections"][0]
+
+
+def test_another_section_joins_a_report_of_the_same_code(folder: Path, tmp_path: Path) -> None:
+    old = read_report(folder / "report.json")
+    whole = tmp_path / "report"
+    shutil.copytree(folder, whole)
+    size = Section(name="size", title="Size", said=[])
+    (whole / "report.json").write_text(old.model_copy(update={"sections": [size]}).to_json(), encoding="utf-8")
+    outcome = run("bench", "parameters", "--quick", "-o", whole)
+    assert outcome.code == 0, outcome.err
+    assert [section.name for section in read_report(whole / "report.json").sections] == ["parameters", "size"]
+    other = old.model_copy(update={"sections": [size], "code": "another"})
+    (whole / "report.json").write_text(other.to_json(), encoding="utf-8")
+    assert run("bench", "parameters", "--quick", "-o", whole).code == 0
+    assert [section.name for section in read_report(whole / "report.json").sections] == ["parameters"]
+
+
+def test_what_cannot_be_measured_is_no_report(tmp_path: Path) -> None:
+    outcome = run("bench", "accuracy", "--quick", "-o", tmp_path / "report")
+    assert outcome.code == 2
+    assert "nothing could be measured" in str(outcome.errors[0])
+    assert not (tmp_path / "report").exists()
 
 
 def printed_json(*argv: object) -> str:

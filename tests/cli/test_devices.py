@@ -17,6 +17,14 @@ from haaqi_edge.runtime import Audiogram, Bundle, Scorer
 from haaqi_edge.runtime.errors import OptionError
 from sounds import RATE, music, noise, samples_for, write
 
+NOWHERE = [
+    ["nano", "--target", "c", "-o", "/proc/out"],
+    ["nano", "-o", "/proc/out"],
+    ["nano", "-o", "/proc/out", "--int8"],
+    ["bundle", "nano", "-o", "/proc/out"],
+    ["nano", "--fused", "/proc/out"],
+]
+"""where even root can put nothing"""
 LEVELS = ",".join(f"{level:g}" for level in Audiogram.named("N3").levels)
 
 
@@ -69,7 +77,7 @@ def test_the_example_scores_a_file(example: Path, tmp_path: Path, kind: str) -> 
     left = np.stack([sound * 0.5, sound * 1.5], axis=1) if kind == "wavex" else sound  # channels are averaged
     code, out, err = outcome(example, write(tmp_path / "song", left * 0.5, RATE, kind), LEVELS, 91.0206)
     assert (code, err) == (0, "")
-    lines = [line.split() for line in out.splitlines()]
+    *lines, _ = [line.split() for line in out.splitlines()]
     with Scorer("nano", threads=1).stream("N3", RATE) as stream:
         updates = [update for part in np.array_split(sound, 20) for update in stream.accept_waveform(part)]
     assert len(lines) == len(updates)
@@ -87,13 +95,29 @@ def test_the_example_tells_of_silence(example: Path, tmp_path: Path) -> None:
     code, out, _ = outcome(example, write(tmp_path / "song", sound, RATE, "wavfloat"), LEVELS)
     assert code == 0
     assert out.splitlines()[0].endswith("silent")
-    assert out.splitlines()[-1].endswith("dB SPL")
+    assert out.splitlines()[-2].endswith("dB SPL")
+    code, out, _ = outcome(example, write(tmp_path / "none", sound[: samples_for(3)], RATE, "wavfloat"), LEVELS)
+    assert code == 0
+    assert out.splitlines()[-1].split() == ["mean", "silent"]
+
+
+@pytest.mark.parametrize("patches", [40, 62, 100])
+def test_the_examples_mean_is_that_of_score(example: Path, tmp_path: Path, patches: int) -> None:
+    """Less than a window, one, and one with a rest; the first two seconds are silent."""
+    sound = np.concatenate([np.zeros(2 * RATE, np.float32), music(20.0)])[: samples_for(patches)]
+    path = write(tmp_path / "song", sound, RATE, "wavfloat")
+    code, out, _ = outcome(example, path, LEVELS)
+    assert code == 0
+    name, mean = out.splitlines()[-1].split()
+    assert name == "mean"
+    assert float(mean) == pytest.approx(Scorer("nano", threads=1).score(path, "N3").score, abs=0.02)
 
 
 def test_the_example_refuses_what_it_cannot_score(example: Path, tmp_path: Path) -> None:
     good = write(tmp_path / "good", music(1.0), RATE, "wav")
     (tmp_path / "text.wav").write_text("no music at all, though as long as a header is")
     (tmp_path / "cut.wav").write_bytes(good.read_bytes()[:30])
+    (tmp_path / "truncated.wav").write_bytes(good.read_bytes()[:20_000])
     broken = music(1.0)
     broken[8_000] = np.nan
     soundfile.write(tmp_path / "nan.wav", broken, RATE, subtype="FLOAT")
@@ -101,6 +125,7 @@ def test_the_example_refuses_what_it_cannot_score(example: Path, tmp_path: Path)
         (tmp_path / "absent.wav", LEVELS, "cannot be opened"),
         (tmp_path / "text.wav", LEVELS, "is no wav file"),
         (tmp_path / "cut.wav", LEVELS, "ends before its samples"),
+        (tmp_path / "truncated.wav", LEVELS, "is truncated: copy it again"),
         (write(tmp_path / "fast", music(1.0, rate=44_100), 44_100, "wav"), LEVELS, "is not at 16 kHz"),
         (write(tmp_path / "short", noise(2_000), RATE, "wav"), LEVELS, "shorter than one patch"),
         (tmp_path / "nan.wav", LEVELS, "no number"),
@@ -113,7 +138,10 @@ def test_the_example_refuses_what_it_cannot_score(example: Path, tmp_path: Path)
         assert said in err
         assert err.startswith("error: ")
         assert out == "" or said == "no number"
-    assert outcome(example, good, LEVELS, 300)[0] == 2
+    for level1 in (300, "abc", "85dB", ""):
+        code, out, err = outcome(example, good, LEVELS, level1)
+        assert (code, out) == (2, "")
+        assert "is not the level of RMS 1.0" in err
     assert outcome(example)[0] == 2
 
 
@@ -151,9 +179,16 @@ def test_ort_files_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (["nano", "-o", "out", "--fp16"], "is for --target tensorrt"),
         (["nano", "--target", "tensorrt", "-o", "out", "--fp16", "--int8"], "choose one"),
         (["nano", "--target", "tensorrt", "-o", "out", "--profile", "x"], "x"),
+        (
+            ["nano", "--target", "tensorrt", "-o", "out", "--profile", "62", "--profile", "62:62:62"],
+            "each profile once",
+        ),
         (["nano", "--target", "c", "-o", "out", "--window", "0.1"], "a window of 0.1 s"),
         (["nano", "--target", "c", "-o", "out", "--samples"], "--samples has no meaning"),
         (["student", "none.pth", "--target", "c", "-o", "."], "is not an export to C"),
+        (["bundle", "nano", "--target", "c", "-o", "out"], "`haaqi-edge export nano --target c`"),
+        (["bundle", "nano", "--target", "d", "-o", "out"], "ort and nothing else"),
+        *((argv, "nothing can be put at /proc/out") for argv in NOWHERE),
     ],
 )
 def test_what_has_no_meaning_is_refused(

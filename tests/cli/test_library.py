@@ -18,6 +18,7 @@ from haaqi_edge.runtime.errors import AudioFileError, OptionError
 from haaqi_edge.runtime.requests import Request
 from sounds import RATE, music
 
+N3 = Audiogram.named("N3")
 LISTENERS = ("-a", "N3", "-a", "S2")
 
 
@@ -69,9 +70,23 @@ def test_a_cluster_prints_the_same(folder: Path, plain: dict[str, Any], cluster:
     assert found == plain
 
 
+def test_a_cluster_names_files_as_given(folder: Path, cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    files = [Path(folder.name) / name for name in ("4 short.wav", "6 broken.wav")]
+    there = library.run(Request("nano", (N3,), threads=1), files, None, "dask", cluster.scheduler_address)
+    told = {scored.place: str(scored.outcome) for scored in there}
+    assert [told[place].startswith(f"{path} ") for place, path in enumerate(files)] == [True, True]
+
+
+def test_how_many_work_is_told(folder: Path) -> None:
+    files = [folder / "1.wav", folder / "2.wav"]
+    assert "2 processes, 1 thread each" in run("score", *files, *LISTENERS, "--threads", 1, "--jobs", 2).out
+    assert "on CPUExecutionProvider, 2 threads" in run("score", *files, *LISTENERS, "--threads", 2).out
+
+
 def test_a_worker_killed_on_the_way_loses_nothing(folder: Path, cluster: LocalCluster) -> None:
     files = [folder / "3.wav", folder / "2.wav", folder / "7.wav"] * 7
-    request = Request("nano", (Audiogram.named("N3"),), threads=1)
+    request = Request("nano", (N3,), threads=1)
     expected = [scored.outcome for scored in library.run(request, files, None, None, None)]
     with Client(cluster, set_as_default=False) as client:
         workers: dict[str, int] = client.run(os.getpid)
@@ -109,9 +124,9 @@ def test_what_goes_with_what(folder: Path) -> None:
 
 
 def test_no_scheduler_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from haaqi_edge.training import spread
+    from haaqi_edge.training import cluster
 
-    monkeypatch.setattr(spread, "_PATIENCE", 0.2)
+    monkeypatch.setattr(cluster, "_PATIENCE", 0.2)
     outcome = run("score", folder, "-a", "N3", "--backend", "dask", "--scheduler", "tcp://127.0.0.1:1")
     assert outcome.code == 2
     assert "no dask scheduler answers at tcp://127.0.0.1:1" in str(outcome.errors[0])

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from command import run
 from haaqi_edge.export import engine
-from haaqi_edge.export.engine import Settings, build, jobs
-from haaqi_edge.export.manifest import MANIFEST, manifest_of
+from haaqi_edge.export.engine import build, jobs
+from haaqi_edge.export.manifest import MANIFEST, Manifest, Settings, manifest_of
 from haaqi_edge.runtime import Bundle
 from haaqi_edge.runtime.errors import DependencyError, ExportError, ProviderError
 from haaqi_edge.runtime.gpu import Gpu, first_gpu
@@ -233,6 +233,12 @@ def test_without_tensorrt_the_lines_are_printed(bundle: Bundle, monkeypatch: pyt
     lines = [shlex.split(line) for line in outcome.out.splitlines()]
     assert [line[0] for line in lines] == ["trtexec", "trtexec"]
     assert "--stronglyTyped" in lines[0]
+    assert outcome.out.splitlines() == list(Manifest.of(bundle).trtexec.values())  # export's own
+    assert f"run these in {bundle.folder}" in outcome.err
+    assert "--saveEngine=nano-encoder.engine" in lines[0]
+    elsewhere = run("build-engine", bundle.folder, "--level", 5, "-o", bundle.folder / "engines")
+    assert f"--saveEngine={bundle.folder}/engines/nano-head.engine --" in elsewhere.out
+    assert elsewhere.out.count("--builderOptimizationLevel=5") == 2
     as_json = run("build-engine", bundle.folder, "--json")
     assert as_json.code == 2
     assert json.loads(as_json.out)["available"] is False

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import onnxruntime
 import pytest
-from haaqi_edge.runtime import Bundle, acceleration
+from haaqi_edge.runtime import Bundle, Scorer, acceleration
 from haaqi_edge.runtime.acceleration import FACTS, cache_facts, checked_cache
-from haaqi_edge.runtime.errors import ProviderError
+from haaqi_edge.runtime.errors import OptionError, ProviderError
 from haaqi_edge.runtime.gpu import Gpu
 from haaqi_edge.runtime.profiles import MOST, Profile
 
@@ -34,6 +34,12 @@ def test_cuda_keeps_fp32_and_captures_the_encoder_alone() -> None:
     assert captured.options["encoder"]["enable_cuda_graph"] == "1"
     assert captured.options["head"] == plain.options["head"]
     assert acceleration.acceleration(Bundle("nano"), None).options == {"encoder": {}, "head": {}}
+
+
+def test_cuda_graphs_need_cuda() -> None:
+    for provider in (None, "cpu"):
+        with pytest.raises(OptionError, match="--provider cuda"):
+            Scorer("nano", provider=provider, cuda_graphs=True)
 
 
 def test_tensorrt_takes_profiles_and_the_types_of_the_graph(installed: Path) -> None:

@@ -95,6 +95,15 @@ def test_what_is_wrong_with_all_is_raised(scorer: Scorer) -> None:
     assert list(scorer.score_many([], LISTENERS)) == []
 
 
+def test_one_listener_and_one_clip(scorer: Scorer) -> None:
+    (scores,) = scorer.score_many([CLIPS[0]], "N3")
+    assert isinstance(scores, list)
+    assert [one.score for one in scores] == [scorer.score(CLIPS[0], "N3").score]
+    for clip in ("song.wav", Path("song.wav"), CLIPS[0]):
+        with pytest.raises(OptionError, match="give a list"):
+            next(scorer.score_many(clip, "N3"))
+
+
 def test_a_model_that_cannot_be_batched(tmp_path: Path) -> None:
     import shutil
 

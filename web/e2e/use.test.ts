@@ -216,10 +216,15 @@ describe("music", () => {
     ["no audio", Buffer.from("not music ".repeat(500)), "This browser cannot read it as audio"],
     ["silence", silence(16_000), "This is silent throughout"],
     ["too little", silence(2_000, 0.1), "This is too short: at least 175 ms"],
+    ["a cut file", silence(16_000, 0.1).subarray(0, 20_001), "This file is truncated: it announces 32,044 bytes"],
+    ["a head alone", silence(0), "This file holds no samples."],
   ])("%s is refused with a reason, and the next file is scored", async (_, buffer, message) => {
+    await openFile(page, CLEAN);
     await page.setInputFiles("#file", { name: "x.wav", mimeType: "audio/wav", buffer });
     await page.waitForFunction(() => !document.querySelector<HTMLElement>("#failure")!.hidden);
     expect(await page.locator("#failure").textContent()).toContain(message);
+    expect(await page.locator("#status").textContent()).toBe("x.wav");
+    expect(await page.locator("#legend").isVisible()).toBe(false);
     const result = await openFile(page, CLEAN);
     expect(result.score).toBeCloseTo(python(CLEAN, "N3", true), 3);
     expect(await page.locator("#failure").isVisible()).toBe(false);
@@ -254,7 +259,7 @@ describe.each([
 ] as const)("%s, on %s", (colorScheme, where, device) => {
   test("nothing is wider than the screen, axe finds nothing, and the picture is taken", async () => {
     const { page: shownPage, misdeeds: done } = await opened(served, {
-      viewport: { width: 1280, height: 912 },
+      viewport: { width: 1280, height: 931 },
       ...device,
       colorScheme,
       reducedMotion: "reduce",
@@ -290,6 +295,11 @@ describe.each([
     expect(done).toEqual({ errors: [], outside: [], sent: [] });
     await shownPage.context().close();
   });
+});
+
+test.each([700, 800])("at %d pixels the audiogram fits the screen", async (width) => {
+  await page.setViewportSize({ width, height: 900 });
+  expect((await page.locator(".chart").boundingBox())!.height).toBeLessThan(550);
 });
 
 test("with reduced motion nothing moves by itself", async () => {

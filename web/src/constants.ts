@@ -7,8 +7,11 @@ export const SAMPLE_RATE = generated.sampleRate;
 export const PATCH_SHIFT = generated.patchShift;
 export const PATCH_LENGTH = generated.patchLength;
 export const PATCH_SECONDS = PATCH_SHIFT / SAMPLE_RATE;
-/** Hz, in the order in which the networks read an audiogram; dB HL that a level may have. */
+/** Hz, in the order in which the networks read an audiogram. */
 export const FREQUENCIES: readonly number[] = generated.frequencies;
+/** Those among them that nano looks at. */
+export const HEARD: readonly number[] = generated.heard;
+/** dB HL that a level may have. */
 export const LOWEST_LEVEL = generated.lowestLevel;
 export const HIGHEST_LEVEL = generated.highestLevel;
 /** Bisgaard et al. (2010) and normal hearing: name to eight levels in dB HL. */

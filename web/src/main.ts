@@ -94,7 +94,12 @@ function fail(error: unknown): void {
   failure.textContent = error instanceof Error ? error.message : String(error);
   failure.hidden = false;
   progress(null);
-  if (seconds === 0 && !microphone) byId("empty", HTMLElement).hidden = false;
+  if (seconds > 0 || microphone) return;
+  byId("empty", HTMLElement).hidden = false;
+  byId("legend", HTMLElement).hidden = true;
+  const name = status.querySelector("b")?.textContent;
+  if (name) say(name, "");
+  else status.textContent = "";
 }
 
 function progress(part: number | null): void {
@@ -181,6 +186,8 @@ async function stopMicrophone(keep: boolean): Promise<void> {
   ask({ type: "end-live", clip: keep ? id : -1 });
 }
 
+const spl = (level: number) => `${level.toFixed(0).replace("-", "−")} dB SPL`;
+
 // What the worker says
 
 worker.addEventListener("message", ({ data }: MessageEvent<Reply>) => {
@@ -228,7 +235,7 @@ function heard(data: OfClip): void {
       progress(null);
       seconds = data.seconds;
       timeline.span(seconds);
-      say(status.querySelector("b")?.textContent ?? "", `${clock(seconds, 0.1)} · ${about} · ${data.level.toFixed(0)} dB SPL`);
+      say(status.querySelector("b")?.textContent ?? "", `${clock(seconds, 0.1)} · ${about} · ${spl(data.level)}`);
       byId("legend", HTMLElement).hidden = false;
       paintPlayer();
       break;
@@ -275,7 +282,9 @@ function live(data: Extract<Reply, { type: "live" }>): void {
   timeline.picture(data.picture);
   timeline.curve("given", null);
   timeline.curve("given", { frames: data.frames, windows: [{ start, end: data.seconds, score: data.score }] });
-  say("Microphone", `${clock(data.seconds)} · ${data.level.toFixed(0)} dB SPL if full scale is ${byId("level1", HTMLElement).textContent}`);
+  const fullScale = byId("level1", HTMLElement).textContent;
+  const level = data.level === null ? "silent" : `${spl(data.level)}, taking full scale as ${fullScale} dB SPL`;
+  say("Microphone", `${clock(data.seconds)} · ${level}`);
 }
 
 // Playing

@@ -1,5 +1,6 @@
 /** A file to its channels, by the browser's own decoders. */
 import { rateOf } from "./rate";
+import { flawOf } from "./wav";
 
 export interface Decoded {
   readonly channels: Float32Array[];
@@ -14,6 +15,8 @@ const USUAL_RATE = 48_000;
 export async function decode(file: Blob): Promise<Decoded> {
   const data = await file.arrayBuffer();
   if (data.byteLength === 0) throw new Error("This file is empty.");
+  const flaw = flawOf(new Uint8Array(data));
+  if (flaw !== null) throw new Error(flaw);
   const rate = rateOf(new Uint8Array(data)) ?? USUAL_RATE;
   if (rate < LOWEST_RATE) throw new Error(`This file's rate is ${rate} Hz: give audio from ${LOWEST_RATE} Hz upwards.`);
   const buffer = await decoded(data, rate);

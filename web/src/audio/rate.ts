@@ -2,16 +2,15 @@
  * The sample rate that a file says it has. Browsers resample what they decode to the context's rate and do not tell the
  * file's; asked for in its own rate it stays as it is, and the resampler is ours.
  */
+import { chunksOf } from "./wav";
 
 /** Hz, or null where the container is not known. */
 export function rateOf(bytes: Uint8Array): number | null {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const text = (at: number, length: number) => String.fromCharCode(...bytes.subarray(at, at + length));
   if (text(0, 4) === "RIFF" && text(8, 4) === "WAVE") {
-    for (let at = 12; at + 16 <= bytes.length; at += 8 + view.getUint32(at + 4, true) + (view.getUint32(at + 4, true) % 2)) {
-      if (text(at, 4) === "fmt ") return view.getUint32(at + 12, true);
-    }
-    return null;
+    const format = chunksOf(bytes).find(({ name, start }) => name === "fmt " && start + 8 <= bytes.length);
+    return format ? view.getUint32(format.start + 4, true) : null;
   }
   if (text(0, 4) === "fLaC") return (bytes[18] << 12) | (bytes[19] << 4) | (bytes[20] >> 4);
   if (text(0, 4) === "OggS") {

@@ -13,8 +13,8 @@ const LONGEST = 600;
 
 export interface Reading {
   readonly seconds: number;
-  /** dB SPL of the last patch, before amplification. */
-  readonly level: number;
+  /** dB SPL of the last patch, before amplification; null where it is silent. */
+  readonly level: number | null;
   readonly score: number | null;
   /** Of the patches in the window. */
   readonly frames: Float32Array;
@@ -109,8 +109,9 @@ export class Live {
   }
 
   private async reading(): Promise<Reading> {
-    const last = rms(this.recent.subarray(-PATCH_SHIFT));
-    const level = this.model.card.level1 + this.settings.changes.gain + 20 * Math.log10(last + 1e-12);
+    const last = this.recent.subarray(-PATCH_SHIFT);
+    const level =
+      peak(last) <= SILENCE ? null : this.model.card.level1 + this.settings.changes.gain + 20 * Math.log10(rms(last));
     const told = { seconds: this.came / SAMPLE_RATE, level };
     if (this.silent.every(Boolean)) {
       return { ...told, score: null, frames: new Float32Array(this.tokens.length).fill(NaN) };

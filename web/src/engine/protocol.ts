@@ -64,5 +64,5 @@ export type Reply =
     }
   | { type: "unchanged"; clip: number }
   | { type: "sound"; clip: number; samples: Float32Array<ArrayBuffer> }
-  | { type: "live"; seconds: number; level: number; score: number | null; frames: Float32Array; picture: Picture }
+  | { type: "live"; seconds: number; level: number | null; score: number | null; frames: Float32Array; picture: Picture }
   | { type: "failed"; clip: number | null; message: string };

@@ -2,7 +2,7 @@
  * The audiogram as clinics draw it: frequency to the right, an octave as wide as 20 dB are high, hearing level
  * downwards, O and red for the right ear, X and blue for the left. Every point is a slider.
  */
-import { FREQUENCIES, HIGHEST_LEVEL, LOWEST_LEVEL } from "../constants";
+import { FREQUENCIES, HEARD, HIGHEST_LEVEL, LOWEST_LEVEL } from "../constants";
 import { clamped, svg } from "./dom";
 
 export type Ear = "right" | "left";
@@ -96,7 +96,7 @@ export class AudiogramChart {
     const point = svg(
       "g",
       {
-        class: "point",
+        class: HEARD.includes(hz) ? "point" : "point unheard",
         tabindex: 0,
         role: "slider",
         "aria-orientation": "vertical",

@@ -1,5 +1,5 @@
 /** Who listens: two ears, one of which is scored, and whether the music is amplified for it. */
-import { AUDIOGRAMS } from "../constants";
+import { AUDIOGRAMS, FREQUENCIES, HEARD } from "../constants";
 import { AudiogramChart, type Ear, type Ears } from "./audiogram";
 import { byId } from "./dom";
 
@@ -17,6 +17,8 @@ export class Listener {
     this.presets = Object.keys(AUDIOGRAMS).map((name) => this.preset(name));
     const hint = Object.assign(document.createElement("span"), { className: "hint", textContent: "NH normal, N sloping, S steep" });
     byId("presets", HTMLElement).append(hint);
+    const unheard = FREQUENCIES.filter((hz) => !HEARD.includes(hz)).map((hz) => hz / 1000);
+    byId("unheard", HTMLElement).textContent = ` The model does not look at ${unheard.join(" and ")} kHz, nor does NAL‑R.`;
     this.chart = new AudiogramChart(byId("audiogram", HTMLElement), this.ears, (levels) => this.take(levels, false));
     this.nalR.addEventListener("change", () => this.changed());
     for (const input of document.querySelectorAll<HTMLInputElement>("input[name=ear]")) {

@@ -1,0 +1,147 @@
+"""Work on a dask cluster: all of its workers take part; one that is lost has its items done by another."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from ..runtime.errors import OptionError, WorkerError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_PATIENCE: Final = 10
+"""seconds in which a scheduler must answer, and in which a worker must be there"""
+_LOOK: Final = 1
+"""seconds without a result after which we look whether anybody works"""
+_ADDRESS: Final = re.compile(r"((tcp|tls|ws|wss)://)?(\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]]+):(\d{1,5})")
+
+
+def on_cluster(work: Callable[[Item], Result], items: Sequence[Item], scheduler: str) -> Iterator[Result]:
+    """What `work` gives for each item, as it comes, from a cluster's workers.
+
+    Raises:
+        OptionError: no scheduler answers at the address, or it has no workers.
+        WorkerError: the scheduler or all workers were lost on the way, or several in turn that had one item.
+    """
+    from distributed import Client
+
+    _check(scheduler)
+    with _quiet():
+        try:
+            client = Client(scheduler, timeout=_PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
+        except OSError as error:  # TimeoutError is one
+            raise _silent(scheduler, str(error)) from error
+        with client:
+            yield from _results(client, work, items, scheduler)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the client's own tracebacks of a scheduler that was lost: that is said in an error."""
+    log = logging.getLogger("distributed.client")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def _results(client: Client, work: Callable[[Item], Result], items: Sequence[Item], scheduler: str) -> Iterator[Result]:
+    from distributed import KilledWorker
+    from distributed.client import FutureCancelledError
+
+    done: SimpleQueue[Any] = SimpleQueue()
+    waiting: dict[Any, Any] = {future.key: future for future in client.map(work, items, pure=False)}
+    future: Any
+    for future in waiting.values():
+        future.add_done_callback(done.put)
+    met, last = False, time.monotonic()
+    while waiting:
+        try:
+            future = done.get(timeout=min(_LOOK, _PATIENCE))
+        except Empty:
+            future = None
+        else:
+            try:
+                result = future.result(timeout=_PATIENCE)
+            except KilledWorker as error:
+                raise WorkerError(
+                    f"the cluster's workers die of their work ({error}): give them more memory"
+                ) from error
+            except FutureCancelledError as error:
+                raise _lost(scheduler) from error
+            except OSError as error:
+                if future.status == "error":  # the work's own
+                    raise
+                if not isinstance(error, TimeoutError):
+                    raise _lost(scheduler) from error
+                future.add_done_callback(done.put)  # its worker was lost with the result, which is made anew
+                future = None
+        if future is not None:
+            met, last = True, time.monotonic()
+            del waiting[future.key]
+            yield result
+        elif _any_worker(client, scheduler):
+            met, last = True, time.monotonic()
+        elif time.monotonic() - last >= _PATIENCE:
+            raise _nobody(scheduler, met)
+
+
+def _check(scheduler: str) -> None:
+    """Refuse an address at which there is no scheduler, before a client is made: a client waits for some for ever."""
+    found = _ADDRESS.fullmatch(scheduler)
+    if found is None or not 0 < int(found[4]) < 1 << 16:
+        raise OptionError(
+            f"{scheduler!r} is no address of a dask scheduler: give a host and a port, as tcp://10.0.0.1:8786"
+        )
+    try:
+        kind = asyncio.run(asyncio.wait_for(_kind(scheduler), _PATIENCE))
+    except Exception as error:  # another kind of server answers with anything
+        why = str(error) or f"nothing heard in {_PATIENCE} s"
+        raise _silent(scheduler, why) from error
+    if kind != "Scheduler":
+        raise _silent(scheduler, f"it is a {kind}")
+
+
+async def _kind(address: str) -> str:
+    """What dask calls that which listens there."""
+    from distributed import Security, rpc
+
+    args = Security().get_connection_args("client")  # type: ignore[no-untyped-call]
+    async with rpc(address, timeout=_PATIENCE, connection_args=args) as there:  # type: ignore[no-untyped-call]
+        told = await there.identity()
+    return str(told["type"])
+
+
+def _any_worker(client: Any, scheduler: str) -> bool:
+    try:
+        return bool(client.sync(client.scheduler.ncores, callback_timeout=_PATIENCE))
+    except (OSError, TimeoutError, RuntimeError) as error:
+        raise _lost(scheduler) from error
+
+
+def _silent(scheduler: str, why: str) -> OptionError:
+    return OptionError(
+        f"no dask scheduler answers at {scheduler} ({why}): start one with `dask scheduler`, workers with "
+        "`dask worker`, and give its address, as tcp://10.0.0.1:8786"
+    )
+
+
+def _lost(scheduler: str) -> WorkerError:
+    return WorkerError(f"the scheduler at {scheduler} was lost on the way: start it and its workers again")
+
+
+def _nobody(scheduler: str, met: bool) -> OptionError | WorkerError:
+    if met:
+        return WorkerError(f"all workers of the scheduler at {scheduler} are gone: start some with `dask worker`")
+    return OptionError(f"the scheduler at {scheduler} has no workers: start some with `dask worker`")
