@@ -267,7 +267,8 @@ def _loss(nano: Nano, heads: Heads, batch: _Batch, config: FitConfig) -> Tensor:
         seen = torch.sigmoid(heads.profile(x)).reshape(rows, patches, len(profile.PLANES), BANDS).transpose(1, 2)
         error = (seen - batch.profile.float() / (profile.NONE - 1)).square()
         weights = error.new_tensor(_PROFILE_WEIGHTS)[:, None, None]
-        loss = loss + config.profile_weight * (error * weights)[known].mean()
+        known_error = (error * weights)[known]  # of none where a batch has no profile
+        loss = loss + config.profile_weight * known_error.sum() / max(1, known_error.numel())
     if config.clean_weight:
         loss = loss + config.clean_weight * F.mse_loss(heads.clean(x), batch.clean)
     return loss
