@@ -113,7 +113,7 @@ def _verb(name: str) -> None:
         )
         asked = VERBS if name == ALL else (name,)
         if name == ALL:
-            long = "some three minutes on two quiet cores" if quick else "an hour; --quick takes three minutes"
+            long = "some three minutes on two quiet cores" if quick else "over an hour; --quick takes three minutes"
             err.print(f"everything, into {escape(str(output))}: {long}; stopped, it goes on", soft_wrap=True)
         command = shlex.join(["haaqi-edge", *sys.argv[1:]])
         started = time.perf_counter()
