@@ -65,7 +65,7 @@ def measure(bench: Workbench) -> Section:
     if options.student is not None:
         models["folded"] = str(bench.folded.folder)
     else:
-        sheet.lacks("the student and the teacher on the same rows", "the authors' weights are needed: --student")
+        sheet.lacks("the student on the same rows", "the authors' weights are needed: --student")
     table = np.array(_scores(bench, rows, tuple(models.values())), dtype=np.float64)
     failed: npt.NDArray[np.bool_] = np.isnan(table).max(axis=1)
     if failed.any():
@@ -87,8 +87,8 @@ def measure(bench: Workbench) -> Section:
     sheet.said.append(
         f"nano follows HAAQI on {len(kept)} sounds of unheard music with LCC {main.value:.3f} ({main.low:.3f} to "
         f"{main.high:.3f}); the paper reports {ACCURACY[0].lcc:.3f} for the teacher and {ACCURACY[3].lcc:.3f} for "
-        "the student on its own test set. nano is a far smaller network and follows HAAQI less; the three were "
-        "never scored on one set with the authors' weights, which --student does."
+        "the student on its own test set. nano is a far smaller network and follows HAAQI less. The teacher is "
+        "not scored on these sounds, the student where --student gives its weights."
     )
     sheet.said.append(DIFFERS)
     return sheet.section()

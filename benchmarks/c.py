@@ -32,11 +32,11 @@ from ..runtime.audio import audio_in, open_audio
 from ..runtime.audiogram import Audiogram
 from ..runtime.errors import ExportError
 from . import boards
+from .arm64 import LISTENERS
 from .program import told_in_a_line
 
 COMPILERS: Final = ("gcc", "clang")
 SANITIZERS: Final = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-LISTENERS: Final = ("NH", "N3", "N7", "S2")
 DEMO: Final = Path("demo")
 ROWS: Final = 40
 LONGEST: Final = 2 * fe.PATCH_SHIFT

@@ -10,7 +10,6 @@ pieces of music, and averaged over seeds.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,15 +23,18 @@ from ..model.beats import BeatsConfig
 from ..model.head import HeadConfig
 from ..model.student import Student
 from ..model.teacher import Teacher
+from ..runtime.writing import write_json
 from ..training.clips import Clips, Kind, evaluate
 from ..training.corpus import Corpus
 from ..training.distil import DistilConfig
 from ..training.examples import Example, of_table
 from ..training.loop import Plan, Progress, device_of
+from ..training.metrics import agreement
 from ..training.recipes import Data, Told, distil, train_teacher
 from ..training.runs import Metrics
 from ..training.store import Store
 from ..training.teacher import TeacherConfig
+from .program import told_in_a_line
 
 TABLE: Final = Path(__file__).parents[1] / "training" / "table"
 BEATS: Final = BeatsConfig(
@@ -138,7 +140,7 @@ def measure(
         by_teacher = distil(config, network, data, work / f"taught-{labels}-{seed}", told(f"taught {seed}"))
         taught.append(predictions(Student.from_checkpoint(by_teacher.weights), clips))
     found = {"teacher_rows": rows, "sounds": sounds, "labels": labels, **difference(alone, taught, test)}
-    found["teacher"] = difference([predictions(network, clips)], [predictions(network, clips)], test)["lcc"]["alone"][0]
+    found["teacher"] = agreement(predictions(network, clips), clips.labels).lcc
     return found
 
 
@@ -154,9 +156,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--teacher", type=Path, help="a teacher trained before")
     args = parser.parse_args()
-    found = measure(args.music, args.table, args.work, args.rows, args.sounds, args.labels, args.seeds, args.teacher)
-    args.work.mkdir(parents=True, exist_ok=True)
-    (args.work / "figures.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    with told_in_a_line():
+        found = measure(
+            args.music, args.table, args.work, args.rows, args.sounds, args.labels, args.seeds, args.teacher
+        )
+    write_json(found, args.work / "figures.json")
     print(f"teacher: LCC {found['teacher']:.3f} on {found['clips']} clips of {found['pieces']} unheard pieces")
     for metric in ("lcc", "srcc"):
         told_of = found[metric]

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..export.bundle import student_source, write_bundle
 from ..model import Student, Teacher
@@ -81,6 +81,11 @@ def fill(key: str, shape: Sequence[int]) -> npt.NDArray[np.float32]:
     else:
         value = GAINS.get(key, 1.0) * normal / math.sqrt(math.prod(shape[1:]))
     return value.astype("float32")
+
+
+def filled(network: nn.Module) -> dict[str, Tensor]:
+    """A network's keys, filled by the rule."""
+    return golden_state({key: tuple(value.shape) for key, value in network.state_dict().items()})
 
 
 def golden_state(shapes: Shapes) -> dict[str, Tensor]:

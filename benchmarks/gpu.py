@@ -45,7 +45,7 @@ from ..runtime.head import Head
 from ..runtime.scores import Assembly
 from ..runtime.sessions import CUDA, Session, provider_name
 from ..runtime.windows import Cut, Encoded
-from .golden import golden_state
+from .golden import filled
 from .program import told_in_a_line
 
 PATCHES: Final = 62
@@ -101,8 +101,7 @@ Network = TypeVar("Network", Student, Teacher)
 
 
 def _made_up(network: Network) -> Network:
-    filled = golden_state({key: tuple(value.shape) for key, value in network.state_dict().items()})
-    network.load_published(filled)
+    network.load_published(filled(network))
     return network.eval()
 
 
@@ -158,10 +157,10 @@ def of_bundle(folder: Path, provider: str, cuda_graphs: bool) -> Contender:
 
 def of_teacher(graph: bytes, provider: str) -> Contender:
     """The teacher's one graph, a window at a time."""
-    session = Session(graph, provider, None, CUDA if provider == "cuda" else None)
+    session, audiograms = Session(graph, provider, None, CUDA if provider == "cuda" else None), _audiograms()
 
     def scores(samples: Array) -> Array:
-        return np.stack([session.run(waveform=one[None], audiogram=_audiograms())[1] for one in samples])
+        return np.stack([session.run(waveform=one[None], audiogram=audiograms)[1] for one in samples])
 
     return Contender(scores, f"{session.provider} {_placed(session)}")
 

@@ -79,7 +79,7 @@ def measure(bench: Workbench) -> Section:
     cells: dict[tuple[float, int], Seconds] = {}
     places = plan.cells(bench.options.threads)
     for number, (seconds, threads) in enumerate(places):
-        bench.told(f"latency: {seconds:g} s, {threads} thread{'s' if threads > 1 else ''}", number, len(places))
+        bench.told(f"latency: {seconds:g} s, {_threads(threads)}", number, len(places))
         settings = (plan, bench.options.seed, bench.options.music, bench.provided, sorted(models))
         cells[seconds, threads] = bench.store.cell(
             f"latency/{seconds:g} s, {threads}",
@@ -149,7 +149,7 @@ def _tables(sheet: Sheet, cells: dict[tuple[float, int], Seconds], plan: Plan, t
                 if name.endswith(f"/{part}")
             ]
             sheet.table(
-                f"{title}, {count} thread{'s' if count > 1 else ''}",
+                f"{title}, {_threads(count)}",
                 ["ms", *(f"{s:g} s" for s in lengths)],
                 rows,
                 f"Median (95% interval of the median; 95th percentile of {_FEW} runs or more, else how many). "
@@ -168,12 +168,16 @@ def _tables(sheet: Sheet, cells: dict[tuple[float, int], Seconds], plan: Plan, t
             told.append([named(what), milliseconds(sheet.figures[f"latency/{name}/{at:g}s/{threads[0]}t"]), *times])
     of = "" if plan.longest_oracle >= at else f" ({plan.longest_oracle:g} s of audio)"
     sheet.table(
-        f"Headline: {at:g} s of audio, samples to score, {threads[0]} thread",
+        f"Headline: {at:g} s of audio, samples to score, {_threads(threads[0])}",
         ["", "ms", "times faster than the teacher", f"times faster than pyclarity's HAAQI{of}"],
         told,
         "Ratios are medians of ratios of interleaved runs, with 95% bootstrap intervals.",
     )
     sheet.tables.insert(0, sheet.tables.pop())
+
+
+def _threads(count: int) -> str:
+    return f"{count} thread{'s' if count > 1 else ''}"
 
 
 def milliseconds(figure: Figure | None) -> str:
@@ -269,7 +273,7 @@ def _limits(bench: Workbench, sheet: Sheet, models: dict[str, Bundle], plan: Pla
             total = needed.constant + needed.rest
             rows.append([named(name), f"{total:.3g}", short(least), milliseconds(figure), f"{share:.0f}%"])
     sheet.table(
-        f"How close to the limit: the network on {at:g} s, {threads} thread",
+        f"How close to the limit: the network on {at:g} s, {_threads(threads)}",
         ["", "billion operations", "least ms", "measured ms", "of the limit"],
         rows,
         f"One large product ran at {rates['fp32']:.0f} billion operations a second in fp32 and at "
@@ -303,7 +307,8 @@ def _accelerators(bench: Workbench, sheet: Sheet, plan: Plan) -> None:
             else:
                 contenders[f"{name}, {provider}"] = whole(scorer, samples, bench)
     found = taken(contenders, plan.runs, plan.budget, plan.slow, SHORT) if contenders else {}
-    bench.teacher.cpu()
+    if torch.cuda.is_available():
+        bench.teacher.cpu()
     for name, runs in found.items():
         sheet.timing(f"gpu/{name}", f"{name}, {HEADLINE:g} s", runs)
     if found:
@@ -364,6 +369,7 @@ def draw(section: Section) -> dict[str, tuple[Picture, str]]:
     threads = keys[0][4]
     lengths = sorted({float(key[3][:-1]) for key in keys})
     names = list(dict.fromkeys(key[1] for key in keys))
+    on = _threads(int(threads.removesuffix("t")))
     picture, one = axes(size=(9.0, 5.2))
     for name in names:
         found = [section.figure(f"latency/{name}/whole/{s:g}s/{threads}") for s in lengths]
@@ -377,9 +383,9 @@ def draw(section: Section) -> dict[str, tuple[Picture, str]]:
     values = {named(n): f.value for n, f in shown.items() if f and f.value}
     tints = [colour(n) for n, f in shown.items() if f and f.value]
     return {
-        "latency": (picture, "Median time against the length of the audio, one thread; bands: 95% intervals."),
+        "latency": (picture, f"Median time against the length of the audio, {on}; bands: 95% intervals."),
         "latency-10s": (
             bars(values, tints, f"ms for {at:g} s of audio", lambda value: f"{short(value)} ms", log=True),
-            f"{at:g} s of audio, from samples in memory to the score, one thread (logarithmic).",
+            f"{at:g} s of audio, from samples in memory to the score, {on} (logarithmic).",
         ),
     }

@@ -11,7 +11,6 @@ half a mark. Nothing in it is an auditory model, and hearing loss counts through
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +25,7 @@ from ..runtime.audiogram import Audiogram
 from ..runtime.bundle import Scale
 from ..runtime.frontend import SAMPLE_RATE
 from ..runtime.levels import nal_r
+from ..runtime.writing import write_json
 from ..training.corpus import Corpus
 from ..training.examples import Example, of_table, waveforms
 from ..training.features import at_front_end
@@ -37,6 +37,7 @@ from ..training.rows import Row
 from ..training.signals import rms
 from ..training.store import Store
 from .distillation import TABLE, told
+from .program import told_in_a_line
 
 MOS: Final = Scale("MOS", 1.0, 5.0)
 RATERS: Final = 6
@@ -101,8 +102,9 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=MosConfig.lr)
     args = parser.parse_args()
     config = MosConfig(freeze=args.freeze, lr=args.lr)
-    found, _ = measure(args.music, args.table, args.work, args.ratings, config)
-    (args.work / "figures.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    with told_in_a_line():
+        found, _ = measure(args.music, args.table, args.work, args.ratings, config)
+    write_json(found, args.work / "figures.json")
     print(f"HAAQI itself follows the simulated ratings with LCC {found['haaqi_itself']['lcc']:.3f}")
     for name in ("before", "line", "after"):
         print(f"{name:>6}: LCC {found[name]['lcc']:.3f}, SRCC {found[name]['srcc']:.3f}, MSE {found[name]['mse']:.3f}")

@@ -32,7 +32,6 @@ PATCHES: Final = (1, 2, 7, 62, 63, 188, 375, 1_250, 3_750)
 QUICK: Final = (1, 7, 62, 63)
 FUSED: Final = (1, 2, 7, 62, 63, 187)
 """up to 30 s"""
-LISTENERS: Final = ("NH", *STANDARD)
 FLOOR: Final = 1e-9
 """what no difference is drawn as"""
 Array = npt.NDArray[np.float32]
@@ -43,7 +42,7 @@ Differences = dict[str, list[list[float]]]
 def measure(bench: Workbench) -> Section:
     """Score the same probe signal by both of each pair."""
     sheet, lengths = Sheet("parity", TITLE), QUICK if bench.options.quick else PATCHES
-    listeners = [Audiogram.named(name) for name in dict.fromkeys(LISTENERS)]
+    listeners = [Audiogram.named(name) for name in STANDARD]
     families = {
         "nano": (bench.nano, Bundle("nano"), Bundle("nano-int8")),
         "folded": (bench.student, bench.folded, bench.int8),

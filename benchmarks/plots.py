@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Picture
 
+from ..runtime.writing import putting
 from .report import Figure
 
 COLOURS: Final = {
@@ -122,6 +123,5 @@ def reach(figure: Figure | None) -> tuple[float, float]:
 
 def save(picture: Picture, path: Path) -> None:
     """Write a PNG, whole or not at all."""
-    part = path.with_name(f"{path.name}.part")
-    picture.savefig(part, format="png", dpi=110)
-    part.replace(path)
+    with putting(path) as part:
+        picture.savefig(part, format="png", dpi=110)

@@ -27,8 +27,5 @@ FEWER_PARAMETERS: Final = 75.85
 """percent, the student's against the teacher's"""
 LESS_TIME: Final = 96.46
 """percent, the student's against the teacher's; neither hardware nor clip length are told"""
-HAAQI_SECONDS: Final = 62.52
-TEACHER_SECONDS: Final = 2.54
-"""seconds that HAAQI and the teacher take"""
 BEST_LEVEL: Final = 65.0
 """dB SPL at which the prediction is best"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,7 +85,8 @@ def _over(bench: Workbench, what: str, clips: int, work: Callable[[Trial, int], 
         calls = [(trial, number) for number, trial in enumerate(material)]
         return spread(work, calls, bench.options.jobs, lambda done: bench.told(f"robustness: {what}", done, clips))
 
-    return list(bench.store.cell(f"robustness/{what}", (clips, bench.options), made))
+    settings = (clips, bench.options.music, bench.options.seed, bench.options.quick)
+    return list(bench.store.cell(f"robustness/{what}", settings, made))
 
 
 def heard(music: Path | None, clips: int, seed: int) -> list[Trial]:
@@ -114,6 +116,7 @@ class _Nowhere(Corpus):
 _NOWHERE: Final = _Nowhere()
 
 
+@cache
 def _judge() -> ScorerJudge:
     judge = judge_of("nano", threads=1)
     assert isinstance(judge, ScorerJudge)

@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from ..runtime import Bundle
+from ..runtime.bundle import file_sha256
 from ..runtime.errors import OptionError
 from ..runtime.files import is_file
 from ..runtime.writing import write_file
@@ -55,7 +57,8 @@ def run(
         CheckpointError, CorpusError, BundleError: what the options name is not usable; nothing is measured then.
     """
     old = check_output(output)
-    key = (FORMAT, provenance.code_digest(), provenance.machine().model_dump(), provenance.versions())
+    code, machine, versions = provenance.code_digest(), provenance.machine(), provenance.versions()
+    key = (FORMAT, code, machine.model_dump(), versions, weights(options))
     bench = Workbench(options, Store(output.with_name(f"{output.name}.work"), key), told)
     bench.check()
     wanted = [module for verb in asked for module in SECTIONS[verb]]
@@ -72,9 +75,9 @@ def run(
         threads=list(options.threads),
         commit=commit,
         changed=changed,
-        code=provenance.code_digest(),
-        machine=provenance.machine(),
-        versions=provenance.versions(),
+        code=code,
+        machine=machine,
+        versions=versions,
         models=bench.provided,
         warnings=[],
         sections=[],
@@ -88,6 +91,13 @@ def run(
     report = report.model_copy(update={"sections": sections, "warnings": _warnings(sections)})
     write(report, output, {file: picture for _, pictures in drawn for file, picture in pictures.items()}, old)
     return report
+
+
+def weights(options: Options) -> list[object]:
+    """What is in the files that the options name: another under the same name is measured anew."""
+    checkpoints = (options.student, options.teacher)
+    bundles = [str(Bundle(path).card.files) for path in options.bundles]
+    return [*bundles, *(file_sha256(path) for path in checkpoints if path is not None and is_file(path))]
 
 
 def check_output(output: Path) -> Report | None:

@@ -49,7 +49,7 @@ def measure(bench: Workbench) -> Section:
     wheel = packed(ROOT) / 1e6
     sheet.exact("wheel", "wheel", wheel, "MB", "lower")
     rows.append(["wheel (the package's files, compressed as in one)", f"{wheel:.2f}"])
-    in_c = _in_c(sheet)
+    in_c = _in_c(sheet, bench.nano)
     for what, package in SYSTEMS.items():
         try:
             parts = installed(package)
@@ -72,9 +72,9 @@ def measure(bench: Workbench) -> Section:
     return sheet.section()
 
 
-def _in_c(sheet: Sheet) -> list[list[str]]:
+def _in_c(sheet: Sheet, nano: Nano) -> list[list[str]]:
     """What nano takes as plain C, by how its weights are kept."""
-    nano, patches = Nano.from_checkpoint(), window_patches(WINDOW)
+    patches = window_patches(WINDOW)
     assert patches is not None
     rows = []
     for weights in TOLERANCES:

@@ -109,10 +109,10 @@ def soak(scorer: Scorer, hours: float) -> Soaked:
 
 
 def memory(what: str) -> float:
-    """MB of this process, as Linux tells: `VmRSS` now, `VmHWM` at most."""
+    """MB (10^6 bytes) of this process, as Linux tells: `VmRSS` now, `VmHWM` at most."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith(f"{what}:"):
-            return int(line.split()[1]) / 1024
+            return int(line.split()[1]) * 1024e-6
     raise RuntimeError(f"/proc/self/status does not tell {what}: this is measured on Linux")
 
 

@@ -27,15 +27,16 @@ from ..export.graphs import encoder_graph, head_graph
 from ..model import Nano, Student, Teacher
 from ..runtime import Audiogram, Bundle
 from ..runtime.bundle import Card, file_sha256
+from ..runtime.errors import OptionError
 from ..runtime.frontend import SAMPLE_RATE
 from ..runtime.levels import LEVEL1, amplitude
-from ..runtime.writing import with_files, write_files
+from ..runtime.writing import putting, with_files, write_files
 from ..training.composition import RATE, piece
 from ..training.corpus import Corpus
 from ..training.features import at_front_end
 from ..training.labels import read
 from ..training.signals import rms
-from .golden import golden_files, golden_state
+from .golden import filled, golden_files
 from .provenance import code_digest
 from .store import Store
 
@@ -104,8 +105,14 @@ class Workbench:
             read(options.table, "test")
         if options.reference:
             golden_files(options.reference)
+        from .contenders import NAMES  # it imports this module
+
+        taken = set(NAMES)
         for path in options.bundles:
             Bundle(path)
+            if path.name in taken:
+                raise OptionError(f"--bundle {path}: {path.name} is a name of ours, or given twice: rename the folder")
+            taken.add(path.name)
         if options.music:
             Corpus(options.music)
 
@@ -131,7 +138,7 @@ class Workbench:
             return Teacher.from_checkpoint(self.options.teacher)
         self.told("filling the teacher", 0, 0)
         teacher = Teacher()
-        teacher.load_state_dict(golden_state({key: value.shape for key, value in teacher.state_dict().items()}))
+        teacher.load_state_dict(filled(teacher))
         return teacher.eval()
 
     @cached_property
@@ -142,9 +149,8 @@ class Workbench:
         path = self.store.folder / "student.pth"
         if not path.is_file():
             self.store.folder.mkdir(parents=True, exist_ok=True)
-            state = golden_state({key: value.shape for key, value in Student().state_dict().items()})
-            torch.save({"model": state}, path.with_suffix(".part"))
-            path.with_suffix(".part").replace(path)
+            with putting(path) as part:
+                torch.save({"model": filled(Student())}, part)
         return path
 
     @cached_property

@@ -55,8 +55,7 @@ class Comparison:
         result: dict[str, Any] = {"sounds": len(self.sounds), **summary(self.change)}
         if len(self.sounds) >= LEAST:
             between = agreement(self.second, self.first)
-            varies = min(np.ptp(self.first), np.ptp(self.second)) > 0
-            result |= {"lcc": between.lcc, "srcc": between.srcc} if varies else {"lcc": None, "srcc": None}
+            result |= {"lcc": _finite(between.lcc), "srcc": _finite(between.srcc)}
         labels = self.labels
         if labels is not None and len(labels) >= LEAST:
             result["against_haaqi"] = against(labels, self.first, self.second)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..runtime.writing import putting
 from .accuracy import Comparison
 
 
@@ -35,7 +36,6 @@ def draw(comparison: Comparison, first: str, second: str, budget: float, path: P
         yscale="log", xlabel="change of a score", ylabel="sounds", title=f"99% within ±{budget:g} (dashed) is asked"
     )
     spread.set_ylim(bottom=0.8)
-    part = path.with_name(f"{path.name}.part")
     FigureCanvasAgg(figure)
-    figure.savefig(part, format="png", dpi=100)
-    part.replace(path)
+    with putting(path) as part:
+        figure.savefig(part, format="png", dpi=100)

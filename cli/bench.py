@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ..benchmarks.report import Report
 
 ALL = "all"
-VERBS = ("parameters", "latency", "memory", "parity", "accuracy", "robustness", "streaming")
 _ABOUT = {
     ALL: "Everything.",
     "parameters": "Parameters by network, by part and by step of folding.",
@@ -31,6 +30,7 @@ _ABOUT = {
     "robustness": "Levels, noise, cuts, sample rates, codecs.",
     "streaming": "Time of a hop, memory, equality with offline.",
 }
+VERBS = tuple(name for name in _ABOUT if name != ALL)
 
 
 class _Group(TyperGroup):
@@ -49,7 +49,7 @@ app = typer.Typer(
 )
 
 _Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the report.")]
-_Quick = Annotated[bool, typer.Option("--quick", help="Fewer runs, lengths and rows: three minutes on two cores.")]
+_Quick = Annotated[bool, typer.Option("--quick", help="Fewer runs, lengths and rows: a few minutes on two cores.")]
 _Music = Annotated[Path | None, typer.Option(help="A folder of clips with its CLIPS.csv, for accuracy and robustness.")]
 _Tables = Annotated[Path | None, typer.Option(help="The label table, for accuracy.")]
 _Student = Annotated[Path | None, typer.Option(help="haaqi_net_distillBEATs.pth; without it, weights by a rule.")]
@@ -113,7 +113,7 @@ def _verb(name: str) -> None:
         )
         asked = VERBS if name == ALL else (name,)
         if name == ALL:
-            long = "some three minutes on two quiet cores" if quick else "over an hour; --quick takes three minutes"
+            long = "three to four minutes on two quiet cores" if quick else "over an hour; --quick takes a few minutes"
             err.print(f"everything, into {escape(str(output))}: {long}; stopped, it goes on", soft_wrap=True)
         command = shlex.join(["haaqi-edge", *sys.argv[1:]])
         started = time.perf_counter()

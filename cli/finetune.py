@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,6 +10,7 @@ import typer
 from rich.table import Table
 
 from ..runtime.errors import OptionError
+from ..runtime.writing import write_json
 from .console import err, out, print_json, require
 from .training import RunOptions, require_training, shown, told_by, with_options
 
@@ -64,7 +64,7 @@ def finetune_mos(
             network, asked, Data(examples, [], store, None, run.jobs or available_cores()), output, rated, tell
         )
     figures: dict[str, Any] = {"mos": tuned.figures}
-    (output / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    write_json(figures, output / "figures.json")
     bundle = _bundle(tuned, rated, figures, output / "bundle")
     if run.as_json:
         print_json({"weights": str(tuned.weights), "bundle": bundle and str(bundle), **tuned.figures})

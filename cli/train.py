@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ import typer
 from rich.progress import TaskID
 
 from ..runtime.errors import OptionError
+from ..runtime.writing import write_file, write_json
 from .console import err, out, print_json, progress, require
 
 app = typer.Typer(no_args_is_help=True, help="Make labels and train.")
@@ -143,9 +143,9 @@ def nano(
     source = nano_source(output / "nano.safetensors", figures=figures, notes=notes)
     write_bundle(source, output / "bundle")
     figures["sanity"] = measure(music, output / "bundle")
-    (output / "figures.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    write_json(figures, output / "figures.json")
     card, parity = write_bundle(replace(source, figures=figures), output / "bundle")
-    (output / "bundle" / "README.md").write_text(describe(card), encoding="utf-8")
+    write_file(describe(card).encode(), output / "bundle" / "README.md")
     result = {**figures, "parity": parity.worst.difference, "bundle": str(output / "bundle")}
     if as_json:
         print_json(result)

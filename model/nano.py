@@ -114,6 +114,10 @@ class NanoHead(nn.Module):
     def forward(self, tokens: Tensor, audiogram: Tensor) -> Scores:
         """Scores of `tokens` [batch or 1, tokens, width] heard with `audiogram` [batch, 8] in dB HL."""
         x = self.read(tokens, audiogram)
+        return self.scores(x)
+
+    def scores(self, x: Tensor) -> Scores:
+        """Scores of what `read` gives."""
         frame_scores = self.frame_scores(x)
         return Scores(frame_scores, (self.shares(x) * frame_scores).sum(-1))
 

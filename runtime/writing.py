@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -65,11 +66,27 @@ def write_files(
         (part / CARD).write_text(card.to_json(), encoding="utf-8")
 
 
+@contextlib.contextmanager
+def putting(path: Path) -> Iterator[Path]:
+    """Where to write a file: what is written there takes its place in the end, and vanishes where that fails."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        yield part
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def write_file(content: bytes, path: Path) -> None:
     """Put a file in its place; one that is there is replaced."""
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(content)
-    part.replace(path)
+    with putting(path) as part:
+        part.write_bytes(content)
+
+
+def write_json(value: object, path: Path) -> None:
+    """Put a JSON file in its place, and make its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_file((json.dumps(value, indent=2) + "\n").encode(), path)
 
 
 def write_group(contents: Mapping[str, bytes], folder: Path) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -28,14 +28,12 @@ from . import fit
 from .clips import Batch, Clips, Kind, evaluate, score_loss
 from .distances import ADAPTING, FORMS, AdaptiveSum, FixedSum, Form, token_distances
 from .examples import Example
-from .loop import Plan, Task
+from .loop import Plan, Task, device_of
 from .runs import Metrics
 from .store import Store
-from .teacher import take_last
+from .teacher import TOKENS, save_published, take_last
 
 Heads = Literal["independent", "sequential"]
-TOKENS: Final = 8
-"""of a teacher's patch column"""
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,6 @@ def keep_targets(
     store: Store,
     examples: Sequence[Example],
     done: Callable[[int, int], None] | None = None,
-    device: torch.device | None = None,
 ) -> tuple[Kind, Kind]:
     """Keep what the teacher makes of each sound, once, whoever trains from it.
 
@@ -117,27 +114,25 @@ def keep_targets(
     """
     assert teacher.checkpoint_sha256 is not None, "a teacher that was read from a checkpoint"
     tokens, frames = kinds(config, teacher.checkpoint_sha256)
-    teacher = teacher.to(device or torch.device("cpu")).eval()
+    device = device_of(config.plan.device)
+    teacher = teacher.to(device).eval()
     chosen = config.predicts if config.student == "student" else ()
 
-    def hear(places: Sequence[int]) -> Iterator[Any]:
-        for place in places:
-            fbank = torch.from_numpy(store.load("fbank", examples[place].sound).astype(np.float32))
-            with torch.inference_mode():
-                layers = teacher.layers(fbank[None].to(device))
-                told = torch.cat([*(layers[index] for index in chosen), teacher.blend(layers)])
-            yield told.cpu().numpy()
+    @torch.inference_mode()
+    def hear(place: int) -> Any:
+        fbank = torch.from_numpy(store.load("fbank", examples[place].sound).astype(np.float32))
+        layers = teacher.layers(fbank[None].to(device))
+        return torch.cat([*(layers[index] for index in chosen), teacher.blend(layers)]).cpu().numpy()
 
-    def judge(places: Sequence[int]) -> Iterator[Any]:
-        for place in places:
-            example = examples[place]
-            told = torch.from_numpy(store.load(tokens.name, example.sound)[-1:].astype(np.float32))
-            with torch.inference_mode():
-                levels = torch.tensor([example.audiogram], device=device)
-                yield teacher.head(told.to(device), levels).frame_scores[0].cpu().numpy()
+    @torch.inference_mode()
+    def judge(place: int) -> Any:
+        example = examples[place]
+        told = torch.from_numpy(store.load(tokens.name, example.sound)[-1:].astype(np.float32))
+        levels = torch.tensor([example.audiogram], device=device)
+        return teacher.head(told.to(device), levels).frame_scores[0].cpu().numpy()
 
-    store.fill_with(tokens.name, [example.sound for example in examples], hear, 1, done)
-    store.fill_with(frames.name, [example.heard for example in examples], judge, 1, done)
+    store.fill_with(tokens.name, [example.sound for example in examples], hear, done)
+    store.fill_with(frames.name, [example.heard for example in examples], judge, done)
     return tokens, frames
 
 
@@ -227,7 +222,7 @@ class NanoDistilTask(DistilTask):
         super().__init__(config, train, valid)
         torch.manual_seed(config.plan.seed)
         nano = Nano()
-        chosen = np.unique(np.linspace(0, len(train) - 1, min(len(train), fit.STATISTICS_ROWS)).astype(int))
+        chosen = fit.statistics_rows(len(train))
         texture = np.concatenate([train.store.load("texture", train.examples[i].sound) for i in chosen])
         fit.set_statistics(nano, texture[None].astype(np.float32))
         self.tokens = nn.Linear(2 * nano.config.hidden, teacher.config.width) if teacher else nn.Identity()
@@ -238,8 +233,7 @@ class NanoDistilTask(DistilTask):
         assert isinstance(nano, Nano)
         tokens = nano.encode(batch.inputs.flatten(0, 1)).reshape(*batch.inputs.shape[:2], -1)
         x = nano.head.read(tokens, batch.audiograms)
-        frame_scores = nano.head.frame_scores(x)
-        scores = Scores(frame_scores, (nano.head.shares(x) * frame_scores).sum(-1))
+        scores = nano.head.scores(x)
         if not batch.targets:
             return scores, []
         return scores, [(self.tokens(x), by_patch(batch.targets[0][:, -1]))]
@@ -259,7 +253,7 @@ def begin_student(config: DistilConfig, teacher: Teacher | None) -> Student:
     config.check(teacher)
     torch.manual_seed(config.plan.seed)
     whole = teacher.config if teacher else config.beats
-    sizes = BeatsConfig(**{**vars(whole), "layers": config.layers, "norm_layers": whole.norm_layers})
+    sizes = replace(whole, layers=config.layers)
     student = Student(sizes, teacher.head_config if teacher else config.head, predicts=config.predicts)
     if teacher:
         beats = teacher.beats_model
@@ -288,8 +282,5 @@ def begin_student(config: DistilConfig, teacher: Teacher | None) -> Student:
 
 def save_student(student: Student, path: Path) -> None:
     """Write a student in the published layout, `model`; `cfg` tells its sizes and which layers its heads predict."""
-    state = {key: value.detach().cpu().contiguous() for key, value in student.state_dict().items()}
     sizes = {**sizes_to(student.config, student.head_config), "predicts": list(student.predicts)}
-    part = path.with_name(f"{path.name}.part")
-    torch.save({"model": state, "cfg": sizes}, part)
-    part.replace(path)
+    save_published(student, sizes, path)

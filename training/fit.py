@@ -33,7 +33,7 @@ from .runs import Metrics, Run
 Array = npt.NDArray[Any]
 PARTS: Final = 4
 """cepstral correlation, synchrony, loudness and spectrum"""
-STATISTICS_ROWS: Final = 4000
+_STATISTICS_ROWS: Final = 4000
 """at most, that the encoder's statistics are taken from"""
 _PROFILE_WEIGHTS: Final = (1.0, 1.0, 4.0)
 """of synchrony, envelope and gain, all scaled to 0 to 1: the gain's range is wide, and mostly unused"""
@@ -98,7 +98,6 @@ class Heads(nn.Module):
 class NanoTask(Task["_Batch"]):
     """Nano and the heads beside it, learnt from a label table; a moving average of the weights is kept."""
 
-    watched = ("lcc", True)
     weights = "nano.safetensors"
 
     def __init__(self, train: Table, valid: Table, config: FitConfig, architecture: NanoConfig | None = None) -> None:
@@ -221,9 +220,14 @@ class _Clean(NamedTuple):
     scale: Array
 
 
+def statistics_rows(count: int) -> npt.NDArray[np.intp]:
+    """Rows spread over `count` of them, of which the encoder's statistics are taken."""
+    return np.unique(np.linspace(0, count - 1, min(count, _STATISTICS_ROWS)).astype(np.intp))
+
+
 def _standardize(nano: Nano, train: Table) -> _Clean:
     """Set the encoder's statistics from rows spread over the table; gives those of the clean levels."""
-    rows = np.unique(np.linspace(0, len(train) - 1, min(len(train), STATISTICS_ROWS)).astype(int))
+    rows = statistics_rows(len(train))
     set_statistics(nano, train.texture[rows].astype(np.float32))
     clean = train.clean_of(rows).astype(np.float32)
     return _Clean(clean.mean((0, 1)), clean.std((0, 1)) + 0.1)

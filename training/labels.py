@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from ..runtime.audiogram import Audiogram
 from ..runtime.errors import CorpusError
+from ..runtime.writing import putting
 from .corpus import Corpus, Split
 from .features import Features, clean_level, digest, load_all, patches_in, row_texture, stored_digest
 from .haaqi import Ear, Haaqi, Reference
@@ -185,13 +186,12 @@ def write(path: Path, rows: Sequence[Row]) -> None:
     import pyarrow.parquet
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
     columns: dict[str, Any] = {
         field.name: pyarrow.array([getattr(row, field.name) for row in rows], _arrow_type(field.name))
         for field in fields(Row)
     }
-    pyarrow.parquet.write_table(pyarrow.table(columns), part, compression="zstd", compression_level=9)
-    part.replace(path)
+    with putting(path) as part:
+        pyarrow.parquet.write_table(pyarrow.table(columns), part, compression="zstd", compression_level=9)
 
 
 def _arrow_type(name: str) -> Any:

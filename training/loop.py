@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, ClassVar, Final, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Final, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -70,8 +70,8 @@ class Task(ABC, Generic[B]):
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler | None = None
     steps: int
-    watched: ClassVar[tuple[str, bool]] = ("lcc", True)
-    weights: ClassVar[str]
+    watched: tuple[str, bool] = ("lcc", True)
+    weights: str
 
     @abstractmethod
     def batches(self, rng: np.random.Generator) -> Iterator[B]:
@@ -237,8 +237,9 @@ class _Loop(Generic[B]):
         self.run.record(self.history)
         name, more = task.watched
         worth = result[name] if more else -result[name]
-        if worth > self.best:
-            self.best, self.best_epoch = worth, self.epoch
+        if self.epoch == 0 or worth > self.best:  # one that is NaN is never more
+            self.best = float("-inf") if math.isnan(worth) else worth
+            self.best_epoch = self.epoch
             task.save(self.run.folder / task.weights)
         self.epoch, self.losses, self.seconds = self.epoch + 1, [], 0.0
         self.order = self.rng.bit_generator.state
@@ -268,8 +269,9 @@ class _Loop(Generic[B]):
         return value
 
     def _check(self, found: Metrics) -> None:
-        """Raise TrainingError where a loss or an error is not finite; correlations of what is all alike are not."""
-        other = [name for name, value in found.items() if not name.endswith("lcc") and not math.isfinite(value)]
+        """Raise TrainingError where a loss or an error is not finite; correlations may be."""
+        checked = {name: value for name, value in found.items() if not name.endswith(("lcc", "srcc"))}
+        other = [name for name, value in checked.items() if not math.isfinite(value)]
         if other:
             raise TrainingError(
                 f"epoch {self.epoch + 1}: {', '.join(other)} came to {found[other[0]]}, so the training stopped "

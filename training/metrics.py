@@ -28,10 +28,10 @@ class Interval(NamedTuple):
 
 
 def agreement(predicted: Array, label: Array) -> Agreement:
-    """LCC (Pearson), SRCC (Spearman) and MSE of predictions [n] against labels [n]; a constant's correlations are 0."""
+    """LCC (Pearson), SRCC (Spearman) and MSE of predictions [n] against labels [n]; constants correlate NaN."""
     error = float(np.mean((np.asarray(predicted, np.float64) - label) ** 2))
     if min(np.ptp(predicted), np.ptp(label)) == 0:
-        return Agreement(0.0, 0.0, error, len(label))  # nothing varies, so nothing is followed
+        return Agreement(np.nan, np.nan, error, len(label))
     lcc = float(stats.pearsonr(predicted, label).statistic)
     return Agreement(lcc, float(stats.spearmanr(predicted, label).statistic), error, len(label))
 

@@ -104,8 +104,8 @@ class MosTask(Task[Batch]):
         self.config, self.clips, self.valid = config, train, valid
         self.network: Network = deepcopy(network)
         freeze(self.network, config.freeze)
-        self.watched = ("valid_loss", False) if valid else ("epoch", True)  # type: ignore[misc]
-        self.weights = weights_name(network)  # type: ignore[misc]
+        self.watched = ("valid_loss", False) if valid else ("epoch", True)
+        self.weights = weights_name(network)
         self.tuned = [p for p in self.network.parameters() if p.requires_grad]
         start = nn.ParameterList([nn.Parameter(p.detach().clone(), requires_grad=False) for p in self.tuned])
         self.learnt = nn.ModuleDict({"network": self.network, "start": start})
@@ -175,8 +175,8 @@ def tune(
         return Clips(data.store, part, Kind(reads))
 
     asked = {**asdict(config), "checkpoint": network.checkpoint_sha256, "data": [fingerprint(examples)]}
-    ratings = clips(examples).labels
-    before = predict(network, clips(examples))
+    whole = clips(examples)
+    ratings, before = whole.labels, predict(network, whole)
     after, mapped, lengths = np.empty_like(before), np.empty_like(before), list[int]()
     for turn, fold in enumerate(folds):
         held = set(fold)
@@ -193,7 +193,7 @@ def tune(
         others = [place for place in range(len(examples)) if place not in held]
         mapped[fold] = np.polyval(np.polyfit(before[others], ratings[others], 1), before[fold])
     epochs = round(float(np.median(lengths)))
-    task = MosTask(network, config, clips(examples), None)
+    task = MosTask(network, config, whole, None)
     run = Run(folder, {**asked, "epochs": epochs})
     told.begins(f"all {len(examples)} ratings, epochs: {epochs}")
     loop.train(task, replace(config.plan, epochs=epochs, patience=epochs), run, told.step, told.epoch)

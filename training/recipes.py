@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from .clips import Batch, Clips, Kind
 from .corpus import Corpus
 from .distil import DistilConfig, DistilTask, NanoDistilTask, StudentTask, keep_targets
 from .examples import Example
-from .loop import Plan, Progress, Task, device_of
+from .loop import Plan, Progress, Task
 from .runs import Metrics, Run
 from .store import Store, fingerprint
 from .teacher import TeacherConfig, TeacherTask, kept_layers, made
@@ -77,7 +78,7 @@ class Data:
 
     def labelled(self) -> Data:
         """The same without the examples of train that have no label."""
-        return replace(self, train=[example for example in self.train if example.score == example.score])
+        return replace(self, train=[example for example in self.train if not math.isnan(example.score)])
 
     def features(self, kind: str, told: Told) -> None:
         """Keep a front end's features of all examples."""
@@ -136,9 +137,9 @@ def distil(
     data.features(reads, told)
     targets: tuple[Kind, ...] = ()
     if teacher:
-        data.features("fbank", told)
-        device = device_of(config.plan.device)
-        targets = keep_targets(teacher, config, data.store, data.train, told.of("the teacher's layers"), device)
+        if reads != "fbank":
+            replace(data, valid=()).features("fbank", told)
+        targets = keep_targets(teacher, config, data.store, data.train, told.of("the teacher's layers"))
     train = Clips(data.store, data.train, Kind(reads), targets)
     valid = Clips(data.store, data.valid, Kind(reads))
     make: type[StudentTask] | type[NanoDistilTask] = NanoDistilTask if config.student == "nano" else StudentTask

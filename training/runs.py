@@ -18,7 +18,7 @@ from typing import Any, Final
 import torch
 
 from ..runtime.errors import CheckpointError, OptionError
-from ..runtime.writing import write_file
+from ..runtime.writing import putting, write_file, write_json
 
 Metrics = dict[str, float]
 """what an epoch came to, by name"""
@@ -55,8 +55,7 @@ class Run:
 
     def begin(self) -> None:
         """Write what was asked; what an earlier run left is overwritten as this one goes."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_file((json.dumps(self.config, indent=2) + "\n").encode(), self.folder / "config.json")
+        write_json(self.config, self.folder / "config.json")
         self.record([])
 
     def record(self, history: Sequence[Metrics], last: bool = False) -> None:
@@ -69,9 +68,8 @@ class Run:
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write the checkpoint, whole or not at all."""
-        part = self.folder / f"{CHECKPOINT}.part"
-        torch.save(dict(state), part)
-        part.replace(self.folder / CHECKPOINT)
+        with putting(self.folder / CHECKPOINT) as part:
+            torch.save(dict(state), part)
 
     def load(self) -> dict[str, Any]:
         """Read the checkpoint; nothing in it is run.
@@ -135,7 +133,6 @@ def draw_curves(history: Sequence[Metrics], path: Path) -> None:
         axis.grid(alpha=0.3)
         if side:
             axis.legend(fontsize=8)
-    part = path.with_name(f"{path.name}.part")
     FigureCanvasAgg(figure)
-    figure.savefig(part, format="png", dpi=100)
-    part.replace(path)
+    with putting(path) as part:
+        figure.savefig(part, format="png", dpi=100)

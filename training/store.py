@@ -8,7 +8,8 @@ less than a fifth of what a 16-bit file loses, and hidden layers a relative 5e-4
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +18,10 @@ import numpy.typing as npt
 
 from ..runtime.fbank import fbank
 from ..runtime.texture import textures
+from ..runtime.writing import putting
 from .corpus import Corpus
 from .examples import Example, Single, waveforms
+from .spread import spread
 
 Half = npt.NDArray[np.float16]
 FRONT_ENDS: Final[dict[str, Callable[[Single], Any]]] = {"fbank": fbank, "texture": textures}
@@ -46,10 +49,8 @@ class Store:
         """Keep an array, whole or not at all."""
         path = self.path(kind, key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.part")
-        with part.open("wb") as file:
+        with putting(path) as part, part.open("wb") as file:
             np.save(file, array.astype(np.float16))
-        part.replace(path)
 
     def missing(self, kind: str, keys: Sequence[str]) -> list[int]:
         """The places of keys that have no array, each key once."""
@@ -73,42 +74,35 @@ class Store:
             jobs: processes.
             done: called with the number of sounds that are there, and of all.
         """
-        import joblib
-
         places = self.missing(kind, [example.sound for example in examples])
         wanted = [examples[place] for place in places]
         finished = len(examples) - len(wanted)
         if done:
             done(finished, len(examples))
         chunks = [wanted[start : start + CHUNK] for start in range(0, len(wanted), CHUNK)]
-        with joblib.parallel_config(backend="loky" if jobs > 1 else "sequential"):
-            work = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-            for count in work(joblib.delayed(_make)(self, kind, chunk, corpus) for chunk in chunks):
-                finished += count
-                if done:
-                    done(finished, len(examples))
+        for count in spread(partial(_make, self, kind, corpus), chunks, jobs):
+            finished += count
+            if done:
+                done(finished, len(examples))
 
     def fill_with(
         self,
         kind: str,
         keys: Sequence[str],
-        compute: Callable[[Sequence[int]], Iterator[npt.NDArray[Any]]],
-        batch: int,
+        compute: Callable[[int], npt.NDArray[Any]],
         done: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Make what is missing of a network's outputs; `compute` gives the arrays of some places among `keys`."""
+        """Make what is missing of a network's outputs; `compute` gives the array of a place among `keys`."""
         places = self.missing(kind, keys)
-        for start in range(0, len(places), batch):
+        for number, place in enumerate(places):
             if done:
-                done(len(keys) - len(places) + start, len(keys))
-            chosen = places[start : start + batch]
-            for place, array in zip(chosen, compute(chosen), strict=True):
-                self.put(kind, keys[place], array)
+                done(len(keys) - len(places) + number, len(keys))
+            self.put(kind, keys[place], compute(place))
         if done:
             done(len(keys), len(keys))
 
 
-def _make(store: Store, kind: str, examples: Sequence[Example], corpus: Corpus | None) -> int:
+def _make(store: Store, kind: str, corpus: Corpus | None, examples: Sequence[Example]) -> int:
     for example, samples in zip(examples, waveforms(examples, corpus), strict=True):
         store.put(kind, example.sound, FRONT_ENDS[kind](samples))
     return len(examples)

@@ -20,12 +20,16 @@ from ..model.head import HeadConfig, sizes_to
 from ..model.scores import Scores
 from ..model.teacher import Teacher
 from ..runtime.errors import OptionError
+from ..runtime.frontend import MEL_BINS, PATCH_FRAMES
+from ..runtime.writing import putting
 from .clips import Batch, Clips, Kind, evaluate, score_loss
 from .examples import Example
 from .loop import Plan, Task, device_of
 from .runs import Metrics
 from .store import Store
 
+TOKENS: Final = MEL_BINS // PATCH_FRAMES
+"""of a patch: its columns of as many bands as it has frames"""
 ONE_LAYER: Final = 40.0
 """the weight, before the softmax, of a layer that is taken alone: the others get less than 1e-17"""
 
@@ -87,10 +91,14 @@ def take_last(weights: nn.Parameter) -> None:
 
 def save(teacher: Teacher, path: Path) -> None:
     """Write a teacher in the published layout, `model`; `cfg` tells its sizes."""
-    state = {key: value.detach().cpu().contiguous() for key, value in teacher.state_dict().items()}
-    part = path.with_name(f"{path.name}.part")
-    torch.save({"model": state, "cfg": sizes_to(teacher.config, teacher.head_config)}, part)
-    part.replace(path)
+    save_published(teacher, sizes_to(teacher.config, teacher.head_config), path)
+
+
+def save_published(network: nn.Module, sizes: dict[str, Any], path: Path) -> None:
+    """Write a network's tensors as `model`, and its sizes as `cfg`, whole or not at all."""
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    with putting(path) as part:
+        torch.save({"model": state, "cfg": sizes}, part)
 
 
 class TeacherTask(Task[Batch]):
@@ -159,19 +167,18 @@ def kept_layers(
     """
     kept = teacher.config.layers - config.free
     sha256 = teacher.beats_model.checkpoint_sha256
-    if not kept or sha256 is None:
+    if not kept:
         return Kind("fbank")
+    assert sha256 is not None, "a BEATs that was read from a checkpoint"
     kind, device = kept_kind(sha256, kept), device_of(config.plan.device)
     beats = teacher.beats_model.to(device).eval()
 
-    def compute(places: Sequence[int]) -> Iterator[Any]:
-        for place in places:  # one by one: clips differ in length, and this is done once
-            fbank = torch.from_numpy(store.load("fbank", examples[place].sound).astype(np.float32))
-            with torch.inference_mode():
-                layers = beats(fbank[None].to(device))
-            yield torch.cat(layers[:kept]).cpu().numpy()
+    @torch.inference_mode()
+    def compute(place: int) -> Any:
+        fbank = torch.from_numpy(store.load("fbank", examples[place].sound).astype(np.float32))
+        return torch.cat(beats(fbank[None].to(device))[:kept]).cpu().numpy()
 
-    store.fill_with(kind, [example.sound for example in examples], compute, 1, done)
+    store.fill_with(kind, [example.sound for example in examples], compute, done)
     return Kind(kind)
 
 
@@ -182,4 +189,4 @@ def kept_kind(sha256: str, layers: int) -> str:
 
 def kept_bytes(sizes: BeatsConfig, free: int, examples: int, patches: int) -> int:
     """Bytes that the kept layers of so many sounds take."""
-    return 2 * (sizes.layers - free) * patches * 8 * sizes.width * examples
+    return 2 * (sizes.layers - free) * patches * TOKENS * sizes.width * examples
