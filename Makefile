@@ -5,8 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-ROOMS := runtime model training calibration export benchmarks cli
-SOURCES := pyproject.toml constraints.txt $(shell find $(ROOMS) -type f -not -path '*/__pycache__/*')
+ROOMS := runtime haaqi model training calibration export benchmarks cli
+SOURCES := pyproject.toml setup.py constraints.txt $(shell find $(ROOMS) -type f -not -path '*/__pycache__/*')
 PYCLARITY := pyclarity==0.9.0
 
 # Builds happen in environments of their own; the pins hold there too.

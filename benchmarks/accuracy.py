@@ -15,12 +15,12 @@ from matplotlib.figure import Figure as Picture
 from ..runtime import Audiogram, Scorer
 from ..runtime.errors import CorpusError, HaaqiEdgeError
 from ..training.card import split_figures
-from ..training.corpus import Corpus
+from ..training.corpus.clips import Corpus
+from ..training.data.features import digest
+from ..training.data.labels import read
+from ..training.data.rendering import present
+from ..training.data.rows import Row
 from ..training.degradations import BEYOND, STUDIES
-from ..training.features import digest
-from ..training.labels import read
-from ..training.present import present
-from ..training.rows import Row
 from .parallel import spread
 from .plots import axes, colour, reach
 from .published import ACCURACY

@@ -11,6 +11,7 @@ import torch
 
 from ..calibration.quantization import ROLES
 from ..calibration.trial import Networks
+from ..haaqi.index import Ear, Reference
 from ..runtime import Bundle, Scorer
 from ..runtime.encoder import READINGS
 from ..runtime.fbank import patches as fbank_patches
@@ -18,7 +19,6 @@ from ..runtime.frontend import PATCH_LENGTH, PATCH_SHIFT, SAMPLE_RATE
 from ..runtime.texture import textures
 from ..runtime.windows import window_patches
 from ..training.degradations import degrade
-from ..training.haaqi import Ear, Reference
 from .frontend import fbank_per_frame
 from .workbench import Array, Workbench
 

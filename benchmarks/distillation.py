@@ -24,16 +24,16 @@ from ..model.head import HeadConfig
 from ..model.student import Student
 from ..model.teacher import Teacher
 from ..runtime.writing import write_json
-from ..training.clips import Clips, Kind, evaluate
-from ..training.corpus import Corpus
-from ..training.distil import DistilConfig
-from ..training.examples import Example, of_table
+from ..training.corpus.clips import Corpus
+from ..training.data.batches import Clips, Kind, evaluate
+from ..training.data.examples import Example, of_table
+from ..training.data.feature_cache import Store
 from ..training.loop import Plan, Progress, device_of
 from ..training.metrics import agreement
-from ..training.recipes import Data, Told, distil, train_teacher
-from ..training.runs import Metrics
-from ..training.store import Store
-from ..training.teacher import TeacherConfig
+from ..training.run_directory import Metrics
+from ..training.tasks.distillation import DistilConfig
+from ..training.tasks.pipelines import Data, Told, distil, train_teacher
+from ..training.tasks.teacher import TeacherConfig
 from .program import told_in_a_line
 
 TABLE: Final = Path(__file__).parents[1] / "training" / "table"

@@ -40,7 +40,7 @@ with torch.inference_mode():
 _HAAQI: Final = (
     _LOAD
     + f"""
-from haaqi_edge.training.haaqi import Ear, Reference
+from haaqi_edge.haaqi.index import Ear, Reference
 Reference(samples.astype(float), 16_000, Ear("{LISTENER}")).score(samples[::-1].astype(float), 16_000)
 """
 )
@@ -48,7 +48,7 @@ _PYCLARITY: Final = (
     _LOAD
     + f"""
 from haaqi_edge.benchmarks.haaqi import oracle
-from haaqi_edge.training.haaqi import Ear
+from haaqi_edge.haaqi.index import Ear
 oracle(samples.astype(float), samples[::-1].astype(float), 16_000, Ear("{LISTENER}"))
 """
 )

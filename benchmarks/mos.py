@@ -26,16 +26,16 @@ from ..runtime.bundle import Scale
 from ..runtime.frontend import SAMPLE_RATE
 from ..runtime.levels import nal_r
 from ..runtime.writing import write_json
-from ..training.corpus import Corpus
-from ..training.examples import Example, of_table, waveforms
-from ..training.features import at_front_end
+from ..training.corpus.clips import Corpus
+from ..training.data.examples import Example, of_table, waveforms
+from ..training.data.feature_cache import Store
+from ..training.data.features import at_front_end
+from ..training.data.rendering import reference_of
+from ..training.data.rows import Row
+from ..training.degradations.signals import rms
 from ..training.metrics import agreement
-from ..training.mos import FREEZES, MosConfig, Tuned, tune
-from ..training.present import reference_of
-from ..training.recipes import Data
-from ..training.rows import Row
-from ..training.signals import rms
-from ..training.store import Store
+from ..training.tasks.mos import FREEZES, MosConfig, Tuned, tune
+from ..training.tasks.pipelines import Data
 from .distillation import TABLE, told
 from .program import told_in_a_line
 

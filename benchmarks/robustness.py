@@ -14,15 +14,15 @@ import soxr
 from matplotlib.figure import Figure as Picture
 
 from ..calibration.judges import ScorerJudge, judge_of
+from ..haaqi.index import Ear, Reference
 from ..runtime.audiogram import STANDARD
-from ..training.composition import RATE
-from ..training.corpus import Corpus
+from ..training.corpus.clips import Corpus
+from ..training.corpus.synthetic import RATE
+from ..training.data.rendering import presented, reference_of
+from ..training.data.rows import COMPOSED, PRESENTATION, Row
 from ..training.degradations import chain_of
-from ..training.draws import random_chain
-from ..training.haaqi import Ear, Reference
+from ..training.degradations.sampling import random_chain
 from ..training.metrics import agreement
-from ..training.present import presented, reference_of
-from ..training.rows import COMPOSED, PRESENTATION, Row
 from .parallel import spread
 from .plots import axes, band, colour, reach
 from .published import BEST_LEVEL

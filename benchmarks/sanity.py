@@ -24,17 +24,17 @@ from rich.table import Table
 from scipy import stats
 
 from ..calibration.judges import Judge, judge_of
+from ..haaqi.index import HAAQI_FREQUENCIES, Ear, Reference
 from ..runtime.audiogram import STANDARD, Audiogram
 from ..runtime.errors import CorpusError
 from ..runtime.levels import LEVEL1, SILENCE, amplitude
-from ..training.corpus import Corpus
+from ..training.corpus.clips import Corpus
+from ..training.data.rendering import presented, reference_of
+from ..training.data.rows import PRESENTATION, Row
 from ..training.degradations import chain_of
-from ..training.draws import random_chain
-from ..training.grammar import Array
-from ..training.haaqi import HAAQI_FREQUENCIES, Ear, Reference
-from ..training.present import presented, reference_of
-from ..training.rows import PRESENTATION, Row
-from ..training.signals import rms
+from ..training.degradations.grammar import Array
+from ..training.degradations.sampling import random_chain
+from ..training.degradations.signals import rms
 from .program import told_in_a_line
 
 CLIPS: Final = 40

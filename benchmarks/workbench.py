@@ -31,11 +31,11 @@ from ..runtime.errors import OptionError
 from ..runtime.frontend import SAMPLE_RATE
 from ..runtime.levels import LEVEL1, amplitude
 from ..runtime.writing import putting, with_files, write_files
-from ..training.composition import RATE, piece
-from ..training.corpus import Corpus
-from ..training.features import at_front_end
-from ..training.labels import read
-from ..training.signals import rms
+from ..training.corpus.clips import Corpus
+from ..training.corpus.synthetic import RATE, piece
+from ..training.data.features import at_front_end
+from ..training.data.labels import read
+from ..training.degradations.signals import rms
 from .golden import filled, golden_files
 from .provenance import code_digest
 from .store import Store

@@ -21,14 +21,14 @@ from ..runtime.audiogram import Audiogram
 from ..runtime.bundle import file_sha256
 from ..runtime.errors import AudioError
 from ..runtime.levels import LEVEL1, amplitude
-from ..training.composition import RATE, piece
-from ..training.corpus import read_from
-from ..training.draws import random_chain
-from ..training.features import at_front_end
-from ..training.listeners import random_aid, random_listener
-from ..training.present import presented
-from ..training.rows import COMPOSED, Row
-from ..training.signals import rms
+from ..training.corpus.clips import read_from
+from ..training.corpus.synthetic import RATE, piece
+from ..training.data.features import at_front_end
+from ..training.data.rendering import presented
+from ..training.data.rows import COMPOSED, Row
+from ..training.degradations.listeners import random_aid, random_listener
+from ..training.degradations.sampling import random_chain
+from ..training.degradations.signals import rms
 
 SECONDS: Final = 5.0
 """of an excerpt"""

@@ -76,11 +76,11 @@ def of_table(table: Path, music: Path, split: str = "test", rows: int | None = N
         CorpusError: no such table or music.
         OptionError: no such split.
     """
-    from ..training.corpus import Corpus
-    from ..training.draws import family
-    from ..training.labels import read
-    from ..training.present import present
-    from ..training.rows import SPLITS, Row
+    from ..training.corpus.clips import Corpus
+    from ..training.data.labels import read
+    from ..training.data.rendering import present
+    from ..training.data.rows import SPLITS, Row
+    from ..training.degradations.sampling import family
 
     if split not in SPLITS:
         raise OptionError(f"split {split!r}: expected one of {', '.join(SPLITS)}")

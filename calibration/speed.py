@@ -14,9 +14,9 @@ import onnxruntime
 from ..runtime.audiogram import Audiogram
 from ..runtime.encoder import READINGS
 from ..runtime.levels import LEVEL1, amplitude
-from ..training.composition import RATE, piece
-from ..training.features import at_front_end
-from ..training.signals import rms
+from ..training.corpus.synthetic import RATE, piece
+from ..training.data.features import at_front_end
+from ..training.degradations.signals import rms
 from .timing import Ratio, Timing, ratio, taken, timing
 from .trial import Networks
 

@@ -48,9 +48,9 @@ def distil(
     """
     require_training()
     from ..model.teacher import Teacher
-    from ..training.distil import DistilConfig
-    from ..training.recipes import distil as train
     from ..training.settings import settings
+    from ..training.tasks.distillation import DistilConfig
+    from ..training.tasks.pipelines import distil as train
 
     flags = {
         **run.flags(),

@@ -16,7 +16,7 @@ from .training import RunOptions, require_training, shown, told_by, with_options
 
 if TYPE_CHECKING:
     from ..runtime.bundle import Scale
-    from ..training.mos import Tuned
+    from ..training.tasks.mos import Tuned
 
 
 @with_options
@@ -44,11 +44,11 @@ def finetune_mos(
     from ..model.family import network_of
     from ..runtime.bundle import Scale
     from ..runtime.sessions import available_cores
-    from ..training.mos import MosConfig, tune
-    from ..training.ratings import read_ratings
-    from ..training.recipes import Data
+    from ..training.data.feature_cache import Store
     from ..training.settings import settings
-    from ..training.store import Store
+    from ..training.tasks.mos import MosConfig, tune
+    from ..training.tasks.pipelines import Data
+    from ..training.tasks.ratings import read_ratings
 
     low, high = scale
     if not low < high:

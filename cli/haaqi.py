@@ -15,7 +15,7 @@ from ..runtime.levels import LEVEL1
 from .console import Listeners, err, print_error, print_json, print_table, progress, require
 
 if TYPE_CHECKING:
-    from ..training.haaqi import Ear, Haaqi
+    from ..haaqi.index import Ear, Haaqi
     from ..training.pairs import Pair
 
 _PARTS = ("cepstral", "synchrony", "loudness", "spectrum")
@@ -51,7 +51,7 @@ def haaqi(
 
     listeners = [Audiogram.parse(text) for text in audiogram]
     require("haaqi", "scipy", "numba", "joblib")
-    from ..training.haaqi import Ear
+    from ..haaqi.index import Ear
     from ..training.pairs import match, score_pairs
 
     ears = [Ear(listener, level1) for listener in listeners]

@@ -42,9 +42,9 @@ def teacher(
     """
     require_training()
     from ..model.beats import Beats
-    from ..training.recipes import train_teacher
     from ..training.settings import settings
-    from ..training.teacher import TeacherConfig, kept_bytes, kept_kind
+    from ..training.tasks.pipelines import train_teacher
+    from ..training.tasks.teacher import TeacherConfig, kept_bytes, kept_kind
 
     told = told_by(run.config, "teacher", of_teacher=True)
     table, valid = told.pop("table", None), told.pop("valid", None)
@@ -75,9 +75,9 @@ def teacher(
 def student(data: DataOptions, run: RunOptions, output: Output = Path("runs/student"), labels: Labels = None) -> None:
     """Train the student (22.6 M parameters deployed) from scratch on labels alone, without a teacher."""
     require_training()
-    from ..training.distil import DistilConfig
-    from ..training.recipes import distil
     from ..training.settings import settings
+    from ..training.tasks.distillation import DistilConfig
+    from ..training.tasks.pipelines import distil
 
     told = told_by(run.config, "student-scratch")
     asked = settings(DistilConfig, told, run.flags(), run.config or "the settings")

@@ -42,9 +42,9 @@ def labels(
     """
     require("train", *_MODULES)
     from ..runtime.sessions import available_cores
-    from ..training.corpus import Corpus
-    from ..training.labels import CHUNK, SHARD_ROWS, Labelling
-    from ..training.rows import SPLITS
+    from ..training.corpus.clips import Corpus
+    from ..training.data.labels import CHUNK, SHARD_ROWS, Labelling
+    from ..training.data.rows import SPLITS
 
     if split not in SPLITS:
         raise OptionError(f"--split {split!r}: expected one of {', '.join(SPLITS)}")
@@ -102,12 +102,12 @@ def nano(
     from ..benchmarks.sanity import measure
     from ..export.bundle import nano_source, write_bundle
     from ..runtime.sessions import available_cores
-    from ..training import fit as fitting
-    from ..training.arrays import Table
     from ..training.card import describe, split_figures, training_notes
-    from ..training.corpus import Corpus
-    from ..training.labels import features_of, read
-    from ..training.rows import SPLITS
+    from ..training.corpus.clips import Corpus
+    from ..training.data.arrays import Table
+    from ..training.data.labels import features_of, read
+    from ..training.data.rows import SPLITS
+    from ..training.tasks import nano as fitting
 
     folder = work or table.with_name(f"{table.name}.work")
     for path in (output, folder):

@@ -18,8 +18,8 @@ from .console import err, out, print_json, require
 
 if TYPE_CHECKING:
     from ..training.loop import Progress as Step
-    from ..training.recipes import Data, Told, Trained
-    from ..training.runs import Metrics
+    from ..training.run_directory import Metrics
+    from ..training.tasks.pipelines import Data, Told, Trained
 
 
 @dataclass(frozen=True)
@@ -127,10 +127,10 @@ def data_of(told: DataOptions, run: RunOptions) -> Data:
         CorpusError: one that cannot be used.
     """
     from ..runtime.sessions import available_cores
-    from ..training.corpus import Corpus
-    from ..training.examples import of_json, of_table, parted
-    from ..training.recipes import Data
-    from ..training.store import Store
+    from ..training.corpus.clips import Corpus
+    from ..training.data.examples import of_json, of_table, parted
+    from ..training.data.feature_cache import Store
+    from ..training.tasks.pipelines import Data
 
     table, valid = told.table, told.valid
     if table is None:
@@ -155,7 +155,7 @@ def data_of(told: DataOptions, run: RunOptions) -> Data:
 def shown() -> Iterator[Told]:
     """Bars on a terminal, a line an epoch elsewhere; an interruption says how to go on."""
     from ..training.loop import Stopped
-    from ..training.recipes import Told
+    from ..training.tasks.pipelines import Told
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
     bar = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)

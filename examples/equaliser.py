@@ -20,14 +20,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from haaqi_edge.haaqi.index import Ear, Reference
 from haaqi_edge.model import HAAQILoss
 from haaqi_edge.runtime.audiogram import Audiogram
 from haaqi_edge.runtime.levels import LEVEL1, amplitude, nal_r_filter
-from haaqi_edge.training.corpus import Corpus, Split
+from haaqi_edge.training.corpus.clips.clips import Corpus, Split
+from haaqi_edge.training.data.features import at_front_end
 from haaqi_edge.training.degradations import degrade
-from haaqi_edge.training.features import at_front_end
-from haaqi_edge.training.haaqi import Ear, Reference
-from haaqi_edge.training.signals import rms
+from haaqi_edge.training.degradations.signals import rms
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor, nn

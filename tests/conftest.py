@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 if TYPE_CHECKING:
+    from excerpts import Excerpt
     from haaqi_edge.benchmarks.golden import Arrays
     from haaqi_edge.model.student import Student
     from haaqi_edge.model.teacher import Teacher
@@ -72,3 +73,15 @@ def teacher(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Teacher:
     network = Teacher.from_checkpoint(path)
     path.unlink()
     return network
+
+
+@pytest.fixture(scope="session")
+def excerpt() -> Excerpt:
+    """Two seconds of real music."""
+    import soundfile
+    from excerpts import Excerpt
+
+    demo = Path(__file__).resolve().parents[1] / "demo" / "clean.flac"
+    samples, rate = soundfile.read(demo, start=24_000, frames=48_000)
+    samples.flags.writeable = False
+    return Excerpt(samples, rate)

@@ -9,9 +9,9 @@ from typing import Final
 import torch
 from haaqi_edge.model.beats import Beats, BeatsConfig
 from haaqi_edge.model.head import HeadConfig
-from haaqi_edge.training.examples import of_json
-from haaqi_edge.training.recipes import Data
-from haaqi_edge.training.store import Store
+from haaqi_edge.training.data.examples import of_json
+from haaqi_edge.training.data.feature_cache import Store
+from haaqi_edge.training.tasks.pipelines import Data
 from sounds import music, write
 
 BEATS: Final = BeatsConfig(

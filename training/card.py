@@ -11,10 +11,10 @@ import numpy.typing as npt
 from ..model.nano import HEARD
 from ..runtime.audiogram import FREQUENCIES
 from ..runtime.bundle import Card
-from .corpus import Corpus, Split
-from .draws import HELD_OUT, family, from_studies, is_unseen
+from .corpus.clips import Corpus, Split
+from .data.rows import COMPOSED, PRESENTATION, Row
+from .degradations.sampling import HELD_OUT, family, from_studies, is_unseen
 from .metrics import agreement, intervals
-from .rows import COMPOSED, PRESENTATION, Row
 
 LEAST: Final = 20
 """rows that a group needs to get figures of its own"""

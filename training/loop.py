@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ..runtime.errors import OptionError, TrainingError
-from .runs import Metrics, Run
+from .run_directory import Metrics, Run
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 B = TypeVar("B")

@@ -10,12 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..haaqi.cochlea import RATE, resample
+from ..haaqi.index import MOST_SECONDS, Ear, Haaqi, Reference
 from ..runtime.audio import Audio, FileAudio, audio_in
 from ..runtime.errors import AudioError, AudioFileNotFoundError, HaaqiEdgeError, OptionError
 from ..runtime.files import is_file, is_folder
 from ..runtime.levels import nal_r
-from .cochlea import RATE, resample
-from .haaqi import MOST_SECONDS, Ear, Haaqi, Reference
 from .spread import spread
 
 

@@ -31,14 +31,14 @@ from haaqi_edge.benchmarks.sanity import (
     snr_figures,
     trials,
 )
+from haaqi_edge.haaqi.index import Ear
 from haaqi_edge.runtime import Audiogram
 from haaqi_edge.runtime.audio import AudioLike
 from haaqi_edge.runtime.audiogram import STANDARD
 from haaqi_edge.runtime.errors import CorpusError
-from haaqi_edge.training.corpus import Corpus
+from haaqi_edge.training.corpus.clips.clips import Corpus
 from haaqi_edge.training.degradations import parse_chain
-from haaqi_edge.training.draws import is_unseen
-from haaqi_edge.training.haaqi import Ear
+from haaqi_edge.training.degradations.sampling import is_unseen
 from numpy.typing import NDArray
 from sounds import DEMO
 

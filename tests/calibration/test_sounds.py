@@ -13,11 +13,11 @@ from haaqi_edge.calibration.sounds import STANDARD_LISTENERS, Sound, loaded, of_
 from haaqi_edge.runtime import Audiogram
 from haaqi_edge.runtime.audio import AudioLike
 from haaqi_edge.runtime.errors import AudioFileNotFoundError, CorpusError, OptionError
-from haaqi_edge.training.corpus import Corpus
-from haaqi_edge.training.draws import family
-from haaqi_edge.training.labels import write
-from haaqi_edge.training.present import present
-from haaqi_edge.training.rows import Row, plan
+from haaqi_edge.training.corpus.clips.clips import Corpus
+from haaqi_edge.training.data.labels import write
+from haaqi_edge.training.data.rendering import present
+from haaqi_edge.training.data.rows import Row, plan
+from haaqi_edge.training.degradations.sampling import family
 from sounds import DEMO, music
 from sounds import write as write_sound
 

@@ -12,8 +12,8 @@ import pytest
 import soundfile
 from command import printed, run
 from haaqi_edge.cli import console
+from haaqi_edge.haaqi.index import Ear, Haaqi
 from haaqi_edge.runtime import Audiogram
-from haaqi_edge.training.haaqi import Ear, Haaqi
 from haaqi_edge.training.pairs import Pair, score_pair
 from sounds import music
 

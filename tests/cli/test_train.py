@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import run
-from haaqi_edge.training import labels
-from haaqi_edge.training.corpus import Corpus
-from haaqi_edge.training.features import Features, digest, patches_in
-from haaqi_edge.training.labels import read
-from haaqi_edge.training.rows import GROUP, Row
+from haaqi_edge.training.corpus.clips.clips import Corpus
+from haaqi_edge.training.data import labels
+from haaqi_edge.training.data.features import Features, digest, patches_in
+from haaqi_edge.training.data.labels import read
+from haaqi_edge.training.data.rows import GROUP, Row
 
 DEMO = Path(__file__).resolve().parents[2] / "demo"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from clarity.evaluator.haspi import eb
+from haaqi_edge.haaqi.alignment import LAGS, Aligner
+from haaqi_edge.haaqi.bands import Bands, filtered
+from haaqi_edge.haaqi.cochlea import BANDS, RATE, Loss, middle_ear
+from haaqi_edge.haaqi.kernels import PAD
 from haaqi_edge.runtime.audiogram import Audiogram
-from haaqi_edge.training.alignment import LAGS, Aligner
-from haaqi_edge.training.bands import Bands, filtered
-from haaqi_edge.training.cochlea import BANDS, RATE, Loss, middle_ear
-from haaqi_edge.training.kernels import PAD
 from numpy.typing import NDArray
 from scipy import signal
 from sounds import music

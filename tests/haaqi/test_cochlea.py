@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from clarity.evaluator.haspi import eb
+from haaqi_edge.haaqi import cochlea
+from haaqi_edge.haaqi.cochlea import BANDS, RATE, Gammatone, Loss, broad_delay, centre_frequencies, resample, shift
 from haaqi_edge.runtime.audiogram import STANDARD, Audiogram
-from haaqi_edge.training import cochlea
-from haaqi_edge.training.cochlea import BANDS, RATE, Gammatone, Loss, broad_delay, centre_frequencies, resample, shift
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray

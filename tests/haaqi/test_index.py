@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from haaqi_edge.benchmarks.haaqi import oracle
+from haaqi_edge.haaqi.cochlea import RATE
+from haaqi_edge.haaqi.index import HAAQI_FREQUENCIES, Ear, Haaqi, Reference
 from haaqi_edge.runtime import Audiogram
 from haaqi_edge.runtime.errors import AudioError, AudiogramError, OptionError
 from haaqi_edge.runtime.levels import nal_r
-from haaqi_edge.training import haaqi
-from haaqi_edge.training.cochlea import RATE
-from haaqi_edge.training.haaqi import HAAQI_FREQUENCIES, Ear, Haaqi, Reference
 from numpy.typing import NDArray
 from sounds import music
 
@@ -223,7 +222,7 @@ def test_levels_that_cannot_be(level1: float) -> None:
 
 # What cannot be compared
 
-LONG = np.broadcast_to(np.float64(0.1), round(haaqi.MOST_SECONDS * 8_000) + 1)
+LONG = np.broadcast_to(np.float64(0.1), round(index.MOST_SECONDS * 8_000) + 1)
 
 
 @pytest.mark.parametrize(

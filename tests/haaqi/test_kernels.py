@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from clarity.evaluator.haspi import eb
+from haaqi_edge.haaqi import alignment, bands, kernels, segments, terms
+from haaqi_edge.haaqi.bands import Bands, Nerve, filtered, hair_cells
+from haaqi_edge.haaqi.cochlea import BANDS, RATE, Gammatone, Loss, centre_frequencies, middle_ear, widest
+from haaqi_edge.haaqi.kernels import DECIMATION, PAD, RESTART, SMOOTHING
 from haaqi_edge.runtime.audiogram import Audiogram
-from haaqi_edge.training import alignment, bands, kernels, segments, terms
-from haaqi_edge.training.bands import Bands, Nerve, filtered, hair_cells
-from haaqi_edge.training.cochlea import BANDS, RATE, Gammatone, Loss, centre_frequencies, middle_ear, widest
-from haaqi_edge.training.kernels import DECIMATION, PAD, RESTART, SMOOTHING
 from numpy.typing import NDArray
 from sounds import music
 

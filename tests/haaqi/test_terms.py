@@ -7,9 +7,9 @@ import logging
 import numpy as np
 import pytest
 from clarity.evaluator.haspi import eb
-from haaqi_edge.training import bands, terms
-from haaqi_edge.training.cochlea import BANDS, RATE
-from haaqi_edge.training.kernels import PAD
+from haaqi_edge.haaqi import bands, terms
+from haaqi_edge.haaqi.cochlea import BANDS, RATE
+from haaqi_edge.haaqi.kernels import PAD
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray

@@ -14,7 +14,7 @@ from haaqi_edge.model.beats import BeatsConfig
 from haaqi_edge.model.head import HeadConfig
 from haaqi_edge.runtime import Audiogram, Scorer
 from haaqi_edge.runtime.errors import AudioError, AudiogramError, OptionError
-from haaqi_edge.training.signals import tilted
+from haaqi_edge.training.degradations.signals import tilted
 from sounds import PATCH, READ, music, noise
 from torch import Tensor
 

@@ -15,9 +15,7 @@ import pytest
 from comparison import SAME, same, same_tokens
 from haaqi_edge.runtime import Audiogram, Bundle, Scorer
 from haaqi_edge.runtime.encoder import Encoder
-from haaqi_edge.runtime.errors import (
-    OptionError,
-)
+from haaqi_edge.runtime.errors import OptionError
 from haaqi_edge.runtime.sessions import Session
 from haaqi_edge.runtime.texture import textures
 from hypothesis import given, settings

@@ -13,7 +13,7 @@ import pytest
 import torch
 from haaqi_edge.runtime.errors import CheckpointError, OptionError, TrainingError
 from haaqi_edge.training.loop import Plan, Precision, Progress, Stopped, Task, device_of, train
-from haaqi_edge.training.runs import Metrics, Run
+from haaqi_edge.training.run_directory import Metrics, Run
 from torch import Tensor, nn
 
 STEPS = 5

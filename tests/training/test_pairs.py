@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from haaqi_edge.haaqi.cochlea import RATE
+from haaqi_edge.haaqi.index import Ear, Haaqi, Reference
 from haaqi_edge.runtime.errors import AudioError, AudioFileError, AudioFileNotFoundError, OptionError, WorkerError
 from haaqi_edge.runtime.levels import nal_r
-from haaqi_edge.training.cochlea import RATE
-from haaqi_edge.training.haaqi import Ear, Haaqi, Reference
 from haaqi_edge.training.pairs import Pair, match, score_pair, score_pairs
 from sounds import Sound, as_int16, music, noise, write
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from ..runtime.errors import CorpusError
-from ..runtime.files import is_file
+from ...runtime.errors import CorpusError
+from ...runtime.files import is_file
 
 Split = Literal["train", "valid", "test"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from .grammar import Array
+from ..degradations.grammar import Array
 
 
 @numba.njit(cache=True)

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import signal
 
-from .grammar import Array
-from .links import reverb
-from .signals import mix
-from .tones import decaying, harmonic
+from ..degradations.extended import reverb
+from ..degradations.grammar import Array
+from ..degradations.signals import mix
+from .oscillators import decaying, harmonic
 
 Rng: TypeAlias = np.random.Generator
 RATE: Final = 24_000

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..model.scores import Scores
-from ..runtime.errors import CorpusError
+from ...model.scores import Scores
+from ...runtime.errors import CorpusError
+from ..metrics import agreement
+from ..run_directory import Metrics
 from .examples import Example
-from .metrics import agreement
-from .runs import Metrics
-from .store import Store, batched
+from .feature_cache import Store, batched
 
 KEYS = Literal["sound", "heard"]
 

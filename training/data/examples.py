@@ -12,14 +12,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..runtime.audio import open_audio
-from ..runtime.audiogram import Audiogram
-from ..runtime.errors import CorpusError, HaaqiEdgeError
-from ..runtime.files import is_file
-from .corpus import Corpus, Split
+from ...runtime.audio import open_audio
+from ...runtime.audiogram import Audiogram
+from ...runtime.errors import CorpusError, HaaqiEdgeError
+from ...runtime.files import is_file
+from ..corpus.clips import Corpus, Split
 from .features import at_front_end, digest
 from .labels import read
-from .present import presented, reference_of
+from .rendering import presented, reference_of
 from .rows import Row
 
 Single = npt.NDArray[np.float32]

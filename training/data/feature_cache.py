@@ -16,12 +16,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..runtime.fbank import fbank
-from ..runtime.texture import textures
-from ..runtime.writing import putting
-from .corpus import Corpus
+from ...runtime.fbank import fbank
+from ...runtime.texture import textures
+from ...runtime.writing import putting
+from ..corpus.clips import Corpus
+from ..spread import spread
 from .examples import Example, Single, waveforms
-from .spread import spread
 
 Half = npt.NDArray[np.float16]
 FRONT_ENDS: Final[dict[str, Callable[[Single], Any]]] = {"fbank": fbank, "texture": textures}

@@ -11,12 +11,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..runtime.audio import ArrayAudio
-from ..runtime.audiogram import Audiogram
-from ..runtime.frontend import PATCH_LENGTH, PATCH_SHIFT, SAMPLE_RATE, patch_count
-from ..runtime.levels import nal_r
-from ..runtime.texture import textures
-from .grammar import Array
+from ...runtime.audio import ArrayAudio
+from ...runtime.audiogram import Audiogram
+from ...runtime.frontend import PATCH_LENGTH, PATCH_SHIFT, SAMPLE_RATE, patch_count
+from ...runtime.levels import nal_r
+from ...runtime.texture import textures
+from ..degradations.grammar import Array
 from .rows import Row
 
 _SOUND: Final = tuple(field.name for field in fields(Row) if field.default is MISSING)

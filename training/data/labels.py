@@ -15,15 +15,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..runtime.audiogram import Audiogram
-from ..runtime.errors import CorpusError
-from ..runtime.writing import putting
-from .corpus import Corpus, Split
+from ...haaqi.index import Ear, Haaqi, Reference
+from ...runtime.audiogram import Audiogram
+from ...runtime.errors import CorpusError
+from ...runtime.writing import putting
+from ..corpus.clips import Corpus, Split
 from .features import Features, clean_level, digest, load_all, patches_in, row_texture, stored_digest
-from .haaqi import Ear, Haaqi, Reference
-from .present import presented, reference_of
-from .profile import profile, to_bytes
+from .rendering import presented, reference_of
 from .rows import GROUP, Row, plan
+from .targets import profile, to_bytes
 
 CHUNK: Final = 200
 """rows that one process labels before it saves"""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..runtime.audiogram import Audiogram
-from ..runtime.errors import CorpusError
-from ..runtime.levels import LEVEL1, amplitude
-from .aids import amplify
-from .composition import RATE, piece
-from .corpus import Corpus
-from .degradations import degrade
-from .grammar import Array
+from ...runtime.audiogram import Audiogram
+from ...runtime.errors import CorpusError
+from ...runtime.levels import LEVEL1, amplitude
+from ..corpus.clips import Corpus
+from ..corpus.synthetic import RATE, piece
+from ..degradations import degrade
+from ..degradations.augmentation import source_seconds, vary
+from ..degradations.grammar import Array
+from ..degradations.hearing_aids import amplify
+from ..degradations.signals import rms
 from .rows import COMPOSED, Row
-from .signals import rms
-from .variations import source_seconds, vary
 
 
 def reference_of(row: Row, corpus: Corpus) -> tuple[Array, int]:

@@ -14,11 +14,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ..runtime.errors import CorpusError
-from .corpus import Clip, Split
-from .draws import random_chain, redrawn
-from .listeners import random_aid, random_listener
-from .variations import FIRST_SPREAD, SPREAD, random_variation, source_seconds
+from ...runtime.errors import CorpusError
+from ..corpus.clips import Clip, Split
+from ..degradations.augmentation import FIRST_SPREAD, SPREAD, random_variation, source_seconds
+from ..degradations.listeners import random_aid, random_listener
+from ..degradations.sampling import random_chain, redrawn
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "valid", "test")
 GROUP: Final = 4

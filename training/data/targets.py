@@ -12,10 +12,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from .cochlea import BANDS, RATE
-from .haaqi import Tiles
-from .kernels import SMOOTHING
-from .segments import SEGMENT
+from ...haaqi.cochlea import BANDS, RATE
+from ...haaqi.index import Tiles
+from ...haaqi.kernels import SMOOTHING
+from ...haaqi.segments import SEGMENT
 
 PLANES: Final = ("synchrony", "envelope", "gain")
 PATCH: Final = RATE * 16 // 100

@@ -1,22 +1,22 @@
 """What happens to music before it reaches the ear: named, seeded, parametric conditions and chains of them.
 
 A chain is a short string such as `noise(snr=10)|clip(peak=0.4)`. With the clean samples and a seed it recreates the
-degraded samples. `conditions` holds the families of the HAAQI studies, `links` what music meets beyond them.
+degraded samples. `haaqi_studies` holds the families of the HAAQI studies, `extended` what music meets beyond them.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from . import conditions, links
+from . import extended, haaqi_studies
 from .grammar import CONDITIONS, Array, Condition, Link, apply, chain_of, condition, parse
 from .signals import rms
 
 __all__ = ["BEYOND", "CONDITIONS", "STUDIES", "Array", "Condition", "chain_of", "condition", "degrade", "parse_chain"]
 
-STUDIES = frozenset(entry.name for entry in vars(conditions).values() if isinstance(entry, Condition))
+STUDIES = frozenset(entry.name for entry in vars(haaqi_studies).values() if isinstance(entry, Condition))
 """names of the conditions that the HAAQI studies know"""
-BEYOND = frozenset(entry.name for entry in vars(links).values() if isinstance(entry, Condition))
+BEYOND = frozenset(entry.name for entry in vars(extended).values() if isinstance(entry, Condition))
 """names of the others"""
 
 

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..runtime.errors import OptionError
+from ...runtime.errors import OptionError
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Limits: TypeAlias = tuple[float, float]

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ..runtime.audiogram import FREQUENCIES, STANDARD, Audiogram
+from ...runtime.audiogram import FREQUENCIES, STANDARD, Audiogram
 
 LOWEST, HIGHEST = -10, 110
 """dB HL"""

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from .degradations import BEYOND, STUDIES, chain_of, parse_chain
+from . import BEYOND, STUDIES, chain_of, parse_chain
 
 Rng: TypeAlias = np.random.Generator
 Parameters: TypeAlias = dict[str, float]

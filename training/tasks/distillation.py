@@ -17,20 +17,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..model.beats import BeatsConfig
-from ..model.head import HeadConfig, sizes_to
-from ..model.nano import Nano
-from ..model.scores import Scores
-from ..model.student import DEAD_PARTS, PREDICTED_LAYERS, Student, patches
-from ..model.teacher import Teacher
-from ..runtime.errors import OptionError
-from . import fit
-from .clips import Batch, Clips, Kind, evaluate, score_loss
-from .distances import ADAPTING, FORMS, AdaptiveSum, FixedSum, Form, token_distances
-from .examples import Example
-from .loop import Plan, Task, device_of
-from .runs import Metrics
-from .store import Store
+from ...model.beats import BeatsConfig
+from ...model.head import HeadConfig, sizes_to
+from ...model.nano import Nano
+from ...model.scores import Scores
+from ...model.student import DEAD_PARTS, PREDICTED_LAYERS, Student, patches
+from ...model.teacher import Teacher
+from ...runtime.errors import OptionError
+from ..data.batches import Batch, Clips, Kind, evaluate, score_loss
+from ..data.examples import Example
+from ..data.feature_cache import Store
+from ..loop import Plan, Task, device_of
+from ..losses import ADAPTING, FORMS, AdaptiveSum, FixedSum, Form, token_distances
+from ..run_directory import Metrics
+from . import nano as nano_task
 from .teacher import TOKENS, save_published, take_last
 
 Heads = Literal["independent", "sequential"]
@@ -222,9 +222,9 @@ class NanoDistilTask(DistilTask):
         super().__init__(config, train, valid)
         torch.manual_seed(config.plan.seed)
         nano = Nano()
-        chosen = fit.statistics_rows(len(train))
+        chosen = nano_task.statistics_rows(len(train))
         texture = np.concatenate([train.store.load("texture", train.examples[i].sound) for i in chosen])
-        fit.set_statistics(nano, texture[None].astype(np.float32))
+        nano_task.set_statistics(nano, texture[None].astype(np.float32))
         self.tokens = nn.Linear(2 * nano.config.hidden, teacher.config.width) if teacher else nn.Identity()
         self._prepare(nano, 1 if teacher else 0, {"tokens": self.tokens})
 
@@ -240,7 +240,7 @@ class NanoDistilTask(DistilTask):
 
     def save(self, path: Path) -> None:
         assert isinstance(self.network, Nano)
-        fit.save(self.network, path)
+        nano_task.save(self.network, path)
 
 
 def by_patch(told: Tensor) -> Tensor:

@@ -18,24 +18,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..model.family import Network
-from ..model.loss import windowed
-from ..model.nano import Nano
-from ..model.student import Student
-from ..model.teacher import Teacher
-from ..runtime.bundle import Scale
-from ..runtime.errors import CorpusError, OptionError
-from . import loop
-from .clips import Batch, Clips, Kind
-from .distil import save_student
-from .examples import Example, parted
-from .fit import save as save_nano
-from .loop import Plan, Task
-from .metrics import agreement
+from ...model.family import Network
+from ...model.loss import windowed
+from ...model.nano import Nano
+from ...model.student import Student
+from ...model.teacher import Teacher
+from ...runtime.bundle import Scale
+from ...runtime.errors import CorpusError, OptionError
+from .. import loop
+from ..data.batches import Batch, Clips, Kind
+from ..data.examples import Example, parted
+from ..data.feature_cache import fingerprint
+from ..loop import Plan, Task
+from ..metrics import agreement
+from ..run_directory import Metrics, Run
+from .distillation import save_student
+from .nano import save as save_nano
+from .pipelines import Data, Told
 from .ratings import figures, folds_of
-from .recipes import Data, Told
-from .runs import Metrics, Run
-from .store import fingerprint
 from .teacher import save as save_teacher
 
 Freeze = Literal["all-but-output", "encoder", "nothing"]

@@ -20,15 +20,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..model.nano import Nano, NanoConfig
-from ..runtime.errors import CorpusError
-from ..runtime.texture import BANDS
-from ..runtime.writing import write_file
-from . import loop, profile
-from .arrays import Table
-from .loop import Plan, Progress, Task
-from .metrics import Agreement, agreement
-from .runs import Metrics, Run
+from ...model.nano import Nano, NanoConfig
+from ...runtime.errors import CorpusError
+from ...runtime.texture import BANDS
+from ...runtime.writing import write_file
+from .. import loop
+from ..data import targets
+from ..data.arrays import Table
+from ..loop import Plan, Progress, Task
+from ..metrics import Agreement, agreement
+from ..run_directory import Metrics, Run
 
 Array = npt.NDArray[Any]
 PARTS: Final = 4
@@ -91,7 +92,7 @@ class Heads(nn.Module):
         super().__init__()
         wide = 2 * config.hidden
         self.parts = nn.Linear(wide, PARTS)
-        self.profile = nn.Linear(wide, len(profile.PLANES) * BANDS)
+        self.profile = nn.Linear(wide, len(targets.PLANES) * BANDS)
         self.clean = nn.Linear(wide, BANDS)
 
 
@@ -267,9 +268,9 @@ def _loss(nano: Nano, heads: Heads, batch: _Batch, config: FitConfig) -> Tensor:
     parts = torch.sigmoid(heads.parts((shares.unsqueeze(-1) * x).sum(1)))
     loss = loss + config.parts_weight * F.mse_loss(parts, batch.parts)
     if config.profile_weight:
-        known = batch.profile != profile.NONE
-        seen = torch.sigmoid(heads.profile(x)).reshape(rows, patches, len(profile.PLANES), BANDS).transpose(1, 2)
-        error = (seen - batch.profile.float() / (profile.NONE - 1)).square()
+        known = batch.profile != targets.NONE
+        seen = torch.sigmoid(heads.profile(x)).reshape(rows, patches, len(targets.PLANES), BANDS).transpose(1, 2)
+        error = (seen - batch.profile.float() / (targets.NONE - 1)).square()
         weights = error.new_tensor(_PROFILE_WEIGHTS)[:, None, None]
         known_error = (error * weights)[known]  # of none where a batch has no profile
         loss = loss + config.profile_weight * known_error.sum() / max(1, known_error.numel())

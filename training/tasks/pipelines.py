@@ -10,17 +10,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..model.beats import Beats
-from ..model.head import sizes_to
-from ..model.teacher import Teacher
-from . import loop
-from .clips import Batch, Clips, Kind
-from .corpus import Corpus
-from .distil import DistilConfig, DistilTask, NanoDistilTask, StudentTask, keep_targets
-from .examples import Example
-from .loop import Plan, Progress, Task
-from .runs import Metrics, Run
-from .store import Store, fingerprint
+from ...model.beats import Beats
+from ...model.head import sizes_to
+from ...model.teacher import Teacher
+from .. import loop
+from ..corpus.clips import Corpus
+from ..data.batches import Batch, Clips, Kind
+from ..data.examples import Example
+from ..data.feature_cache import Store, fingerprint
+from ..loop import Plan, Progress, Task
+from ..run_directory import Metrics, Run
+from .distillation import DistilConfig, DistilTask, NanoDistilTask, StudentTask, keep_targets
 from .teacher import TeacherConfig, TeacherTask, kept_layers, made
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ..runtime.bundle import Scale
-from ..runtime.errors import CorpusError
-from .examples import Example, file_example
-from .metrics import Interval, agreement
+from ...runtime.bundle import Scale
+from ...runtime.errors import CorpusError
+from ..data.examples import Example, file_example
+from ..metrics import Interval, agreement
 
 Array = npt.NDArray[np.floating]
 COLUMNS: Final = ("file", "audiogram", "rating")

@@ -15,18 +15,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..model.beats import Beats, BeatsConfig
-from ..model.head import HeadConfig, sizes_to
-from ..model.scores import Scores
-from ..model.teacher import Teacher
-from ..runtime.errors import OptionError
-from ..runtime.frontend import MEL_BINS, PATCH_FRAMES
-from ..runtime.writing import putting
-from .clips import Batch, Clips, Kind, evaluate, score_loss
-from .examples import Example
-from .loop import Plan, Task, device_of
-from .runs import Metrics
-from .store import Store
+from ...model.beats import Beats, BeatsConfig
+from ...model.head import HeadConfig, sizes_to
+from ...model.scores import Scores
+from ...model.teacher import Teacher
+from ...runtime.errors import OptionError
+from ...runtime.frontend import MEL_BINS, PATCH_FRAMES
+from ...runtime.writing import putting
+from ..data.batches import Batch, Clips, Kind, evaluate, score_loss
+from ..data.examples import Example
+from ..data.feature_cache import Store
+from ..loop import Plan, Task, device_of
+from ..run_directory import Metrics
 
 TOKENS: Final = MEL_BINS // PATCH_FRAMES
 """of a patch: its columns of as many bands as it has frames"""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from haaqi_edge.runtime.errors import CorpusError
-from haaqi_edge.training.corpus import Clip, Corpus
+from haaqi_edge.training.corpus.clips.clips import Clip, Corpus
 from sounds import music
 
 HEADING = "clip,split,source,genre,duration_s,licence,origin_repo\n"

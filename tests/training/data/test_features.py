@@ -11,10 +11,10 @@ from haaqi_edge.runtime.audio import ArrayAudio
 from haaqi_edge.runtime.audiogram import Audiogram
 from haaqi_edge.runtime.levels import nal_r
 from haaqi_edge.runtime.texture import BANDS, textures
-from haaqi_edge.training import features
-from haaqi_edge.training.corpus import Clip
-from haaqi_edge.training.features import Features, clean_level, digest, patches_in, row_texture
-from haaqi_edge.training.rows import Row, plan
+from haaqi_edge.training.corpus.clips.clips import Clip
+from haaqi_edge.training.data import features
+from haaqi_edge.training.data.features import Features, clean_level, digest, patches_in, row_texture
+from haaqi_edge.training.data.rows import Row, plan
 from sounds import music
 
 ROWS = plan([Clip("a.flac", "train", "x", "y", 10.0)], "train", 0, 8, 1.0)

@@ -15,19 +15,19 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import soundfile
+from haaqi_edge.haaqi.index import Ear, Haaqi, Reference
 from haaqi_edge.runtime import Audiogram
 from haaqi_edge.runtime.errors import CorpusError
-from haaqi_edge.training import labels
-from haaqi_edge.training.corpus import Clip, Corpus
-from haaqi_edge.training.draws import is_unseen
-from haaqi_edge.training.features import Features, digest, patches_in
-from haaqi_edge.training.haaqi import Ear, Haaqi, Reference
-from haaqi_edge.training.labels import SECONDS, Labelling, feature_file, features_of, label, read, write
-from haaqi_edge.training.present import present
-from haaqi_edge.training.profile import from_bytes
-from haaqi_edge.training.rows import COMPOSED, GROUP, SPLITS, Row, plan
+from haaqi_edge.training.corpus.clips.clips import Clip, Corpus
+from haaqi_edge.training.data import labels
+from haaqi_edge.training.data.features import Features, digest, patches_in
+from haaqi_edge.training.data.labels import SECONDS, Labelling, feature_file, features_of, label, read, write
+from haaqi_edge.training.data.rendering import present
+from haaqi_edge.training.data.rows import COMPOSED, GROUP, SPLITS, Row, plan
+from haaqi_edge.training.data.targets import from_bytes
+from haaqi_edge.training.degradations.sampling import is_unseen
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 COMMITTED = ROOT / "training" / "table"
 RECREATED = 5e-4
 """how far another processor or numpy may move a committed score"""

@@ -11,13 +11,13 @@ import soundfile
 from haaqi_edge.runtime.audiogram import Audiogram
 from haaqi_edge.runtime.errors import CorpusError, OptionError
 from haaqi_edge.runtime.levels import nal_r
-from haaqi_edge.training.corpus import Corpus
+from haaqi_edge.training.corpus.clips.clips import Corpus
+from haaqi_edge.training.data.rendering import present, presented, reference_of
+from haaqi_edge.training.data.rows import COMPOSED, FIRST, GROUP, Row, plan
 from haaqi_edge.training.degradations import degrade
-from haaqi_edge.training.present import present, presented, reference_of
-from haaqi_edge.training.rows import COMPOSED, FIRST, GROUP, Row, plan
 from numpy.typing import NDArray
 
-DEMO = Path(__file__).resolve().parents[2] / "demo"
+DEMO = Path(__file__).resolve().parents[3] / "demo"
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from haaqi_edge.runtime.audiogram import STANDARD
 from haaqi_edge.runtime.errors import CorpusError
-from haaqi_edge.training.corpus import Clip, Split
+from haaqi_edge.training.corpus.clips.clips import Clip, Split
+from haaqi_edge.training.data.rows import COMPOSED, COMPOSED_SHARE, FIRST, GROUP, LADDERS, SPLITS, Row, plan
 from haaqi_edge.training.degradations import parse_chain
-from haaqi_edge.training.draws import family, from_studies, is_unseen
-from haaqi_edge.training.rows import COMPOSED, COMPOSED_SHARE, FIRST, GROUP, LADDERS, SPLITS, Row, plan
-from haaqi_edge.training.variations import FIRST_SPREAD, source_seconds
+from haaqi_edge.training.degradations.augmentation import FIRST_SPREAD, source_seconds
+from haaqi_edge.training.degradations.sampling import family, from_studies, is_unseen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from excerpts import Excerpt
 from haaqi_edge.runtime.errors import OptionError
-from haaqi_edge.training.variations import FIRST_SPREAD, SPREAD, Spread, random_variation, source_seconds, vary
+from haaqi_edge.training.degradations.augmentation import (
+    FIRST_SPREAD,
+    SPREAD,
+    Spread,
+    random_variation,
+    source_seconds,
+    vary,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

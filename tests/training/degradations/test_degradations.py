@@ -9,7 +9,7 @@ import pytest
 from excerpts import Excerpt
 from haaqi_edge.runtime.errors import OptionError
 from haaqi_edge.training.degradations import BEYOND, CONDITIONS, STUDIES, chain_of, degrade, parse_chain
-from haaqi_edge.training.grammar import Registry, condition
+from haaqi_edge.training.degradations.grammar import Registry, condition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray

@@ -8,7 +8,7 @@ from excerpts import Excerpt
 from haaqi_edge.runtime.audiogram import STANDARD, Audiogram
 from haaqi_edge.runtime.errors import OptionError
 from haaqi_edge.runtime.levels import nal_r
-from haaqi_edge.training.aids import amplify
+from haaqi_edge.training.degradations.hearing_aids import amplify
 
 N3 = Audiogram.named("N3")
 

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 from haaqi_edge.runtime.audiogram import STANDARD, Audiogram
-from haaqi_edge.training.listeners import random_aid, random_listener
+from haaqi_edge.training.degradations.listeners import random_aid, random_listener
 from numpy.typing import NDArray
 
 Drawn = dict[str, NDArray[np.float64]]

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 from excerpts import Excerpt
 from haaqi_edge.training.degradations import CONDITIONS, STUDIES, chain_of, degrade, parse_chain
-from haaqi_edge.training.draws import HELD_OUT, RANGES, family, from_studies, is_unseen, random_chain, redrawn
+from haaqi_edge.training.degradations.sampling import (
+    HELD_OUT,
+    RANGES,
+    family,
+    from_studies,
+    is_unseen,
+    random_chain,
+    redrawn,
+)
 
 
 def names_of(chain: str) -> list[str]:

@@ -13,13 +13,19 @@ from haaqi_edge.export.surgery import fold
 from haaqi_edge.model import Nano, Student, Teacher
 from haaqi_edge.model.student import PREDICTED_LAYERS
 from haaqi_edge.runtime.errors import OptionError
-from haaqi_edge.training.clips import Batch, Clips, Kind
-from haaqi_edge.training.distances import AdaptiveSum, FixedSum, token_distances
-from haaqi_edge.training.distil import DistilConfig, NanoDistilTask, StudentTask, begin_student, keep_targets
+from haaqi_edge.training.data.batches import Batch, Clips, Kind
 from haaqi_edge.training.loop import Plan
-from haaqi_edge.training.recipes import Data, distil
+from haaqi_edge.training.losses import AdaptiveSum, FixedSum, token_distances
 from haaqi_edge.training.settings import from_haaqi_net, read_settings, settings, shipped_configs
-from haaqi_edge.training.teacher import save
+from haaqi_edge.training.tasks.distillation import (
+    DistilConfig,
+    NanoDistilTask,
+    StudentTask,
+    begin_student,
+    keep_targets,
+)
+from haaqi_edge.training.tasks.pipelines import Data, distil
+from haaqi_edge.training.tasks.teacher import save
 
 TABLE_IV = [name for name in shipped_configs() if name.startswith("table4-")]
 

@@ -13,14 +13,14 @@ from haaqi_edge.model import Nano, Student, Teacher
 from haaqi_edge.model.loss import HAAQILoss, windowed
 from haaqi_edge.runtime.bundle import Scale
 from haaqi_edge.runtime.errors import CorpusError, OptionError
-from haaqi_edge.training.clips import Clips, Kind
-from haaqi_edge.training.distil import save_student
+from haaqi_edge.training.data.batches import Clips, Kind
+from haaqi_edge.training.data.feature_cache import Store
 from haaqi_edge.training.loop import Plan, train
-from haaqi_edge.training.mos import FREEZES, Freeze, MosConfig, MosTask, freeze, tune
-from haaqi_edge.training.ratings import compare, folds_of, read_ratings, williams
-from haaqi_edge.training.recipes import Data
-from haaqi_edge.training.runs import Run
-from haaqi_edge.training.store import Store
+from haaqi_edge.training.run_directory import Run
+from haaqi_edge.training.tasks.distillation import save_student
+from haaqi_edge.training.tasks.mos import FREEZES, Freeze, MosConfig, MosTask, freeze, tune
+from haaqi_edge.training.tasks.pipelines import Data
+from haaqi_edge.training.tasks.ratings import compare, folds_of, read_ratings, williams
 from sounds import music, write
 
 MOS = Scale("MOS", 1.0, 5.0)

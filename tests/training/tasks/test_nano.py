@@ -13,13 +13,13 @@ import pytest
 import torch
 from haaqi_edge.model import Nano
 from haaqi_edge.runtime.errors import CorpusError
-from haaqi_edge.training.arrays import PARTS, Table
 from haaqi_edge.training.card import LEAST, split_figures
-from haaqi_edge.training.corpus import Clip
-from haaqi_edge.training.fit import Epoch, FitConfig, fit, predict, save
+from haaqi_edge.training.corpus.clips.clips import Clip
+from haaqi_edge.training.data.arrays import PARTS, Table
+from haaqi_edge.training.data.rows import plan
 from haaqi_edge.training.loop import Progress, Stopped
 from haaqi_edge.training.metrics import agreement, intervals
-from haaqi_edge.training.rows import plan
+from haaqi_edge.training.tasks.nano import Epoch, FitConfig, fit, predict, save
 from numpy.typing import NDArray
 
 CONFIG = FitConfig(epochs=4, batch=8, average=0.8, threads=1, seed=3)

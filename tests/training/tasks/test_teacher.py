@@ -12,12 +12,12 @@ import torch
 from haaqi_edge.model.beats import Beats, BeatsConfig
 from haaqi_edge.model.teacher import Teacher
 from haaqi_edge.runtime.errors import CheckpointError, CorpusError, OptionError
-from haaqi_edge.training.clips import Clips, Kind, score_loss
-from haaqi_edge.training.examples import of_json, parted
+from haaqi_edge.training.data.batches import Clips, Kind, score_loss
+from haaqi_edge.training.data.examples import of_json, parted
+from haaqi_edge.training.data.feature_cache import batched
 from haaqi_edge.training.loop import Plan
-from haaqi_edge.training.recipes import Data, train_teacher
-from haaqi_edge.training.store import batched
-from haaqi_edge.training.teacher import TeacherConfig, TeacherTask, made
+from haaqi_edge.training.tasks.pipelines import Data, train_teacher
+from haaqi_edge.training.tasks.teacher import TeacherConfig, TeacherTask, made
 
 CONFIG = TeacherConfig(tiny.HEAD, batch=3, plan=Plan(epochs=2))
 

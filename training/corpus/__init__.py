@@ -1,0 +1,1 @@
+"""Clean music: recorded clips, rendered scores and synthetic pieces."""

@@ -1,0 +1,1 @@
+"""Rows of the label table, their sounds, labels and features."""

@@ -1,0 +1,1 @@
+"""What is trained: nano, the teacher, distillation, and fine-tuning to ratings."""
