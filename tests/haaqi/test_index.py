@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from haaqi_edge.benchmarks.haaqi import oracle
 from haaqi_edge.haaqi.cochlea import RATE
-from haaqi_edge.haaqi.index import HAAQI_FREQUENCIES, Ear, Haaqi, Reference
+from haaqi_edge.haaqi.index import HAAQI_FREQUENCIES, MOST_SECONDS, Ear, Haaqi, Reference
 from haaqi_edge.runtime import Audiogram
 from haaqi_edge.runtime.errors import AudioError, AudiogramError, OptionError
 from haaqi_edge.runtime.levels import nal_r
@@ -222,7 +222,7 @@ def test_levels_that_cannot_be(level1: float) -> None:
 
 # What cannot be compared
 
-LONG = np.broadcast_to(np.float64(0.1), round(index.MOST_SECONDS * 8_000) + 1)
+LONG = np.broadcast_to(np.float64(0.1), round(MOST_SECONDS * 8_000) + 1)
 
 
 @pytest.mark.parametrize(
