@@ -5,8 +5,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-ROOMS := runtime haaqi model training calibration export benchmarks cli
-SOURCES := pyproject.toml setup.py constraints.txt $(shell find $(ROOMS) -type f -not -path '*/__pycache__/*')
+PACKAGES := haaqi_edge runtime haaqi model training calibration export benchmarks cli
+SOURCES := pyproject.toml setup.py constraints.txt $(shell find $(PACKAGES) -type f -not -path '*/__pycache__/*')
 PYCLARITY := pyclarity==0.9.0
 
 # Builds happen in environments of their own; the pins hold there too.
@@ -28,7 +28,7 @@ lint: $(VENV)/.test
 
 types: $(VENV)/.test
 	@echo "== types of the installed package"
-	$(BIN)/mypy $(ROOMS:%=-p haaqi_edge.%)
+	$(BIN)/mypy -p haaqi_edge
 
 check: $(VENV)/.test
 	@echo "== tests of the installed package"

@@ -9,8 +9,11 @@ PACKAGES = ("runtime", "haaqi", "model", "training", "calibration", "export", "b
 setup(
     package_dir={f"haaqi_edge.{name}": name for name in PACKAGES},
     packages=[
-        f"haaqi_edge.{package}"
-        for name in PACKAGES
-        for package in (name, *(f"{name}.{sub}" for sub in find_packages(str(Path(__file__).parent / name))))
+        "haaqi_edge",
+        *(
+            f"haaqi_edge.{package}"
+            for name in PACKAGES
+            for package in (name, *(f"{name}.{sub}" for sub in find_packages(str(Path(__file__).parent / name))))
+        ),
     ],
 )

@@ -17,7 +17,7 @@ from ..runtime.errors import CorpusError, HaaqiEdgeError
 from ..training.card import split_figures
 from ..training.corpus.clips import Corpus
 from ..training.data.features import digest
-from ..training.data.labels import read
+from ..training.data.labels import read, table_for
 from ..training.data.rendering import present
 from ..training.data.rows import Row
 from ..training.degradations import BEYOND, STUDIES
@@ -52,7 +52,9 @@ def measure(bench: Workbench) -> Section:
         why = "it needs a label table and the music that its rows are cut from: give --table and --music"
         sheet.lacks("agreement with HAAQI on the label table", why)
         return sheet.section()
-    rows = read(options.table, "test")
+    corpus = Corpus(options.music)
+    name = table_for(options.table, "test", corpus)
+    corpus, rows = corpus.part(name), read(options.table, name)
     if options.quick and len(rows) > QUICK:
         chosen = np.sort(np.random.default_rng(options.seed).choice(len(rows), QUICK, replace=False))
         rows = [rows[place] for place in chosen]
@@ -66,14 +68,14 @@ def measure(bench: Workbench) -> Section:
         models["folded"] = str(bench.folded.folder)
     else:
         sheet.lacks("the student on the same rows", "the authors' weights are needed: --student")
-    table = np.array(_scores(bench, rows, tuple(models.values())), dtype=np.float64)
+    table = np.array(_scores(bench, rows, tuple(models.values()), corpus.folder), dtype=np.float64)
     failed: npt.NDArray[np.bool_] = np.isnan(table).max(axis=1)
     if failed.any():
         sheet.lacks(f"{failed.sum()} rows", "they could not be scored (silent, for example)")
     kept = [row for row, gone in zip(rows, failed, strict=True) if not gone]
     labels, of = np.array([row.score for row in kept]), hashlib.sha256(repr(kept).encode()).hexdigest()[:12]
     sheet.sampled("HAAQI", "mean HAAQI of the rows", labels, of=f"test rows {of}", statistic="mean", better=None)
-    genres = {clip.path: clip.genre for clip in Corpus(options.music).clips}
+    genres = {clip.path: clip.genre for clip in corpus.clips}
     for column, name in enumerate(models):
         predicted = table[~failed, column]
         sheet.sampled(name, f"{name}: mean score", predicted, of=f"test rows {of}", statistic="mean", better=None)
@@ -104,10 +106,10 @@ def _published(sheet: Sheet) -> None:
     )
 
 
-def _scores(bench: Workbench, rows: Sequence[Row], models: tuple[str, ...]) -> list[list[float]]:
+def _scores(bench: Workbench, rows: Sequence[Row], models: tuple[str, ...], music: Path) -> list[list[float]]:
     """Scores [rows][models], chunk by chunk in processes."""
     chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
-    calls = [(bench.store, chunk, models, bench.options.music) for chunk in chunks]
+    calls = [(bench.store, chunk, models, music) for chunk in chunks]
     found = spread(
         _chunk,
         calls,

@@ -25,9 +25,9 @@ from ..model.student import Student
 from ..model.teacher import Teacher
 from ..runtime.writing import write_json
 from ..training.corpus.clips import Corpus
-from ..training.data.batches import Clips, Kind, evaluate
+from ..training.data.batches import Clips, evaluate
 from ..training.data.examples import Example, of_table
-from ..training.data.feature_cache import Store
+from ..training.data.feature_cache import FBANK, FeatureCache
 from ..training.loop import Plan, Progress, device_of
 from ..training.metrics import agreement
 from ..training.run_directory import Metrics
@@ -118,16 +118,16 @@ def measure(
     music: Path, table: Path, work: Path, rows: int, sounds: int, labels: int, seeds: int, teacher: Path | None
 ) -> dict[str, Any]:
     """Everything; what is done already in `work` is not done again."""
-    store, corpus = Store(work / "store"), Corpus(music)
+    cache, corpus = FeatureCache(work / "features"), Corpus(music)
     train, valid = of_table(table, "train", rows), of_table(table, "valid", 600)
     test = of_table(table, "test", 400)
     if teacher is None:
-        data = Data(train, valid, store, corpus)
+        data = Data(train, valid, cache, corpus)
         teacher = train_teacher(TEACHER, None, data, work / "teacher", told("teacher")).weights
     network = Teacher.from_checkpoint(teacher)
-    store.fill("fbank", test, corpus, 1)
-    clips = Clips(store, test, Kind("fbank"))
-    few = Data(train[:sounds], valid[:200], store, corpus)
+    cache.fill([FBANK], test, corpus)
+    clips = Clips(cache, test, FBANK)
+    few = Data(train[:sounds], valid[:200], cache, corpus)
     alone, taught = [], []
     for seed in range(seeds):
         data = few.with_labels(labels, seed)

@@ -28,7 +28,7 @@ from ..runtime.levels import nal_r
 from ..runtime.writing import write_json
 from ..training.corpus.clips import Corpus
 from ..training.data.examples import Example, of_table, waveforms
-from ..training.data.feature_cache import Store
+from ..training.data.feature_cache import FeatureCache
 from ..training.data.features import at_front_end
 from ..training.data.rendering import reference_of
 from ..training.data.rows import Row
@@ -86,7 +86,7 @@ def measure(music: Path, table: Path, work: Path, count: int, config: MosConfig)
     heard = of_table(table, "valid", count)
     examples = rated(heard, corpus)
     haaqi, ratings = (np.array([e.score for e in part]) for part in (heard, examples))
-    data = Data(examples, [], Store(work / "store"), corpus)
+    data = Data(examples, [], FeatureCache(work / "features"), corpus)
     tuned = tune(Nano.from_checkpoint(), config, data, work, MOS, told("tuning"))
     return {"haaqi_itself": agreement(haaqi, ratings)._asdict(), **tuned.figures}, tuned
 

@@ -19,7 +19,7 @@ from ..runtime.audiogram import STANDARD
 from ..training.corpus.clips import Corpus
 from ..training.corpus.synthetic import RATE
 from ..training.data.rendering import presented, reference_of
-from ..training.data.rows import COMPOSED, PRESENTATION, Row
+from ..training.data.rows import PRESENTATION, SYNTHETIC, Row
 from ..training.degradations import chain_of
 from ..training.degradations.sampling import random_chain
 from ..training.metrics import agreement
@@ -96,7 +96,7 @@ def heard(music: Path | None, clips: int, seed: int) -> list[Trial]:
     found = []
     for number in range(clips):
         listener = LISTENERS[number % len(LISTENERS)]
-        name = f"{COMPOSED}{_FIRST + 1_000 * seed + number}"
+        name = f"{SYNTHETIC}{_FIRST + 1_000 * seed + number}"
         row = Row(
             "test", name, 0.0, SECONDS, "", "", seed + number, "nal-r", PRESENTATION, listener, STANDARD[listener]
         )
@@ -135,7 +135,7 @@ def _both(trial: Trial, chains: Sequence[str]) -> list[Scores]:
 
 def _at_levels(trial: Trial, number: int) -> list[Scores]:
     """The same random sound at each level: nano's scores and HAAQI's, [2][levels]."""
-    chain = random_chain(np.random.default_rng([23, number]))
+    chain = random_chain(np.random.default_rng([23, number]), speech=False)
     judge, found = _judge(), []
     for level in LEVELS:
         gain = 10 ** ((level - trial.row.level) / 20)
@@ -153,7 +153,7 @@ def _in_noise(trial: Trial, _: int) -> list[Scores]:
 
 def _cut_short(trial: Trial, number: int) -> Scores:
     """The score of the beginning, of each shorter length, less that of the whole."""
-    sound, rate = trial.heard(random_chain(np.random.default_rng([29, number])))
+    sound, rate = trial.heard(random_chain(np.random.default_rng([29, number]), speech=False))
     judge = _judge()
     whole = judge((sound, rate), trial.listener)
     return [
@@ -165,7 +165,7 @@ def _cut_short(trial: Trial, number: int) -> Scores:
 
 def _resampled(trial: Trial, number: int) -> Scores:
     """The score at each rate, less that at the clip's own."""
-    sound, rate = trial.heard(random_chain(np.random.default_rng([31, number])))
+    sound, rate = trial.heard(random_chain(np.random.default_rng([31, number]), speech=False))
     judge = _judge()
     own = judge((sound, rate), trial.listener)
     return [judge((soxr.resample(sound, rate, to, "VHQ"), to), trial.listener) - own for to in RATES]

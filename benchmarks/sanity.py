@@ -186,7 +186,7 @@ def changes(trial: Trial, judge: Judge) -> list[Change]:
         first = str(rng.choice(LISTENERS))
         second = str(rng.choice(far_from(first)))
         own = trial.excerpt(EXCERPT, first, trial.row.seed * SOUNDS + number)
-        sound, rate = own.heard(random_chain(rng))
+        sound, rate = own.heard(random_chain(rng, speech=False))
         ears = [Audiogram.named(name) for name in (first, second)]
         model = [judge((sound, rate), ear) for ear in ears]
         haaqi = [Reference(own.clean, rate, Ear(ear)).score(sound, rate).score for ear in ears]

@@ -34,7 +34,7 @@ from ..runtime.writing import putting, with_files, write_files
 from ..training.corpus.clips import Corpus
 from ..training.corpus.synthetic import RATE, piece
 from ..training.data.features import at_front_end
-from ..training.data.labels import read
+from ..training.data.labels import table_for
 from ..training.degradations.signals import rms
 from .golden import filled, golden_files
 from .provenance import code_digest
@@ -101,8 +101,8 @@ class Workbench:
             Student.from_checkpoint(options.student)
         if options.teacher:
             Teacher.from_checkpoint(options.teacher)
-        if options.table:
-            read(options.table, "test")
+        if options.table and options.music:
+            table_for(options.table, "test", Corpus(options.music))
         if options.reference:
             golden_files(options.reference)
         from .contenders import NAMES  # it imports this module

@@ -25,7 +25,7 @@ from ..training.corpus.clips import read_from
 from ..training.corpus.synthetic import RATE, piece
 from ..training.data.features import at_front_end
 from ..training.data.rendering import presented
-from ..training.data.rows import COMPOSED, Row
+from ..training.data.rows import SYNTHETIC, Row
 from ..training.degradations.listeners import random_aid, random_listener
 from ..training.degradations.sampling import random_chain
 from ..training.degradations.signals import rms
@@ -166,14 +166,14 @@ def _made(place: Place, seed: int, turn: int) -> Excerpt:
     """The excerpt of a place, treated by chance."""
     rng = np.random.default_rng([17, seed, turn])
     if place.path is None:
-        name, clean, rate = f"{COMPOSED}{place.number}", piece(place.number, SECONDS), RATE
+        name, clean, rate = f"{SYNTHETIC}{place.number}", piece(place.number, SECONDS), RATE
     else:
         with soundfile.SoundFile(place.path) as file:
             clean, rate = read_from(file, place.start, SECONDS), int(file.samplerate)
         name = f"{place.path.name} at {place.start:g} s"
     level = 65.0 if rng.random() < 0.5 else float(rng.uniform(45, 85))
     kind, levels = random_listener(rng)
-    chain, aid = random_chain(rng), random_aid(rng, levels)
+    chain, aid = random_chain(rng, speech=False), random_aid(rng, levels)
     row = Row("train", name, place.start, SECONDS, "", chain, turn, aid, level, kind, levels)
     clean = clean * (amplitude(level - LEVEL1) / rms(clean))
     others = [random_listener(rng) for _ in range(LISTENERS - 1)]

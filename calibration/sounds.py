@@ -11,7 +11,6 @@ import numpy as np
 
 from ..runtime.audio import AudioLike, audio_in
 from ..runtime.audiogram import Audiogram
-from ..runtime.errors import OptionError
 
 STANDARD_LISTENERS: Final = ("N1", "N3", "N5", "S2")
 """who hears a folder, where nobody is named"""
@@ -68,23 +67,23 @@ def of_table(table: Path, music: Path, split: str = "test", rows: int | None = N
     Args:
         table: folder of the shards.
         music: folder of the clips with their CLIPS.csv.
-        split: which rows.
-        rows: so many of them, drawn by chance, in order; None takes all.
+        split: which rows, or the name of an older table such as `test-2026-11`. If the table of the split was made
+            from a larger corpus than `music`, its edition of 2026-11 is read.
+        rows: so many of them, drawn at random, in order; None takes all.
         seed: of what is drawn.
 
     Raises:
         CorpusError: no such table or music.
-        OptionError: no such split.
     """
     from ..training.corpus.clips import Corpus
-    from ..training.data.labels import read
+    from ..training.data.labels import read, table_for
     from ..training.data.rendering import present
-    from ..training.data.rows import SPLITS, Row
+    from ..training.data.rows import Row
     from ..training.degradations.sampling import family
 
-    if split not in SPLITS:
-        raise OptionError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
-    corpus, every = Corpus(music), read(table, split)
+    corpus = Corpus(music)
+    name = table_for(table, split, corpus)
+    corpus, every = corpus.part(name), read(table, name)
     if rows is not None and rows < len(every):
         chosen = np.sort(np.random.default_rng(seed).choice(len(every), rows, replace=False))
         every = [every[place] for place in chosen]

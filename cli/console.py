@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ..runtime.errors import DependencyError, HaaqiEdgeError
+from ..runtime.writing import to_json
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -36,13 +36,13 @@ _ANY_WIDTH = 10_000
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on standard output; NaN never gets in."""
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2))
+    """Print one JSON document on standard output; undefined values (NaN) are null."""
+    print(to_json(value))
 
 
 def print_json_line(value: Any) -> None:
-    """One JSON object on one line of standard output, sent at once; NaN never gets in."""
-    print(json.dumps(value, ensure_ascii=False, allow_nan=False), flush=True)
+    """Print one JSON object on one line of standard output, at once; undefined values (NaN) are null."""
+    print(to_json(value, indent=None), flush=True)
 
 
 def print_error(error: HaaqiEdgeError) -> None:

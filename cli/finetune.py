@@ -12,7 +12,7 @@ from rich.table import Table
 from ..runtime.errors import OptionError
 from ..runtime.writing import write_json
 from .console import err, out, print_json, require
-from .training import RunOptions, require_training, shown, told_by, with_options
+from .training import RunOptions, cache_of, require_training, shown, told_by, with_options
 
 if TYPE_CHECKING:
     from ..runtime.bundle import Scale
@@ -44,7 +44,6 @@ def finetune_mos(
     from ..model.family import network_of
     from ..runtime.bundle import Scale
     from ..runtime.sessions import available_cores
-    from ..training.data.feature_cache import Store
     from ..training.settings import settings
     from ..training.tasks.mos import MosConfig, tune
     from ..training.tasks.pipelines import Data
@@ -57,11 +56,11 @@ def finetune_mos(
     asked = settings(MosConfig, told_by(run.config, None), flags, run.config or "the settings")
     rated = Scale(name, low, high)
     examples = read_ratings(ratings, rated, lambda told: err.print(told, markup=False, soft_wrap=True))
-    store = Store(run.features or ratings.with_name(f"{ratings.name}.features"))
+    cache = cache_of(ratings, run.features)
     network = network_of(model)
     with shown() as tell:
         tuned = tune(
-            network, asked, Data(examples, [], store, None, run.jobs or available_cores()), output, rated, tell
+            network, asked, Data(examples, [], cache, None, run.jobs or available_cores()), output, rated, tell
         )
     figures: dict[str, Any] = {"mos": tuned.figures}
     write_json(figures, output / "figures.json")

@@ -14,11 +14,13 @@ from . import (
     bench,
     build_engine,
     check,
+    corpus,
     distil,
     export,
     finetune,
     haaqi,
     inspect,
+    label,
     quantize,
     score,
     stream,
@@ -39,6 +41,8 @@ app.command("score")(score.score)
 app.command("stream")(stream.stream)
 app.command("haaqi")(haaqi.haaqi)
 app.command("check")(check.check)
+app.add_typer(corpus.app, name="corpus")
+app.command("label")(label.label)
 app.command("quantize")(quantize.quantize)
 app.command("build-engine")(build_engine.build_engine)
 app.command("inspect")(inspect.inspect)

@@ -60,10 +60,10 @@ def teacher(
     examples = data_of(data, run)
     if network and asked.free < layers:
         kind = kept_kind(network.checkpoint_sha256 or "", layers - asked.free)
-        sounds = len(examples.store.missing(kind, [example.sound for example in (*examples.train, *examples.valid)]))
+        sounds = len(examples.cache.missing(kind, [*examples.train, *examples.valid]))
         size = kept_bytes(network.config, asked.free, sounds, patches=32)
         told_size = f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
-        kept = f"{sounds:,} sounds will be kept in {examples.store.folder}: {told_size} at 5 s each"
+        kept = f"{sounds:,} sounds will be kept in {examples.cache.folder}: {told_size} at 5 s each"
         if sounds:
             err.print(f"BEATs's layers of {kept}", markup=False, soft_wrap=True)
     with shown() as tell:

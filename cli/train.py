@@ -1,157 +1,179 @@
-"""`haaqi-edge train`: label music with HAAQI, and fit nano to the labels."""
+"""`haaqi-edge train nano` and `train features`: nano on label tables, and the features that training reads."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from rich.progress import TaskID
 
 from ..runtime.errors import OptionError
 from ..runtime.writing import write_file, write_json
-from .console import err, out, print_json, progress, require
+from .console import out, print_json, require
+from .corpus import CorpusFolder
+from .training import (
+    DataOptions,
+    RunOptions,
+    cache_of,
+    data_of,
+    folder_beside,
+    require_training,
+    shown,
+    told_by,
+    with_options,
+)
 
-app = typer.Typer(no_args_is_help=True, help="Make labels and train.")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-_Music = Annotated[Path, typer.Option(help="Folder of clean music with its CLIPS.csv.")]
-_Table = Annotated[Path, typer.Option(help="Folder of the label table's Parquet shards.")]
-_Jobs = Annotated[int | None, typer.Option(min=1, help="Processes; by default the cores of this process.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_MODULES = ("torch", "safetensors", "scipy", "numba", "pyarrow", "joblib")
+    from ..training.data.examples import Example
+    from ..training.data.feature_cache import Kind
+    from ..training.data.rows import Row
+
+app = typer.Typer(no_args_is_help=True, help="Train networks, and make the features that training reads.")
+
+OLDER_TEST = "test-2026-11"
+"""the test table of the first edition, which stays for comparison"""
 
 
 @app.command()
-def labels(
-    music: _Music,
-    table: _Table,
-    split: Annotated[str, typer.Option(help="train, valid or test.")] = "train",
-    shards: Annotated[int, typer.Option(help="Make shards 0 to this number; those that exist are kept.")] = 1,
-    work: Annotated[
-        Path | None, typer.Option(help="Folder of what is no whole shard yet, and of features; by default TABLE.work.")
+def features(
+    table: Annotated[Path, typer.Option(help="Folder of the label tables' shards.")],
+    corpus: CorpusFolder,
+    of: Annotated[
+        list[str] | None,
+        typer.Option(help="Label table: train, valid, test, or an older one. Repeat for several; train by default."),
     ] = None,
-    features: Annotated[bool, typer.Option(help="Keep features there, for training: 70 MB a shard of train.")] = True,
-    jobs: _Jobs = None,
-    as_json: _Json = False,
+    rows: Annotated[int | None, typer.Option(min=1, help="Make those of the first rows of each table only.")] = None,
+    front_end: Annotated[
+        Literal["texture", "texture-2", "fbank"],
+        typer.Option(help="texture for nano, in one of its versions; fbank for student and teacher."),
+    ] = "texture",
+    output: Annotated[
+        Path | None, typer.Option("--features", help="Folder in which they are kept; TABLE.features by default.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; all cores of this process by default.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Degrade excerpts of the music, amplify them for listeners, and score each with HAAQI.
+    """Make features of label tables, which takes no HAAQI; training makes those that are missing by itself.
 
-    Every 200 rows are saved: stop it at any time (Ctrl-C, or SIGTERM), the same command goes on from there. A table
-    belongs to its music: give other music another --table.
+    Interrupt the command at any time (Ctrl-C): run it again to resume. A table that has grown keeps its features.
     """
-    require("train", *_MODULES)
+    require("train", "torch", "scipy", "numba", "pyarrow", "joblib")
     from ..runtime.sessions import available_cores
     from ..training.corpus.clips import Corpus
-    from ..training.data.labels import CHUNK, SHARD_ROWS, Labelling
-    from ..training.data.rows import SPLITS
+    from ..training.data.examples import of_table
+    from ..training.tasks.pipelines import Data
 
-    if split not in SPLITS:
-        raise OptionError(f"--split {split!r}: expected one of {', '.join(SPLITS)}")
-    if shards < 1:
-        raise OptionError(f"--shards {shards}: give at least 1")
-    folder = work or table.with_name(f"{table.name}.work")
-    for path in (table, folder):
-        if path.exists() and not path.is_dir():
-            raise OptionError(f"{path} is a file: give a folder")
-    labelling = Labelling(Corpus(music), split, table, folder, features)
-    rows = shards * SHARD_ROWS
-    steps = rows // CHUNK
-    finished = steps - len(labelling.missing(0, rows))
-    with progress() as bar:
-        task = bar.add_task(f"labelling {split}, {CHUNK} rows a step", total=steps, completed=finished)
-
-        def made(_: int) -> None:
-            nonlocal finished
-            finished += 1
-            bar.update(task, completed=finished)
-            if not err.is_terminal:
-                err.print(f"{finished * CHUNK:,} of {rows:,} rows of {split}")
-
-        try:
-            labelling.run(0, rows, jobs or available_cores(), made)
-        except KeyboardInterrupt:
-            bar.stop()
-            err.print(f"stopped; {finished * CHUNK:,} of {rows:,} rows are saved: the same command goes on from there")
-            raise
+    names = of or ["train"]
+    examples = {name: of_table(table, name, rows) for name in names}
+    cache = cache_of(table, output)
+    data = Data([], [], cache, Corpus(corpus), jobs or available_cores())
+    with shown() as tell:
+        for name, part in examples.items():
+            data.make_features(_kinds(front_end, name), part, tell)
     if as_json:
-        print_json({"split": split, "shards": [str(labelling.shard(n)) for n in range(shards)], "rows": rows})
+        print_json({"features": str(cache.folder), "rows": {name: len(part) for name, part in examples.items()}})
     else:
-        out.print(f"{shards} shard{'s' if shards > 1 else ''} of {split} in {table}", markup=False, soft_wrap=True)
+        counts = ", ".join(f"{len(part):,} rows of {name}" for name, part in examples.items())
+        out.print(f"features of {counts} in {cache.folder}", markup=False, soft_wrap=True)
+
+
+def _kinds(front_end: str, table: str) -> list[Kind]:
+    """Kinds of features that a network reads of a table; to train nano, that of the clean music too."""
+    from ..training.data.feature_cache import FBANK, clean_kind, texture_kind
+
+    if front_end == "fbank":
+        return [FBANK]
+    version = 2 if front_end == "texture-2" else 1
+    return [texture_kind(version), *([clean_kind(version)] if table.startswith("train") else [])]
 
 
 @app.command()
+@with_options
 def nano(
-    music: _Music,
-    table: _Table,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for weights, metrics and bundle.")],
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the rows.")] = None,
-    seed: Annotated[int, typer.Option(help="Of initial weights, order and masks.")] = 0,
+    data: DataOptions,
+    run: RunOptions,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for weights, metrics and bundle.")] = Path(
+        "runs/nano"
+    ),
     work: Annotated[
-        Path | None, typer.Option(help="Folder of the features, made where they are missing; by default TABLE.work.")
+        Path | None, typer.Option(help="Folder of labelling, for its dense targets; TABLE.work by default.")
     ] = None,
-    jobs: _Jobs = None,
-    as_json: _Json = False,
 ) -> None:
-    """Fit nano to split train, choose the epoch on valid, report on test and on its sense, write weights and bundle.
+    """Train nano on label tables, choose the epoch on valid, report on test and on its sense, write weights and bundle.
 
-    Features that labelling did not keep are made again first, which takes as long as labelling.
+    Features that are missing are made first, without HAAQI. Rows of which labelling kept dense targets learn from
+    these too. Interrupt the command at any time (Ctrl-C): run it again to resume, to the same numbers.
     """
-    require("train", *_MODULES)
+    require_training()
     require("export", "onnx", "onnxscript")
     from ..benchmarks.sanity import measure
     from ..export.bundle import nano_source, write_bundle
-    from ..runtime.sessions import available_cores
+    from ..model.nano import Nano
     from ..training.card import describe, split_figures, training_notes
-    from ..training.corpus.clips import Corpus
-    from ..training.data.arrays import Table
-    from ..training.data.labels import features_of, read
-    from ..training.data.rows import SPLITS
-    from ..training.tasks import nano as fitting
+    from ..training.data.batches import Clips, evaluate
+    from ..training.data.examples import of_table
+    from ..training.data.feature_cache import texture_kind
+    from ..training.data.labels import tables
+    from ..training.loop import device_of
+    from ..training.settings import settings
+    from ..training.tasks.nano import NanoTrainingConfig
+    from ..training.tasks.pipelines import train_nano
 
-    folder = work or table.with_name(f"{table.name}.work")
-    for path in (output, folder):
-        if path.exists() and not path.is_dir():
-            raise OptionError(f"{path} is a file: give a folder")
-    threads = jobs or available_cores()
-    config = fitting.FitConfig(seed=seed, threads=threads)
-    config = config if epochs is None else replace(config, epochs=epochs)
-    corpus = Corpus(music)
-    rows = {split: read(table, split) for split in SPLITS}
-    data: dict[str, Table] = {}
-    with progress() as bar:
-        for split in SPLITS:
-            features = bar.add_task(f"features of {split}, 200 rows a step", total=None)
-
-            def made(finished: int, total: int, task: TaskID = features) -> None:
-                bar.update(task, completed=finished, total=total)
-
-            data[split] = Table.of(rows[split], features_of(rows[split], split, corpus, folder, threads, made))
-        task = bar.add_task("fitting", total=config.epochs)
-
-        def done(epoch: fitting.Epoch) -> None:
-            bar.update(task, advance=1, description=f"fitting, valid LCC {epoch.valid.lcc:.3f}")
-
-        network, history = fitting.fit(data["train"], data["valid"], config, output, done)
-    predicted = fitting.predict(network, data["test"])
-    genres = {clip.path: clip.genre for clip in corpus.clips}
-    figures: dict[str, Any] = {
-        "test": split_figures(rows["test"], predicted, genres),
-        "valid": max(h.valid for h in history)._asdict(),
-    }
-    notes = training_notes(corpus, rows, asdict(config))
-    source = nano_source(output / "nano.safetensors", figures=figures, notes=notes)
+    if data.table is not None and data.table.is_file():
+        raise OptionError(f"--table {data.table} is a file: nano learns HAAQI's parts too, give a label table's folder")
+    if output.exists() and not output.is_dir():
+        raise OptionError(f"{output} is a file: give a folder")
+    config = settings(NanoTrainingConfig, told_by(run.config, "nano"), run.flags(), run.config or "the settings")
+    examples = data_of(data, run)
+    assert data.table is not None
+    corpus = examples.corpus
+    assert corpus is not None
+    config = replace(config, plan=replace(config.plan, threads=config.plan.threads or examples.jobs))
+    older = [OLDER_TEST] if OLDER_TEST in tables(data.table) else []
+    tests = {name: of_table(data.table, name) for name in ("test", *older)}
+    test = [example for part in tests.values() for example in part]
+    examples = replace(examples, test=test, work=folder_beside(data.table, work, "work"))
+    reads = texture_kind(config.network.texture_version)
+    with shown() as tell:
+        trained = train_nano(config, examples, output, tell)
+    network, device = Nano.from_checkpoint(trained.weights), device_of(config.plan.device)
+    figures: dict[str, Any] = {}
+    for name, part in tests.items():
+        clips = Clips(examples.cache, part, reads)
+        predicted = evaluate(network.to(device), clips, config.batch, device)[1]
+        genres = {clip.path: clip.genre for clip in corpus.part(name).clips}
+        figures[name] = split_figures(_by_table(part)[name], predicted, genres)
+    best = max(trained.history, key=lambda epoch: epoch["lcc"])
+    figures["valid"] = {name: best[name] for name in ("lcc", "srcc", "mse", "rows")}
+    rows = _by_table([*examples.train, *examples.valid, *test])
+    notes = training_notes(corpus, rows, asdict(config), data.train_on or ["train"])
+    source = nano_source(trained.weights, figures=figures, notes=notes)
     write_bundle(source, output / "bundle")
-    figures["sanity"] = measure(music, output / "bundle")
+    figures["sanity"] = measure(corpus.folder, output / "bundle")
     write_json(figures, output / "figures.json")
     card, parity = write_bundle(replace(source, figures=figures), output / "bundle")
     write_file(describe(card).encode(), output / "bundle" / "README.md")
-    result = {**figures, "parity": parity.worst.difference, "bundle": str(output / "bundle")}
-    if as_json:
-        print_json(result)
+    if run.as_json:
+        print_json({**figures, "parity": parity.worst.difference, "bundle": str(output / "bundle")})
         return
-    test = figures["test"]["all"]
-    out.print(
-        f"test: LCC {test['lcc']:.3f} (95% {test['lcc_low']:.3f} to {test['lcc_high']:.3f}), SRCC {test['srcc']:.3f}, "
-        f"MSE {test['mse']:.4f} on {test['rows']} rows; weights and bundle in {output}"
-    )
+    for name in tests:
+        found = figures[name]["all"]
+        out.print(
+            f"{name}: LCC {found['lcc']:.3f} (95% {found['lcc_low']:.3f} to {found['lcc_high']:.3f}), "
+            f"SRCC {found['srcc']:.3f}, MSE {found['mse']:.4f} on {found['rows']} rows"
+        )
+    out.print(f"weights and bundle in {output}", markup=False, soft_wrap=True)
+
+
+def _by_table(examples: Sequence[Example]) -> dict[str, list[Row]]:
+    """Rows of examples by label table."""
+    from ..training.data.rows import Row
+
+    found: dict[str, list[Row]] = {}
+    for example in examples:
+        if isinstance(example.source, Row):
+            found.setdefault(example.table, []).append(example.source)
+    return found

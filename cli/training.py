@@ -1,10 +1,11 @@
-"""What the verbs that train share: their data, their settings, and what they show while they train."""
+"""Shared by all commands that train: options of data and runs, settings from files, progress, and reports."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import inspect
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -17,58 +18,79 @@ from ..runtime.errors import OptionError
 from .console import err, out, print_json, require
 
 if TYPE_CHECKING:
+    from ..training.data.feature_cache import FeatureCache
     from ..training.loop import Progress as Step
     from ..training.run_directory import Metrics
     from ..training.tasks.pipelines import Data, Told, Trained
 
 
+CorpusOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--corpus", envvar="HAAQI_EDGE_CORPUS", help="Folder of the corpus that the label table is made from."
+    ),
+]
+
+
 @dataclass(frozen=True)
 class DataOptions:
-    """What a verb is told of its data."""
+    """Options of a training's data."""
 
     table: Annotated[
-        Path | None, typer.Option(help="Folder of a label table's shards, or a JSON file as HAAQI-Net's train.json.")
+        Path | None,
+        typer.Option(help="Folder of the label tables' shards, or a JSON file such as HAAQI-Net's train.json."),
     ] = None
+    train_on: Annotated[
+        list[str] | None,
+        typer.Option(help="Label table to train on: train, or an older one such as train-2026-11. Repeat for several."),
+    ] = None
+    valid_on: Annotated[str, typer.Option(help="Label table that chooses the epoch.")] = "valid"
     valid: Annotated[
-        Path | None, typer.Option(help="JSON file to choose the epoch on; else a tenth of --table's files.")
+        Path | None, typer.Option(help="JSON file that chooses the epoch; a tenth of --table's files by default.")
     ] = None
-    music: Annotated[Path | None, typer.Option(help="Folder of the table's music with its CLIPS.csv.")] = None
-    rows: Annotated[int | None, typer.Option(min=1, help="Use the first rows of split train only.")] = None
-    valid_rows: Annotated[int | None, typer.Option(min=1, help="Use the first rows of split valid only.")] = None
+    corpus: CorpusOption = None
+    rows: Annotated[int | None, typer.Option(min=1, help="Use the first rows of each table to train on only.")] = None
+    valid_rows: Annotated[
+        int | None, typer.Option(min=1, help="Use the first rows of the table that chooses the epoch only.")
+    ] = None
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a verb is told of its run; flags go before settings from a file."""
+    """Options of a training run; they override settings from a file."""
 
     config: Annotated[str | None, typer.Option(help="Settings: a YAML or JSON file, or the name of a shipped one.")] = (
         None
     )
     features: Annotated[
-        Path | None, typer.Option(help="Folder in which features are kept; by default beside the labels.")
+        Path | None, typer.Option(help="Folder in which features are kept; TABLE.features by default.")
     ] = None
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the data, at most.")] = None
     patience: Annotated[int | None, typer.Option(min=1, help="Epochs without a better one after which to stop.")] = None
-    lr: Annotated[float | None, typer.Option("--lr", min=0, help="Adam's learning rate.")] = None
-    batch: Annotated[int | None, typer.Option(min=1, help="Clips in a step.")] = None
+    lr: Annotated[float | None, typer.Option("--lr", min=0, help="Learning rate.")] = None
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Clips in a step.")] = None
     seed: Annotated[int | None, typer.Option(help="Of initial weights, order and dropout.")] = None
     device: Annotated[str | None, typer.Option(help="cpu, cuda, or auto.")] = None
     precision: Annotated[Literal["auto", "fp32", "bf16", "fp16"] | None, typer.Option(help="Of the forward pass.")] = (
         None
     )
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes that make features; by default the cores.")] = None
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes that make features; all cores of this process by default.")
+    ] = None
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
 
     def flags(self) -> dict[str, Any]:
-        """Those that are settings."""
-        names = ("epochs", "patience", "lr", "batch", "seed", "device", "precision")
-        return {name: getattr(self, name) for name in names}
+        """Return the options that are settings."""
+        names = ("epochs", "patience", "lr", "seed", "device", "precision")
+        return {"batch": self.batch_size, **{name: getattr(self, name) for name in names}}
 
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder of the run: config, metrics, curves, weights.")]
-Labels = Annotated[int | None, typer.Option(min=1, help="Use so many labels only, drawn by chance.")]
+Labels = Annotated[int | None, typer.Option(min=1, help="Use so many labels only, drawn at random.")]
 _MODULES = ("torch", "safetensors", "scipy", "numba", "pyarrow", "joblib", "yaml", "matplotlib")
 _HELD_OUT = 0.1
+_PRINTED_EVERY = 30.0
+"""seconds between lines on the making of features, where there is no terminal for a bar"""
 
 
 def with_options(verb: Callable[..., None]) -> Callable[..., None]:
@@ -119,8 +141,8 @@ def told_by(config: str | None, default: str | None, of_teacher: bool = False) -
     return told if theirs is None else theirs
 
 
-def data_of(told: DataOptions, run: RunOptions) -> Data:
-    """Examples and where their features are kept.
+def data_of(given: DataOptions, run: RunOptions) -> Data:
+    """Read examples, and find the cache of their features.
 
     Raises:
         OptionError: no table.
@@ -129,26 +151,53 @@ def data_of(told: DataOptions, run: RunOptions) -> Data:
     from ..runtime.sessions import available_cores
     from ..training.corpus.clips import Corpus
     from ..training.data.examples import of_json, of_table, parted
-    from ..training.data.feature_cache import Store
     from ..training.tasks.pipelines import Data
 
-    table, valid = told.table, told.valid
+    table, valid = given.table, given.valid
     if table is None:
         raise OptionError("no labels: give a label table or a train.json with --table")
     if not table.exists():
         raise OptionError(f"--table {table} is not there: give a label table's folder, or a JSON file")
-    corpus = None if told.music is None else Corpus(told.music)
+    corpus = None if given.corpus is None else Corpus(given.corpus)
     if table.is_file():
-        examples = of_json(table)[: told.rows]
-        train, held = parted(examples, _HELD_OUT) if valid is None else (examples, of_json(valid)[: told.valid_rows])
+        if given.train_on:
+            raise OptionError("--train-on names label tables: give their folder with --table, not a JSON file")
+        examples = of_json(table)[: given.rows]
+        train, held = parted(examples, _HELD_OUT) if valid is None else (examples, of_json(valid)[: given.valid_rows])
     else:
         if valid is not None:
-            raise OptionError("--valid goes with a JSON file; a label table has its own split valid")
+            raise OptionError("--valid goes with a JSON file; the table that chooses the epoch is --valid-on")
         if corpus is None:
-            raise OptionError("a label table's sounds are made from its music: give the folder with --music")
-        train, held = of_table(table, "train", told.rows), of_table(table, "valid", told.valid_rows)
-    store = Store(run.features or table.with_name(f"{table.name}.features"))
-    return Data(train, held, store, corpus, run.jobs or available_cores())
+            raise OptionError("sounds of a label table are made from its corpus: give the folder with --corpus")
+        names = given.train_on or ["train"]
+        if len(set(names)) < len(names):
+            raise OptionError(f"--train-on {' '.join(names)}: name each table once")
+        train = [example for name in names for example in of_table(table, name, given.rows)]
+        held = of_table(table, given.valid_on, given.valid_rows)
+    return Data(train, held, cache_of(table, run.features), corpus, run.jobs or available_cores())
+
+
+def cache_of(table: Path, features: Path | None) -> FeatureCache:
+    """Return the feature cache of a table, by default beside it.
+
+    Raises:
+        OptionError: a file.
+    """
+    from ..training.data.feature_cache import FeatureCache
+
+    return FeatureCache(folder_beside(table, features, "features"))
+
+
+def folder_beside(table: Path, given: Path | None, suffix: str) -> Path:
+    """Return a folder that is given, or TABLE.suffix.
+
+    Raises:
+        OptionError: a file.
+    """
+    folder = given or table.with_name(f"{table.name}.{suffix}")
+    if folder.exists() and not folder.is_dir():
+        raise OptionError(f"{folder} is a file: give a folder")
+    return folder
 
 
 @contextlib.contextmanager
@@ -168,8 +217,14 @@ def shown() -> Iterator[Told]:
             tasks[name] = bar.add_task(name, note="")
         return tasks[name]
 
+    printed = time.monotonic()
+
     def features(what: str, done: int, total: int) -> None:
+        nonlocal printed
         made[what] = (done, total)
+        if not err.is_terminal and time.monotonic() - printed > _PRINTED_EVERY:
+            printed = time.monotonic()
+            err.print(f"{what}: {done:,} of {total:,} sounds", markup=False, soft_wrap=True)
         bar.update(task(what), total=total, completed=done, note=f"{done:,} of {total:,} sounds")
 
     def part(name: str) -> None:

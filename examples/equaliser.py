@@ -24,7 +24,7 @@ from haaqi_edge.haaqi.index import Ear, Reference
 from haaqi_edge.model import HAAQILoss
 from haaqi_edge.runtime.audiogram import Audiogram
 from haaqi_edge.runtime.levels import LEVEL1, amplitude, nal_r_filter
-from haaqi_edge.training.corpus.clips.clips import Corpus, Split
+from haaqi_edge.training.corpus.clips import Corpus, Split
 from haaqi_edge.training.data.features import at_front_end
 from haaqi_edge.training.degradations import degrade
 from haaqi_edge.training.degradations.signals import rms

@@ -6,17 +6,17 @@ import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from torch import nn
 
 from ..calibration.sealing import sealed
 from ..model.nano import Nano
 from ..model.student import Student
-from ..runtime.bundle import HAAQI, Bundle, Card, Scale
+from ..runtime.bundle import HAAQI, Bundle, Card, FrontEnd, Scale
 from ..runtime.levels import LEVEL1
 from ..runtime.writing import check_file, check_folder, with_files, write_file, write_files
-from .graphs import encoder_graph, fused_graph, head_graph
+from .graphs import encoder_graph, encoder_input, fused_graph, head_graph
 from .surgery import FoldedStudent, fold
 from .verify import Parity, verify_bundle, verify_fused
 
@@ -156,20 +156,21 @@ def card_of(source: Source, *, samples: bool) -> Card:
         streamable=True,
         window=WINDOW,
         level1=LEVEL1,
-        encoder_input="samples" if samples else _input(source.network.reads),
+        encoder_input="samples" if samples else encoder_input(source.network),
         tokens_per_patch=source.tokens_per_patch,
         width=source.width,
         parameters=parameter_count(source.network),
         source_sha256=source.sha256,
         files={},
+        front_end=FrontEnd(texture_version=_texture_version(source.original)),
         figures=source.figures,
         notes=source.notes,
         predicts=source.predicts,
     )
 
 
-def _input(reads: str) -> Literal["fbank", "texture"]:
-    return "texture" if reads == "texture" else "fbank"
+def _texture_version(network: Nano | Student) -> int:
+    return network.config.texture_version if isinstance(network, Nano) else FrontEnd().texture_version
 
 
 def _known(sha256: str | None) -> str:

@@ -120,6 +120,8 @@ def operations(config: NanoConfig, window: int) -> Operations:
     rates = tx.modulation_bins()
     kernels = 2 * (rates[-1].stop - rates[0].start)
     front_end += tx.BANDS * (kernels * (tx.FRAMES + 1) + tx.FRAMES) + 6 * fe.PATCH_LENGTH
+    if config.texture_version != 1:
+        front_end += 2 * (fe.PATCH_LENGTH * tx.SEGMENT_POWERS + tx.trend_basis().rows.size) + 2 * fe.PATCH_LENGTH
     sizes = (len(tx.PLANES) * tx.BANDS, *config.layers, config.vector)
     encoder = sizes[0] + tx.BANDS + sum(a * b + 3 * b for a, b in pairwise(sizes))
     token = (2 * tx.BANDS + 1) * config.vector + 3 * config.hidden * (config.vector + config.hidden) + 4 * config.hidden

@@ -65,7 +65,8 @@ class Numbers:
         head = c.conditioning + 3 * c.vector + 3 * tx.BANDS + 7 * c.hidden + 2 * self._window
         work = max(len(tx.PLANES) * tx.BANDS + max(encoder), head)
         rounded = self._inputs // 2 if self._weights == "int8" else 0
-        return 4 * (7 + fe.PATCH_LENGTH + self._window * c.width + rounded + work)
+        tail = 0 if c.texture_version == 1 else fe.PATCH_LENGTH - fe.PATCH_SHIFT
+        return 4 * (7 + fe.PATCH_LENGTH + tail + self._window * c.width + rounded + work)
 
     @property
     def _units(self) -> int:
@@ -89,6 +90,11 @@ class Numbers:
             "PATCH_LENGTH": f"{fe.PATCH_LENGTH} /* samples that a patch reads */",
             "LEVELS": f"{len(FREQUENCIES)} /* of an audiogram */",
             "INT8": int(self._weights == "int8"),
+            "TEXTURE": f"{c.texture_version} /* version of the front end */",
+            "TREND": f"{len(tx.trend_basis().rows)} /* curves that version 2 removes from a patch */",
+            "SEGMENT": tx.SEGMENT,
+            "SEGMENTS": fe.PATCH_LENGTH // tx.SEGMENT,
+            "SEGMENT_POWERS": tx.SEGMENT_POWERS,
             "PLANES": len(tx.PLANES),
             "BANDS": tx.BANDS,
             "SPECTRUM": tx.SPECTRUM,
@@ -145,6 +151,9 @@ class Numbers:
         rates = tx.modulation_bins()
         edges = np.array([rates[0].start, *(rate.stop for rate in rates)]) - rates[0].start
         self._add("uint8_t rate_starts[HAAQI_RATES + 1]", edges, "uint8")
+        if self._nano.config.texture_version != 1:
+            self._add("float polynomials[HAAQI_SEGMENT_POWERS][HAAQI_SEGMENT]", tx.trend_basis().polynomials.T)
+            self._add("float trend[HAAQI_TREND][HAAQI_SEGMENTS * HAAQI_SEGMENT_POWERS]", tx.trend_basis().rows)
 
     def _network(self) -> None:
         encoder, head = self._nano.encoder, self._nano.head

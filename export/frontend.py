@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final, cast
 
 import numpy as np
@@ -51,8 +52,13 @@ class GraphPatches(nn.Module):
         return cast(Tensor, frames[:, : whole * fe.PATCH_FRAMES].unflatten(1, (whole, fe.PATCH_FRAMES)))
 
 
-FRONT_ENDS: Final[Mapping[str, Callable[[], nn.Module]]] = {"fbank": GraphPatches, "texture": Texture}
-"""modules that give what a network reads, [batch, patches, ...], from samples [batch, n]"""
+FRONT_ENDS: Final[Mapping[str, Callable[[], nn.Module]]] = {
+    "fbank": GraphPatches,
+    "texture": Texture,
+    "texture-2": partial(Texture, version=2),
+}
+"""modules that give what a network reads, [batch, patches, ...], from samples [batch, n], by the names of
+`runtime.encoder.READINGS`"""
 
 
 def _kernel() -> npt.NDArray[np.float64]:

@@ -9,7 +9,7 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Literal, Protocol, cast
 
 import numpy as np
 import onnx
@@ -32,8 +32,8 @@ _SCOPES: Final = "pkg.torch.onnx.name_scopes"
 
 
 class TwoPart(Protocol):
-    """A network ready for export: `encoder` reads patches of what `reads` names and gives tokens, `head` (tokens,
-    audiogram) -> Scores."""
+    """A network ready for export: `encoder` reads patches of what `reads` names (a key of `READINGS`) and gives tokens,
+    `head` (tokens, audiogram) -> Scores."""
 
     @property
     def reads(self) -> str: ...
@@ -70,6 +70,11 @@ class Fused(nn.Module):
         return cast(Scores, self.head(self.encoder(patches).flatten(0, 1).unsqueeze(0), audiogram))
 
 
+def encoder_input(network: TwoPart) -> Literal["fbank", "texture"]:
+    """Name of the encoder's input: that of the front end, whatever its version."""
+    return "fbank" if network.reads == "fbank" else "texture"
+
+
 def encoder_graph(network: TwoPart, *, samples: bool) -> onnx.ModelProto:
     """The encoder: `fbank` [patches, 16, 128], `texture` [patches, 16, 32], or `samples` [patches, 2800], to `tokens`;
     `patches` dynamic."""
@@ -78,7 +83,7 @@ def encoder_graph(network: TwoPart, *, samples: bool) -> onnx.ModelProto:
         example = torch.zeros(3, fe.PATCH_LENGTH)
         return _trace(SamplesEncoder(network), {"samples": (example, {0: patches})}, ["tokens"])
     example = torch.from_numpy(READINGS[network.reads](np.zeros(2 * fe.PATCH_SHIFT + fe.PATCH_LENGTH, np.float32)))
-    return _trace(network.encoder, {network.reads: (example, {0: patches})}, ["tokens"])
+    return _trace(network.encoder, {encoder_input(network): (example, {0: patches})}, ["tokens"])
 
 
 def head_graph(network: TwoPart, width: int) -> onnx.ModelProto:

@@ -77,9 +77,10 @@ def verify_bundle(network: Network, encoder: bytes, head: bytes, tolerance: floa
     """
     encode, score = Session(encoder), Session(head)
     (reads,) = encode.inputs
+    reading = READINGS["samples" if reads == "samples" else network.reads]
 
     def run(samples: Array, audiograms: Array) -> tuple[Array, Array]:
-        tokens = encode.run(**{reads: READINGS[reads](samples)})[0]
+        tokens = encode.run(**{reads: reading(samples)})[0]
         frame_scores, scores = score.run(tokens=tokens.reshape(1, -1, tokens.shape[2]), audiogram=audiograms)
         return frame_scores, scores
 

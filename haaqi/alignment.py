@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
+from . import simd
 from .cochlea import BANDS, RATE, centre_frequencies
 from .kernels import DECIMATION, PAD, correlations
 from .simd import jit
@@ -31,6 +32,16 @@ _MARGIN: Final = 1.0
 _MANY: Final = 150
 """such lags, from which on the exact correlation is computed at all lags"""
 _UNKNOWN: Final = LAGS + 1
+_BLOCK: Final = 2048
+"""coarse samples, length of the transforms"""
+_REACH: Final = _COARSE + 32
+"""coarse lags either way that they hold; undoing the sums' droop spoils the outermost"""
+_HOP: Final = _BLOCK - 2 * _REACH
+_FINE_BLOCK: Final = 15_360
+"""samples, length of the transforms of bands that are correlated at all lags"""
+_FIRST: Final = DECIMATION
+"""index of the first lag's guess"""
+_ZERO: Final = np.float32(0.0)
 
 Complex = npt.NDArray[np.complex64]
 Single = npt.NDArray[np.float32]
@@ -45,22 +56,28 @@ class Aligner:
         signals: the bands' envelopes or motion, [32, PAD + samples + PAD].
         coarse: the same at base band, summed over `DECIMATION` samples, [32, samples / DECIMATION].
         carried: whether the signals oscillate around the bands' centre frequencies (motion), or not (envelopes).
+        energy: sums of squares [2, 32] of `signals` and `coarse`, if they are there already.
     """
 
-    def __init__(self, signals: Single, coarse: Complex, carried: bool) -> None:
+    def __init__(
+        self, signals: Single, coarse: Single | Complex, carried: bool, energy: npt.NDArray[np.float64] | None = None
+    ) -> None:
         self._signals, self._carried = signals, carried
         self._samples = signals.shape[1] - 2 * PAD
-        self._length = scipy.fft.next_fast_len(coarse.shape[1] + _COARSE)
-        self._spectra = self._transformed(coarse)
-        self._lost = self._lost_energy(signals, coarse)
+        self._spectra = _spectra(coarse, 0)
+        np.conj(self._spectra, out=self._spectra)
+        self._lost = self._lost_energy(signals, coarse, energy)
         self._exact: dict[int, Complex] = {}
 
-    def delays(self, signals: Single, coarse: Complex) -> Integers:
+    def delays(
+        self, signals: Single, coarse: Single | Complex, energy: npt.NDArray[np.float64] | None = None
+    ) -> Integers:
         """Samples [32] from -LAGS to LAGS - 1 by which other bands of the same length are behind the reference's."""
-        correlation = self._coarse_correlations(self._transformed(coarse))
-        real, imaginary = (np.ascontiguousarray(part, np.float32) for part in (correlation.real, correlation.imag))
+        correlation = self._coarse_correlations(coarse)
+        real = np.ascontiguousarray(correlation.real, np.float32)
+        imaginary = np.ascontiguousarray(correlation.imag, np.float32) if self._carried else real
         # What decimation loses of both signals can change their correlation by this much at most (Cauchy, Schwarz).
-        error = DECIMATION * np.sqrt(self._lost * self._lost_energy(signals, coarse))
+        error = DECIMATION * np.sqrt(self._lost * self._lost_energy(signals, coarse, energy))
         found = np.zeros(BANDS, np.int64)
         tables = _interpolation(), _carriers()
         _peaks(self._signals, signals, PAD, self._samples, real, imaginary, *tables, self._carried, error, found)
@@ -68,31 +85,67 @@ class Aligner:
             found[band] = self._exact_delay(int(band), signals)
         return found
 
-    def _transformed(self, coarse: Complex) -> Complex:
-        """Spectra [32, length], long enough to correlate at the lags that are needed."""
-        return np.asarray(scipy.fft.fft(coarse, self._length, axis=1))
-
-    def _coarse_correlations(self, spectra: Complex) -> Complex:
+    def _coarse_correlations(self, coarse: Single | Complex) -> Single | Complex:
         """Correlations [32, 2 _COARSE + 1] with the reference at multiples of `DECIMATION`."""
-        product = np.conj(self._spectra)
-        product *= spectra
-        product *= _droop(self._length)
-        correlation = scipy.fft.ifft(product, axis=1, overwrite_x=True)
-        return np.concatenate([correlation[:, -_COARSE:], correlation[:, : _COARSE + 1]], axis=1)
+        product = _summed_product(self._spectra, _spectra(coarse, _REACH))
+        product *= _droop(_BLOCK)[: product.shape[1]]
+        if self._carried:
+            correlation = scipy.fft.ifft(product, axis=1, overwrite_x=True)
+        else:
+            correlation = scipy.fft.irfft(product, _BLOCK, axis=1, overwrite_x=True)
+        return np.asarray(correlation[:, _REACH - _COARSE : _REACH + _COARSE + 1])
 
-    def _lost_energy(self, signals: Single, coarse: Complex) -> npt.NDArray[np.float64]:
+    def _lost_energy(
+        self, signals: Single, coarse: Single | Complex, energy: npt.NDArray[np.float64] | None
+    ) -> npt.NDArray[np.float64]:
         """The part [32] of the energy of base-band signals that their sums over `DECIMATION` samples don't hold."""
-        energy = np.einsum("bn,bn->b", signals, signals).astype(np.float64) * (2 if self._carried else 1)
-        kept = np.einsum("bn,bn->b", coarse.real, coarse.real) + np.einsum("bn,bn->b", coarse.imag, coarse.imag)
-        return np.asarray(np.maximum(energy - kept / DECIMATION, 0.0))
+        if energy is None:
+            parts = coarse.view(np.float32)
+            energy = np.stack([np.einsum("bn,bn->b", x, x).astype(np.float64) for x in (signals, parts)])
+        whole = energy[0] * (2 if self._carried else 1)
+        return np.asarray(np.maximum(whole - energy[1] / DECIMATION, 0.0))
 
     def _exact_delay(self, band: int, signals: Single) -> int:
-        length = scipy.fft.next_fast_len(self._samples + LAGS, real=True)
         if band not in self._exact:
-            self._exact[band] = np.conj(scipy.fft.rfft(self._signals[band, PAD:-PAD], length))
-        product = self._exact[band] * scipy.fft.rfft(signals[band, PAD:-PAD], length)
-        correlation = scipy.fft.irfft(product, length)
-        return int(np.argmax(np.concatenate([correlation[-LAGS:], correlation[:LAGS]]))) - LAGS
+            self._exact[band] = np.conj(_fine_spectra(self._signals[band], self._samples, 0))
+        product = _summed_product(self._exact[band], _fine_spectra(signals[band], self._samples, LAGS))
+        return int(np.argmax(scipy.fft.irfft(product[0], _FINE_BLOCK)[: 2 * LAGS])) - LAGS
+
+
+def _fine_spectra(signal: Single, samples: int, reach: int) -> Complex:
+    """As `_spectra`, of one band's signal [PAD + samples + PAD]: [1, blocks, bins]."""
+    hop = _FINE_BLOCK - 2 * LAGS
+    blocks = -(-samples // hop)
+    long = np.zeros(blocks * hop + 2 * reach, np.float32)
+    long[reach : reach + samples] = signal[PAD : PAD + samples]
+    parts = np.lib.stride_tricks.sliding_window_view(long, hop + 2 * reach)[::hop]
+    return np.asarray(scipy.fft.rfft(parts, _FINE_BLOCK))[None]
+
+
+def _spectra(coarse: Single | Complex, reach: int) -> Complex:
+    """Spectra [32, blocks, bins] of blocks of `_HOP` samples with `reach` more of their neighbours' on both sides.
+
+    Zeros follow them up to a length of `_BLOCK`. The products of a block's spectra without and with neighbours hold
+    its correlations at all lags within reach.
+    """
+    blocks = -(-coarse.shape[1] // _HOP)
+    long = np.zeros((BANDS, blocks * _HOP + 2 * reach), coarse.dtype)
+    long[:, reach : reach + coarse.shape[1]] = coarse
+    parts = np.lib.stride_tricks.sliding_window_view(long, _HOP + 2 * reach, axis=1)[:, ::_HOP]
+    transform = scipy.fft.fft if np.iscomplexobj(coarse) else scipy.fft.rfft
+    return np.asarray(transform(parts, _BLOCK, axis=2))
+
+
+@jit
+def _summed_product(x: Complex, y: Complex) -> Complex:  # pragma: no cover - compiled
+    """Products of spectra [bands, blocks, bins], summed over the blocks."""
+    bands, blocks, bins = x.shape
+    total = np.zeros((bands, bins), np.complex64)
+    for band in range(bands):
+        for block in range(blocks):
+            for k in range(bins):
+                total[band, k] += x[band, block, k] * y[band, block, k]
+    return total
 
 
 @lru_cache(maxsize=8)
@@ -106,8 +159,8 @@ def _droop(length: int) -> Single:
 
 @lru_cache(maxsize=1)
 def _interpolation() -> Single:
-    """Windowed-sinc weights [DECIMATION, _TAPS] of the lags between two coarse ones."""
-    at = np.arange(_TAPS) - (_TAPS // 2 - 1) - np.arange(DECIMATION)[:, None] / DECIMATION
+    """Windowed-sinc weights [_TAPS, DECIMATION] of the lags between two coarse ones."""
+    at = np.arange(_TAPS)[:, None] - (_TAPS // 2 - 1) - np.arange(DECIMATION) / DECIMATION
     return np.asarray(np.sinc(at) * np.cos(np.pi * at / _TAPS) ** 2, dtype=np.float32)
 
 
@@ -137,41 +190,51 @@ def _peaks(
     A guess is `DECIMATION` times a correlation, twice that if carried.
     """
     lags = 2 * LAGS
-    guess = np.empty(lags + 2, np.float32)
-    guess[0] = guess[lags + 1] = -np.inf
+    guess = np.empty(lags + 16, np.float32)  # the first lag's at 8
+    guess[:] = -np.inf
+    scratch = np.empty(16, np.float32)
     reach = 1 if carried else DECIMATION  # envelopes are too smooth for peaks that lie closer
     for band in range(len(found)):
         for k in range(lags // DECIMATION):
-            for phase in range(DECIMATION):
-                re = im = np.float32(0.0)
-                for tap in range(_TAPS):
-                    re += weights[phase, tap] * real[band, k + tap + 1]
-                    im += weights[phase, tap] * imaginary[band, k + tap + 1]
-                i = k * DECIMATION + phase
-                # motion is the real part of base band times exp(i w n)
-                guess[1 + i] = re * carriers[band, 0, i] - im * carriers[band, 1, i] if carried else re
-        highest = guess.max()
-        span = highest - guess[1 : lags + 1].min()
+            re = im = simd.splat(_ZERO)
+            for tap in range(_TAPS):
+                weight = simd.load(weights, tap * DECIMATION)
+                re = re + weight * real[band, k + tap + 1]
+                if carried:
+                    im = im + weight * imaginary[band, k + tap + 1]
+            i = k * DECIMATION
+            if carried:  # motion is the real part of base band times exp(i w n)
+                at = 2 * band * lags + i
+                re = re * simd.load(carriers, at) - im * simd.load(carriers, at + lags)
+            simd.store(guess, _FIRST + i, re)
+        most = least = simd.load(guess, _FIRST)
+        for i in range(_FIRST + DECIMATION, _FIRST + lags, DECIMATION):
+            value = simd.load(guess, i)
+            most, least = simd.maximum(most, value), simd.minimum(least, value)
+        simd.store(scratch, 0, most)
+        simd.store(scratch, 8, least)
+        highest = scratch[:8].max()
+        span = highest - scratch[8:].min()
         if span <= 0:
             found[band] = LAGS - 1  # silence; as pyclarity, which takes the first of equals
             continue
         possible = highest - _MARGIN * error[band]
-        if (guess[1 : lags + 1] >= possible).sum() > _MANY:
+        if (guess[_FIRST : _FIRST + lags] >= possible).sum() > _MANY:
             found[band] = _UNKNOWN
             continue
         at = band * x.shape[1] + first
         best = -np.inf
         floor = highest - _RIVAL * span
         for i in range(lags):
-            value = guess[1 + i]
-            if value >= floor and value >= guess[max(1 + i - reach, 0) : 2 + i + reach].max():
+            value = guess[_FIRST + i]
+            if value >= floor and value >= guess[_FIRST + i - reach : _FIRST + 1 + i + reach].max():
                 lag, exact = _climb(x, y, at, samples, i - LAGS)
                 if exact > best:
                     best = exact
                     found[band] = lag
         i = 0
         while i < lags:
-            if guess[1 + i] < possible:
+            if guess[_FIRST + i] < possible:
                 i += 1
                 continue
             lag = min(i + 1, lags - 2) - LAGS
@@ -185,11 +248,19 @@ def _peaks(
 @jit
 def _climb(x: Array, y: Array, at: int, samples: int, lag: int) -> Any:  # pragma: no cover - compiled
     """The local maximum of the exact correlation that is uphill from a lag, and its value."""
+    before, here, after = correlations(x, y, at, at + lag, samples)
+    step = 0
+    if before > here and before >= after and lag > -LAGS:
+        step, here = -1, before
+    elif after > here and lag < LAGS - 1:
+        step, here = 1, after
+    else:
+        return lag, here
+    lag += step
     while True:
-        before, here, after = correlations(x, y, at, at + lag, samples)
-        if before > here and before >= after and lag > -LAGS:
-            lag -= 1
-        elif after > here and lag < LAGS - 1:
-            lag += 1
-        else:
-            return lag, here
+        values = correlations(x, y, at, at + lag + 2 * step, samples)  # of the next three lags
+        for k in range(3):
+            value = values[k] if step > 0 else values[2 - k]
+            if value <= here or not -LAGS < lag < LAGS - 1:
+                return lag, here
+            lag, here = lag + step, value

@@ -6,6 +6,7 @@ steps `gammatone_basilar_membrane` to `group_delay_compensate` of pyclarity's `e
 
 from __future__ import annotations
 
+import contextlib
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from . import kernels
 from .cochlea import BANDS, RATE, Gammatone, Loss, adjusted_bandwidth, centre_frequencies, widest
 from .kernels import PAD, SMOOTHING
-from .simd import LANES
+from .simd import APPROXIMATIONS, LANES
 
 _NOISE: Final = -10.0
 """dB re threshold, of the noise that stands for it"""
@@ -34,18 +35,23 @@ class Bands(NamedTuple):
 
     Attributes:
         env, bm: compressed envelopes and basilar-membrane motion, [32, PAD + samples + PAD].
-        coarse_env, coarse_bm: the same at base band, summed over `DECIMATION` samples, [32, samples / DECIMATION].
+        coarse_env, coarse_bm: the same at base band, summed over `DECIMATION` samples, [32, samples / DECIMATION];
+            real and complex.
         power, control_power: mean squares [32] of the envelopes before compression, and of the control path's.
         bandwidth: of the filters [32], in units of a normal ear's.
+        energy_env, energy_bm: sums of squares [2, 32] of `env` and `bm`, and of their coarse signals; None where
+            nobody has summed them.
     """
 
     env: Single
     bm: Single
-    coarse_env: npt.NDArray[np.complex64]
+    coarse_env: Single
     coarse_bm: npt.NDArray[np.complex64]
     power: Array
     control_power: Array
     bandwidth: Array
+    energy_env: Array | None = None
+    energy_bm: Array | None = None
 
     @property
     def samples(self) -> int:
@@ -65,26 +71,87 @@ class Nerve(NamedTuple):
     motion: Single
 
 
-def filtered(x: Single, loss: Loss, level1: float) -> Bands:
-    """Filter and compress a signal [samples] that comes from the middle ear; `level1` is the dB SPL of power 1."""
+class Room(NamedTuple):
+    """Memory for what is computed of one signal, used again for the next: new memory takes longer than the filters.
+
+    Attributes:
+        env, bm, motion: see `padded`.
+        gains: of the compression [samples, 8].
+        memory: what they lie in.
+    """
+
+    env: Single
+    bm: Single
+    motion: Single
+    gains: Single
+    memory: Single
+
+    @classmethod
+    def of(cls, samples: int) -> Room:
+        """Room for a signal of so many samples, in memory that is free again, or in new memory."""
+        bands, gains = BANDS * (samples + 2 * PAD), samples * LANES
+        memory = _reused(3 * bands + gains)
+        env, bm, motion = (memory[k * bands : (k + 1) * bands].reshape(BANDS, -1) for k in range(3))
+        for part in (env, bm, motion):
+            _clear_pads(part)
+        return cls(env, bm, motion, memory[3 * bands : 3 * bands + gains].reshape(samples, LANES), memory)
+
+    def free(self) -> None:
+        """Give the memory to the next signal; nobody may use it any more."""
+        if self.memory.size <= _MOST_KEPT:
+            _free.append(self.memory)
+            del _free[:-_ROOMS_KEPT]
+
+
+_ROOMS_KEPT: Final = 2
+_MOST_KEPT: Final = 10 * RATE * (3 * BANDS + LANES) + 6 * BANDS * PAD
+"""samples of memory that is kept, enough for 10 s"""
+_free: Final[list[Single]] = []
+
+
+def _reused(size: int) -> Single:
+    """Free memory for so many samples, or new memory."""
+    with contextlib.suppress(IndexError):  # taken by another thread: no harm
+        for _ in range(len(_free)):
+            memory = _free.pop(0)
+            if memory.size >= size:
+                return memory
+    return np.empty(size, np.float32)
+
+
+def filtered(x: Single, loss: Loss, level1: float, room: Room | None = None) -> Bands:
+    """Filter and compress a signal from the middle ear.
+
+    Args:
+        x: [samples].
+        loss, level1: the ear; `level1` is the dB SPL of power 1.
+        room: takes `env` and `bm`, if not new memory.
+    """
     samples = len(x)
+    if room is None:
+        env, bm, gains = padded(samples), padded(samples), np.empty((samples, LANES), np.float32)
+    else:
+        env, bm, gains = room.env, room.bm, room.gains
+    carrier, wave = _carrier(-(-samples // kernels.RESTART), kernels.RESTART), _carrier(kernels.RESTART, 1)
     blocks = -(-samples // kernels.DECIMATION)
-    carrier = _carrier(-(-samples // kernels.RESTART))
-    env, bm = padded(samples), padded(samples)
-    gains = np.empty((samples, LANES), np.float32)
-    coarse = np.empty((BANDS // LANES, blocks, 3, LANES), np.float32)
+    coarse_env, coarse_bm = np.empty((BANDS, blocks), np.float32), np.empty((BANDS, blocks, 2), np.float32)
     compression = _compression(loss, level1)
     control_filters = _filters(widest())
-    power, control_power, bandwidth = (np.empty(BANDS) for _ in range(3))
+    control_power, bandwidth = np.empty(BANDS), np.empty(BANDS)
+    sums = np.empty((5, BANDS))
     for group in range(BANDS // LANES):
         of = slice(group * LANES, (group + 1) * LANES)
-        control_power[of] = kernels.control_path(x, carrier[group], control_filters[group], compression[group], gains)
+        control_power[of] = kernels.control_path(
+            x, wave[group], control_filters[group], compression[group], APPROXIMATIONS, gains
+        )
         bandwidth[of] = adjusted_bandwidth(control_power, loss.bandwidth, level1)[of]
         filters = _filters(np.where(np.arange(BANDS) // LANES == group, bandwidth, 1.0))[group]
-        first, row = of.start * env.shape[1] + PAD, env.shape[1]
-        power[of] = kernels.signal_path(x, carrier[group], filters, gains, env, bm, first, row, coarse[group])
-    parts = coarse.transpose(2, 0, 3, 1).reshape(3, BANDS, blocks)
-    return Bands(env, bm, parts[0].astype(np.complex64), parts[1] + 1j * parts[2], power, control_power, bandwidth)
+        row = env.shape[1]
+        sums[:, of] = kernels.signal_path(
+            x, wave[group], carrier[group], filters, gains, env, bm, of.start * row + PAD, row, coarse_env[of], coarse_bm[of]
+        )
+    base_band = coarse_bm.view(np.complex64)[..., 0]
+    return Bands(env, bm, coarse_env, base_band, sums[0] / samples, control_power, bandwidth, sums[1:3], sums[3:])
 
 
 def hair_cells(
@@ -94,6 +161,7 @@ def hair_cells(
     later: Integers,
     delays: tuple[Integers, Integers] | None = None,
     seed: int = 0,
+    room: Room | None = None,
 ) -> Nerve:
     """Adapt bands as the inner hair cells do, add the threshold's noise, and bring all bands to one group delay.
 
@@ -104,6 +172,7 @@ def hair_cells(
         delays: samples [32] by which a processed signal's envelopes and motion come late; they are moved to the
             front. None for the reference. The noise of the two differs.
         seed: of the noise.
+        room: takes `motion`, if not new memory.
     """
     samples, row = bands.samples, bands.env.shape[1]
     env_delay, bm_delay = delays or (np.zeros(BANDS, np.int64),) * 2
@@ -113,7 +182,7 @@ def hair_cells(
     at = np.arange(BANDS) * row + PAD - later
     blocks = -(-samples // SMOOTHING)
     rising, falling = (np.zeros((BANDS // LANES, blocks, LANES), np.float32) for _ in range(2))
-    motion = padded(samples)
+    motion = room.motion if room else padded(samples)
     noise = _noise(seed, 10 ** ((_NOISE - level1) / 20))
     noise_at = (np.arange(BANDS) + (BANDS if delays else 0)) * _NOISE_STEP % _NOISE_TABLE
     window = np.hanning(2 * SMOOTHING).astype(np.float32)
@@ -127,6 +196,7 @@ def hair_cells(
             (at + bm_delay)[of],
             (level1 - loss.inner)[of].astype(np.float32),
             _circuit(),
+            APPROXIMATIONS,
             halves,
             noise,
             noise_at[of],
@@ -146,22 +216,27 @@ def hair_cells(
 def padded(samples: int) -> Single:
     """Room [32, PAD + samples + PAD] for bands' signals, the pads zero."""
     room = np.empty((BANDS, samples + 2 * PAD), np.float32)
-    room[:, :PAD] = 0
-    room[:, PAD + samples :] = 0
+    _clear_pads(room)
     return room
+
+
+def _clear_pads(part: Single) -> None:
+    part[:, :PAD] = 0
+    part[:, -PAD:] = 0
 
 
 def _compression(loss: Loss, level1: float) -> Single:
     """What `kernels.control_path` asks for [groups, 4, 8]."""
-    slope = -(1 - 1 / loss.ratio) / 20 * np.log2(10)
-    rows = [np.full(BANDS, level1), loss.knee, -loss.outer / 20 * np.log2(10) - loss.knee * slope, slope]
+    lowest, highest = (10 ** ((level - level1) / 10) for level in (loss.knee, np.full(BANDS, 100.0)))
+    slope = -(1 - 1 / loss.ratio) / 2  # amplitude over power
+    rows = [lowest, highest, -loss.outer / 20 * np.log2(10) - np.log2(lowest) * slope, slope]
     return _grouped(rows)
 
 
 def _filters(bandwidth: Array) -> Single:
     """Coefficients [groups, 6, 8] for the kernels of filters of bandwidths [32]."""
     filters = Gammatone.of(bandwidth)
-    turn = 2 * np.pi / RATE * centre_frequencies()
+    turn = 2 * np.pi / RATE * centre_frequencies() * kernels.RESTART
     rows = [filters.pole, 4 * filters.pole, 4 * filters.pole**2, filters.gain, np.cos(turn), np.sin(turn)]
     return _grouped(rows)
 
@@ -172,10 +247,10 @@ def _grouped(rows: list[Array]) -> Single:
 
 
 @lru_cache(maxsize=8)
-def _carrier(restarts: int) -> Single:
-    """Cosine and (by pyclarity's rotation) minus sine [groups, restarts, 2, 8] of the carriers where they restart."""
-    phase = 2 * np.pi / RATE * centre_frequencies() * (np.arange(restarts) * kernels.RESTART)[:, None]
-    both = np.stack([np.cos(phase), -np.sin(phase)], axis=1).reshape(restarts, 2, -1, LANES)
+def _carrier(count: int, step: int) -> Single:
+    """Cosine and (by pyclarity's rotation) minus sine [groups, count, 2, 8] of the carriers, every `step` samples."""
+    phase = 2 * np.pi / RATE * centre_frequencies() * (np.arange(count) * step)[:, None]
+    both = np.stack([np.cos(phase), -np.sin(phase)], axis=1).reshape(count, 2, -1, LANES)
     return np.ascontiguousarray(both.transpose(2, 0, 1, 3), np.float32)
 
 

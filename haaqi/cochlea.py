@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import scipy.fft
 from scipy import signal
+
+from .simd import jit
 
 RATE: Final = 24_000
 """Hz, of the auditory model"""
@@ -130,8 +132,10 @@ def broad_delay(reference: Array, processed: Array, spectrum: npt.NDArray[np.com
     n = len(reference)
     length = correlation_length(n)
     spectrum = correlation_spectrum(reference) if spectrum is None else spectrum
-    other = scipy.fft.rfft((processed - processed.mean()).astype(np.float32), length)
-    correlation = np.abs(scipy.fft.irfft(np.conj(spectrum) * other, length))
+    product = scipy.fft.rfft((processed - processed.mean()).astype(np.float32), length)
+    product *= np.conj(spectrum)
+    correlation = scipy.fft.irfft(product, length, overwrite_x=True)
+    np.abs(correlation, out=correlation)
     # index d: processed behind by d; wrapped round: ahead
     ahead, behind = correlation[length - n + 1 :], correlation[:n]
     if len(ahead) and ahead.max() > behind.max():
@@ -162,15 +166,31 @@ def shift(x: Array, delay: int) -> Array:
 
 
 @lru_cache(maxsize=1)
-def _middle_ear() -> tuple[tuple[Array, Array], ...]:
-    return signal.butter(1, 5000, fs=RATE), signal.butter(2, 350, "high", fs=RATE)
+def _middle_ear() -> Any:
+    filters = signal.butter(1, 5000, fs=RATE), signal.butter(2, 350, "high", fs=RATE)
+    return tuple(tuple(tuple(part.tolist()) for part in each) for each in filters)
 
 
 def middle_ear(x: Array) -> npt.NDArray[np.float32]:
     """A low-pass at 5 kHz and a high-pass at 350 Hz: roughly the equal-loudness contour at threshold."""
-    for b, a in _middle_ear():
-        x = signal.lfilter(b, a, x)
-    return np.asarray(x, dtype=np.float32)
+    y = np.empty(len(x), np.float32)
+    _filter_twice(np.asarray(x, np.float64), *_middle_ear(), y)
+    return y
+
+
+@jit
+def _filter_twice(x: Any, first: Any, second: Any, y: Any) -> None:  # pragma: no cover - compiled
+    """Write x [n] behind a filter of first order and one of second order, each (b, a), into y [n]."""
+    (b0, b1), (_, a1) = first
+    (c0, c1, c2), (_, d1, d2) = second
+    z = z1 = z2 = 0.0
+    for n in range(len(x)):
+        v = b0 * x[n] + z
+        z = b1 * x[n] - a1 * v
+        w = c0 * v + z1
+        z1 = c1 * v - d1 * w + z2
+        z2 = c2 * v - d2 * w
+        y[n] = w
 
 
 def spectrum_level(power: Array, control_power: Array, loss: Loss, level1: float) -> Array:

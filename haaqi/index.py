@@ -11,6 +11,7 @@ some fifty times as long (`benchmarks.haaqi` measures both). What is computed ot
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
@@ -24,7 +25,7 @@ from ..runtime.audiogram import Audiogram, AudiogramLike, as_audiogram
 from ..runtime.errors import AudioError
 from ..runtime.levels import LEVEL1, check_level, nal_r_filter
 from .alignment import Aligner
-from .bands import Array, Bands, Single, filtered, hair_cells
+from .bands import Array, Bands, Room, Single, filtered, hair_cells
 from .cochlea import (
     RATE,
     Gammatone,
@@ -192,12 +193,14 @@ class _Side:
         taps = nal_r_filter(ear.audiogram, RATE)
         amplified = signal.oaconvolve(x[self._start : self._stop], taps)[len(taps) - 1 :]
         amplified = np.pad(amplified, (0, max(count - len(amplified), 0)))[:count]
-        bands = filtered(middle_ear(amplified), ear.loss, ear.level1)
-        self._env = Aligner(bands.env, bands.coarse_env, carried=False)
-        self._bm = Aligner(bands.bm, bands.coarse_bm, carried=True)
+        room = Room.of(count)
+        weakref.finalize(self, room.free).atexit = False
+        bands = filtered(middle_ear(amplified), ear.loss, ear.level1, room)
+        self._env = Aligner(bands.env, bands.coarse_env, False, bands.energy_env)
+        self._bm = Aligner(bands.bm, bands.coarse_bm, True, bands.energy_bm)
         self._level = self._long_term(bands)
         self._later = Gammatone.of(bands.bandwidth).delay_to_latest()
-        self._nerve = hair_cells(bands, ear.loss, ear.level1, self._later, seed=seed)
+        self._nerve = hair_cells(bands, ear.loss, ear.level1, self._later, seed=seed, room=room)
         self._audible = audible_segments(self._nerve.motion, count)
         self._loud = loud_windows(self._nerve.smooth)
         self._modulations = modulations(self._nerve.smooth[:, self._loud]) if len(self._loud) else None
@@ -205,14 +208,18 @@ class _Side:
     def compare(self, y: Array) -> tuple[Haaqi, Tiles]:
         """See `Reference.compare`; `y` has as many samples as the reference."""
         y = shift(y, broad_delay(self._clean, y, self._spectrum) - _DISPERSION)[self._start : self._stop]
-        ear = self._ear
-        bands = filtered(middle_ear(y), ear.loss, ear.level1)
-        delays = self._env.delays(bands.env, bands.coarse_env), self._bm.delays(bands.bm, bands.coarse_bm)
-        nerve = hair_cells(bands, ear.loss, ear.level1, self._later, delays, self._seed)
+        ear, room = self._ear, Room.of(len(y))
+        bands = filtered(middle_ear(y), ear.loss, ear.level1, room)
+        delays = (
+            self._env.delays(bands.env, bands.coarse_env, bands.energy_env),
+            self._bm.delays(bands.bm, bands.coarse_bm, bands.energy_bm),
+        )
+        nerve = hair_cells(bands, ear.loss, ear.level1, self._later, delays, self._seed, room)
         cepstral = 0.0
         if self._modulations is not None:
             cepstral = cepstral_correlation(self._modulations, modulations(nerve.smooth[:, self._loud]))
         covariance = covariances(self._nerve.motion, nerve.motion, self._audible)
+        room.free()
         in_step = synchrony(covariance, self._audible)
         loudness, spectrum = spectrum_terms(self._level, self._long_term(bands))
         nonlinear = 0.754 * cepstral**3 + 0.246 * in_step

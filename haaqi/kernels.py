@@ -18,6 +18,8 @@ DECIMATION: Final = 8
 """of the base-band signals that are correlated coarsely"""
 RESTART: Final = 1024
 """samples after which a carrier starts from its exact phase again"""
+_STRETCH: Final = 64
+"""samples of the control path that are worked on at once; a part of `RESTART`"""
 PAD: Final = 4096
 """samples; more than the longest alignment (2,400) and band delay (450) together"""
 SMOOTHING: Final = 96
@@ -70,16 +72,41 @@ def _accumulate(total: Array, part: Any, scratch: Array) -> None:  # pragma: no 
 
 
 @jit
+def _log2_coefficients(table: Array) -> Any:  # pragma: no cover - compiled
+    return (
+        simd.load(table, 0),
+        simd.load(table, 8),
+        simd.load(table, 16),
+        simd.load(table, 24),
+        simd.load(table, 32),
+        simd.load(table, 40),
+    )
+
+
+@jit
+def _exp2_coefficients(table: Array) -> Any:  # pragma: no cover - compiled
+    return (
+        simd.load(table, 48),
+        simd.load(table, 56),
+        simd.load(table, 64),
+        simd.load(table, 72),
+        simd.load(table, 80),
+    )
+
+
+@jit
 def control_path(
-    x: Array, carrier: Array, filters: Array, compression: Array, gains: Array
+    x: Array, wave: Array, filters: Array, compression: Array, approximations: Array, gains: Array
 ) -> Any:  # pragma: no cover - compiled
     """The control path of eight bands: its mean squares, and the compression gains that follow from its envelope.
 
     Args:
         x: middle-ear output [samples].
-        carrier: cosine and sine of each band at every `RESTART`th sample [restarts, 2, 8].
-        filters: pole, 4 pole, 4 pole^2, gain, cosine and sine of a sample's phase [6, 8].
-        compression: level of power 1 in dB SPL, knee in dB SPL, and offset and slope of log2(gain) over dB SPL [4, 8].
+        wave: cosine and minus sine of each band's carrier at the first `RESTART` samples [RESTART, 2, 8].
+        filters: pole, 4 pole, 4 pole^2, gain, cosine and sine of the phase of `RESTART` samples [6, 8].
+        compression: lowest and highest power between which the gain changes, and offset and slope of log2(gain) over
+            log2(power) [4, 8].
+        approximations: `simd.APPROXIMATIONS`.
         gains: takes the gains [samples, 8], after the first-order low-pass at 800 Hz that delays them by 0.2 ms.
 
     Returns:
@@ -87,46 +114,74 @@ def control_path(
     """
     pole, zero1, zero2 = simd.load(filters, 0), simd.load(filters, 8), simd.load(filters, 16)
     gain, turn_c, turn_s = simd.load(filters, 24), simd.load(filters, 32), simd.load(filters, 40)
-    level, knee = simd.load(compression, 0), simd.load(compression, 8)
+    lowest, highest = simd.load(compression, 0), simd.load(compression, 8)
     offset, slope = simd.load(compression, 16), simd.load(compression, 24)
+    log2, exp2 = _log2_coefficients(approximations), _exp2_coefficients(approximations)
     power, scratch = np.zeros(8), np.zeros(8, np.float32)
+    powers = np.empty(8 * _STRETCH, np.float32)
     zero = simd.splat(_ZERO)
+    lag_pole, lag_zero = simd.splat(np.float32(_LAG_POLE)), simd.splat(np.float32(_LAG_ZERO))
     re1 = re2 = re3 = re4 = re5 = im1 = im2 = im3 = im4 = im5 = zero
-    last = smoothed = zero
+    last = smoothed = part = zero
+    quiet = simd.near_exp2(simd.near_log2(lowest, log2) * slope + offset, exp2)
     samples = len(x)
-    for start in range(0, samples, RESTART):
-        c = simd.load(carrier, start // RESTART * 16)
-        s = simd.load(carrier, start // RESTART * 16 + 8)
-        part = zero
-        for i in range(start, min(start + RESTART, samples)):
-            v = simd.splat(x[i])
-            re1 = pole * re1 + v * c
-            im1 = pole * im1 + v * s
-            re2 = pole * re2 + re1
-            im2 = pole * im2 + im1
-            re3 = pole * re3 + re2
-            im3 = pole * im3 + im2
-            re = pole * re4 + re3
-            im = pole * im4 + im3
-            u = (re + zero1 * re4 + zero2 * re5) * gain
-            w = (im + zero1 * im4 + zero2 * im5) * gain
+    for start in range(0, samples, _STRETCH):
+        place = start % RESTART
+        if place == 0 and start > 0:
+            re1, im1 = _turned(re1, im1, turn_c, turn_s)
+            re2, im2 = _turned(re2, im2, turn_c, turn_s)
+            re3, im3 = _turned(re3, im3, turn_c, turn_s)
+            re4, im4 = _turned(re4, im4, turn_c, turn_s)
+            re5, im5 = _turned(re5, im5, turn_c, turn_s)
+        loudest = zero
+        count = min(_STRETCH, samples - start)
+        # In three loops, so that the processor works on several samples at once.
+        for i in range(count):
+            v = simd.splat(x[start + i]) * gain
+            at = 16 * (place + i)
+            re1 = simd.fma(pole, re1, v * simd.load(wave, at))
+            im1 = simd.fma(pole, im1, v * simd.load(wave, at + 8))
+            re2 = simd.fma(pole, re2, re1)
+            im2 = simd.fma(pole, im2, im1)
+            re3 = simd.fma(pole, re3, re2)
+            im3 = simd.fma(pole, im3, im2)
+            re = simd.fma(pole, re4, re3)
+            im = simd.fma(pole, im4, im3)
+            u = simd.fma(zero2, re5, simd.fma(zero1, re4, re))
+            w = simd.fma(zero2, im5, simd.fma(zero1, im4, im))
             re5, im5, re4, im4 = re4, im4, re, im
-            p = u * u + w * w
+            p = simd.fma(u, u, w * w)
             part = part + p
-            heard = simd.log2(simd.maximum(p, simd.splat(np.float32(1e-37)))) * (0.5 * _DB) + level
-            heard = simd.minimum(simd.maximum(heard, knee), simd.splat(np.float32(100.0)))
-            now = simd.exp2(heard * slope + offset)
-            smoothed = smoothed * _LAG_POLE + (now + last) * _LAG_ZERO
+            loudest = simd.maximum(loudest, p)
+            simd.store(powers, 8 * i, p)
+        if simd.lane_sum(simd.maximum(loudest - lowest, zero)) > 0:
+            for i in range(count):
+                p = simd.minimum(simd.maximum(simd.load(powers, 8 * i), lowest), highest)
+                simd.store(powers, 8 * i, simd.near_exp2(simd.fma(simd.near_log2(p, log2), slope, offset), exp2))
+        else:
+            for i in range(count):
+                simd.store(powers, 8 * i, quiet)
+        for i in range(count):
+            now = simd.load(powers, 8 * i)
+            smoothed = simd.fma(lag_pole, smoothed, (now + last) * lag_zero)
             last = now
-            simd.store(gains, 8 * i, smoothed)
-            c, s = c * turn_c + s * turn_s, s * turn_c - c * turn_s
-        _accumulate(power, part, scratch)
+            simd.store(gains, 8 * (start + i), smoothed)
+        if place + _STRETCH == RESTART or start + _STRETCH >= samples:
+            _accumulate(power, part, scratch)
+            part = zero
     return power / samples
+
+
+@jit
+def _turned(re: Any, im: Any, c: Any, s: Any) -> Any:  # pragma: no cover - compiled
+    """Complex numbers times c + i s."""
+    return re * c - im * s, im * c + re * s
 
 
 @jit
 def signal_path(
     x: Array,
+    wave: Array,
     carrier: Array,
     filters: Array,
     gains: Array,
@@ -134,66 +189,96 @@ def signal_path(
     bm: Array,
     first: int,
     stride: int,
-    coarse: Array,
+    coarse_env: Array,
+    coarse_bm: Array,
 ) -> Any:  # pragma: no cover - compiled
     """Compressed envelopes and basilar-membrane motion of eight bands.
 
     Args:
-        x, carrier, filters: see `control_path`.
+        x, wave, filters: see `control_path`.
+        carrier: cosine and minus sine of each band's carrier at every `RESTART`th sample [restarts, 2, 8].
         gains: of the compression [samples, 8].
         env, bm: take the bands' signals; `first` is the flat index of the first sample of the first band, `stride` the
             length of a row.
-        coarse: takes the envelope and the real and imaginary parts of the base-band signal, all compressed, as sums
-            over `DECIMATION` samples [ceil(samples / DECIMATION), 3, 8].
+        coarse_env, coarse_bm: take sums over `DECIMATION` samples of the envelopes, and of the real and imaginary parts
+            of the base-band signals, all compressed, [8, ceil(samples / DECIMATION)] and [8, the same, 2].
 
     Returns:
-        mean squares of the envelopes before compression, float64 [8].
+        sums of squares [5, 8]: the envelopes before compression; `env`; `coarse_env`; `bm`; `coarse_bm`.
     """
     pole, zero1, zero2 = simd.load(filters, 0), simd.load(filters, 8), simd.load(filters, 16)
     gain, turn_c, turn_s = simd.load(filters, 24), simd.load(filters, 32), simd.load(filters, 40)
-    power, scratch = np.zeros(8), np.zeros(8, np.float32)
+    sums, scratch = np.zeros((5, 8)), np.zeros(8, np.float32)
+    base_band = np.zeros(16 * _STRETCH, np.float32)
     tile_env, tile_bm = np.zeros(64, np.float32), np.zeros(64, np.float32)
+    coarse = np.zeros(24, np.float32)
     zero = simd.splat(_ZERO)
     re1 = re2 = re3 = re4 = re5 = im1 = im2 = im3 = im4 = im5 = zero
+    part = part_env = part_bm = part_coarse_env = part_coarse_bm = zero
     samples = len(x)
-    for start in range(0, samples, RESTART):
+    for start in range(0, samples, _STRETCH):
+        place = start % RESTART
+        if place == 0 and start > 0:
+            re1, im1 = _turned(re1, im1, turn_c, turn_s)
+            re2, im2 = _turned(re2, im2, turn_c, turn_s)
+            re3, im3 = _turned(re3, im3, turn_c, turn_s)
+            re4, im4 = _turned(re4, im4, turn_c, turn_s)
+            re5, im5 = _turned(re5, im5, turn_c, turn_s)
+        for i in range(min(_STRETCH, samples - start)):
+            v = simd.splat(x[start + i]) * gain
+            at = 16 * (place + i)
+            re1 = simd.fma(pole, re1, v * simd.load(wave, at))
+            im1 = simd.fma(pole, im1, v * simd.load(wave, at + 8))
+            re2 = simd.fma(pole, re2, re1)
+            im2 = simd.fma(pole, im2, im1)
+            re3 = simd.fma(pole, re3, re2)
+            im3 = simd.fma(pole, im3, im2)
+            re = simd.fma(pole, re4, re3)
+            im = simd.fma(pole, im4, im3)
+            simd.store(base_band, 16 * i, simd.fma(zero2, re5, simd.fma(zero1, re4, re)))
+            simd.store(base_band, 16 * i + 8, simd.fma(zero2, im5, simd.fma(zero1, im4, im)))
+            re5, im5, re4, im4 = re4, im4, re, im
         c = simd.load(carrier, start // RESTART * 16)
         s = simd.load(carrier, start // RESTART * 16 + 8)
-        part = zero
-        for block in range(start, min(start + RESTART, samples), DECIMATION):
+        for block in range(start, min(start + _STRETCH, samples), DECIMATION):
             count = min(DECIMATION, samples - block)
             if count < DECIMATION:
                 tile_env[:] = 0
                 tile_bm[:] = 0
             sum_env = sum_re = sum_im = zero
             for t in range(count):
-                v = simd.splat(x[block + t])
-                re1 = pole * re1 + v * c
-                im1 = pole * im1 + v * s
-                re2 = pole * re2 + re1
-                im2 = pole * im2 + im1
-                re3 = pole * re3 + re2
-                im3 = pole * im3 + im2
-                re = pole * re4 + re3
-                im = pole * im4 + im3
-                u = (re + zero1 * re4 + zero2 * re5) * gain
-                w = (im + zero1 * im4 + zero2 * im5) * gain
-                re5, im5, re4, im4 = re4, im4, re, im
-                p = u * u + w * w
+                at = 16 * (block - start + t)
+                u, w = simd.load(base_band, at), simd.load(base_band, at + 8)
+                p = simd.fma(u, u, w * w)
                 part = part + p
                 g = simd.load(gains, 8 * (block + t))
                 e, u, w = simd.sqrt(p) * g, u * g, w * g
+                at += 16 * place
+                m = simd.fma(u, simd.load(wave, at), w * simd.load(wave, at + 8))
                 simd.store(tile_env, 8 * t, e)
-                simd.store(tile_bm, 8 * t, u * c + w * s)
+                simd.store(tile_bm, 8 * t, m)
+                part_env, part_bm = simd.fma(e, e, part_env), simd.fma(m, m, part_bm)
                 sum_env, sum_re, sum_im = sum_env + e, sum_re + u, sum_im + w
-                c, s = c * turn_c + s * turn_s, s * turn_c - c * turn_s
             _put_rows(env, first + block, stride, simd.transpose(_rows(tile_env, 0, 8)))
             _put_rows(bm, first + block, stride, simd.transpose(_rows(tile_bm, 0, 8)))
-            simd.store(coarse, 3 * block, sum_env)
-            simd.store(coarse, 3 * block + 8, sum_re)
-            simd.store(coarse, 3 * block + 16, sum_im)
-        _accumulate(power, part, scratch)
-    return power / samples
+            part_coarse_env = simd.fma(sum_env, sum_env, part_coarse_env)
+            part_coarse_bm = simd.fma(sum_re, sum_re, simd.fma(sum_im, sum_im, part_coarse_bm))
+            sum_re, sum_im = _turned(sum_re, sum_im, c, s)
+            simd.store(coarse, 0, sum_env)
+            simd.store(coarse, 8, sum_re)
+            simd.store(coarse, 16, sum_im)
+            for k in range(simd.LANES):
+                coarse_env[k, block // DECIMATION] = coarse[k]
+                coarse_bm[k, block // DECIMATION, 0] = coarse[8 + k]
+                coarse_bm[k, block // DECIMATION, 1] = coarse[16 + k]
+        if place + _STRETCH == RESTART or start + _STRETCH >= samples:
+            _accumulate(sums[0], part, scratch)
+            _accumulate(sums[1], part_env, scratch)
+            _accumulate(sums[2], part_coarse_env, scratch)
+            _accumulate(sums[3], part_bm, scratch)
+            _accumulate(sums[4], part_coarse_bm, scratch)
+            part = part_env = part_bm = part_coarse_env = part_coarse_bm = zero
+    return sums
 
 
 @jit
@@ -204,6 +289,7 @@ def hair_cells(
     bm_at: Array,
     level: Array,
     circuit: Array,
+    approximations: Array,
     window: Array,
     noise: Array,
     noise_at: Array,
@@ -221,6 +307,7 @@ def hair_cells(
         env_at, bm_at: flat indices of what each of the eight bands has at sample 0 of the output [8].
         level: dB above threshold of an envelope of 1 [8].
         circuit: the adaptation's update matrix of two states [2, 3] (from input, first, second) and output gain.
+        approximations: `simd.APPROXIMATIONS`.
         window: rising and falling half of the smoothing window [2, SMOOTHING].
         noise: table of noise at the auditory threshold, a power of two long, and its first seven values again.
         noise_at: where each band starts in the table, which it reads round and round [8].
@@ -229,43 +316,55 @@ def hair_cells(
         samples: how many.
     """
     base = simd.load(level, 0)
-    m00, m01, m02 = circuit[0], circuit[1], circuit[2]
-    m10, m11, m12, overshoot = circuit[3], circuit[4], circuit[5], circuit[6]
-    tile_env, tile_bm = np.zeros(64, np.float32), np.zeros(64, np.float32)
+    m00, m01, m02 = simd.splat(circuit[0]), simd.splat(circuit[1]), simd.splat(circuit[2])
+    m10, m11, m12 = simd.splat(circuit[3]), simd.splat(circuit[4]), simd.splat(circuit[5])
+    overshoot = simd.splat(circuit[6])
+    log2 = _log2_coefficients(approximations)
+    tile_env, tile_out = np.zeros(64, np.float32), np.zeros(64, np.float32)
     zero, tiny = simd.splat(_ZERO), simd.splat(np.float32(_TINY))
+    decibel = simd.splat(np.float32(_DB))
     state1 = state2 = rise = fall = zero
     for block in range(0, samples, 8):
         place = block % SMOOTHING
-        _put_rows(tile_env, 0, 8, simd.transpose(_gather(env, env_at, block, _ALL)))
-        _put_rows(tile_bm, 0, 8, simd.transpose(_gather(bm, bm_at, block, _ALL)))
+        e_rows = _gather(env, env_at, block, _ALL)
+        _put_rows(tile_env, 0, 8, simd.transpose(e_rows))
         for t in range(8):
-            e = simd.load(tile_env, 8 * t)
-            v = simd.maximum(simd.log2(simd.maximum(e, tiny)) * _DB + base, zero)
+            e = simd.maximum(simd.load(tile_env, 8 * t), tiny)
+            simd.store(tile_env, 8 * t, simd.maximum(simd.fma(simd.near_log2(e, log2), decibel, base), zero))
+        for t in range(8):
+            v = simd.load(tile_env, 8 * t)
             state1, state2 = (
-                v * m00 + state1 * m01 + state2 * m02,
-                v * m10 + state1 * m11 + state2 * m12,
+                simd.fma(m01, state1, simd.fma(m02, state2, v * m00)),
+                simd.fma(m11, state1, simd.fma(m12, state2, v * m10)),
             )
             y = simd.maximum((v - state1) * overshoot, zero)
             rise = rise + y * window[place + t]
             fall = fall + y * window[SMOOTHING + place + t]
-            simd.store(tile_bm, 8 * t, simd.load(tile_bm, 8 * t) * ((y + tiny) / (e + tiny)))
-        tile = simd.transpose(_rows(tile_bm, 0, 8))
+            simd.store(tile_out, 8 * t, y)
+        y_rows = simd.transpose(_rows(tile_out, 0, 8))
+        b_rows = _gather(bm, bm_at, block, _ALL)
         hiss = _gather(noise, noise_at, block, len(noise) - simd.LANES)
         tile = (
-            tile[0] + hiss[0],
-            tile[1] + hiss[1],
-            tile[2] + hiss[2],
-            tile[3] + hiss[3],
-            tile[4] + hiss[4],
-            tile[5] + hiss[5],
-            tile[6] + hiss[6],
-            tile[7] + hiss[7],
+            _heard(y_rows[0], e_rows[0], b_rows[0], hiss[0], tiny),
+            _heard(y_rows[1], e_rows[1], b_rows[1], hiss[1], tiny),
+            _heard(y_rows[2], e_rows[2], b_rows[2], hiss[2], tiny),
+            _heard(y_rows[3], e_rows[3], b_rows[3], hiss[3], tiny),
+            _heard(y_rows[4], e_rows[4], b_rows[4], hiss[4], tiny),
+            _heard(y_rows[5], e_rows[5], b_rows[5], hiss[5], tiny),
+            _heard(y_rows[6], e_rows[6], b_rows[6], hiss[6], tiny),
+            _heard(y_rows[7], e_rows[7], b_rows[7], hiss[7], tiny),
         )
         _put_rows(out, first + block, stride, tile)
         if place + 8 == SMOOTHING:
             simd.store(rising, block // SMOOTHING * 8, rise)
             simd.store(falling, block // SMOOTHING * 8, fall)
             rise = fall = zero
+
+
+@jit
+def _heard(y: Any, e: Any, b: Any, hiss: Any, tiny: Any) -> Any:  # pragma: no cover - compiled
+    """The motion b with the gain from the envelope e to what the hair cells make of it, y, and with noise."""
+    return simd.fma(b, (y + tiny) / (e + tiny), hiss)
 
 
 @jit

@@ -84,6 +84,14 @@ def _binary(emit: Emit) -> Any:
     return call
 
 
+def _ternary(emit: Emit) -> Any:
+    @intrinsic
+    def call(typingctx: Any, x: Any, y: Any, z: Any) -> Any:  # noqa: ARG001
+        return f32x8(f32x8, f32x8, f32x8), lambda _context, builder, _signature, values: emit(builder, *values)
+
+    return call
+
+
 def _named(name: str) -> Emit:
     """A call of LLVM's own function of that name, vectors in, vector out."""
 
@@ -102,6 +110,8 @@ add: Final = _binary(lambda builder, x, y: builder.fadd(x, y, flags=_FAST))
 sub: Final = _binary(lambda builder, x, y: builder.fsub(x, y, flags=_FAST))
 mul: Final = _binary(lambda builder, x, y: builder.fmul(x, y, flags=_FAST))
 div: Final = _binary(lambda builder, x, y: builder.fdiv(x, y, flags=_FAST))
+fma: Final = _ternary(_named("fmuladd"))
+"""x y + z; the compiler is free to choose which product of a sum of two it fuses, which counts where x is recursive"""
 minimum: Final = _binary(_named("minnum"))
 maximum: Final = _binary(_named("maxnum"))
 sqrt: Final = _unary(_named("sqrt"))
@@ -217,6 +227,17 @@ for _which, _function in ((operator.add, add), (operator.sub, sub), (operator.mu
     _operator(_which, _function)
 
 _LN2: Final = 0.6931471805599453
+APPROXIMATIONS: Final = np.repeat(
+    np.array(
+        [
+            *(1.4427134208, -0.7211322563, 0.479349700, -0.36748403654, 0.32214274670, -0.20660353110),
+            *(0.99999926139, 0.69312181440, 0.24024744977, 0.055917863288, 0.0095700970675),
+        ],
+        np.float32,
+    ),
+    LANES,
+)
+"""coefficients of `near_log2` and of `near_exp2`, best in the sense of Chebyshev, in all lanes"""
 
 
 @inlined
@@ -247,3 +268,25 @@ def exp2(x: Any) -> Any:
     p = p * z + 1.6666665459e-1
     p = p * z + 5.0000001201e-1
     return (p * z * z + z + 1.0) * _power_of_two(whole)
+
+
+@inlined
+def near_log2(x: Any, k: Any) -> Any:
+    """Base-2 logarithm of positive normal numbers, to 2.5e-6 absolute.
+
+    `k` holds the six coefficients, loaded from `APPROXIMATIONS` before the loop: constants would be loaded in it.
+    """
+    z = _mantissa(x) * 0.7071067811865476 - 1.0  # -0.293 to 0.414
+    square = z * z
+    even = fma(fma(k[4], square, k[2]), square, k[0])
+    odd = fma(fma(k[5], square, k[3]), square, k[1])
+    return fma(fma(odd, z, even), z, _exponent(x) + 0.5)
+
+
+@inlined
+def near_exp2(x: Any, k: Any) -> Any:
+    """2 to a power from -126 to 127, to 3e-6 relative; `k` holds the five coefficients, as in `near_log2`."""
+    whole = floor(x + 0.5)
+    z = x - whole
+    square = z * z
+    return fma(fma(fma(k[4], z, k[3]), z, k[2]), square, fma(k[1], z, k[0])) * _power_of_two(whole)

@@ -94,7 +94,8 @@ class HAAQILoss(nn.Module):
         if wanted is not None and not (wanted.ndim <= 1 and bool(((wanted >= 0) & (wanted <= 1)).all())):
             raise OptionError(f"target {target!r} is not a score from 0 to 1, nor a tensor of them, [batch]")
         self.network: Network = network_of(model).requires_grad_(False)
-        self.front_end = Texture() if isinstance(self.network, Nano) else Fbank()
+        version = self.network.config.texture_version if isinstance(self.network, Nano) else None
+        self.front_end = Fbank() if version is None else Texture(version)
         self.gain = amplitude(check_level("level1", level1) - LEVEL1)
         self.reduction = reduction
         self.register_buffer("target", wanted, persistent=False)

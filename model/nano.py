@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from ..runtime import texture as tx
 from ..runtime.audiogram import FREQUENCIES
-from ..runtime.errors import AudioError
+from ..runtime.bundle import TEXTURE_VERSION, reading_name
+from ..runtime.errors import AudioError, CheckpointError
 from ..runtime.levels import LEVEL1
 from .checkpoint import load_strictly, read_checkpoint
 from .head import check_audiogram
@@ -46,6 +47,8 @@ class NanoConfig:
         hidden: of the GRU, each direction.
         conditioning: hidden units between audiogram and scale and shift.
         encoder_dropout, dropout: while training, in the encoder and the head.
+        texture_version: of the front end whose textures the network reads, see `runtime.texture`. A checkpoint holds
+            it, version 1 apart.
     """
 
     layers: tuple[int, ...] = (256, 256)
@@ -54,6 +57,7 @@ class NanoConfig:
     conditioning: int = 64
     encoder_dropout: float = 0.15
     dropout: float = 0.3
+    texture_version: int = 1
 
     @property
     def width(self) -> int:
@@ -70,6 +74,9 @@ class NanoEncoder(nn.Module):
 
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
+        if config.texture_version != 1:
+            # Kept with the weights. As floating point it passes through averages of weights and checks of checkpoints.
+            self.register_buffer(TEXTURE_VERSION, torch.tensor(float(config.texture_version)))
         # Set from the training rows, and kept with the weights.
         self.register_buffer("mean", torch.zeros(PLANES, tx.BANDS))
         self.register_buffer("scale", torch.ones(PLANES, tx.BANDS))
@@ -144,7 +151,6 @@ class NanoHead(nn.Module):
 class Nano(nn.Module):
     """Texture and audiogram to scores, in at most 1 M parameters; `encoder` and `head` are what is exported."""
 
-    reads: Final = "texture"
     checkpoint_sha256: str | None = None
     """of the file that `from_checkpoint` read"""
 
@@ -154,14 +160,21 @@ class Nano(nn.Module):
         self.encoder = NanoEncoder(self.config)
         self.head = NanoHead(self.config)
 
+    @property
+    def reads(self) -> str:
+        """The front end, by its name in `runtime.encoder.READINGS`."""
+        return reading_name("texture", self.config.texture_version)
+
     @classmethod
     def from_checkpoint(cls, path: str | Path = WEIGHTS) -> Self:
         """The network of a checkpoint (safetensors), in evaluation mode; the shipped one by default.
 
-        Raises CheckpointNotFoundError, or CheckpointError for a file that is not exactly nano's.
+        Its front end is of the version that the checkpoint names. Raises CheckpointNotFoundError, or CheckpointError
+        for a file that is not exactly nano's.
         """
         checkpoint = read_checkpoint(path)
-        nano = cls()
+        version = _texture_version(checkpoint.state.get(f"encoder.{TEXTURE_VERSION}"), str(path))
+        nano = cls(NanoConfig(texture_version=version))
         load_strictly(nano, checkpoint.state, network_name="nano", source=str(path))
         nano.checkpoint_sha256 = checkpoint.sha256
         return nano.eval()
@@ -185,6 +198,19 @@ class Nano(nn.Module):
         check_audiogram(tokens, audiogram)
         scores: Scores = self.head(tokens, audiogram)
         return scores
+
+
+def _texture_version(told: Tensor | None, source: str) -> int:
+    """The version of the front end that a checkpoint's value names; 1 where it names none."""
+    if told is None:
+        return 1
+    version = next((version for version in tx.VERSIONS if told.numel() == 1 and told.item() == version), None)
+    if version is None:
+        raise CheckpointError(
+            f"{source} names version {told.tolist()} of the texture front end; this version computes "
+            f"{', '.join(map(str, tx.VERSIONS))}: update haaqi-edge, or give another checkpoint"
+        )
+    return version
 
 
 def _level_offset() -> np.ndarray:

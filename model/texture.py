@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ..runtime import frontend as fe
 from ..runtime import texture as tx
-from ..runtime.errors import AudioError
+from ..runtime.errors import AudioError, OptionError
 from .spectrum import PowerSpectrum
 
 _UNIT: Final = tx.FLOOR**-0.5
@@ -21,8 +21,17 @@ for 0 by torch's exporter, and silence would be 0 / 0."""
 
 
 class Texture(nn.Module):
-    """Texture of whole patches; see `runtime.texture` for what it tells, and for the constants."""
+    """Texture of whole patches; see `runtime.texture` for what it tells, and for the constants.
 
+    Args:
+        version: of the front end, one of `runtime.texture.VERSIONS`.
+
+    Raises:
+        OptionError: an unknown version.
+    """
+
+    polynomials: Tensor
+    trend: Tensor
     short_kernel: Tensor
     rate_kernel: Tensor
     long_mean: Tensor
@@ -30,8 +39,11 @@ class Texture(nn.Module):
     rate_mean: Tensor
     members: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, version: int = 1) -> None:
         super().__init__()
+        if version not in tx.VERSIONS:
+            raise OptionError(f"version {version!r} of the texture front end: expected one of {tx.VERSIONS}")
+        self.version = version
         layout = tx.bands()
         long_bins = np.arange(layout.long.start, layout.long.stop)
         self.long_power = PowerSpectrum(np.hanning(tx.SPECTRUM), long_bins)
@@ -58,6 +70,9 @@ class Texture(nn.Module):
         }.items():
             self.register_buffer(name, torch.tensor(value, dtype=torch.float32), persistent=False)
         self.register_buffer("members", torch.tensor(members.reshape(-1)), persistent=False)
+        if version != 1:
+            self.register_buffer("polynomials", torch.tensor(tx.trend_basis().polynomials), persistent=False)
+            self.register_buffer("trend", torch.tensor(tx.trend_basis().rows), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Texture [batch, patches, 16, 32] of `waveform` [batch, samples], 16 kHz in [-1, 1].
@@ -71,9 +86,19 @@ class Texture(nn.Module):
                 f"Hz with at least {fe.PATCH_LENGTH} samples: add the batch axis, or give a longer clip"
             )
         patches = _cut(waveform)
-        x = patches.flatten(0, 1).unsqueeze(1) * _UNIT
+        flat = patches.flatten(0, 1)
+        if self.version != 1:
+            flat = self._detrend(flat)
+        x = flat.unsqueeze(1) * _UNIT
         told = torch.cat([self._fine(x), self._envelopes(x), _whole(x)], dim=1)
         return told.reshape(patches.shape[0], patches.shape[1], len(tx.PLANES), tx.BANDS)
+
+    def _detrend(self, x: Tensor) -> Tensor:
+        """Patches [patches, 2800] without mean, drift and rumble, as `runtime.texture.detrend`."""
+        segments = x.unflatten(1, (-1, tx.SEGMENT))
+        moments = (segments @ self.polynomials).flatten(1)
+        fitted = F.linear(moments, self.trend) @ self.trend
+        return x - (fitted.unflatten(1, (-1, tx.SEGMENT_POWERS)) @ self.polynomials.t()).flatten(1)
 
     def _fine(self, x: Tensor) -> Tensor:
         start = (fe.PATCH_LENGTH - tx.SPECTRUM) // 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -13,6 +13,7 @@ from . import frontend as fe
 from .audiogram import FREQUENCIES
 from .errors import BundleError, BundleNotFoundError
 from .files import is_file, is_folder
+from .texture import VERSIONS
 from .windows import LONGEST
 
 CARD: Final = "card.json"
@@ -22,11 +23,18 @@ SHIPPED: Final = Path(__file__).parent / "models"
 
 Precision = Literal["fp32", "fp16", "int8"]
 ENCODER_INPUTS: Final = ("fbank", "texture", "samples")
+TEXTURE_VERSION: Final = "texture_version"
+"""key of an ONNX file's metadata; a file without it has version 1"""
 
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """The front end that a model was trained with; the defaults are the only one this version computes."""
+    """The front end that a model was trained with. Only `texture_version` has several values that can be computed.
+
+    Attributes:
+        texture_version: of the texture front end, see `runtime.texture`. A card does not name version 1, the only one
+            that earlier versions of this package know.
+    """
 
     sample_rate: int = fe.SAMPLE_RATE
     hop: int = fe.FRAME_SHIFT
@@ -34,6 +42,7 @@ class FrontEnd:
     patch_frames: int = fe.PATCH_FRAMES
     patch_shift: int = fe.PATCH_SHIFT
     patch_length: int = fe.PATCH_LENGTH
+    texture_version: int = 1
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,11 @@ class Scale:
 
     def __str__(self) -> str:
         return f"{self.name}, {self.low:g} to {self.high:g}"
+
+
+def reading_name(encoder_input: str, texture_version: int) -> str:
+    """Name of a front end in `encoder.READINGS`: the encoder's input, and the version of a texture from 2 on."""
+    return f"texture-{texture_version}" if encoder_input == "texture" and texture_version != 1 else encoder_input
 
 
 HAAQI: Final = Scale()
@@ -109,6 +123,11 @@ class Card:
     predicts: Scale = HAAQI
     format: int = FORMAT
 
+    @property
+    def reading(self) -> str:
+        """What computes the encoder's input from samples, by its name in `encoder.READINGS`."""
+        return reading_name(self.encoder_input, self.front_end.texture_version)
+
     def metadata(self) -> dict[str, str]:
         """What every ONNX file of the bundle carries."""
         return {
@@ -122,12 +141,18 @@ class Card:
             "level1": f"{self.level1:g}",
             "audiogram_frequencies": ",".join(map(str, self.audiogram_frequencies)),
             "source_sha256": self.source_sha256,
+            **({} if self.front_end.texture_version == 1 else {TEXTURE_VERSION: str(self.front_end.texture_version)}),
             **({} if self.predicts == HAAQI else {"predicts": str(self.predicts)}),
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; what scores stand for is told where it is not HAAQI."""
-        return {name: value for name, value in asdict(self).items() if name != "predicts" or self.predicts != HAAQI}
+        """For JSON, without what scores stand for where it is HAAQI, and without version 1 of the texture."""
+        values = asdict(self)
+        if self.predicts == HAAQI:
+            del values["predicts"]
+        if self.front_end.texture_version == 1:
+            del values["front_end"]["texture_version"]
+        return values
 
     def to_json(self) -> str:
         """The text of `card.json`."""
@@ -149,8 +174,11 @@ class Card:
             given = raw.get("format") if isinstance(raw, dict) else raw
             raise BundleError(f"{origin} has the schema {given!r}, this version reads {FORMAT}: export it again")
         card: Card = _build(cls, raw, origin)
-        if card.front_end != FrontEnd():
-            raise BundleError(f"{origin} asks for the front end {card.front_end}; this version computes {FrontEnd()}")
+        if replace(card.front_end, texture_version=1) != FrontEnd() or card.front_end.texture_version not in VERSIONS:
+            raise BundleError(
+                f"{origin} asks for the front end {card.front_end}; this version computes {FrontEnd()}, with "
+                f"texture_version one of {', '.join(map(str, VERSIONS))}: update haaqi-edge, or export the model again"
+            )
         if not fe.PATCH_SECONDS <= card.window <= LONGEST:
             raise BundleError(f"{origin}: window is {card.window} s, expected {fe.PATCH_SECONDS:g} to {LONGEST:g}")
         if card.audiogram_frequencies != FREQUENCIES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -28,11 +29,11 @@ class Encoder:
         self, bundle: Bundle, provider: str | None, threads: int | None, options: Options | None = None
     ) -> None:
         self.session = Session(bundle.path("encoder"), provider, threads, options)
-        self._input = bundle.card.encoder_input
+        self._input, self._reading = bundle.card.encoder_input, READINGS[bundle.card.reading]
 
     def run(self, samples: Array) -> Array:
         """Tokens float32 [patches, tokens per patch, width] of samples float32 [(patches - 1) 2560 + 2800]."""
-        return self.tokens(READINGS[self._input](samples))
+        return self.tokens(self._reading(samples))
 
     def tokens(self, features: Array) -> Array:
         """Tokens of patches as the encoder reads them, float32 [patches, ...]."""
@@ -44,7 +45,7 @@ class Encoder:
         stream = PatchStream()
         for block in blocks:
             for part in batches(stream.push(block)):
-                yield Encoded(READINGS[self._input](part), silent_patches(part, silence))
+                yield Encoded(self._reading(part), silent_patches(part, silence))
 
     def encode_batch(self, samples: Array, silence: float) -> Encoded:
         """Tokens of samples as `run` takes them, and which of their patches do not exceed a peak of `silence`."""
@@ -71,6 +72,7 @@ def patch_samples(samples: Array) -> Array:
 READINGS: Final[Mapping[str, Callable[[Array], Array]]] = {
     "fbank": patches,
     "texture": textures,
+    "texture-2": partial(textures, version=2),
     "samples": lambda samples: np.ascontiguousarray(patch_samples(samples)),
 }
-"""what an encoder may read of the samples of whole patches, by the name of its input"""
+"""what an encoder may read of the samples of whole patches, by `Card.reading`"""

@@ -85,6 +85,12 @@ class CorpusError(HaaqiEdgeError, ValueError):
     """A music corpus or a label table that is missing or not in the expected form."""
 
 
+class LabelError(HaaqiEdgeError, RuntimeError):
+    """Labels that differ from the scores of their sounds."""
+
+    exit_code = 1
+
+
 class TrainingError(HaaqiEdgeError, RuntimeError):
     """A training came to nothing: its loss is not finite."""
 

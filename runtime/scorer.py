@@ -14,7 +14,7 @@ import numpy.typing as npt
 from .acceleration import acceleration
 from .audio import TOO_SHORT, AudioLike, open_audio
 from .audiogram import Audiogram, AudiogramLike, as_audiogram, as_audiograms
-from .bundle import Bundle, Card
+from .bundle import TEXTURE_VERSION, Bundle, Card
 from .device import Pair
 from .encoder import Encoder
 from .errors import AudioError, BundleError, HaaqiEdgeError, OptionError
@@ -328,7 +328,8 @@ def _joined(parts: Sequence[list[Score] | HaaqiEdgeError]) -> list[Score] | Haaq
 
 def _disagreements(card: Card, role: str, session: Session) -> list[str]:
     """What a graph says otherwise than the card; a size that the graph leaves open is not compared."""
-    wrong = sorted(k for k, v in card.metadata().items() if session.metadata.get(k) != v)
+    expected, found = ({TEXTURE_VERSION: "1", **metadata} for metadata in (card.metadata(), session.metadata))
+    wrong = sorted(k for k, v in expected.items() if found.get(k) != v)
     inputs, outputs = {
         "encoder": ({card.encoder_input}, ["tokens"]),
         "head": ({"tokens", "audiogram"}, ["frame_scores", "score"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -83,10 +84,23 @@ def write_file(content: bytes, path: Path) -> None:
         part.write_bytes(content)
 
 
+def to_json(value: object, indent: int | None = 2) -> str:
+    """Format a value as JSON. What is undefined, NaN in Python, is null."""
+    return json.dumps(_defined(value), ensure_ascii=False, allow_nan=False, indent=indent)
+
+
+def _defined(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _defined(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_defined(inner) for inner in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
 def write_json(value: object, path: Path) -> None:
     """Put a JSON file in its place, and make its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_file((json.dumps(value, indent=2) + "\n").encode(), path)
+    write_file((to_json(value) + "\n").encode(), path)
 
 
 def write_group(contents: Mapping[str, bytes], folder: Path) -> None:

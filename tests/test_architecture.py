@@ -29,6 +29,8 @@ THIRD_PARTY = {
     "training": {
         "numpy",
         "soundfile",
+        "soxr",
+        "av",
         "torch",
         "safetensors",
         "numba",
@@ -52,6 +54,7 @@ HEAVY = (
     "onnx",
     "onnxscript",
     "librosa",
+    "av",
     "scipy",
     "numba",
     "safetensors",
@@ -181,7 +184,8 @@ def test_the_command_line_scores_without_them_too() -> None:
 def test_verbs_that_need_more_say_what_to_install() -> None:
     for argv, extra in (
         (["export", "nano", "-o", "absent/out"], "export"),
-        (["train", "labels", "--music=absent", "--table=absent"], "train"),
+        (["label", "--corpus=absent", "--table=absent"], "train"),
+        (["corpus", "build", "absent", "--output=absent/out"], "train"),
         (["haaqi", "absent.wav", "absent.wav", "--audiogram=N3"], "haaqi"),
     ):
         code = f"sys.argv = ['haaqi-edge', *{argv!r}]\nfrom haaqi_edge.cli.main import main\nmain()"

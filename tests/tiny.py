@@ -10,7 +10,7 @@ import torch
 from haaqi_edge.model.beats import Beats, BeatsConfig
 from haaqi_edge.model.head import HeadConfig
 from haaqi_edge.training.data.examples import of_json
-from haaqi_edge.training.data.feature_cache import Store
+from haaqi_edge.training.data.feature_cache import FeatureCache
 from haaqi_edge.training.tasks.pipelines import Data
 from sounds import music, write
 
@@ -47,4 +47,4 @@ def train_json(folder: Path) -> Path:
 def data(folder: Path) -> Data:
     """Seven pieces to train on and three to choose the epoch on."""
     examples = of_json(train_json(folder))
-    return Data(examples[:7], examples[7:], Store(folder / "store"))
+    return Data(examples[:7], examples[7:], FeatureCache(folder / "features"))

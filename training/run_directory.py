@@ -18,7 +18,7 @@ from typing import Any, Final
 import torch
 
 from ..runtime.errors import CheckpointError, OptionError
-from ..runtime.writing import putting, write_file, write_json
+from ..runtime.writing import putting, to_json, write_file, write_json
 
 Metrics = dict[str, float]
 """what an epoch came to, by name"""
@@ -60,7 +60,7 @@ class Run:
 
     def record(self, history: Sequence[Metrics], last: bool = False) -> None:
         """Write the metrics of all epochs; draw them now and then, and when they are the `last`."""
-        lines = "".join(json.dumps(epoch) + "\n" for epoch in history)
+        lines = "".join(to_json(epoch, indent=None) + "\n" for epoch in history)
         write_file(lines.encode(), self.folder / "metrics.jsonl")
         if history and (last or time.monotonic() - self._drawn > DRAWN_EVERY):
             draw_curves(history, self.folder / "curves.png")

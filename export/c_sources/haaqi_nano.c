@@ -54,6 +54,11 @@ static const uint8_t short_bins[HAAQI_SHORT_BINS];
 static const float short_weights[HAAQI_SHORT_BINS];
 static const float rate_kernel[2][HAAQI_RATE_BINS][HAAQI_FRAMES];
 static const uint8_t rate_starts[HAAQI_RATES + 1];
+#if HAAQI_TEXTURE == 2
+/* What is removed from a patch: polynomials over a segment of it, and the curves' coefficients of them in all segments. */
+static const float polynomials[HAAQI_SEGMENT_POWERS][HAAQI_SEGMENT];
+static const float trend[HAAQI_TREND][HAAQI_SEGMENTS * HAAQI_SEGMENT_POWERS];
+#endif
 
 /* Of the network. */
 static const float texture_mean[HAAQI_PLANES * HAAQI_BANDS];
@@ -69,6 +74,23 @@ static const float frame_weights[2][HAAQI_HIDDEN];
 static const float share_weights[2][HAAQI_HIDDEN];
 
 /* ---- kernels ---- */
+
+#if !HAAQI_INT8 || HAAQI_TEXTURE == 2
+static float product(const float *w, const float *x, size_t n)
+{
+    float a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f; /* four sums: they need not wait for each other */
+    size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        a += w[i] * x[i];
+        b += w[i + 1] * x[i + 1];
+        c += w[i + 2] * x[i + 2];
+        d += w[i + 3] * x[i + 3];
+    }
+    for (; i < n; i++)
+        a += w[i] * x[i];
+    return (a + b) + (c + d);
+}
+#endif
 
 #if HAAQI_INT8
 
@@ -137,27 +159,12 @@ static void apply(haaqi_nano *ear, const dense *matrix, const float *x, float *y
 
 #else
 
-static float dot(const weight *w, const float *x, size_t n)
-{
-    float a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f; /* four sums: they need not wait for each other */
-    size_t i = 0;
-    for (; i + 4 <= n; i += 4) {
-        a += w[i] * x[i];
-        b += w[i + 1] * x[i + 1];
-        c += w[i + 2] * x[i + 2];
-        d += w[i + 3] * x[i + 3];
-    }
-    for (; i < n; i++)
-        a += w[i] * x[i];
-    return (a + b) + (c + d);
-}
-
 static void apply(haaqi_nano *ear, const dense *matrix, const float *x, float *y)
 {
     const weight *row = matrix->weights;
     (void)ear;
     for (size_t i = 0; i < matrix->outputs; i++, row += matrix->inputs)
-        y[i] = dot(row, x, matrix->inputs) + matrix->bias[i];
+        y[i] = product(row, x, matrix->inputs) + matrix->bias[i];
 }
 
 #endif
@@ -367,6 +374,45 @@ static void envelopes(const float *samples, float *frame, float (*envelope)[HAAQ
     }
 }
 
+#if HAAQI_TEXTURE == 2
+/* Remove a patch's mean, drift and rumble, its least-squares fit by slow curves. A curve is kept as the coefficients
+ * of its polynomials in all segments, and `curve` is room for one. */
+static void detrend(float *samples, float (*curve)[HAAQI_SEGMENT_POWERS])
+{
+    float weights[HAAQI_TREND];
+    for (size_t at = 0; at < HAAQI_SEGMENTS; at++)
+        for (size_t power = 0; power < HAAQI_SEGMENT_POWERS; power++)
+            curve[at][power] = product(polynomials[power], samples + at * HAAQI_SEGMENT, HAAQI_SEGMENT);
+    for (size_t row = 0; row < HAAQI_TREND; row++)
+        weights[row] = product(trend[row], curve[0], HAAQI_SEGMENTS * HAAQI_SEGMENT_POWERS);
+    memset(curve, 0, HAAQI_SEGMENTS * sizeof *curve);
+    for (size_t row = 0; row < HAAQI_TREND; row++)
+        for (size_t i = 0; i < HAAQI_SEGMENTS * HAAQI_SEGMENT_POWERS; i++)
+            curve[0][i] += weights[row] * trend[row][i];
+    for (size_t at = 0; at < HAAQI_SEGMENTS; at++)
+        for (size_t i = 0; i < HAAQI_SEGMENT; i++) {
+            float value = 0.0f;
+            for (size_t power = 0; power < HAAQI_SEGMENT_POWERS; power++)
+                value += curve[at][power] * polynomials[power][i];
+            samples[at * HAAQI_SEGMENT + i] -= value;
+        }
+}
+#endif
+
+/* The mean square of a patch, and its largest square. */
+static float mean_square(const float *samples, float *highest)
+{
+    float power = 0.0f;
+    *highest = 0.0f;
+    for (size_t i = 0; i < HAAQI_PATCH_LENGTH; i++) {
+        float now = square(samples[i]);
+        *highest = now > *highest ? now : *highest;
+    }
+    for (size_t start = 0; start < HAAQI_PATCH_LENGTH; start += HAAQI_PATCH_LENGTH / 16)
+        power += sum_of_squares(samples + start, HAAQI_PATCH_LENGTH / 16);
+    return power / (float)HAAQI_PATCH_LENGTH;
+}
+
 /* Loudness, crest and kurtosis of the whole patch, the same in all bands, of its mean square and largest square. */
 static void whole(const float *samples, float mean_square, float highest, float (*told)[HAAQI_BANDS])
 {
@@ -385,13 +431,13 @@ static void whole(const float *samples, float mean_square, float highest, float 
 
 /* ---- encoder: a patch to a token ---- */
 
-static void encode(haaqi_nano *ear, float highest, float *token)
+static void encode(haaqi_nano *ear, float power, float highest, float *token)
 {
     float *texture = ear->work.encoder.texture, *levels = token + HAAQI_VECTOR;
     float (*told)[HAAQI_BANDS] = (float (*)[HAAQI_BANDS])texture;
     fine(ear->samples, ear->work.encoder.at.spectrum, told);
     envelopes(ear->samples, ear->work.encoder.at.frames.frame, ear->work.encoder.at.frames.envelope, told);
-    whole(ear->samples, ear->power, highest, told);
+    whole(ear->samples, power, highest, told);
 
     for (size_t band = 0; band < HAAQI_BANDS; band++) /* dB SPL, in units */
         levels[band] = HAAQI_LEVEL_FACTOR * told[LEVEL][band] + level_offset[band];
@@ -501,16 +547,18 @@ haaqi_status haaqi_init(haaqi_nano *ear, float level1)
 
 static void take_patch(haaqi_nano *ear)
 {
-    float highest = 0.0f, power = 0.0f;
-    for (size_t i = 0; i < HAAQI_PATCH_LENGTH; i++) {
-        float now = square(ear->samples[i]);
-        highest = now > highest ? now : highest;
-    }
-    for (size_t start = 0; start < HAAQI_PATCH_LENGTH; start += HAAQI_PATCH_LENGTH / 16)
-        power += sum_of_squares(ear->samples + start, HAAQI_PATCH_LENGTH / 16);
-    ear->power = power / (float)HAAQI_PATCH_LENGTH;
+    float highest, power = mean_square(ear->samples, &highest);
+    ear->power = power; /* level and silence are those of the samples as they came */
     ear->quiet = sqrtf(highest) > ear->silence ? 0 : ear->quiet + (ear->quiet < HAAQI_WINDOW);
-    encode(ear, highest, ear->tokens[ear->next]);
+#if HAAQI_TEXTURE == 2
+    memcpy(ear->tail, ear->samples + HAAQI_PATCH_SHIFT, sizeof ear->tail);
+    detrend(ear->samples, ear->work.encoder.at.curve);
+    power = mean_square(ear->samples, &highest);
+#endif
+    encode(ear, power, highest, ear->tokens[ear->next]);
+#if HAAQI_TEXTURE == 2
+    memcpy(ear->samples + HAAQI_PATCH_SHIFT, ear->tail, sizeof ear->tail);
+#endif
     ear->next = (ear->next + 1) % HAAQI_WINDOW;
     ear->count += ear->count < HAAQI_WINDOW;
 }

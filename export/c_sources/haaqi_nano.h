@@ -43,6 +43,9 @@ typedef struct haaqi_nano {
     uint32_t count;                             /* tokens held, at most HAAQI_WINDOW */
     uint32_t quiet;                             /* silent patches since the last one that sounded */
     float samples[HAAQI_PATCH_LENGTH];          /* of the patch that is being filled */
+#if HAAQI_TEXTURE == 2
+    float tail[HAAQI_PATCH_LENGTH - HAAQI_PATCH_SHIFT]; /* of a patch, which the next one reads too */
+#endif
     float tokens[HAAQI_WINDOW][HAAQI_TOKEN];    /* a ring */
 #if HAAQI_INT8
     int16_t rounded[HAAQI_INPUTS];              /* what a product reads */
@@ -52,6 +55,7 @@ typedef struct haaqi_nano {
             float texture[HAAQI_PLANES * HAAQI_BANDS];
             union {
                 float spectrum[HAAQI_SPECTRUM + 2];
+                float curve[HAAQI_SEGMENTS][HAAQI_SEGMENT_POWERS];
                 struct {
                     float frame[HAAQI_FRAME + 2];
                     float envelope[HAAQI_BANDS][HAAQI_FRAMES];

@@ -10,7 +10,7 @@ from haaqi_edge.benchmarks import haaqi
 from haaqi_edge.benchmarks.haaqi import Case, Outcome, cases, meet, summary
 from haaqi_edge.haaqi.index import Haaqi
 from haaqi_edge.runtime.errors import CorpusError
-from haaqi_edge.training.corpus.clips.clips import Corpus
+from haaqi_edge.training.corpus.clips import Corpus
 from haaqi_edge.training.degradations import BEYOND, STUDIES
 
 DEMO = Path(__file__).resolve().parents[2] / "demo"

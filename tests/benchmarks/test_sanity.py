@@ -36,7 +36,7 @@ from haaqi_edge.runtime import Audiogram
 from haaqi_edge.runtime.audio import AudioLike
 from haaqi_edge.runtime.audiogram import STANDARD
 from haaqi_edge.runtime.errors import CorpusError
-from haaqi_edge.training.corpus.clips.clips import Corpus
+from haaqi_edge.training.corpus.clips import Corpus
 from haaqi_edge.training.degradations import parse_chain
 from haaqi_edge.training.degradations.sampling import is_unseen
 from numpy.typing import NDArray

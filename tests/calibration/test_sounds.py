@@ -13,7 +13,7 @@ from haaqi_edge.calibration.sounds import STANDARD_LISTENERS, Sound, loaded, of_
 from haaqi_edge.runtime import Audiogram
 from haaqi_edge.runtime.audio import AudioLike
 from haaqi_edge.runtime.errors import AudioFileNotFoundError, CorpusError, OptionError
-from haaqi_edge.training.corpus.clips.clips import Corpus
+from haaqi_edge.training.corpus.clips import Corpus
 from haaqi_edge.training.data.labels import write
 from haaqi_edge.training.data.rendering import present
 from haaqi_edge.training.data.rows import Row, plan

@@ -13,7 +13,7 @@ from haaqi_edge.cli import console
 from haaqi_edge.model import Nano
 from haaqi_edge.model.nano import WEIGHTS
 from haaqi_edge.runtime.errors import AudioFileError, CheckpointError, HaaqiEdgeError, OptionError
-from haaqi_edge.training.corpus.clips.clips import Corpus
+from haaqi_edge.training.corpus.clips import Corpus
 from haaqi_edge.training.data.labels import write
 from haaqi_edge.training.data.rows import plan
 from sounds import DEMO

@@ -1,91 +1,173 @@
-"""`haaqi-edge train labels`: what it is asked for, it makes, and only once."""
+"""`haaqi-edge train features` and `train nano`: small tables end in features, metrics and a bundle."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from command import run
-from haaqi_edge.training.corpus.clips.clips import Corpus
-from haaqi_edge.training.data import labels
-from haaqi_edge.training.data.features import Features, digest, patches_in
-from haaqi_edge.training.data.labels import read
-from haaqi_edge.training.data.rows import GROUP, Row
+from haaqi_edge.benchmarks import sanity
+from haaqi_edge.runtime import Scorer
+from haaqi_edge.training import card
+from haaqi_edge.training.corpus.clips import Corpus, Split
+from haaqi_edge.training.data import examples
+from haaqi_edge.training.data.labels import write
+from haaqi_edge.training.data.rows import Row, plan
+from haaqi_edge.training.tasks.nano import PARTS
 
 DEMO = Path(__file__).resolve().parents[2] / "demo"
+TABLES: dict[str, Split] = {
+    "train": "train",
+    "train-2026-11": "train",
+    "valid": "valid",
+    "test": "test",
+    "test-2026-11": "test",
+}
+ROWS = 24
 
 
-@pytest.fixture
-def music(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A corpus of the demo; labels cost nothing, and come eight to a shard."""
-    folder = tmp_path / "music"
-    folder.mkdir()
-    (folder / "CLIPS.csv").write_text("clip,split,source,genre,duration_s\nclean.flac,valid,demo,acoustic,20\n")
-    (folder / "clean.flac").symlink_to(DEMO / "clean.flac")
-
-    def label(rows: Sequence[Row], corpus: Corpus) -> tuple[list[Row], Features]:
-        assert corpus.of("valid")
-        patches = patches_in(rows[0].duration)
-        planes = np.zeros((len(rows), 3, patches, 32), np.uint8)
-        texture = np.zeros((len(rows), patches, 16, 32), np.float16)
-        clean = np.zeros((len(rows) // GROUP, patches, 32), np.float16)
-        return [replace(row, score=0.5) for row in rows], Features(texture, clean, planes, digest(rows))
-
-    monkeypatch.setattr(labels, "label", label)
-    monkeypatch.setattr(labels, "CHUNK", 4)
-    monkeypatch.setattr(labels, "SHARD_ROWS", 8)
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("music")
+    lines = [f"{split}.flac,{split},demo-{split},acoustic,20,CC0-1.0" for split in ("train", "valid", "test")]
+    (folder / "CLIPS.csv").write_text("clip,split,source,genre,duration_s,licence\n" + "\n".join(lines) + "\n")
+    for split in ("train", "valid", "test"):
+        (folder / f"{split}.flac").symlink_to(DEMO / "clean.flac")
     return folder
 
 
-def labelled(*argv: object) -> str:
-    """What labelling prints on standard output; on standard error there is its progress alone."""
-    outcome = run(*argv)
-    assert outcome.code == 0
-    assert all(line.endswith(" rows of valid") for line in outcome.err.splitlines())
-    return outcome.out
+@pytest.fixture(scope="module")
+def table(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Label tables of short rows and simple conditions, with labels that were made up."""
+    folder = tmp_path_factory.mktemp("labels") / "table"
+    opened, rng = Corpus(corpus), np.random.default_rng(0)
+    for name, split in TABLES.items():
+        rows = []
+        for row in plan(opened.of(split), split, 0, ROWS, 0.6):
+            score = round(float(rng.random()), 3)
+            named: dict[str, Any] = {**dict.fromkeys(PARTS, score), "score": score, "clip": f"{split}.flac"}
+            rows.append(replace(row, **named, start=1.0, variation="", chain="clip(peak=0.5)"))
+        write(folder / f"{name}-0000.parquet", rows, None if name.endswith("-11") else opened.digest)
+    return folder
 
 
-def test_progress_is_told_without_a_terminal_and_so_is_an_interruption(
-    music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def presented(monkeypatch: pytest.MonkeyPatch) -> list[Row]:
+    """The rows whose sound is made while a test runs."""
+    inner, rows = examples.presented, list[Row]()
+
+    def counted(row: Row, *given: Any) -> Any:
+        rows.append(row)
+        return inner(row, *given)
+
+    monkeypatch.setattr(examples, "presented", counted)
+    return rows
+
+
+def test_features_are_made_once(
+    corpus: Path, table: Path, tmp_path: Path, presented: list[Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    argv = ["train", "labels", "--music", music, "--table", tmp_path / "table", "--split", "valid", "--jobs", 1]
-    label, calls = labels.label, list[int]()
+    argv = ["train", "features", "--table", table, "--features", tmp_path / "kept", "--jobs", 1]
+    assert run(*argv).code == 2  # no corpus
+    monkeypatch.setenv("HAAQI_EDGE_CORPUS", str(corpus))
+    outcome = run(*argv, "--of", "train", "--of", "test-2026-11", "--rows", 8)
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == f"features of 8 rows of train, 8 rows of test-2026-11 in {tmp_path / 'kept'}\n"
+    assert len(presented) == 16
+    found = json.loads(run(*argv, "--rows", 12, "--json").out)
+    assert found == {"features": str(tmp_path / "kept"), "rows": {"train": 12}}
+    assert len(presented) == 20
+    assert run(*argv, "--front-end", "fbank", "--rows", 4).code == 0
+    kept = sorted(str(path.relative_to(tmp_path / "kept")) for path in (tmp_path / "kept").rglob("*.npy"))
+    assert kept == ["test-2026-11/texture.npy", "train/clean.npy", "train/fbank.npy", "train/texture.npy"]
 
-    def interrupted(rows: Sequence[Row], corpus: Corpus) -> tuple[list[Row], Features]:
-        calls.append(rows[0].seed)
-        if len(calls) == 3:
+
+def test_an_interruption_tells_what_is_kept(
+    corpus: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from haaqi_edge.training.data import feature_cache
+
+    inner, calls = examples.presented, list[Row]()
+
+    def interrupted(row: Row, *given: Any) -> Any:
+        calls.append(row)
+        if len(calls) == 6:
             raise KeyboardInterrupt
-        return label(rows, corpus)
+        return inner(row, *given)
 
-    monkeypatch.setattr(labels, "label", interrupted)
-    outcome = run(*argv, "--shards", 2)
+    monkeypatch.setattr(examples, "presented", interrupted)
+    monkeypatch.setattr(feature_cache, "CHUNK", 4)
+    argv = ["train", "features", "--table", table, "--corpus", corpus, "--features", tmp_path / "kept", "--jobs", 1]
+    outcome = run(*argv)
     assert outcome.code == 130
-    assert outcome.err.splitlines()[0] == "4 of 16 rows of valid"
-    assert "8 of 16 rows are saved: the same command goes on from there" in " ".join(outcome.err.split())
-    assert run(*argv, "--shards", 2).err.splitlines() == ["12 of 16 rows of valid", "16 of 16 rows of valid"]
+    assert "kept: texture and clean of 4 of 24 sounds" in " ".join(outcome.err.split())
+    assert run(*argv).code == 0
+    assert len(calls) == 6 + 20
 
 
-def test_shards_are_made_and_kept(music: Path, tmp_path: Path) -> None:
-    table = tmp_path / "table"
-    argv = ["train", "labels", "--music", music, "--table", table, "--split", "valid", "--jobs", 1]
-    assert labelled(*argv) == f"1 shard of valid in {table}\n"
-    before = (table / "valid-0000.parquet").stat().st_mtime_ns
-    found = json.loads(labelled(*argv, "--shards", 2, "--json"))
-    shards = [table / "valid-0000.parquet", table / "valid-0001.parquet"]
-    assert found == {"split": "valid", "shards": [str(shard) for shard in shards], "rows": 16}
-    assert sorted(table.iterdir()) == shards
-    assert shards[0].stat().st_mtime_ns == before
-    assert len(read(table, "valid")) == 16
-    assert len(list((tmp_path / "table.work").glob("valid-*.npz"))) == 4
+def test_nano_ends_in_a_bundle(
+    corpus: Path, table: Path, tmp_path: Path, presented: list[Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = {"figure": 0.5, "target": 0.5, "met": True}
+    measured: list[Path] = []
+
+    def measure(music: Path, _: Path) -> dict[str, Any]:
+        measured.append(music)
+        return dict.fromkeys(card._CHECKS, check)
+
+    monkeypatch.setattr(sanity, "measure", measure)
+    argv = ["train", "nano", "--table", table, "--corpus", corpus, "--features", tmp_path / "kept", "--jobs", 1]
+    argv += ["--train-on", "train", "--train-on", "train-2026-11", "--epochs", 1, "--batch-size", 4, "--lr", 1e-3]
+    outcome = run(*argv, "--device", "cpu", "--rows", 20, "-o", tmp_path / "run", "--json")
+    assert outcome.code == 0, outcome.err
+    found = json.loads(outcome.out)
+    assert found["test"]["all"]["rows"] == found["test-2026-11"]["all"]["rows"] == found["valid"]["rows"] == ROWS
+    assert list(found["test"]["condition"]) == ["clip"]
+    assert list(found["test"]["genre"]) == ["acoustic"]
+    assert measured == [corpus]
+    assert len(presented) == 20 + 20 + 3 * ROWS
+    asked = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (asked["batch"], asked["lr"], asked["plan"]["epochs"]) == (4, 1e-3, 1)
+    scorer = Scorer(found["bundle"], threads=1)
+    assert 0 <= scorer.score(DEMO / "clean.flac", "N3").score <= 1
+    data = scorer.card.notes["data"]
+    assert data["rows"] == {"train": 20, "train-2026-11": 20, "valid": ROWS, "test": ROWS, "test-2026-11": ROWS}
+    assert data["clips"] == 1
+    assert list(data["sources"]) == ["demo-test", "demo-train", "demo-valid"]
+    page = (tmp_path / "run" / "bundle" / "README.md").read_text()
+    assert "On test-2026-11, an older table: LCC" in page
+    printed = run(*argv, "--rows", 20, "-o", tmp_path / "run")  # finished already, so only reported again
+    assert printed.code == 0, printed.err
+    assert [line.split(":")[0] for line in printed.out.splitlines()[:2]] == ["test", "test-2026-11"]
+    assert len(presented) == 20 + 20 + 3 * ROWS
 
 
-def test_features_are_kept_where_they_are_wanted(music: Path, tmp_path: Path) -> None:
-    argv = ["train", "labels", "--music", music, "--table", tmp_path / "table", "--split", "valid", "--jobs", 1]
-    labelled(*argv, "--work", tmp_path / "elsewhere")
-    assert len(list((tmp_path / "elsewhere").glob("valid-*.npz"))) == 2
-    labelled(*argv, "--shards", 2, "--work", tmp_path / "none", "--no-features")
-    assert list((tmp_path / "none").iterdir()) == []
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--train-on", "train-2026-10"], "no table train-2026-10 in"),
+        (["--train-on", "train", "--train-on", "train"], "name each table once"),
+        (["--batch-size", "64"], "24 rows are less than a batch of 64"),
+        (["--config", "absent"], "cannot be read"),
+        (["--config", "teacher"], "no such setting as free, head"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_made(
+    more: list[str], said: str, corpus: Path, table: Path, tmp_path: Path
+) -> None:
+    argv = ["train", "nano", "--table", table, "--corpus", corpus, "-o", tmp_path / "run", "--jobs", 1]
+    outcome = run(*argv, "--features", tmp_path / "kept", *more)
+    assert outcome.code == 2
+    assert said in " ".join(outcome.err.split())
+    assert not (tmp_path / "run").exists()
+
+
+def test_nano_needs_a_label_table(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "train.json").write_text("{}")
+    argv = ["train", "nano", "--corpus", corpus, "-o", tmp_path / "run"]
+    assert "give a label table's folder" in " ".join(run(*argv, "--table", tmp_path / "train.json").err.split())
+    assert "no labels: give a label table" in " ".join(run(*argv).err.split())

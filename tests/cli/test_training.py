@@ -69,7 +69,7 @@ def test_the_teacher_scores_as_haaqi_nets_test_does(teacher: Path, folder: Path)
 def test_distil(student: str, teacher: Path, folder: Path) -> None:
     outcome = run(
         *("distil", "--teacher", teacher, "--student", student, "--table", folder / "train.json", "--epochs", 1),
-        *("--batch", 4, "--labels", 5, "--jobs", 1, "-o", folder / f"distil-{student}", "--json"),
+        *("--batch-size", 4, "--labels", 5, "--jobs", 1, "-o", folder / f"distil-{student}", "--json"),
     )
     assert outcome.code == 0, outcome.err
     weights = Path(json.loads(outcome.out)["weights"])
@@ -82,7 +82,7 @@ def test_a_student_from_scratch(folder: Path) -> None:
         f"{SIZES}tune_blstm: true\nbeats: {{layers: 3, width: 16, heads: 2, ffn: 24, patch_width: 8}}\n"
     )
     argv = ["train", "student", "--table", folder / "train.json", "--config", folder / "scratch.yaml", "--jobs", 1]
-    out = run(*argv, "--epochs", 1, "--batch", 4, "-o", folder / "scratch").out
+    out = run(*argv, "--epochs", 1, "--batch-size", 4, "-o", folder / "scratch").out
     assert "best epoch 1 of 1: LCC" in out
     assert Student.from_checkpoint(folder / "scratch" / "haaqi_net_distillBEATs.pth").config.width == 16
 
@@ -122,7 +122,7 @@ def test_bad_input_is_refused_before_anything_is_computed(folder: Path, teacher:
         (["train", "teacher", "--table", table], "no BEATs"),
         (["train", "teacher", "--table", table, "--beats", table], "not a checkpoint"),
         (["train", "teacher", "--table", table, "--beats", folder / "beats.pt", "--free", "x"], "or `all`"),
-        (["train", "student", "--table", folder], "give the folder with --music"),
+        (["train", "student", "--table", folder], "give the folder with --corpus"),
         (["train", "student", "--table", table, "--config", "absent.yaml"], "cannot be read"),
         (["train", "student", "--table", table, "--config", folder / "haaqi-net.yaml"], "its teacher: it goes with"),
         (["train", "teacher", "--table", folder / "absent.json", *theirs], "absent.json is not there"),

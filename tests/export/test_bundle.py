@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,14 +20,15 @@ import torch
 from haaqi_edge.export import bundle as exporting
 from haaqi_edge.export import verify
 from haaqi_edge.export.bundle import Source, nano_source, write_both, write_bundle, write_fused
+from haaqi_edge.export.graphs import encoder_input
 from haaqi_edge.export.surgery import fold
 from haaqi_edge.export.verify import Parity, probe_signal
-from haaqi_edge.model import Nano, Student
+from haaqi_edge.model import HAAQILoss, Nano, NanoConfig, Student
 from haaqi_edge.model.beats import BeatsConfig
 from haaqi_edge.model.head import HeadConfig
 from haaqi_edge.runtime import Audiogram, Bundle, Scorer
 from haaqi_edge.runtime.encoder import READINGS
-from haaqi_edge.runtime.errors import ExportError, OptionError
+from haaqi_edge.runtime.errors import BundleError, ExportError, HaaqiEdgeError, OptionError
 from numpy.typing import NDArray
 
 LISTENERS = ["NH", "N4", "S3"]
@@ -42,11 +44,14 @@ AXES = {
 """of the contract; `tokens` depends on the role and the width"""
 
 
-def random_nano(folder: Path) -> Path:
+def random_nano(folder: Path, version: int = 1) -> Path:
     """Weights of a nano far from its initial ones, statistics of its input included."""
     torch.manual_seed(5)
-    state = {key: value + 0.1 * torch.randn_like(value) for key, value in Nano().state_dict().items()}
+    nano = Nano(NanoConfig(texture_version=version))
+    state = {key: value + 0.1 * torch.randn_like(value) for key, value in nano.state_dict().items()}
     state["encoder.scale"] += 3.0
+    if version != 1:
+        state["encoder.texture_version"] = torch.tensor(float(version))
     path = folder / "random.safetensors"
     safetensors.torch.save_file(state, path)
     return path
@@ -74,11 +79,12 @@ class Exported:
     parities: tuple[Parity, Parity, Parity]
 
 
-@pytest.fixture(scope="module", params=["nano", "small student"])
+@pytest.fixture(scope="module", params=["nano", "nano of texture 2", "small student"])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     folder = tmp_path_factory.mktemp("exported")
     source = {
         "nano": lambda: nano_source(random_nano(folder), "other", {"lcc": 0.5}, {"limits": "none known"}),
+        "nano of texture 2": lambda: nano_source(random_nano(folder, 2), "second"),
         "small student": small_student,
     }[request.param]()
     _, parity, fused = write_both(source, folder / "bundle", folder / "fused.onnx")
@@ -177,7 +183,7 @@ def test_names_and_axes(exported: Exported) -> None:
         return {value.name: value.shape for value in inputs}, {value.name: value.shape for value in outputs}
 
     results = {name: AXES[name] for name in ("frame_scores", "score")}
-    for folder, given in ((exported.bundle, exported.source.network.reads), (exported.samples, "samples")):
+    for folder, given in ((exported.bundle, encoder_input(exported.source.network)), (exported.samples, "samples")):
         assert values(folder / "encoder.onnx") == ({given: AXES[given]}, {"tokens": ["patches", per_patch, width]})
         tokens = {"tokens": [1, "tokens", width], "audiogram": AXES["audiogram"]}
         assert values(folder / "head.onnx") == (tokens, results)
@@ -186,6 +192,7 @@ def test_names_and_axes(exported: Exported) -> None:
 
 def test_metadata_stands_in_every_file(exported: Exported) -> None:
     card = Bundle(exported.bundle).card
+    version = {"texture_version": "2"} if exported.source.network.reads == "texture-2" else {}
     for path in files(exported):
         metadata = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
         assert metadata == {
@@ -199,14 +206,17 @@ def test_metadata_stands_in_every_file(exported: Exported) -> None:
             "level1": "85",
             "audiogram_frequencies": "250,500,1000,2000,3000,4000,6000,8000",
             "source_sha256": exported.source.sha256,
+            **version,
         }
 
 
 def test_the_card(exported: Exported) -> None:
-    for folder, given in ((exported.bundle, exported.source.network.reads), (exported.samples, "samples")):
+    second = exported.source.network.reads == "texture-2"
+    for folder, given in ((exported.bundle, encoder_input(exported.source.network)), (exported.samples, "samples")):
         assert {path.name for path in folder.iterdir()} == {"card.json", "encoder.onnx", "head.onnx"}
         card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
         assert card["encoder_input"] == given
+        assert card["front_end"].get("texture_version") == (2 if second else None)
         assert card["parameters"] == sum(p.numel() for p in exported.source.network.parameters())
         assert card["figures"].keys() == {*exported.source.figures, "parity"}
         assert card["notes"] == exported.source.notes
@@ -222,8 +232,8 @@ def test_the_card(exported: Exported) -> None:
 
 
 def test_tokens_of_a_patch_are_its_own(exported: Exported) -> None:
-    reads = exported.source.network.reads
-    features = READINGS[reads](probe_signal(2_560 * 8 + 2_800))
+    reads = encoder_input(exported.source.network)
+    features = READINGS[exported.source.network.reads](probe_signal(2_560 * 8 + 2_800))
     session = onnxruntime.InferenceSession(exported.bundle / "encoder.onnx")
     (together,) = session.run(None, {reads: features})
     alone = np.concatenate([session.run(None, {reads: features[i : i + 1]})[0] for i in range(len(features))])
@@ -233,6 +243,51 @@ def test_tokens_of_a_patch_are_its_own(exported: Exported) -> None:
     (after,) = session.run(None, {reads: altered})
     changed = np.abs(after - together).max(axis=(1, 2)) > 1e-4
     assert changed.tolist() == [i == 3 for i in range(len(features))]
+
+
+@pytest.mark.parametrize("form", ["bundle", "samples"])
+def test_however_samples_come_scores_are_the_same(exported: Exported, form: str) -> None:
+    if exported.source.family == "student":
+        pytest.skip("tests/runtime has the student's streams")
+    scorer = Scorer(getattr(exported, form), threads=1)
+    sound = probe_signal(16_000 * 4, seed=6) + np.float32(0.1)
+    whole = scorer.score((sound, 16_000), "N3")
+    (many,) = scorer.score_many([(sound, 16_000)], "N3")
+    assert not isinstance(many, HaaqiEdgeError)
+    assert many[0].score == whole.score
+    for sizes in ([1] * 50 + [7, 2_559, 2_561, 5_000], [16_000], [2_560] * 20):
+        with scorer.stream("N3", 16_000, window=10.0) as stream:
+            for chunk in np.split(sound, np.cumsum(sizes)[np.cumsum(sizes) < len(sound)]):
+                stream.accept_waveform(chunk)
+            stream.input_finished()
+            assert stream.summary().score == pytest.approx(whole.score, abs=1e-6)
+
+
+def test_texture_2_ignores_an_offset_all_the_way(exported: Exported) -> None:
+    if exported.source.family == "student":
+        pytest.skip("nano's front end")
+    second = exported.source.network.reads == "texture-2"
+    sound = probe_signal(16_000 * 3, seed=8)
+    assert isinstance(exported.source.original, Nano)
+    loss = HAAQILoss(exported.source.original, "N3")
+    for score in (
+        lambda x: Scorer(exported.bundle, threads=1).score((x, 16_000), "N3").score,
+        lambda x: Scorer(exported.samples, threads=1).score((x, 16_000), "N3").score,
+        lambda x: loss.score(torch.from_numpy(x)[None]).item(),
+    ):
+        change = abs(score(sound + np.float32(0.5)) - score(sound))
+        assert change < 1e-4 if second else change > 1e-3
+
+
+def test_a_card_of_another_version_is_refused(exported: Exported, tmp_path: Path) -> None:
+    for folder in (exported.bundle, exported.samples):
+        copied = shutil.copytree(folder, tmp_path / folder.name)
+        card = json.loads((copied / "card.json").read_text(encoding="utf-8"))
+        if card["front_end"].pop("texture_version", 1) == 1:
+            card["front_end"]["texture_version"] = 2
+        (copied / "card.json").write_text(json.dumps(card), encoding="utf-8")
+        with pytest.raises(BundleError, match=r"disagrees with its card on \['texture_version'\]"):
+            Scorer(copied, threads=1)
 
 
 def test_the_shipped_bundle_is_made_of_the_shipped_weights(shipped: Source) -> None:

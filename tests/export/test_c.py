@@ -34,10 +34,11 @@ def source_of(nano: Nano) -> Source:
     return Source("other", "nano", nano, nano, 1, nano.config.width, "0" * 64)
 
 
-def small_nano() -> Nano:
-    """Of odd sizes, with weights far from their initial ones."""
+def small_nano(version: int = 1) -> Nano:
+    """Of odd sizes, with weights far from their initial ones, for a version of the front end."""
     torch.manual_seed(7)
-    nano = Nano(NanoConfig(layers=(37, 21, 50), vector=27, hidden=11, conditioning=5)).eval()
+    config = NanoConfig(layers=(37, 21, 50), vector=27, hidden=11, conditioning=5, texture_version=version)
+    nano = Nano(config).eval()
     with torch.no_grad():
         for parameter in nano.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
@@ -48,17 +49,19 @@ def small_nano() -> Nano:
 
 @dataclasses.dataclass(frozen=True)
 class Made:
-    """An export, and a stream of it."""
+    """An export, a stream of it, and the network."""
 
     export: CExport
     ear: CNano
+    nano: Nano
 
 
 def made(source: Source, folder: Path, weights: Weights, window: float = 10.0) -> Iterator[Made]:
     cc = c_compiler()
     export = write_c(source, folder, weights, window)
     with CNano(folder, cc, export.ram, export.window) as ear:
-        yield Made(export, ear)
+        assert isinstance(source.original, Nano)
+        yield Made(export, ear, source.original)
 
 
 @pytest.fixture(scope="module", params=WEIGHTS)
@@ -66,10 +69,11 @@ def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     yield from made(nano_source(None), tmp_path_factory.mktemp("c") / "shipped", request.param)
 
 
-@pytest.fixture(scope="module", params=WEIGHTS)
+@pytest.fixture(scope="module", params=[("float", 1), ("int8", 1), ("float", 2), ("int8", 2)], ids=str)
 def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     """A window of 5 patches."""
-    yield from made(source_of(small_nano()), tmp_path_factory.mktemp("c") / "small", request.param, 0.8)
+    weights, version = request.param
+    yield from made(source_of(small_nano(version)), tmp_path_factory.mktemp("c") / "small", weights, 0.8)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +120,7 @@ def test_the_score_costs_as_much_as_the_window_is_long() -> None:
 
 
 def test_other_sizes_score_as_pytorch_does(small: Made) -> None:
-    parity = verify_c(small_nano(), small.ear, small.export.window, {"float": 1e-5, "int8": 0.02}[small.export.weights])
+    parity = verify_c(small.nano, small.ear, small.export.window, {"float": 1e-5, "int8": 0.02}[small.export.weights])
     assert parity.cases == 8  # 1 and 2 patches fit a window of 5
 
 
@@ -133,6 +137,31 @@ def test_how_samples_are_cut_changes_nothing(small: Made, sizes: list[int]) -> N
     got = small.ear.score(N3)
     assert got[:2] == expected[:2]
     assert np.array_equal(got[2], expected[2])
+
+
+@pytest.mark.parametrize("offset", [0.5, -0.3])
+def test_version_2_ignores_an_offset(small: Made, offset: float) -> None:
+    """Of music, and of music so soft that rounded sums of the offset would drown it."""
+    for level in (1.0, 1e-3):
+        sound = np.float32(level) * music(0.8)
+        scores = []
+        for samples in (sound, sound + np.float32(offset)):
+            small.ear.init()
+            small.ear.push(samples)
+            scores.append(small.ear.score(N3)[1])
+        if small.nano.config.texture_version == 2:
+            assert scores[0] == pytest.approx(scores[1], abs=5e-4)
+        else:
+            assert scores[0] != pytest.approx(scores[1], abs=1e-3)
+
+
+def test_the_level_is_that_of_the_samples(small: Made) -> None:
+    """Offset and rumble included, whatever the front end removes."""
+    sound = music(0.175)[:READ] + np.float32(0.2)
+    small.ear.init()
+    small.ear.push(sound)
+    expected = 85 + 10 * np.log10(np.mean(np.square(sound, dtype=np.float64)))
+    assert small.ear.level()[1] == pytest.approx(expected, abs=1e-3)
 
 
 def test_the_window_moves(small: Made) -> None:

@@ -9,12 +9,12 @@ import onnxruntime
 import pytest
 import torch
 from haaqi_edge.benchmarks.golden import Arrays
-from haaqi_edge.export.bundle import nano_source
 from haaqi_edge.export.frontend import GraphFbank
 from haaqi_edge.export.graphs import SamplesEncoder, encoder_graph
+from haaqi_edge.model import Nano, NanoConfig
 from haaqi_edge.runtime.fbank import fbank, mel_filters, patches
 from haaqi_edge.runtime.sessions import Session
-from haaqi_edge.runtime.texture import textures
+from haaqi_edge.runtime.texture import VERSIONS, textures
 from numpy.typing import NDArray
 from sounds import RATE, READ, music
 from torch import nn
@@ -102,14 +102,15 @@ def test_traced_it_is_convolutions_and_gives_a_patch_what_the_runtime_does(tmp_p
     assert np.abs(got - patches(samples)).mean() < 1e-5
 
 
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("peak", [0.0, 1e-6, 1e-4])
-def test_silence_in_the_graph_is_what_it_is_outside(peak: float) -> None:
+def test_silence_in_the_graph_is_what_it_is_outside(peak: float, version: int) -> None:
     """A patch of zeros, and one so soft that the floors decide, between patches of music."""
-    source = nano_source(None)
+    network = Nano(NanoConfig(texture_version=version))
+    network.load_state_dict(network.state_dict() | Nano.from_checkpoint().state_dict())
+    network.eval()
     samples = np.stack([music(READ / RATE, start=turn)[:READ] for turn in (1.0, 2.0, 3.0)])
     samples[1] *= peak
-    inside, outside = (
-        Session(encoder_graph(source.network, samples=form).SerializeToString()) for form in (True, False)
-    )
-    expected = outside.run(texture=np.concatenate([textures(patch) for patch in samples]))[0]
+    inside, outside = (Session(encoder_graph(network, samples=form).SerializeToString()) for form in (True, False))
+    expected = outside.run(texture=np.concatenate([textures(patch, version) for patch in samples]))[0]
     np.testing.assert_allclose(inside.run(samples=samples)[0], expected, atol=2e-3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import safetensors.torch
 import torch
 from haaqi_edge.model import Nano, NanoConfig
 from haaqi_edge.model.nano import WEIGHTS
-from haaqi_edge.runtime.errors import AudioError, AudiogramError
+from haaqi_edge.runtime.errors import AudioError, AudiogramError, CheckpointError
 from torch import Tensor, nn
 
 PATCH = (16, 32)
@@ -146,6 +147,35 @@ def test_the_shipped_weights_load_strictly() -> None:
     own = nano.state_dict()
     assert own.keys() == state.keys()
     assert all(torch.equal(own[key], state[key]) for key in own)
+
+
+def test_a_checkpoint_names_its_front_end(tmp_path: Path) -> None:
+    shipped = Nano.from_checkpoint()
+    assert (shipped.config.texture_version, shipped.reads) == (1, "texture")
+    network = Nano(NanoConfig(texture_version=2))
+    path = tmp_path / "nano.safetensors"
+    safetensors.torch.save_file(network.state_dict(), path)
+    again = Nano.from_checkpoint(path)
+    assert (again.config, again.reads) == (NanoConfig(texture_version=2), "texture-2")
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in network.state_dict().items())
+    assert network.state_dict().keys() - shipped.state_dict().keys() == {"encoder.texture_version"}
+
+
+@pytest.mark.parametrize("version", [torch.tensor(3.0), torch.tensor(float("nan")), torch.ones(2)])
+def test_a_checkpoint_of_an_unknown_front_end_is_refused(version: Tensor, tmp_path: Path) -> None:
+    path = tmp_path / "nano.safetensors"
+    safetensors.torch.save_file(Nano().state_dict() | {"encoder.texture_version": version}, path)
+    with pytest.raises(CheckpointError, match=r"nano\.safetensors names version .*this version computes 1, 2"):
+        Nano.from_checkpoint(path)
+
+
+def test_an_average_of_weights_keeps_the_version() -> None:
+    network = Nano(NanoConfig(texture_version=2))
+    average = torch.optim.swa_utils.get_ema_multi_avg_fn(0.998)  # type: ignore[no-untyped-call]
+    averaged = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+    for _ in range(50):
+        averaged.update_parameters(network)
+    assert averaged.state_dict()["module.encoder.texture_version"].item() == 2
 
 
 def test_dropout_acts_in_training_alone(nano: Nano) -> None:

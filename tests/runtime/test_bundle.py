@@ -15,7 +15,9 @@ import onnx
 import pytest
 from haaqi_edge.runtime import Bundle, Card, Scorer, shipped_models
 from haaqi_edge.runtime.bundle import File, FrontEnd, file_sha256
+from haaqi_edge.runtime.encoder import READINGS
 from haaqi_edge.runtime.errors import BundleError, BundleNotFoundError, HaaqiEdgeError
+from haaqi_edge.runtime.texture import VERSIONS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,7 +49,7 @@ CARDS = st.builds(
         st.sampled_from(["encoder", "head", "fused"]),
         st.builds(File, file=WORD, format=WORD, precision=PRECISIONS, sha256=HEX),
     ),
-    front_end=st.just(FrontEnd()),
+    front_end=st.builds(FrontEnd, texture_version=st.sampled_from(VERSIONS)),
     figures=FREE,
     notes=FREE,
 )
@@ -86,6 +88,8 @@ def test_a_card_survives_the_round_trip(card: Card) -> None:
     assert again == card
     assert again.to_json() == text
     assert text.endswith("}\n")
+    assert again.reading in READINGS
+    assert ("texture_version" in text) == (card.front_end.texture_version != 1)
 
 
 def test_the_shipped_model() -> None:
@@ -101,6 +105,24 @@ def test_the_shipped_model() -> None:
         assert bundle.path(role).parent == bundle.folder
         assert file_sha256(bundle.path(role)) == hashlib.sha256(bundle.path(role).read_bytes()).hexdigest()
         assert entry.sha256 == file_sha256(bundle.path(role))
+
+
+def test_a_card_tells_the_version_of_its_texture(copy: Path) -> None:
+    shipped = Bundle("nano").card
+    assert shipped.front_end.texture_version == 1
+    assert shipped.reading == "texture"
+    assert "texture_version" not in shipped.metadata()
+    edited(copy, lambda card: card["front_end"].update(texture_version=2))
+    second = Bundle(copy).card
+    assert (second.encoder_input, second.reading) == ("texture", "texture-2")
+    assert second.metadata()["texture_version"] == "2"
+    inside = dataclasses.replace(second, encoder_input="samples")
+    assert inside.reading == "samples"
+    with pytest.raises(BundleError, match=r"the encoder of .*copy disagrees with its card on \['texture_version'\]"):
+        Scorer(copy, threads=1)  # the graphs are of version 1
+    edited(copy, lambda card: card["front_end"].update(texture_version=3))
+    with pytest.raises(BundleError, match=r"texture_version=3.*texture_version one of 1, 2: update haaqi-edge"):
+        Bundle(copy)
 
 
 def test_every_graph_carries_the_cards_metadata() -> None:
@@ -269,6 +291,10 @@ def test_a_key_that_nobody_knows(copy: Path) -> None:
         ("front_end", {"hop": 80}),
         ("front_end", {"hop": "160"}),
         ("front_end", {"window": "hann"}),
+        ("front_end", {"texture_version": 3}),
+        ("front_end", {"texture_version": 0}),
+        ("front_end", {"texture_version": True}),
+        ("front_end", {"texture_version": "2"}),
         ("audiogram_frequencies", [250, 500]),
         ("audiogram_frequencies", 8),
         ("audiogram_frequencies", [8000, 6000, 4000, 3000, 2000, 1000, 500, 250]),

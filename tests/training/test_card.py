@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 from haaqi_edge.runtime import Bundle
 from haaqi_edge.training.card import describe, is_comparable, split_figures, training_notes
-from haaqi_edge.training.corpus.clips.clips import Clip, Corpus, Split
+from haaqi_edge.training.corpus.clips import Clip, Corpus, Split
 from haaqi_edge.training.data.rows import Row, plan
 from haaqi_edge.training.degradations.sampling import family
 

@@ -1,9 +1,9 @@
-"""Examples and their stored features as batches, and how a network's scores on them are judged."""
+"""Examples and their features as batches, and the evaluation of a network on them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,16 +16,9 @@ from ...runtime.errors import CorpusError
 from ..metrics import agreement
 from ..run_directory import Metrics
 from .examples import Example
-from .feature_cache import Store, batched
+from .feature_cache import FeatureCache, Kind, Pack, batched
 
-KEYS = Literal["sound", "heard"]
-
-
-class Kind(NamedTuple):
-    """A kind of stored array, and whether its key is the sound's alone or the listener's too."""
-
-    name: str
-    by: KEYS = "sound"
+Array = npt.NDArray[Any]
 
 
 class Batch(NamedTuple):
@@ -35,7 +28,7 @@ class Batch(NamedTuple):
         inputs: [batch, ...], what the network reads.
         audiograms: [batch, 8], dB HL.
         labels: [batch], 0 to 1; NaN where there is none.
-        targets: [batch, ...] each, of a teacher.
+        targets: [batch, ...] each, in the order of `Clips.targets`.
     """
 
     inputs: Tensor
@@ -45,60 +38,120 @@ class Batch(NamedTuple):
 
 
 class Clips:
-    """Examples with their stored arrays.
+    """Examples with their features, which are read from disk as batches need them.
 
     Args:
-        store: holds all that is named here.
+        cache: holds all features named here.
         examples: at least one.
         inputs: what the network reads.
-        targets: what it is to imitate.
+        targets: what it learns beside the labels.
 
     Raises:
-        CorpusError: no examples.
+        CorpusError: no examples, or features that are not in the cache.
     """
 
-    def __init__(self, store: Store, examples: Sequence[Example], inputs: Kind, targets: Sequence[Kind] = ()) -> None:
+    def __init__(
+        self, cache: FeatureCache, examples: Sequence[Example], inputs: Kind, targets: Sequence[Kind] = ()
+    ) -> None:
         if not examples:
             raise CorpusError("no examples: give a table with labels")
-        self.store, self.examples, self.inputs, self.targets = store, examples, inputs, tuple(targets)
+        self.examples, self.inputs, self.targets = examples, inputs, tuple(targets)
         self.labels = np.array([example.score for example in examples], np.float32)
-        self._audiograms = np.array([example.audiogram for example in examples], np.float32)
-        sizes = {example.sound: self._size(example) for example in {e.sound: e for e in examples}.values()}
-        self._lengths = [sizes[example.sound] for example in examples]
+        self.audiograms = np.array([example.audiogram for example in examples], np.float32)
+        self._inputs = _Column(cache, inputs, examples)
+        self._targets = [_Column(cache, kind, examples) for kind in targets]
 
     def __len__(self) -> int:
         return len(self.examples)
 
-    def steps(self, size: int) -> int:
-        """Batches in an epoch."""
-        return len(batched(self._lengths, size))
+    def steps(self, size: int, whole: bool = False) -> int:
+        """Return the number of batches in an epoch; see `batches`."""
+        return len(batched(self._inputs.lengths, size, whole=whole))
 
-    def batches(self, size: int, rng: np.random.Generator | None = None) -> Iterator[tuple[list[int], Batch]]:
-        """Batches and the places of their clips; in the examples' order, or a random one."""
-        for places in batched(self._lengths, size, rng):
-            chosen = [self.examples[place] for place in places]
+    def batches(
+        self, size: int, rng: np.random.Generator | None = None, whole: bool = False
+    ) -> Iterator[tuple[list[int], Batch]]:
+        """Yield the places of clips, and their batch.
+
+        Args:
+            size: clips in a batch, at most.
+            rng: of the order; None keeps that of the examples.
+            whole: leave out batches of fewer clips.
+        """
+        for places in batched(self._inputs.lengths, size, rng, whole):
             yield (
                 places,
                 Batch(
-                    self._stacked(self.inputs, chosen),
-                    torch.from_numpy(self._audiograms[places]),
+                    _tensor(self.features(places)),
+                    torch.from_numpy(self.audiograms[places]),
                     torch.from_numpy(self.labels[places]),
-                    tuple(self._stacked(kind, chosen) for kind in self.targets),
+                    tuple(_tensor(column.take(places)) for column in self._targets),
                 ),
             )
 
-    def _stacked(self, kind: Kind, examples: Sequence[Example]) -> Tensor:
-        arrays = [self.store.load(kind.name, getattr(example, kind.by)) for example in examples]
-        return torch.from_numpy(np.stack(arrays).astype(np.float32))
+    def features(self, places: Sequence[int]) -> Array:
+        """Return the inputs of clips of one length, [places, ...]."""
+        return self._inputs.take(places)
 
-    def _size(self, example: Example) -> int:
-        """How many numbers a clip's input has: clips of as many are equally long."""
-        path = self.store.path(self.inputs.name, getattr(example, self.inputs.by))
-        return int(np.prod(np.load(path, mmap_mode="r", allow_pickle=False).shape))
+    def target(self, number: int, places: Sequence[int]) -> Array:
+        """Return one of the targets of clips of one length, [places, ...]."""
+        return self._targets[number].take(places)
+
+
+class _Column:
+    """Where the arrays of examples are in the packs of their tables."""
+
+    def __init__(self, cache: FeatureCache, kind: Kind, examples: Sequence[Example]) -> None:
+        self.kind = kind
+        tables = sorted({example.table for example in examples})
+        self.packs: list[Pack] = [cache.pack(kind, table) for table in tables]
+        numbers = {table: number for number, table in enumerate(tables)}
+        self.pack = np.array([numbers[example.table] for example in examples], np.int16)
+        places = np.full((len(examples), 2), -1, np.int64)
+        for row, example in enumerate(examples):
+            pack, key = self.packs[self.pack[row]], kind.key_of(example)
+            if key in pack:
+                places[row] = pack.place(key)
+            elif kind.missing is None:
+                raise CorpusError(f"{pack.path} lacks features of {example.source}: make them first")
+        self.starts, lengths = places.T
+        self.present = self.starts >= 0
+        self.lengths: list[int] = lengths.tolist()
+
+    def take(self, places: Sequence[int]) -> Array:
+        """Arrays of one length, [places, length, ...]; what is missing has the kind's value.
+
+        Where every array is missing, [places, 0].
+        """
+        rows = np.asarray(places, np.intp)
+        present = self.present[rows]
+        if not present.any():
+            return np.full((len(rows), 0), self.kind.missing)
+        length = self.lengths[rows[present][0]]
+        found: Array | None = None
+        for number in np.unique(self.pack[rows[present]]):
+            chosen = present & (self.pack[rows] == number)
+            array = self.packs[number].array
+            if found is None:
+                shape = (len(rows), length, *array.shape[1:])
+                found = (
+                    np.empty(shape, array.dtype) if present.all() else np.full(shape, self.kind.missing, array.dtype)
+                )
+            found[chosen] = array[self.starts[rows[chosen]][:, None] + np.arange(length)]
+        assert found is not None
+        return np.moveaxis(found, 1, 1 + self.kind.axis)
+
+
+def _tensor(array: Array) -> Tensor:
+    """Floating-point numbers as float32, others as they are."""
+    return torch.from_numpy(array.astype(np.float32) if array.dtype == np.float16 else array)
 
 
 def score_loss(scores: Scores, labels: Tensor) -> Tensor:
-    """HAAQI-Net's loss: MSE(clip) + MSE(every frame against the clip's label); clips without a label don't count."""
+    """Compute HAAQI-Net's loss: MSE(clip) + MSE(every frame against the clip's label).
+
+    Clips without a label do not count.
+    """
     known = ~labels.isnan()
     if not bool(known.any()):
         return scores.score.sum() * 0
@@ -109,7 +162,17 @@ def score_loss(scores: Scores, labels: Tensor) -> Tensor:
 def evaluate(
     network: Callable[[Tensor, Tensor], Scores], clips: Clips, size: int, device: torch.device
 ) -> tuple[Metrics, npt.NDArray[np.float32]]:
-    """LCC, SRCC, MSE and HAAQI-Net's loss of a network on labelled clips, and the scores [clips] that it gives them."""
+    """Score labelled clips with a network.
+
+    Args:
+        network: gives scores for inputs and audiograms.
+        clips: with labels.
+        size: clips in a batch.
+        device: of the network.
+
+    Returns:
+        metrics, scores: HAAQI-Net's loss, LCC, SRCC and MSE; and float32 [clips].
+    """
     predicted, total = np.empty(len(clips), np.float32), 0.0
     with torch.inference_mode():
         for places, batch in clips.batches(size):

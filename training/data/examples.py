@@ -1,11 +1,12 @@
-"""What networks are trained on: a sound, who hears it, and its score. From a label table, or HAAQI-Net's train.json."""
+"""Examples to train on: a sound, its listener, and its label. From label tables, or from HAAQI-Net's train.json."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,13 +17,16 @@ from ...runtime.audio import open_audio
 from ...runtime.audiogram import Audiogram
 from ...runtime.errors import CorpusError, HaaqiEdgeError
 from ...runtime.files import is_file
-from ..corpus.clips import Corpus, Split
-from .features import at_front_end, digest
-from .labels import read
+from ..corpus.clips import Corpus
+from ..degradations.grammar import Array
+from .features import at_front_end, digest, music_digest
+from .labels import corpus_of, read, shards
 from .rendering import presented, reference_of
 from .rows import Row
 
 Single = npt.NDArray[np.float32]
+FILES: Final = "files"
+"""table of examples that are audio files"""
 KEY_LENGTH: Final = 20
 
 
@@ -31,11 +35,13 @@ class Example:
     """One labelled sound.
 
     Attributes:
-        sound: a key that tells the sound, whoever hears it.
+        sound: key of the sound, whoever its listener is.
         audiogram: 8 levels in dB HL.
-        score: its label, 0 to 1; NaN where there is none.
-        source: what makes the sound: a row of a table, or an audio file that holds what reaches the ear.
-        group: what it must not be parted from when data are split: the piece of music.
+        score: label, 0 to 1; NaN if there is none.
+        source: what makes the sound: a row of a label table, or an audio file of what reaches the ear.
+        group: examples of one group stay together when data are split: the piece of music.
+        table: name of the label table, such as `train` or `train-2026-11`; `files` for audio files.
+        corpus: digest of the corpus that the table was made from; None if it is not known, or for audio files.
     """
 
     sound: str
@@ -43,29 +49,50 @@ class Example:
     score: float
     source: Row | Path
     group: str = ""
+    table: str = FILES
+    corpus: str | None = None
 
-    @property
-    def heard(self) -> str:
-        """A key that tells the sound and who hears it."""
+    @cached_property
+    def listening(self) -> str:
+        """Key of the sound and its listener."""
         levels = hashlib.sha256(repr(self.audiogram).encode()).hexdigest()[:8]
         return f"{self.sound}-{levels}"
 
+    @cached_property
+    def music(self) -> str:
+        """Key of a row's amplified clean music, the same for all rows of a group."""
+        assert isinstance(self.source, Row), "only rows of a label table have a clean reference"
+        return _table_key(music_digest(self.source), self.corpus)
 
-def of_table(folder: Path, split: Split, rows: int | None = None) -> list[Example]:
-    """The first `rows` rows of a label table's split, or all.
+
+def of_table(folder: Path, name: str, rows: int | None = None) -> list[Example]:
+    """Read a label table.
+
+    Args:
+        folder: of the shards.
+        name: `train`, `valid`, `test`, or an older table such as `train-2026-11`.
+        rows: use the first rows only.
 
     Raises:
         CorpusError: no such table.
     """
-    found = read(folder, split)[:rows]
-    return [Example(digest([row]) + "t", row.audiogram, row.score, row, row.clip) for row in found]
+    made_of = corpus_of(shards(folder, name)[0])
+    return [
+        Example(_table_key(digest([row]), made_of), row.audiogram, row.score, row, row.clip, name, made_of)
+        for row in read(folder, name)[:rows]
+    ]
+
+
+def _table_key(row: str, corpus: str | None) -> str:
+    """The key of a row: the same row of another corpus may have another sound."""
+    return f"{row}-{corpus}" if corpus else row
 
 
 def of_json(path: Path) -> list[Example]:
-    """HAAQI-Net's `{"data": [{"file_path", "audiogram", "haaqi_score"}]}`; paths are taken from the file's folder.
+    """Read HAAQI-Net's `{"data": [{"file_path", "audiogram", "haaqi_score"}]}`; paths start at the file's folder.
 
     Raises:
-        CorpusError: another form, a file that isn't there, an audiogram or a score that cannot be.
+        CorpusError: another form, a file that does not exist, or an invalid audiogram or score.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))["data"]
@@ -79,10 +106,10 @@ def of_json(path: Path) -> list[Example]:
 
 
 def file_example(path: Path, levels: Any, score: float, place: str) -> Example:
-    """An audio file heard by somebody; `place` is what messages call it.
+    """Make an example of an audio file; `place` is its name in messages.
 
     Raises:
-        CorpusError: no such file, or an audiogram or a score that cannot be.
+        CorpusError: no such file, or an invalid audiogram or score.
     """
     if not is_file(path):
         raise CorpusError(f"{place}: {path} is not there; paths are taken from the table's own folder")
@@ -97,30 +124,66 @@ def file_example(path: Path, levels: Any, score: float, place: str) -> Example:
     return Example(key + "f", tuple(audiogram.array().tolist()), score, path, path.name)
 
 
-def waveforms(examples: Sequence[Example], corpus: Corpus | None) -> Iterator[Single]:
-    """The sounds of examples, float32 [samples] at 16 kHz; rows of a group, in a row, share their clean music.
+def corpora(examples: Sequence[Example], corpus: Corpus | None) -> dict[str, Corpus]:
+    """Return the corpus of each label table that examples are from; none for audio files.
 
     Raises:
-        CorpusError: rows, and no corpus.
-        AudioError: a file that cannot be read.
+        CorpusError: there are rows, and no corpus.
     """
-    known: tuple[Any, ...] | None = None
-    clean, rate = np.zeros(0), 0
-    for example in examples:
+    names = sorted({example.table for example in examples} - {FILES})
+    if names and corpus is None:
+        raise CorpusError("sounds of a label table are made from its corpus: give the folder with --corpus")
+    return {name: corpus.part(name) for name in names} if corpus else {}
+
+
+class Sounds:
+    """Makes the sounds of examples; consecutive rows of a group share their clean music.
+
+    Args:
+        corpora: by label table, see `corpora`.
+    """
+
+    def __init__(self, corpora: Mapping[str, Corpus]) -> None:
+        self.corpora = corpora
+        self._known: tuple[Any, ...] = ()
+        self._music: tuple[Array, int] = np.zeros(0), 0
+
+    def music(self, example: Example) -> tuple[Array, int]:
+        """Return a row's clean music, float64 [samples], and its rate in Hz; see `rendering.reference_of`."""
+        row = example.source
+        assert isinstance(row, Row), "only rows of a label table have a clean reference"
+        group = (example.table, row.clip, row.start, row.duration, row.variation, row.level)
+        if group != self._known:
+            self._known, self._music = group, reference_of(row, self.corpora[example.table])
+        return self._music
+
+    def presented(self, example: Example) -> Single:
+        """Return what reaches the ear, float32 [samples] at 16 kHz.
+
+        Raises:
+            AudioError: a file that cannot be read.
+            CorpusError: a clip that is missing or silent.
+        """
         row = example.source
         if isinstance(row, Path):
-            yield np.concatenate(list(open_audio(row).blocks()))
-            continue
-        if corpus is None:
-            raise CorpusError("a label table's sounds are made from its music: give the folder with --music")
-        group = (row.clip, row.start, row.duration, row.variation, row.level)
-        if group != known:
-            known, (clean, rate) = group, reference_of(row, corpus)
-        yield at_front_end(presented(row, clean, rate), rate, row.duration)
+            return np.concatenate(list(open_audio(row).blocks()))
+        clean, rate = self.music(example)
+        voices = self.corpora[example.table].voices(row.split)
+        return at_front_end(presented(row, clean, rate, voices), rate, row.duration)
+
+
+def waveforms(examples: Sequence[Example], corpus: Corpus | None) -> Iterator[Single]:
+    """Yield the sounds of examples, float32 [samples] at 16 kHz.
+
+    Raises:
+        CorpusError: there are rows, and no corpus.
+        AudioError: a file that cannot be read.
+    """
+    yield from map(Sounds(corpora(examples, corpus)).presented, examples)
 
 
 def parted(examples: Sequence[Example], share: float, seed: int = 0) -> tuple[list[Example], list[Example]]:
-    """The examples in two parts, about `share` of the groups in the second; no group is in both.
+    """Split examples in two parts, about `share` of the groups in the second; no group is in both.
 
     Raises:
         CorpusError: fewer than two groups.

@@ -1,26 +1,28 @@
 """The label table: rows that recreate a presented signal from a clip, and the HAAQI score of each.
 
-The table is a folder of Parquet shards, written once each. A row holds no audio: clip, start, duration, variation,
-chain, seed, aid, level and audiogram recreate it (`present`). Labelling goes chunk by chunk in a working folder, so
-that it can be stopped and gone on with; whole shards are put together from it.
+A table is a set of Parquet shards, written once each. A row holds no audio: clip, start, duration, variation, chain,
+seed, aid, level and audiogram recreate it (`rendering.present`). Labelling saves chunk by chunk in a working folder, so
+that it can be interrupted and resumed; complete shards are collected from the chunks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ...haaqi.index import Ear, Haaqi, Reference
 from ...runtime.audiogram import Audiogram
-from ...runtime.errors import CorpusError
+from ...runtime.errors import CorpusError, OptionError
 from ...runtime.writing import putting
 from ..corpus.clips import Corpus, Split
-from .features import Features, clean_level, digest, load_all, patches_in, row_texture, stored_digest
+from ..spread import spread
+from .features import digest, patches_in
 from .rendering import presented, reference_of
 from .rows import GROUP, Row, plan
 from .targets import profile, to_bytes
@@ -30,27 +32,46 @@ CHUNK: Final = 200
 SHARD_ROWS: Final = 2_000
 SECONDS: Final[dict[Split, float]] = {"train": 5.2, "valid": 10.0, "test": 10.0}
 """length of a row's sound"""
+CORPUS_KEY: Final = b"corpus"
+"""under which a shard's Parquet metadata keeps the digest of its corpus"""
+RECREATED: Final = 5e-4
+"""how far a score may move on another processor or with another numpy"""
 _SCORES: Final = Haaqi._fields
 
 
-def label(rows: Sequence[Row], corpus: Corpus) -> tuple[list[Row], Features]:
-    """Rows of whole groups and one duration with their HAAQI scores and parts, and their features."""
+class Labelled(NamedTuple):
+    """Rows with their scores, and their dense targets uint8 [rows, 3, patches, 32] if they were wanted."""
+
+    rows: list[Row]
+    targets: npt.NDArray[np.uint8] | None
+
+
+def label(rows: Sequence[Row], corpus: Corpus, targets: bool = False) -> Labelled:
+    """Score rows with HAAQI.
+
+    Args:
+        rows: whole groups, of one duration.
+        corpus: the clips and voices.
+        targets: also compute HAAQI's view of each patch and band (`targets.profile`).
+
+    Raises:
+        CorpusError: a clip that is missing or silent.
+    """
     done: list[Row] = []
-    texture: list[npt.NDArray[np.float16]] = []
-    cleans: list[npt.NDArray[np.float16]] = []
-    profiles: list[npt.NDArray[np.uint8]] = []
+    dense: list[npt.NDArray[np.uint8]] = []
     for start in range(0, len(rows), GROUP):
         group = rows[start : start + GROUP]
         clean, rate = reference_of(group[0], corpus)
         reference = Reference(clean, rate, Ear(Audiogram(group[0].audiogram)))
-        cleans.append(clean_level(group[0], clean, rate))
         for row in group:
-            signal = presented(row, clean, rate)
-            scores, tiles = reference.compare(signal, rate)
+            signal = presented(row, clean, rate, corpus.voices(row.split))
+            if targets:
+                scores, tiles = reference.compare(signal, rate)
+                dense.append(to_bytes(profile(tiles, patches_in(row.duration))))
+            else:
+                scores = reference.score(signal, rate)
             done.append(replace(row, **scores._asdict()))
-            texture.append(row_texture(row, signal, rate))
-            profiles.append(to_bytes(profile(tiles, patches_in(row.duration))))
-    return done, Features(np.stack(texture), np.stack(cleans), np.stack(profiles), digest(rows))
+    return Labelled(done, np.stack(dense) if targets else None)
 
 
 @dataclass(frozen=True)
@@ -58,32 +79,32 @@ class Labelling:
     """Labels a split chunk by chunk.
 
     Attributes:
-        corpus: the music.
+        corpus: the clips and voices.
         split: which of its splits.
         table: folder of the shards.
-        work: folder of the chunks that are no shard yet, and of the features.
-        keep_features: whether features are kept there for training, 36 KB a row of 5 s.
+        work: folder of the chunks that are not part of a shard yet, and of dense targets.
+        targets: dense targets are kept for rows 0 to this one, 3 KB a row of 5 s.
     """
 
     corpus: Corpus
     split: Split
     table: Path
     work: Path
-    keep_features: bool = True
+    targets: int = 0
 
     def shard(self, number: int) -> Path:
-        """Where a shard is or will be."""
+        """Return the path of a shard, whether it exists or not."""
         return self.table / f"{self.split}-{number:04d}.parquet"
 
     def chunk(self, number: int) -> Path:
-        """Where a chunk's rows are or will be."""
+        """Return the path of a chunk's rows, whether it exists or not."""
         return self.work / f"{self.split}-{number:06d}.parquet"
 
     def missing(self, first: int, last: int) -> list[int]:
-        """The chunks that hold rows `first` to `last`, without those that are done.
+        """List the chunks of rows `first` to `last` that are not done.
 
         Raises:
-            CorpusError: what is done is of other music, or damaged.
+            CorpusError: finished rows belong to another corpus, or are damaged.
         """
         numbers = range(first // CHUNK, -(-last // CHUNK))
         for shard in sorted({n * CHUNK // SHARD_ROWS for n in numbers}):
@@ -96,41 +117,49 @@ class Labelling:
         return [n for n in undone if not self.chunk(n).exists()]
 
     def _check(self, path: Path, start: int, count: int) -> None:
-        """Whether a file's rows, from `start` on, are those that this music is planned to give; a few of them."""
+        """Raise CorpusError unless a file has the planned rows from `start` on; the first group of them is compared."""
         rows = _read_file(path)
         planned = plan(self.corpus.of(self.split), self.split, start, GROUP, SECONDS[self.split])
-        if len(rows) != count or digest(rows[:GROUP]) != digest(planned):
+        made_of = corpus_of(path)
+        if len(rows) != count or digest(rows[:GROUP]) != digest(planned) or made_of != self.corpus.digest:
             raise CorpusError(
-                f"{path} holds rows of other music than {self.corpus.folder}, or of another plan: give a table and a "
-                "working folder of their own to this music"
+                f"{path} has rows of another corpus or plan (corpus {made_of}, expected {self.corpus.digest} as in "
+                f"{self.corpus.folder}): give this corpus a table and a working folder of its own"
             )
 
     def make_chunk(self, number: int) -> int:
         """Label a chunk and write it; returns its number."""
         clips = self.corpus.of(self.split)
         rows = plan(clips, self.split, number * CHUNK, CHUNK, SECONDS[self.split])
-        done, features = label(rows, self.corpus)
-        if self.keep_features:
-            features.save(feature_file(self.work, self.split, number))
-        write(self.chunk(number), done)
+        done = label(rows, self.corpus, number * CHUNK < self.targets)
+        if done.targets is not None:
+            path = targets_file(self.work, self.split, number)
+            with _writing(path) as part, part.open("wb") as file:
+                np.savez_compressed(file, targets=done.targets, digest=np.array(digest(rows)))
+        write(self.chunk(number), done.rows, self.corpus.digest)
         return number
 
     def run(self, first: int, last: int, jobs: int, done: Callable[[int], None] | None = None) -> None:
-        """Label rows `first` to `last` in `jobs` processes, calling `done` after every chunk, and collect shards."""
-        import joblib
+        """Label rows `first` to `last` in `jobs` processes, and collect shards.
 
-        missing = self.missing(first, last)
-        if missing:
-            with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-                work = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-                for number in work(joblib.delayed(self.make_chunk)(n) for n in missing):
-                    self.collect()
-                    if done:
-                        done(number)
+        Args:
+            first, last: rows; whole chunks are made.
+            jobs: processes.
+            done: called with the number of each finished chunk.
+
+        Raises:
+            CorpusError: see `missing` and `label`.
+            OptionError: a file cannot be written. Finished chunks are kept.
+            WorkerError: a process was killed. Finished chunks are kept.
+        """
+        for number in spread(self.make_chunk, self.missing(first, last), jobs, advice="use fewer --jobs, then resume"):
+            self.collect()
+            if done:
+                done(number)
         self.collect()
 
     def collect(self) -> None:
-        """Put whole shards together from chunks, and remove those chunks."""
+        """Write the shards whose chunks are all there, and remove those chunks."""
         per_shard = SHARD_ROWS // CHUNK
         numbers = {int(path.stem.rsplit("-", 1)[1]) for path in self.work.glob(f"{self.split}-{'[0-9]' * 6}.parquet")}
         for number in sorted({n // per_shard for n in numbers}):
@@ -138,60 +167,94 @@ class Labelling:
             if not self.shard(number).exists():
                 if not numbers.issuperset(chunks):
                     continue
-                write(self.shard(number), [row for n in chunks for row in _read_file(self.chunk(n))])
+                rows = [row for n in chunks for row in _read_file(self.chunk(n))]
+                write(self.shard(number), rows, self.corpus.digest)
             for n in numbers.intersection(chunks):
                 self.chunk(n).unlink()
 
 
-def feature_file(folder: Path, split: Split, chunk: int) -> Path:
-    """Where a chunk's features are or will be."""
-    return folder / f"{split}-{chunk:06d}.npz"
+def targets_file(work: Path, split: Split, chunk: int) -> Path:
+    """Return the path of a chunk's dense targets, whether it exists or not."""
+    return work / "targets" / f"{split}-{chunk:06d}.npz"
 
 
-def features_of(
-    rows: Sequence[Row], split: Split, corpus: Corpus, work: Path, jobs: int, done: Callable[[int, int], None]
-) -> Features:
-    """The features of a table's rows, from the files in `work` where they are there, else made again.
+class Recreated(NamedTuple):
+    """A row of a table, and the score that its sound has when it is made and scored again."""
+
+    row: Row
+    score: float
+
+    @property
+    def difference(self) -> float:
+        """Absolute difference of the two scores."""
+        return abs(self.score - self.row.score)
+
+
+def verify(
+    table: str | Path, name: str, corpus: Corpus, count: int, jobs: int = 1, seed: int = 20
+) -> Iterator[Recreated]:
+    """Make and score random rows of a table again.
 
     Args:
-        rows: all rows of the split, in order.
-        split, corpus: whose they are.
-        work: folder of the files; takes those that are made.
+        table: folder of the shards.
+        name: `train`, `valid`, `test`, or one of the older tables (`tables`).
+        corpus: what the table was made from.
+        count: rows.
         jobs: processes.
-        done: called with the number of chunks that are there, and of all.
+        seed: of the choice of rows.
+
+    Yields:
+        One result for each row, as they are ready. See `RECREATED`.
+
+    Raises:
+        CorpusError: no such table, or a clip that the corpus does not have.
     """
-    import joblib
-
-    chunks = [list(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK)]
-    paths = [feature_file(work, split, number) for number in range(len(chunks))]
-    stale = [(c, p) for c, p in zip(chunks, paths, strict=True) if stored_digest(p) != digest(c)]
-    finished = len(chunks) - len(stale)
-    done(finished, len(chunks))
-    if stale:
-        with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-            work_on = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-            for _ in work_on(joblib.delayed(_make_features)(c, corpus, p) for c, p in stale):
-                finished += 1
-                done(finished, len(chunks))
-    return load_all(paths)
+    rows, corpus = read(table, name), corpus.part(name)
+    places = np.random.default_rng(seed).choice(len(rows), min(count, len(rows)), replace=False)
+    yield from spread(_Recreate(corpus), [rows[place] for place in places], jobs)
 
 
-def _make_features(rows: Sequence[Row], corpus: Corpus, path: Path) -> None:
-    label(rows, corpus)[1].save(path)
+@dataclass(frozen=True)
+class _Recreate:
+    corpus: Corpus
+
+    def __call__(self, row: Row) -> Recreated:
+        blank = replace(row, **dict.fromkeys(_SCORES, float("nan")))  # type: ignore[arg-type]
+        return Recreated(row, label([blank], self.corpus).rows[0].score)
 
 
-def write(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows to a Parquet file, whole or not at all; scores as float32."""
+def write(path: Path, rows: Sequence[Row], corpus: str | None = None) -> None:
+    """Write rows to a Parquet file; scores as float32. `corpus` is the digest of what they were made from.
+
+    Raises:
+        OptionError: the disk is full, or the folder cannot be written to.
+    """
     import pyarrow
     import pyarrow.parquet
 
-    path.parent.mkdir(parents=True, exist_ok=True)
     columns: dict[str, Any] = {
         field.name: pyarrow.array([getattr(row, field.name) for row in rows], _arrow_type(field.name))
         for field in fields(Row)
     }
-    with putting(path) as part:
-        pyarrow.parquet.write_table(pyarrow.table(columns), part, compression="zstd", compression_level=9)
+    table = pyarrow.table(columns)
+    if corpus is not None:
+        table = table.replace_schema_metadata({CORPUS_KEY: corpus.encode()})
+    with _writing(path) as part:
+        pyarrow.parquet.write_table(table, part, compression="zstd", compression_level=9)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """Where to write a file, as `putting`; makes its folder. Raises OptionError where that fails."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with putting(path) as part:
+            yield part
+    except OSError as error:
+        raise OptionError(
+            f"cannot write {path} ({error.strerror or error}): free some space or make the folder writable, then run "
+            "the same command to resume; or give another folder"
+        ) from error
 
 
 def _arrow_type(name: str) -> Any:
@@ -206,16 +269,75 @@ def _arrow_type(name: str) -> Any:
     return pyarrow.float64() if name in {"start", "duration", "level"} else pyarrow.string()
 
 
-def read(folder: str | Path, split: Split) -> list[Row]:
-    """All rows of a split, in order.
+def shards(folder: str | Path, name: str) -> list[Path]:
+    """List the shards of a table, in order.
 
     Raises:
-        CorpusError: no shard of that split in the folder, or one that is damaged or no label table.
+        CorpusError: there are none.
     """
-    shards = sorted(Path(folder).glob(f"{split}-*.parquet"))
-    if not shards:
-        raise CorpusError(f"no label table of split {split} in {folder}: expected {split}-0000.parquet and so on")
-    return [row for shard in shards for row in _read_file(shard)]
+    found = sorted(Path(folder).glob(f"{name}-{'[0-9]' * 4}.parquet"))
+    if not found:
+        there = ", ".join(tables(folder)) or "none"
+        raise CorpusError(f"no table {name} in {folder}: expected {name}-0000.parquet and so on; there is {there}")
+    return found
+
+
+def tables(folder: str | Path) -> list[str]:
+    """Names of the tables in a folder: splits, and older tables such as `test-2026-11`."""
+    return sorted({path.stem.rsplit("-", 1)[0] for path in Path(folder).glob(f"*-{'[0-9]' * 4}.parquet")})
+
+
+def read(folder: str | Path, name: str) -> list[Row]:
+    """Read all rows of a table, in order.
+
+    Args:
+        folder: of the shards.
+        name: a split, or an older table such as `test-2026-11`.
+
+    Raises:
+        CorpusError: no shard of that table in the folder, or one that is damaged or not part of a label table.
+    """
+    return [row for shard in shards(folder, name) for row in _read_file(shard)]
+
+
+def table_for(folder: str | Path, name: str, corpus: Corpus) -> str:
+    """Return the name of the table that a corpus can recreate: `name`, or its edition of 2026-11.
+
+    The tables of 2026-11 were made from the public music alone, those named like a split from the whole corpus.
+
+    Raises:
+        CorpusError: no table of that name, or one that was made from another corpus.
+    """
+    older = f"{name}-2026-11"
+    there = tables(folder)
+    if name in there:
+        made_of = corpus_of(shards(folder, name)[0])
+        if made_of in (None, corpus.digest):
+            return name
+        if older not in there:
+            raise CorpusError(
+                f"{name} in {folder} was made from corpus {made_of}; {corpus.folder} is {corpus.digest}: give the "
+                "corpus that the table was made from"
+            )
+    if older in there:
+        return older
+    return shards(folder, name)[0].stem.rsplit("-", 1)[0]
+
+
+def corpus_of(path: Path) -> str | None:
+    """Return the digest of the corpus that a shard was made from; None for shards of 2026-11, which do not say.
+
+    Raises:
+        CorpusError: a damaged shard.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        found = (pyarrow.parquet.read_schema(path).metadata or {}).get(CORPUS_KEY)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise CorpusError(f"{path} is damaged or not part of a label table ({error}): make it again") from error
+    return None if found is None else bytes(found).decode()
 
 
 def _read_file(path: Path) -> list[Row]:
@@ -230,4 +352,4 @@ def _read_file(path: Path) -> list[Row]:
             rows.append(Row(**{**kept, "audiogram": tuple(kept["audiogram"])}))
         return rows
     except (pyarrow.ArrowException, OSError, KeyError, TypeError) as error:
-        raise CorpusError(f"{path} is damaged or no label table ({error}): make it again") from error
+        raise CorpusError(f"{path} is damaged or not part of a label table ({error}): make it again") from error

@@ -11,10 +11,10 @@ from ..corpus.clips import Corpus
 from ..corpus.synthetic import RATE, piece
 from ..degradations import degrade
 from ..degradations.augmentation import source_seconds, vary
-from ..degradations.grammar import Array
+from ..degradations.grammar import Array, Speech
 from ..degradations.hearing_aids import amplify
 from ..degradations.signals import rms
-from .rows import COMPOSED, Row
+from .rows import SYNTHETIC, Row
 
 
 def reference_of(row: Row, corpus: Corpus) -> tuple[Array, int]:
@@ -29,8 +29,8 @@ def reference_of(row: Row, corpus: Corpus) -> tuple[Array, int]:
     seconds = source_seconds(row.variation, row.duration)
     # Another speed rounds its length; a few samples more are read and cut off.
     seconds += 0.01 if seconds != row.duration else 0.0
-    if row.clip.startswith(COMPOSED):
-        clean, rate = piece(int(row.clip.removeprefix(COMPOSED)), seconds), RATE
+    if row.clip.startswith(SYNTHETIC):
+        clean, rate = piece(int(row.clip.removeprefix(SYNTHETIC)), seconds), RATE
     else:
         clean, rate = corpus.excerpt(row.clip, row.start, seconds)
     power = rms(clean) if len(clean) else 0.0
@@ -40,12 +40,22 @@ def reference_of(row: Row, corpus: Corpus) -> tuple[Array, int]:
     return clean * (amplitude(row.level - LEVEL1) / rms(clean)), rate
 
 
-def presented(row: Row, clean: Array, rate: int) -> Array:
-    """A row's presented signal: its clean music [samples] degraded and amplified; float64 [samples], aligned with it.
+def presented(row: Row, clean: Array, rate: int, speech: Speech | None = None) -> Array:
+    """Degrade and amplify a row's clean music.
 
-    The samples are what float32 holds.
+    Args:
+        row: what to do.
+        clean: float64 [samples], see `reference_of`.
+        rate: Hz.
+        speech: the voices of the row's split, for conditions that need some (`Corpus.voices`).
+
+    Returns:
+        float64 [samples], aligned with `clean`; the values are those of float32.
+
+    Raises:
+        OptionError: a condition that needs speech, and none is given.
     """
-    degraded = degrade(clean, rate, row.chain, row.seed).astype(np.float32)
+    degraded = degrade(clean, rate, row.chain, row.seed, speech=speech).astype(np.float32)
     return amplify(degraded, rate, Audiogram(row.audiogram), row.aid).astype(np.float64)
 
 
@@ -56,4 +66,4 @@ def present(row: Row, corpus: Corpus) -> tuple[Array, Array, int]:
         clean, presented, rate: as `reference_of` and `presented`.
     """
     clean, rate = reference_of(row, corpus)
-    return clean, presented(row, clean, rate), rate
+    return clean, presented(row, clean, rate, corpus.voices(row.split)), rate

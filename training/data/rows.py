@@ -1,7 +1,7 @@
-"""The rows of the label table, and their plan: what is to be heard, by whom, drawn from nothing but the row's place.
+"""The rows of the label table, and their plan: sound and listener of each, drawn at random from the row's place alone.
 
 Rows come in groups that share the clean music, the level and the listener, so that HAAQI's analysis of the reference
-serves all of a group.
+serves all of a group. The plan of a table belongs to one corpus, whose digest the table keeps.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ...runtime.errors import CorpusError
 from ..corpus.clips import Clip, Split
-from ..degradations.augmentation import FIRST_SPREAD, SPREAD, random_variation, source_seconds
+from ..degradations.augmentation import random_clean_noise, random_variation, source_seconds
 from ..degradations.listeners import random_aid, random_listener
 from ..degradations.sampling import random_chain, redrawn
 
@@ -26,16 +26,13 @@ GROUP: Final = 4
 PRESENTATION: Final = 65.0
 """dB SPL of half of the groups"""
 UNSEEN: Final = 1 / 6
-"""share of the test split's groups whose conditions no training row holds"""
-FIRST: Final = 9_800
-"""the training split's groups before this one were drawn when no music was composed and it was varied less; they stay
-as they are, so that a table can grow"""
-COMPOSED: Final = "composed/"
-"""a clip of this name and a number is no file, but a piece of `composition`"""
-COMPOSED_SHARE: Final = 0.25
-"""of the training split's groups that hear such a piece"""
+"""share of the test split's groups whose conditions no training row has"""
+SYNTHETIC: Final = "composed/"
+"""a clip of this name and a number is not a file, but a piece of `corpus.synthetic`"""
+SYNTHETIC_SHARE: Final = 0.05
+"""of the training split's groups"""
 LADDERS: Final = 0.15
-"""share of the training split's groups whose rows differ in nothing but their conditions' parameters"""
+"""share of the training split's groups whose rows differ only in the strength of their conditions"""
 MARGIN: Final = 0.05
 """seconds by which an excerpt ends before its clip does: a clip may be a few samples shorter than its table says"""
 
@@ -45,15 +42,15 @@ class Row:
     """One labelled sound.
 
     Attributes:
-        clip, start, duration: what is heard, in seconds; a variation of another speed reads more or less of the clip.
-            A clip `composed/7` is the seventh piece of `composition`, which has no other start than 0.
-        variation: what was done to the clean music, the reference, first (`variations.vary`).
-        chain, seed: what was done to it then (`degradations.degrade`).
-        aid: how it was amplified (`aids.amplify`).
+        clip, start, duration: the excerpt, in seconds; a variation of another speed reads more or less of the clip.
+            A clip `composed/7` is the seventh piece of `corpus.synthetic`, whose start is always 0.
+        variation: changes of the clean music, the reference (`augmentation.vary`).
+        chain, seed: what degrades it then (`degradations.degrade`).
+        aid: how it is amplified (`hearing_aids.amplify`).
         level: dB SPL of the music before amplification.
-        listener: `notched`, `smooth`, or the standard audiogram of which `audiogram` is a scattered copy.
+        listener: `notched`, `smooth`, or the standard audiogram of which `audiogram` is a noisy copy.
         audiogram: 8 levels in dB HL.
-        score and its parts: see `haaqi.Haaqi`; NaN until labelled.
+        score and its parts: see `haaqi.index.Haaqi`; NaN until labelled.
     """
 
     split: Split
@@ -77,24 +74,25 @@ class Row:
 
 
 def plan(clips: Sequence[Clip], split: Split, start: int, count: int, duration: float) -> list[Row]:
-    """Rows `start` to `start + count` of a split.
+    """Plan rows `start` to `start + count` of a split.
 
-    Groups take every clip in turn, in another order each time; the rest is drawn by chance from the place of the group
-    or row alone. Half of the groups are presented at 65 dB SPL, the rest at 45 to 85. Only the training split varies
-    the clean music and, from group `FIRST` on, composes some of it and has groups of one kind of condition in several
-    strengths; a sixth of the test split's groups hears unseen conditions (`draws`).
+    Groups take every clip in turn, in another order each time; everything else is drawn at random from the place of the
+    group or row alone. Half of the groups are presented at 65 dB SPL, the rest at 45 to 85. In all splits some clean
+    music has the noise of a tape or record. Only the training split changes the music's speed and tone, has synthetic
+    music, and has groups of one kind of condition in several strengths. A sixth of the test split's groups has unseen
+    conditions (`degradations.sampling`).
 
     Args:
         clips: those of the split.
         split: the split.
-        start, count: any; the rows don't depend on how a plan is cut.
+        start, count: any; the rows do not depend on how a plan is cut.
         duration: seconds.
 
     Raises:
         CorpusError: no clips.
     """
     if not clips:
-        raise CorpusError(f"no clip of split {split}: name some in CLIPS.csv")
+        raise CorpusError(f"no clip of split {split}: expected some in CLIPS.csv")
     first = start // GROUP
     rows = [
         row for group in range(first, -(-(start + count) // GROUP)) for row in _group(clips, split, group, duration)
@@ -104,21 +102,20 @@ def plan(clips: Sequence[Clip], split: Split, start: int, count: int, duration: 
 
 def _group(clips: Sequence[Clip], split: Split, group: int, duration: float) -> list[Row]:
     """The rows of a group; no two of them sound the same."""
-    rng = np.random.default_rng([7, SPLITS.index(split), group])
+    rng = np.random.default_rng([19, SPLITS.index(split), group])
     cycle, place = divmod(group, len(clips))
     clip = clips[_order(len(clips), cycle)[place]]
-    training, first = split == "train", group < FIRST
-    spread = FIRST_SPREAD if first else SPREAD
-    variation = random_variation(rng, (clip.duration - 2 * MARGIN) / duration, spread) if training else ""
+    training = split == "train"
+    changes = random_variation(rng, (clip.duration - 2 * MARGIN) / duration) if training else ""
+    variation = "|".join(filter(None, (changes, random_clean_noise(rng))))
     latest = max(clip.duration - source_seconds(variation, duration) - MARGIN, 0.0)
     name, begin = clip.path, round(float(rng.uniform(0, latest)), 3)
-    composing = training and not first
-    if composing and rng.random() < COMPOSED_SHARE:
-        name, begin = f"{COMPOSED}{group}", 0.0
+    if training and rng.random() < SYNTHETIC_SHARE:
+        name, begin = f"{SYNTHETIC}{group}", 0.0
     level = PRESENTATION if rng.random() < 0.5 else round(float(rng.uniform(45, 85)), 1)
     listener, audiogram = random_listener(rng)
     unseen = split == "test" and rng.random() < UNSEEN
-    ladder = composing and rng.random() < LADDERS
+    ladder = training and rng.random() < LADDERS
     treatments: list[tuple[str, str]] = []
     while len(treatments) < GROUP:
         if ladder and treatments and treatments[0][0]:

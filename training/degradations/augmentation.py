@@ -8,11 +8,12 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Final, NamedTuple
 
+import numba
 import numpy as np
 from scipy import signal
 
 from .grammar import Array, Registry, apply, chain_of, condition, parse
-from .signals import shape
+from .signals import mix, shape
 
 VARIATIONS: Final[Registry] = {}
 
@@ -83,3 +84,86 @@ def random_variation(rng: np.random.Generator, fastest: float = 2.0, spread: Spr
         return ""
     links = [("speed", {"ratio": ratio}), ("equalize", shelves)]
     return chain_of(*(links[:1] if kind < 0.35 + 0.65 / 3 else links[1:] if kind < 0.35 + 1.3 / 3 else links))
+
+
+# Noises of old recordings, which are part of the clean music
+
+
+@condition(VARIATIONS, hiss_db=(-100, -20), wow=(0, 2), seed=(0, 999))
+def tape(x: Array, rate: int, rng: np.random.Generator, *, hiss_db: float, wow: float, seed: float) -> Array:
+    """A tape recorder: hiss, and wow and flutter.
+
+    Args:
+        x: float [n].
+        rate: Hz.
+        rng: not used; a variation has the same generator for all clips.
+        hiss_db: relative to the RMS of the music.
+        wow: peak deviation of speed in %, at 0.5 to 1.5 Hz, and a third as much at 6 to 10 Hz.
+        seed: of noise and wow, a whole number.
+    """
+    rng = np.random.default_rng([1, int(seed)])
+    if wow > 0:
+        seconds = np.arange(len(x)) / rate
+        deviation = np.zeros(len(x))
+        for part, low, high in ((1.0, 0.5, 1.5), (1 / 3, 6.0, 10.0)):
+            angular, phase = 2 * np.pi * rng.uniform(low, high), rng.uniform(0, 2 * np.pi)
+            deviation += part / angular * (np.sin(angular * seconds + phase) - np.sin(phase))
+        x = _read_at(x, np.arange(len(x)) + wow / 100 * rate * deviation)
+    hiss = shape(rng.standard_normal(len(x)), rate, lambda hz: np.sqrt((100 + hz) / (1000 + hz)))
+    return mix(x, hiss, -hiss_db)
+
+
+@condition(VARIATIONS, crackle_db=(-100, -20), hiss_db=(-100, -20), seed=(0, 999))
+def vinyl(x: Array, rate: int, rng: np.random.Generator, *, crackle_db: float, hiss_db: float, seed: float) -> Array:
+    """A record: crackle, 5 to 50 clicks a second of very different strength, and surface noise.
+
+    Args:
+        x: float [n].
+        rate: Hz.
+        rng: not used; a variation has the same generator for all clips.
+        crackle_db, hiss_db: relative to the RMS of the music.
+        seed: of both, a whole number.
+    """
+    rng = np.random.default_rng([2, int(seed)])
+    clicks = max(rng.poisson(len(x) / rate * rng.uniform(5, 50)), 1)
+    impulses = np.zeros(len(x))
+    strengths = rng.lognormal(0, 1, clicks) * rng.choice([-1.0, 1.0], clicks)
+    np.add.at(impulses, rng.integers(0, len(x), clicks), strengths)
+    crackle = signal.lfilter(*signal.iirpeak(rng.uniform(1500, 4000), 1.0, fs=rate), impulses)
+    surface = shape(rng.standard_normal(len(x)), rate, lambda hz: (hz > 15) / np.sqrt(100 + hz))
+    return mix(x, surface, -hiss_db) + (mix(x, np.asarray(crackle), -crackle_db) - x)
+
+
+def random_clean_noise(rng: np.random.Generator) -> str:
+    """Draw the noise of an old recording for the end of a variation: none in 85%, tape or record in equal parts of the
+    rest, 40 to 70 dB below the music."""
+    kind, seed = rng.random(), int(rng.integers(1000))
+    levels, wow = rng.uniform(-70, -40, 2).tolist(), rng.uniform(0, 0.3)
+    if kind < 0.85:
+        return ""
+    if kind < 0.925:
+        return chain_of(("tape", {"hiss_db": levels[0], "wow": wow, "seed": seed}))
+    return chain_of(("vinyl", {"crackle_db": levels[0], "hiss_db": levels[1], "seed": seed}))
+
+
+@numba.njit(cache=True)
+def _read_at(x: Array, places: Array) -> Array:  # pragma: no cover - compiled
+    """`x` [n] at places [n] between its samples, by 24 taps of a sinc under a Hann window; zero outside."""
+    half = 12
+    offsets = np.arange(1 - half, half + 1)
+    cosines, sines = np.cos(np.pi * offsets / half), np.sin(np.pi * offsets / half)
+    y = np.zeros(len(places))
+    for n in range(len(places)):
+        whole = int(np.floor(places[n]))
+        part = places[n] - whole
+        if part < 1e-9:
+            y[n] = x[whole] if 0 <= whole < len(x) else 0.0
+            continue
+        cosine, sine, total = np.cos(np.pi * part / half), np.sin(np.pi * part / half), 0.0
+        for tap in range(max(0, half - 1 - whole), min(2 * half, len(x) - whole + half - 1)):
+            k = offsets[tap]
+            window = 0.5 + 0.5 * (cosine * cosines[tap] + sine * sines[tap])  # of the distance, part - k
+            sample = x[whole + k] * window / (part - k)
+            total += sample if k % 2 == 0 else -sample
+        y[n] = total * np.sin(np.pi * part) / np.pi
+    return y

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,39 @@ Limits: TypeAlias = tuple[float, float]
 _CALL: Final = re.compile(r"^([a-z0-9_]+)\(([^()]*)\)$")
 
 
+class Talker(Protocol):
+    """A recorded or synthetic voice, as far as a condition needs to know it."""
+
+    @property
+    def human(self) -> bool:
+        """Whether a person spoke, possibly changed in pitch, vocal-tract length or tempo."""
+
+    @property
+    def female(self) -> bool:
+        """Whether it sounds like a woman or a child (high fundamental frequency)."""
+
+    @property
+    def frames(self) -> int:
+        """Samples at 16 kHz."""
+
+
+class Speech(Protocol):
+    """The voices of one split; `training.corpus.speech.SpeechVoices` implements it."""
+
+    @property
+    def talkers(self) -> Sequence[Talker]:
+        """The voices; conditions name them by their index."""
+
+    def stretch(self, talker: int, start: int, length: int) -> Array:
+        """Samples float64 [length] at 16 kHz of a voice from sample `start` on, repeated from its beginning if it ends.
+
+        All voices have the same active speech level.
+        """
+
+    def spectrum(self) -> tuple[Array, Array]:
+        """Frequencies in Hz [bins], from 0 to 8 kHz, and the long-term average amplitude spectrum there [bins]."""
+
+
 @dataclass(frozen=True)
 class Condition:
     """A named change of a sound, callable as `(x [samples], rate, rng, *, parameters) -> [samples]`.
@@ -30,28 +63,51 @@ class Condition:
         name: what a chain calls it.
         function: what it does; works on any sound that is not silent, at 16 kHz and above.
         limits: lowest and highest value of each parameter.
+        needs_speech: whether the function takes voices, as a fourth argument.
+        inaudible: whether it only adds what the ear does not hear, so that it does not count as level.
     """
 
     name: str
     function: Callable[..., Array]
     limits: Mapping[str, Limits]
+    needs_speech: bool = False
+    inaudible: bool = False
 
-    def __call__(self, x: Array, rate: int, rng: np.random.Generator, **parameters: float) -> Array:
-        return self.function(x, rate, rng, **parameters)
+    def __call__(
+        self, x: Array, rate: int, rng: np.random.Generator, *, speech: Speech | None = None, **parameters: float
+    ) -> Array:
+        """Apply the condition.
+
+        Raises:
+            OptionError: it needs speech, and there is none.
+        """
+        if not self.needs_speech:
+            return self.function(x, rate, rng, **parameters)
+        if speech is None:
+            raise OptionError(
+                f"{self.name} needs the voices of a speech bank and got none: build the corpus with "
+                "`haaqi-edge corpus build` and say where it is"
+            )
+        return self.function(x, rate, rng, speech, **parameters)
 
 
 Registry: TypeAlias = dict[str, Condition]
 Link: TypeAlias = tuple[Condition, dict[str, float]]
 
 CONDITIONS: Final[Registry] = {}
-"""what `degradations.degrade` knows; `conditions` and `links` enter themselves"""
+"""what `degradations.degrade` knows; the modules of conditions enter themselves"""
 
 
-def condition(registry: Registry = CONDITIONS, **limits: Limits) -> Callable[[Callable[..., Array]], Condition]:
-    """Enter a function into a registry under its name, with the limits of each of its parameters."""
+def condition(
+    registry: Registry = CONDITIONS, *, needs_speech: bool = False, inaudible: bool = False, **limits: Limits
+) -> Callable[[Callable[..., Array]], Condition]:
+    """Enter a function into a registry under its name, with the limits of each of its parameters.
+
+    With `needs_speech` its fourth argument is a `Speech`. For `inaudible` see `Condition`.
+    """
 
     def enter(function: Callable[..., Array]) -> Condition:
-        entry = Condition(function.__name__, function, limits)
+        entry = Condition(function.__name__, function, limits, needs_speech, inaudible)
         registry[entry.name] = entry
         return entry
 
@@ -87,10 +143,19 @@ def _number(key: str, text: str, limits: Limits, origin: str) -> float:
     return value
 
 
-def apply(x: Array, rate: int, chain: str, seed: int, registry: Registry) -> Array:
-    """Apply a chain, left to right, to samples float64 [n]; every link draws from a generator of its own."""
-    for link, (entry, parameters) in enumerate(parse(chain, registry)):
-        x = entry(x, rate, np.random.default_rng([seed, link]), **parameters)
+def apply(x: Array, rate: int, chain: str, seed: int, registry: Registry, *, speech: Speech | None = None) -> Array:
+    """Apply a chain, left to right, to samples float64 [n]; every link draws from a generator of its own.
+
+    Raises:
+        OptionError: an unknown condition or parameter, or a condition that needs speech where there is none.
+    """
+    return run(x, rate, list(enumerate(parse(chain, registry))), seed, speech)
+
+
+def run(x: Array, rate: int, links: Sequence[tuple[int, Link]], seed: int, speech: Speech | None = None) -> Array:
+    """Apply links, given with their places in their chain, from which and the seed they draw."""
+    for place, (entry, parameters) in links:
+        x = entry(x, rate, np.random.default_rng([seed, place]), speech=speech, **parameters)
     return x
 
 

@@ -64,16 +64,16 @@ def compress(x: Array, rate: int, rng: np.random.Generator, *, ratio: float, att
 @condition(snr=(-20, 80), over=(0, 10))
 def spectral_subtraction(x: Array, rate: int, rng: np.random.Generator, *, snr: float, over: float) -> Array:
     """Noise at `snr` dB, then magnitude spectral subtraction of `over` times its mean spectrum (musical noise)."""
-    return _subtract(x, noise(x, rate, rng, snr=snr), rate, over)
+    return subtract(x, noise(x, rate, rng, snr=snr), rate, over)
 
 
 @condition(snr=(-20, 80), over=(0, 10))
 def babble_subtraction(x: Array, rate: int, rng: np.random.Generator, *, snr: float, over: float) -> Array:
     """Music babble at `snr` dB, then magnitude spectral subtraction of `over` times its mean spectrum."""
-    return _subtract(x, music_babble(x, rate, rng, snr=snr), rate, over)
+    return subtract(x, music_babble(x, rate, rng, snr=snr), rate, over)
 
 
-def _subtract(x: Array, disturbed: Array, rate: int, over: float) -> Array:
+def subtract(x: Array, disturbed: Array, rate: int, over: float) -> Array:
     """The disturbed music [n] less `over` times the mean magnitude spectrum of what was added; 2% of it are kept.
 
     Segments of 512 samples at 24 kHz, half overlapping, under the root of a Hann window before and after; written out

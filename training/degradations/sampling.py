@@ -1,82 +1,108 @@
-"""Random chains for the label table, what family each belongs to, and the kinds that no training row may hold.
+"""Random chains for the label table, what family each belongs to, and the kinds that no training row may have.
 
-The unseen kinds are the nine that HAAQI-Net held out (Wisnu, Rini, Zezario, Wang & Tsao 2024: compressed babble and
-its relatives, resonance with low-pass) and two whole families: Opus and ringing.
+The unseen kinds are the nine combinations that HAAQI-Net held out (Wisnu, Rini, Zezario, Wang & Tsao 2024: compressed
+babble and its relatives, resonance with low-pass), with people talking as babble, and two whole families: Opus and the
+noise of a crowd.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from . import BEYOND, STUDIES, chain_of, parse_chain
+from . import BEYOND, CONDITIONS, STUDIES, chain_of, codecs, devices, environment, parse_chain, speech
+from .draws import Draw, either_sign, log_uniform, one_of, uniform
 
 Rng: TypeAlias = np.random.Generator
 Parameters: TypeAlias = dict[str, float]
 
-COUNTS: Final = (0.05, 0.55, 0.32, 0.08)
+COUNTS: Final = (0.07, 0.53, 0.32, 0.08)
 """shares of chains of no, one, two and three conditions"""
-
-
-def _uniform(low: float, high: float) -> Callable[[Rng], float]:
-    return lambda rng: float(rng.uniform(low, high))
-
-
-def _log(low: float, high: float) -> Callable[[Rng], float]:
-    return lambda rng: float(np.exp(rng.uniform(np.log(low), np.log(high))))
-
-
-def _of(*values: float) -> Callable[[Rng], float]:
-    return lambda rng: float(rng.choice(values))
-
-
-def _either_sign(low: float, high: float) -> Callable[[Rng], float]:
-    return lambda rng: float(rng.uniform(low, high) * rng.choice([-1, 1]))
+STUDIED_SHARE: Final = 0.45
+"""of chains whose conditions are all those of the HAAQI studies, by design; some of the others are, too"""
 
 
 # From just perceptible to severe.
-RANGES: Final[Mapping[str, Mapping[str, Callable[[Rng], float]]]] = {
-    "noise": {"snr": _uniform(-5, 40)},
-    "music_babble": {"snr": _uniform(-5, 40)},
-    "clip": {"peak": _log(0.03, 0.8)},
-    "quantize": {"bits": _uniform(2.5, 11)},
-    "compress": {"ratio": _log(1.5, 20), "attack": _log(1, 30), "release": _log(15, 500)},
-    "spectral_subtraction": {"snr": _uniform(-5, 35), "over": _uniform(0.8, 4)},
-    "babble_subtraction": {"snr": _uniform(-5, 35), "over": _uniform(0.8, 4)},
-    "lowpass": {"hz": _log(500, 9_000)},
-    "highpass": {"hz": _log(80, 4_000)},
-    "bandpass": {"low": _log(80, 1_000), "high": _log(1_300, 8_000)},
-    "tilt": {"slope": _either_sign(0.3, 8)},
-    "resonance": {"hz": _log(250, 3_000), "gain": _uniform(3, 32), "peaks": _of(1, 3)},
+RANGES: Final[Mapping[str, Mapping[str, Draw]]] = {
+    "noise": {"snr": uniform(-5, 40)},
+    "music_babble": {"snr": uniform(-5, 40)},
+    "clip": {"peak": log_uniform(0.03, 0.8)},
+    "quantize": {"bits": uniform(2.5, 11)},
+    "compress": {"ratio": log_uniform(1.5, 20), "attack": log_uniform(1, 30), "release": log_uniform(15, 500)},
+    "spectral_subtraction": {"snr": uniform(-5, 35), "over": uniform(0.8, 4)},
+    "babble_subtraction": {"snr": uniform(-5, 35), "over": uniform(0.8, 4)},
+    "lowpass": {"hz": log_uniform(500, 9_000)},
+    "highpass": {"hz": log_uniform(80, 4_000)},
+    "bandpass": {"low": log_uniform(80, 1_000), "high": log_uniform(1_300, 8_000)},
+    "tilt": {"slope": either_sign(uniform(0.3, 8))},
+    "resonance": {"hz": log_uniform(250, 3_000), "gain": uniform(3, 32), "peaks": one_of(1, 3)},
     "wdrc": {
-        "bands": _of(2, 3, 4, 6),
-        "ratio": _log(1.3, 10),
-        "threshold": _uniform(-45, -5),
-        "attack": _log(0.5, 30),
-        "release": _log(15, 1_000),
+        "bands": one_of(2, 3, 4, 6),
+        "ratio": log_uniform(1.3, 10),
+        "threshold": uniform(-45, -5),
+        "attack": log_uniform(0.5, 30),
+        "release": log_uniform(15, 1_000),
     },
-    "softclip": {"drive": _uniform(0, 40)},
-    "modulation": {"hz": _log(0.3, 12), "depth": _uniform(0.1, 0.95), "skew": _of(0.05, 0.2, 0.5)},
-    "reverb": {"t60": _log(0.15, 2.5), "wet": _log(0.01, 5)},
-    "hum": {"hz": _of(50, 60), "snr": _uniform(-10, 35)},
-    "mp3": {"kbps": _of(8, 16, 24, 32, 40, 56)},
-    "vorbis": {"quality": _uniform(0, 0.5)},
-    "resample": {"hz": _of(5_000, 6_000, 8_000, 11_000, 12_000, 16_000)},
-    "dropouts": {"per_second": _log(0.4, 10), "ms": _log(5, 180)},
-    "opus": {"kbps": _log(6, 32)},
-    "ringing": {"hz": _log(700, 5_000), "gain": _uniform(-6, 4)},
+    "softclip": {"drive": uniform(0, 40)},
+    "modulation": {"hz": log_uniform(0.3, 12), "depth": uniform(0.1, 0.95), "skew": one_of(0.05, 0.2, 0.5)},
+    "reverb": {"t60": log_uniform(0.15, 2.5), "wet": log_uniform(0.01, 5)},
+    "hum": {"hz": one_of(50, 60), "snr": uniform(-10, 35)},
+    "mp3": {"kbps": one_of(8, 16, 24, 32, 40, 56)},
+    "vorbis": {"quality": uniform(0, 0.5)},
+    "resample": {"hz": one_of(5_000, 6_000, 8_000, 11_000, 12_000, 16_000)},
+    "dropouts": {"per_second": log_uniform(0.4, 10), "ms": log_uniform(5, 180)},
+    "opus": {"kbps": log_uniform(6, 32)},
+    "ringing": {"hz": log_uniform(700, 5_000), "gain": uniform(-6, 4)},
+    **speech.RANGES,
+    **codecs.RANGES,
+    **devices.RANGES,
+    **environment.RANGES,
 }
-UNSEEN_FAMILIES: Final = ("opus", "ringing")
-LAST: Final = ("resample", "mp3", "vorbis", "dropouts")
+UNSEEN_FAMILIES: Final = ("opus", "crowd")
+WEIGHTS: Final[Mapping[str, float]] = {
+    "babble": 3.0,
+    "speech_babble_subtraction": 1.5,
+    "talker": 1.5,
+    "reverb": 1.5,
+    "room": 2.5,
+    "compress": 1.5,
+    "wdrc": 2.0,
+    "tilt": 1.5,
+    "resonance": 1.3,
+    "aac": 1.2,
+    "feedback_tremolo": 0.7,
+    "directional_mic": 0.7,
+    "frequency_lowering": 0.7,
+    "agc": 0.7,
+    "bandpass": 0.6,
+    "hum": 0.5,
+    "mains_hum": 0.5,
+    "softclip": 0.6,
+    "modulation": 0.6,
+    "vorbis": 0.6,
+    "sbc": 0.7,
+    "resample": 0.7,
+    "resample_pass": 0.7,
+    "ringing": 0.7,
+    "music_babble": 0.5,
+    "babble_subtraction": 0.2,
+    "dc": 0.3,
+    "rumble": 0.3,
+}
+"""how often a condition is drawn, relative to one that is not listed: the more often, the harder it is to recognise and
+the more often it is met"""
+LAST: Final = ("resample", "resample_pass", "mp3", "aac", "vorbis", "sbc", "packet_loss", "dropouts", "rumble", "dc")
 """what comes last in a chain that is seen, in this order"""
 
-_BABBLE: Final = {"music_babble", "babble_subtraction"}
+_BABBLE: Final = {"babble", "talker", "speech_babble_subtraction", "music_babble", "babble_subtraction"}
 # No training row holds these together: the held-out combinations, and near relatives of them that would give them away.
 _APART: Final = (
-    (_BABBLE, {"compress", "wdrc"}),
-    ({"resonance"}, {"lowpass", "bandpass", "resample"}),
+    (_BABBLE, {"compress", "wdrc", "agc"}),
+    ({"resonance"}, {"lowpass", "bandpass", "resample", "sbc"}),
 )
 _FILTERS: Final = {
     "highpass": ("high-pass", "highpass"),
@@ -88,10 +114,10 @@ _FILTERS: Final = {
 }
 """what `_kind` says of a filter, its name in an unseen kind, its condition"""
 HELD_OUT: Final[Mapping[str, tuple[str, ...]]] = {
-    "babble + compression": ("music_babble", "compress"),
-    "babble subtraction + compression": ("babble_subtraction", "compress"),
+    "babble + compression": ("babble", "compress"),
+    "babble subtraction + compression": ("speech_babble_subtraction", "compress"),
     "resonance + low-pass": ("resonance", "lowpass"),
-    **{f"babble + compression + {kind}": ("music_babble", "compress", name) for kind, name in _FILTERS.values()},
+    **{f"babble + compression + {kind}": ("babble", "compress", name) for kind, name in _FILTERS.values()},
     **{name: (name,) for name in UNSEEN_FAMILIES},
 }
 """the unseen kinds and what they are made of"""
@@ -100,21 +126,35 @@ _SEEN_STUDIES: Final = tuple(name for name in RANGES if name in STUDIES)
 _SEEN: Final = tuple(name for name in RANGES if name in STUDIES | BEYOND and name not in UNSEEN_FAMILIES)
 
 
-def random_chain(rng: Rng, unseen: bool = False) -> str:
+@lru_cache(maxsize=4)
+def _without_speech(pool: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in pool if not CONDITIONS[name].needs_speech)
+
+
+@lru_cache(maxsize=4)
+def _shares(pool: tuple[str, ...]) -> npt.NDArray[np.float64]:
+    weights = np.array([WEIGHTS.get(name, 1.0) for name in pool])
+    return weights / weights.sum()
+
+
+def random_chain(rng: Rng, unseen: bool = False, speech: bool = True) -> str:
     """Draw a chain.
 
     Args:
-        rng: what is drawn from.
-        unseen: one of the unseen kinds, each as likely, instead of a chain that training may hold. Half of the chains
-            of Opus and ringing have a seen condition before them.
+        rng: random generator.
+        speech: whether conditions that need a speech bank may be drawn; the unseen kinds have some.
+        unseen: draw one of the unseen kinds, each as likely, instead of a chain that training may have. Half of the
+            chains of the unseen families have a seen condition before them.
     """
     if unseen:
         return _unseen_chain(rng)
-    pool = _SEEN_STUDIES if rng.random() < 0.5 else _SEEN
+    pool = _SEEN_STUDIES if rng.random() < STUDIED_SHARE else _SEEN
+    if not speech:
+        pool = _without_speech(pool)
     count = int(rng.choice(len(COUNTS), p=COUNTS))
-    names = [str(name) for name in rng.choice(pool, count, replace=False)]
+    names = [str(name) for name in rng.choice(pool, count, replace=False, p=_shares(pool))]
     while _too_close(names):
-        names = [str(name) for name in rng.choice(pool, count, replace=False)]
+        names = [str(name) for name in rng.choice(pool, count, replace=False, p=_shares(pool))]
     return _drawn(rng, sorted(names, key=lambda name: LAST.index(name) if name in LAST else -1))
 
 
@@ -127,7 +167,7 @@ def _unseen_chain(rng: Rng) -> str:
     kind = str(rng.choice(list(HELD_OUT)))
     names = list(HELD_OUT[kind])
     if kind in UNSEEN_FAMILIES and rng.random() < 0.5:
-        names.insert(0, str(rng.choice(_SEEN)))
+        names.insert(0, str(rng.choice(_SEEN, p=_shares(_SEEN))))
     chain = _drawn(rng, names)
     while family(chain) != kind:  # the sign of the tilt and the number of resonances
         chain = _drawn(rng, names)
@@ -154,7 +194,7 @@ def family(chain: str) -> str:
         if name in kinds:
             return name
     if "compress" in kinds and kinds & _BABBLE:
-        babble = "babble" if "music_babble" in kinds else "babble subtraction"
+        babble = "babble" if kinds & {"babble", "talker", "music_babble"} else "babble subtraction"
         filters = [_FILTERS[kind][0] for kind in links if kind in _FILTERS]
         return " + ".join([babble, "compression", *(filters[:1] if babble == "babble" else [])])
     if "lowpass" in kinds and kinds & {"resonance", "resonances"}:

@@ -24,9 +24,9 @@ from ...model.scores import Scores
 from ...model.student import DEAD_PARTS, PREDICTED_LAYERS, Student, patches
 from ...model.teacher import Teacher
 from ...runtime.errors import OptionError
-from ..data.batches import Batch, Clips, Kind, evaluate, score_loss
+from ..data.batches import Batch, Clips, evaluate, score_loss
 from ..data.examples import Example
-from ..data.feature_cache import Store
+from ..data.feature_cache import FBANK, FeatureCache, Kind
 from ..loop import Plan, Task, device_of
 from ..losses import ADAPTING, FORMS, AdaptiveSum, FixedSum, Form, token_distances
 from ..run_directory import Metrics
@@ -95,22 +95,29 @@ class DistilConfig:
 
 
 def kinds(config: DistilConfig, sha256: str) -> tuple[Kind, Kind]:
-    """What is stored of a teacher: layers and tokens by sound, and frame scores by who hears it."""
+    """Return the kinds of a teacher's targets: layers and tokens by sound, frame scores by sound and listener."""
     layers = config.predicts if config.student == "student" else ()
     name = "-".join(["teacher", sha256[:12], *map(str, layers)])
-    return Kind(f"{name}-tokens"), Kind(f"teacher-{sha256[:12]}-frames", "heard")
+    return Kind(f"{name}-tokens", axis=1), Kind(f"teacher-{sha256[:12]}-frames", "listening")
 
 
 def keep_targets(
     teacher: Teacher,
     config: DistilConfig,
-    store: Store,
+    cache: FeatureCache,
     examples: Sequence[Example],
     done: Callable[[int, int], None] | None = None,
 ) -> tuple[Kind, Kind]:
-    """Keep what the teacher makes of each sound, once, whoever trains from it.
+    """Compute a teacher's targets for each sound once, and keep them.
 
     Tokens are [1 + layers, tokens, width]: the layers that are predicted, and the blend that the teacher's head reads.
+
+    Args:
+        teacher: read from a checkpoint.
+        config: tells which layers are predicted.
+        cache: holds the examples' fbank.
+        examples: of which.
+        done: called with the number of sounds that are done, and of all.
     """
     assert teacher.checkpoint_sha256 is not None, "a teacher that was read from a checkpoint"
     tokens, frames = kinds(config, teacher.checkpoint_sha256)
@@ -119,20 +126,19 @@ def keep_targets(
     chosen = config.predicts if config.student == "student" else ()
 
     @torch.inference_mode()
-    def hear(place: int) -> Any:
-        fbank = torch.from_numpy(store.load("fbank", examples[place].sound).astype(np.float32))
+    def layers(example: Example) -> Any:
+        fbank = torch.from_numpy(cache.load(FBANK, example).astype(np.float32))
         layers = teacher.layers(fbank[None].to(device))
         return torch.cat([*(layers[index] for index in chosen), teacher.blend(layers)]).cpu().numpy()
 
     @torch.inference_mode()
-    def judge(place: int) -> Any:
-        example = examples[place]
-        told = torch.from_numpy(store.load(tokens.name, example.sound)[-1:].astype(np.float32))
+    def frame_scores(example: Example) -> Any:
+        blend = torch.from_numpy(cache.load(tokens, example)[-1:].astype(np.float32))
         levels = torch.tensor([example.audiogram], device=device)
-        return teacher.head(told.to(device), levels).frame_scores[0].cpu().numpy()
+        return teacher.head(blend.to(device), levels).frame_scores[0].cpu().numpy()
 
-    store.fill_with(tokens.name, [example.sound for example in examples], hear, done)
-    store.fill_with(frames.name, [example.heard for example in examples], judge, done)
+    cache.fill_with(tokens, examples, layers, done)
+    cache.fill_with(frames, examples, frame_scores, done)
     return tokens, frames
 
 
@@ -222,9 +228,7 @@ class NanoDistilTask(DistilTask):
         super().__init__(config, train, valid)
         torch.manual_seed(config.plan.seed)
         nano = Nano()
-        chosen = nano_task.statistics_rows(len(train))
-        texture = np.concatenate([train.store.load("texture", train.examples[i].sound) for i in chosen])
-        nano_task.set_statistics(nano, texture[None].astype(np.float32))
+        nano_task.set_statistics(nano, train)
         self.tokens = nn.Linear(2 * nano.config.hidden, teacher.config.width) if teacher else nn.Identity()
         self._prepare(nano, 1 if teacher else 0, {"tokens": self.tokens})
 

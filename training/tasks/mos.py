@@ -26,9 +26,9 @@ from ...model.teacher import Teacher
 from ...runtime.bundle import Scale
 from ...runtime.errors import CorpusError, OptionError
 from .. import loop
-from ..data.batches import Batch, Clips, Kind
+from ..data.batches import Batch, Clips
 from ..data.examples import Example, parted
-from ..data.feature_cache import fingerprint
+from ..data.feature_cache import FBANK, fingerprint, texture_kind
 from ..loop import Plan, Task
 from ..metrics import agreement
 from ..run_directory import Metrics, Run
@@ -168,11 +168,11 @@ def tune(
     folds = folds_of(examples, config.folds, config.plan.seed)
     if len({example.score for example in examples}) < 2:
         raise CorpusError(f"all {len(examples)} ratings are alike: there is nothing to learn from them")
-    reads = "texture" if isinstance(network, Nano) else "fbank"
-    data.features(reads, told)
+    reads = texture_kind(network.config.texture_version) if isinstance(network, Nano) else FBANK
+    data.make_features([reads], examples, told)
 
     def clips(part: Sequence[Example]) -> Clips:
-        return Clips(data.store, part, Kind(reads))
+        return Clips(data.cache, part, reads)
 
     asked = {**asdict(config), "checkpoint": network.checkpoint_sha256, "data": [fingerprint(examples)]}
     whole = clips(examples)

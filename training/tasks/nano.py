@@ -1,15 +1,14 @@
-"""Fitting nano to the label table.
+"""Training nano on label tables.
 
 A clip's one number is thin supervision. Beside it the network learns, by linear layers that are dropped afterwards,
-HAAQI's parts of the clip, and for every patch and band what HAAQI sees there (`profile`) and the level that the clean
+HAAQI's parts of the clip, and for each patch and band the dense targets (`data.targets`) and the level that the clean
 music would have had.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -21,110 +20,131 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...model.nano import Nano, NanoConfig
-from ...runtime.errors import CorpusError
+from ...runtime.errors import OptionError
 from ...runtime.texture import BANDS
 from ...runtime.writing import write_file
-from .. import loop
-from ..data import targets
-from ..data.arrays import Table
-from ..loop import Plan, Progress, Task
-from ..metrics import Agreement, agreement
-from ..run_directory import Metrics, Run
+from ..data.batches import Clips, evaluate
+from ..data.examples import Example
+from ..data.rows import Row
+from ..data.targets import NONE, PLANES
+from ..loop import Plan, Task
+from ..run_directory import Metrics
 
 Array = npt.NDArray[Any]
-PARTS: Final = 4
-"""cepstral correlation, synchrony, loudness and spectrum"""
-_STATISTICS_ROWS: Final = 4000
-"""at most, that the encoder's statistics are taken from"""
-_PROFILE_WEIGHTS: Final = (1.0, 1.0, 4.0)
+PARTS: Final = ("cepstral", "synchrony", "loudness", "spectrum")
+"""HAAQI's parts"""
+_STATISTICS_CLIPS: Final = 4000
+"""from which the encoder's statistics are computed, at most"""
+_PLANE_WEIGHTS: Final = (1.0, 1.0, 4.0)
 """of synchrony, envelope and gain, all scaled to 0 to 1: the gain's range is wide, and mostly unused"""
 
 
 @dataclass(frozen=True)
-class FitConfig:
-    """How nano is fitted.
+class NanoTrainingConfig:
+    """How nano is trained.
 
     Attributes:
-        epochs: passes over the rows; the epoch with the highest LCC on `valid` is kept.
-        patience: epochs without a higher one after which to stop.
         batch: rows in a step.
         lr, weight_decay: of AdamW, with a cosine schedule after 10% of warm-up.
         frame_weight: of MSE(frames against the clip's label) beside MSE(clip), as HAAQI-Net trains.
         parts_weight: of the MSE of HAAQI's four parts.
-        profile_weight: of the MSE of what HAAQI sees in each patch and band.
+        dense_weight: of the MSE of the dense targets.
         clean_weight: of the MSE of the clean music's level in each patch and band, in standard deviations.
-        average: decay a step of the exponential moving average of the weights that is evaluated and kept.
-        scatter: dB, of the audiograms, so that none is learnt by heart.
-        threads: torch's.
-        seed: of initial weights, order and masks.
-        device: see `loop.Plan`.
+        ema_decay: per step, of the exponential moving average of the weights that is evaluated and kept.
+        audiogram_jitter_db: standard deviation of noise on the audiograms, so that none is learnt by heart.
+        network: sizes, and the version of the front end.
+        plan: epochs, patience, seed, device and so on.
     """
 
-    epochs: int = 10
-    patience: int = 4
     batch: int = 64
     lr: float = 4e-3
     weight_decay: float = 0.05
     frame_weight: float = 0.3
     parts_weight: float = 0.3
-    profile_weight: float = 1.0
+    dense_weight: float = 1.0
     clean_weight: float = 0.1
-    average: float = 0.998
-    scatter: float = 1.0
-    threads: int = 2
-    seed: int = 0
-    device: str = "cpu"
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What an epoch came to."""
-
-    epoch: int
-    loss: float
-    valid: Agreement
+    ema_decay: float = 0.998
+    audiogram_jitter_db: float = 1.0
+    network: NanoConfig = field(default_factory=NanoConfig)
+    plan: Plan = field(default_factory=lambda: Plan(epochs=10, patience=4, clip=1.0))
 
 
 class Heads(nn.Module):
-    """What is learnt beside the score, from the head's view of the window [batch, patches, 2 hidden]."""
+    """Layers for what is learnt beside the score, on the head's view of the window [batch, patches, 2 hidden]."""
 
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
         wide = 2 * config.hidden
-        self.parts = nn.Linear(wide, PARTS)
-        self.profile = nn.Linear(wide, len(targets.PLANES) * BANDS)
+        self.parts = nn.Linear(wide, len(PARTS))
+        self.dense = nn.Linear(wide, len(PLANES) * BANDS)
         self.clean = nn.Linear(wide, BANDS)
 
 
-class NanoTask(Task["_Batch"]):
-    """Nano and the heads beside it, learnt from a label table; a moving average of the weights is kept."""
+class _Clean(NamedTuple):
+    """Mean and standard deviation [32] of the clean music's levels."""
+
+    mean: Tensor
+    scale: Tensor
+
+
+class _Batch(NamedTuple):
+    """Rows: see `data.batches.Batch`; HAAQI's parts [batch, 4]; dense targets uint8; standardized clean levels."""
+
+    texture: Tensor
+    audiograms: Tensor
+    labels: Tensor
+    parts: Tensor
+    dense: Tensor
+    clean: Tensor
+
+
+class NanoTask(Task[_Batch]):
+    """Nano and the heads beside it; a moving average of the weights is kept.
+
+    Args:
+        config: see `NanoTrainingConfig`.
+        train: rows of label tables; their targets are the dense ones and the clean levels.
+        valid: rows that choose the epoch.
+    """
 
     weights = "nano.safetensors"
 
-    def __init__(self, train: Table, valid: Table, config: FitConfig, architecture: NanoConfig | None = None) -> None:
+    def __init__(self, config: NanoTrainingConfig, train: Clips, valid: Clips) -> None:
         self.train, self.valid, self.config = train, valid, config
-        torch.manual_seed(config.seed)
-        self.nano = nano = Nano(architecture)
-        self.clean = _standardize(nano, train)
+        torch.manual_seed(config.plan.seed)
+        self.nano = nano = Nano(config.network)
+        set_statistics(nano, train)
+        mean, scale = moments(train.target(1, [place]) for place in statistics_clips(len(train)))
+        self.clean = _Clean(torch.from_numpy(mean), torch.from_numpy(scale + np.float32(0.1)))
+        self.parts = parts_of(train.examples)
         self.heads = Heads(nano.config)
-        average = torch.optim.swa_utils.get_ema_multi_avg_fn(config.average)  # type: ignore[no-untyped-call]
+        average = torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
         self.averaged = torch.optim.swa_utils.AveragedModel(nano, multi_avg_fn=average, use_buffers=True)
         self.learnt = nn.ModuleDict({"nano": nano, "heads": self.heads, "averaged": self.averaged})
-        learnt = [*nano.parameters(), *self.heads.parameters()]
-        self.optimizer = torch.optim.AdamW(learnt, lr=config.lr, weight_decay=config.weight_decay)
-        self.steps = len(train) // config.batch
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, config.lr, total_steps=config.epochs * self.steps, pct_start=0.1
-        )
+        trainable = [*nano.parameters(), *self.heads.parameters()]
+        self.optimizer = torch.optim.AdamW(trainable, lr=config.lr, weight_decay=config.weight_decay)
+        self.steps = train.steps(config.batch, whole=True)
+        steps = max(config.plan.epochs * self.steps, 11)  # the schedule divides by zero where its warm-up is one step
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, config.lr, total_steps=steps, pct_start=0.1)
 
     @property
     def network(self) -> Nano:
-        """The averaged network, the one that is evaluated and kept."""
+        """The averaged network, which is evaluated and kept."""
         assert isinstance(self.averaged.module, Nano)
         return self.averaged.module
 
     def batches(self, rng: np.random.Generator) -> Iterator[_Batch]:
-        return _batches(self.train, self.config, self.clean, rng)
+        for places, batch in self.train.batches(self.config.batch, rng, whole=True):
+            jitter = rng.normal(0, self.config.audiogram_jitter_db, batch.audiograms.shape)
+            dense, clean = batch.targets
+            yield _Batch(
+                batch.inputs,
+                batch.audiograms + torch.from_numpy(jitter.astype(np.float32)),
+                batch.labels,
+                torch.from_numpy(self.parts[places]),
+                dense,
+                (clean - self.clean.mean) / self.clean.scale,
+            )
 
     def loss(self, batch: _Batch) -> Tensor:
         return _loss(self.nano, self.heads, batch, self.config)
@@ -133,74 +153,23 @@ class NanoTask(Task["_Batch"]):
         self.averaged.update_parameters(self.nano)
 
     def validate(self) -> Metrics:
-        return agreement(predict(self.network, self.valid), self.valid.labels)._asdict()
+        device = next(self.nano.parameters()).device
+        return evaluate(self.network, self.valid, self.config.batch, device)[0]
 
     def save(self, path: Path) -> None:
         save(self.network, path)
 
 
-def fit(
-    train: Table,
-    valid: Table,
-    config: FitConfig,
-    folder: Path,
-    done: Callable[[Epoch], None] | None = None,
-    architecture: NanoConfig | None = None,
-    report: Callable[[Progress], None] | None = None,
-) -> tuple[Nano, list[Epoch]]:
-    """Fit a nano, or go on with a fit that was stopped.
-
-    Args:
-        train, valid: the rows that teach, and those that choose the epoch.
-        config: see `FitConfig`.
-        folder: takes what a run leaves (`runs`), and the best weights, `nano.safetensors`.
-        done: called after every epoch.
-        architecture: sizes; the shipped ones by default.
-        report: called after every step.
-
-    Returns:
-        the network with the best weights, in evaluation mode, and the history.
+def parts_of(examples: Sequence[Example]) -> npt.NDArray[np.float32]:
+    """Return HAAQI's parts of rows, [rows, 4].
 
     Raises:
-        CorpusError: fewer rows than a batch.
-        OptionError: the folder holds another run.
-        Stopped: Ctrl-C.
+        OptionError: examples that are not rows of a label table.
     """
-    if len(train) < config.batch:
-        raise CorpusError(f"{len(train)} rows are no batch of {config.batch}: make more labels")
-    sizes = asdict(architecture or NanoConfig())
-    run = Run(folder, {**asdict(config), "sizes": sizes, "rows": [fingerprint(train), fingerprint(valid)]})
-    torch.set_num_threads(config.threads)
-    task = NanoTask(train, valid, config, architecture)
-    plan = Plan(config.epochs, config.patience, config.seed, 1.0, config.device, threads=config.threads)
-    history = loop.train(task, plan, run, report, lambda found: done(_epoch(found)) if done else None)
-    kept = Nano(architecture)
-    kept.load_state_dict(safetensors.torch.load_file(folder / task.weights))
-    return kept.eval(), [_epoch(found) for found in history]
-
-
-def fingerprint(table: Table) -> str:
-    """Of a table's labels and listeners: tells one table from another."""
-    digest = hashlib.sha256(np.ascontiguousarray(table.labels).tobytes())
-    digest.update(np.ascontiguousarray(table.audiograms).tobytes())
-    return f"{len(table)} rows, {digest.hexdigest()[:16]}"
-
-
-def _epoch(found: Metrics) -> Epoch:
-    agreed = Agreement(found["lcc"], found["srcc"], found["mse"], int(found["rows"]))
-    return Epoch(int(found["epoch"]), found["loss"], agreed)
-
-
-def predict(nano: Nano, table: Table, batch: int = 64) -> npt.NDArray[np.float32]:
-    """Scores float32 [rows] of whole rows."""
-    nano.eval()
-    parts, device = [], next(nano.parameters()).device
-    with torch.inference_mode():
-        for start in range(0, len(table), batch):
-            texture = torch.from_numpy(table.texture[start : start + batch].astype(np.float32))
-            audiograms = torch.from_numpy(table.audiograms[start : start + batch])
-            parts.append(nano(texture.to(device), audiograms.to(device)).score.float().cpu().numpy())
-    return np.concatenate(parts)
+    rows = [example.source for example in examples if isinstance(example.source, Row)]
+    if len(rows) < len(examples):
+        raise OptionError("audio files have no parts of HAAQI to train nano on: give a label table with --table")
+    return np.array([[getattr(row, part) for part in PARTS] for row in rows], np.float32)
 
 
 def save(nano: Nano, path: Path) -> None:
@@ -208,57 +177,32 @@ def save(nano: Nano, path: Path) -> None:
     write_file(safetensors.torch.save({k: v.contiguous() for k, v in nano.state_dict().items()}), path)
 
 
-def set_statistics(nano: Nano, texture: Array) -> None:
-    """Set the encoder's mean and scale to those of `texture` [rows, patches, 16, 32]."""
-    nano.encoder.mean.copy_(torch.from_numpy(texture.mean((0, 1))))
-    nano.encoder.scale.copy_(torch.from_numpy(texture.std((0, 1)) + 0.1))
+def statistics_clips(count: int) -> list[int]:
+    """Return places spread over `count` clips, from which statistics are computed."""
+    places = np.unique(np.linspace(0, count - 1, min(count, _STATISTICS_CLIPS)).astype(np.intp))
+    return [int(place) for place in places]
 
 
-class _Clean(NamedTuple):
-    """Mean and standard deviation [32] of the clean music's levels."""
-
-    mean: Array
-    scale: Array
-
-
-def statistics_rows(count: int) -> npt.NDArray[np.intp]:
-    """Rows spread over `count` of them, of which the encoder's statistics are taken."""
-    return np.unique(np.linspace(0, count - 1, min(count, _STATISTICS_ROWS)).astype(np.intp))
+def set_statistics(nano: Nano, clips: Clips) -> None:
+    """Set the encoder's mean and scale to those of the textures of clips."""
+    mean, scale = moments(clips.features([place]) for place in statistics_clips(len(clips)))
+    nano.encoder.mean.copy_(torch.from_numpy(mean))
+    nano.encoder.scale.copy_(torch.from_numpy(scale + np.float32(0.1)))
 
 
-def _standardize(nano: Nano, train: Table) -> _Clean:
-    """Set the encoder's statistics from rows spread over the table; gives those of the clean levels."""
-    rows = statistics_rows(len(train))
-    set_statistics(nano, train.texture[rows].astype(np.float32))
-    clean = train.clean_of(rows).astype(np.float32)
-    return _Clean(clean.mean((0, 1)), clean.std((0, 1)) + 0.1)
+def moments(arrays: Iterator[Array]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Compute mean and standard deviation over the first two axes of all arrays [clips, patches, ...] together."""
+    count, total, squares = 0, np.zeros(()), np.zeros(())
+    for array in arrays:
+        values = array.astype(np.float64)
+        count += values.shape[0] * values.shape[1]
+        total = total + values.sum((0, 1))
+        squares = squares + np.square(values).sum((0, 1))
+    mean = total / count
+    return mean.astype(np.float32), np.sqrt(np.maximum(squares / count - mean**2, 0)).astype(np.float32)
 
 
-class _Batch(NamedTuple):
-    texture: Tensor
-    audiograms: Tensor
-    labels: Tensor
-    parts: Tensor
-    profile: Tensor
-    clean: Tensor
-
-
-def _batches(train: Table, config: FitConfig, clean: _Clean, rng: np.random.Generator) -> Iterator[_Batch]:
-    """An epoch's batches, the rows in another order each time."""
-    order = rng.permutation(len(train))[: len(train) // config.batch * config.batch]
-    for rows in np.sort(order.reshape(-1, config.batch), axis=1):
-        scatter = rng.normal(0, config.scatter, (len(rows), train.audiograms.shape[1]))
-        yield _Batch(
-            torch.from_numpy(train.texture[rows].astype(np.float32)),
-            torch.from_numpy((train.audiograms[rows] + scatter).astype(np.float32)),
-            torch.from_numpy(train.labels[rows]),
-            torch.from_numpy(train.parts[rows]),
-            torch.from_numpy(train.profile[rows]),
-            torch.from_numpy((train.clean_of(rows).astype(np.float32) - clean.mean) / clean.scale),
-        )
-
-
-def _loss(nano: Nano, heads: Heads, batch: _Batch, config: FitConfig) -> Tensor:
+def _loss(nano: Nano, heads: Heads, batch: _Batch, config: NanoTrainingConfig) -> Tensor:
     rows, patches = batch.texture.shape[:2]
     tokens = nano.encode(batch.texture.flatten(0, 1)).reshape(rows, patches, -1)
     x = nano.head.read(tokens, batch.audiograms)
@@ -267,13 +211,13 @@ def _loss(nano: Nano, heads: Heads, batch: _Batch, config: FitConfig) -> Tensor:
     loss = loss + config.frame_weight * F.mse_loss(frame_scores, batch.labels[:, None].expand_as(frame_scores))
     parts = torch.sigmoid(heads.parts((shares.unsqueeze(-1) * x).sum(1)))
     loss = loss + config.parts_weight * F.mse_loss(parts, batch.parts)
-    if config.profile_weight:
-        known = batch.profile != targets.NONE
-        seen = torch.sigmoid(heads.profile(x)).reshape(rows, patches, len(targets.PLANES), BANDS).transpose(1, 2)
-        error = (seen - batch.profile.float() / (targets.NONE - 1)).square()
-        weights = error.new_tensor(_PROFILE_WEIGHTS)[:, None, None]
-        known_error = (error * weights)[known]  # of none where a batch has no profile
-        loss = loss + config.profile_weight * known_error.sum() / max(1, known_error.numel())
+    if config.dense_weight and batch.dense.numel():
+        known = batch.dense != NONE
+        predicted = torch.sigmoid(heads.dense(x)).reshape(rows, patches, len(PLANES), BANDS).transpose(1, 2)
+        error = (predicted - batch.dense.float() / (NONE - 1)).square()
+        weights = error.new_tensor(_PLANE_WEIGHTS)[:, None, None]
+        known_error = (error * weights)[known]  # empty if no row of the batch has dense targets
+        loss = loss + config.dense_weight * known_error.sum() / max(1, known_error.numel())
     if config.clean_weight:
         loss = loss + config.clean_weight * F.mse_loss(heads.clean(x), batch.clean)
     return loss

@@ -6,21 +6,31 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...model.beats import Beats
 from ...model.head import sizes_to
 from ...model.teacher import Teacher
+from ...runtime.errors import CorpusError
 from .. import loop
 from ..corpus.clips import Corpus
-from ..data.batches import Batch, Clips, Kind
+from ..data.batches import Clips
 from ..data.examples import Example
-from ..data.feature_cache import Store, fingerprint
+from ..data.feature_cache import (
+    DENSE,
+    FBANK,
+    FeatureCache,
+    Kind,
+    clean_kind,
+    fingerprint,
+    texture_kind,
+)
 from ..loop import Plan, Progress, Task
 from ..run_directory import Metrics, Run
 from .distillation import DistilConfig, DistilTask, NanoDistilTask, StudentTask, keep_targets
+from .nano import NanoTask, NanoTrainingConfig, parts_of
 from .teacher import TeacherConfig, TeacherTask, kept_layers, made
 
 
@@ -55,16 +65,20 @@ class Data:
 
     Attributes:
         train, valid: examples that teach, and those that choose the epoch.
-        store: keeps features.
-        corpus: the music of a table's rows.
+        cache: keeps features.
+        corpus: of label tables.
         jobs: processes that make features.
+        work: folder of labelling, with dense targets.
+        test: examples that are reported on in the end; their features are made before training.
     """
 
     train: Sequence[Example]
     valid: Sequence[Example]
-    store: Store
+    cache: FeatureCache
     corpus: Corpus | None = None
     jobs: int = 1
+    work: Path | None = None
+    test: Sequence[Example] = ()
 
     def with_labels(self, count: int | None, seed: int = 0) -> Data:
         """The same where only `count` examples of train, drawn by chance, have labels."""
@@ -80,9 +94,10 @@ class Data:
         """The same without the examples of train that have no label."""
         return replace(self, train=[example for example in self.train if not math.isnan(example.score)])
 
-    def features(self, kind: str, told: Told) -> None:
-        """Keep a front end's features of all examples."""
-        self.store.fill(kind, [*self.train, *self.valid], self.corpus, self.jobs, told.of(kind))
+    def make_features(self, kinds: Sequence[Kind], examples: Sequence[Example], told: Told) -> None:
+        """Make features of examples that are missing."""
+        names = " and ".join(kind.name for kind in kinds)
+        self.cache.fill(kinds, examples, self.corpus, self.jobs, told.of(names))
 
     def fingerprints(self) -> list[str]:
         """Of both parts."""
@@ -93,8 +108,36 @@ class Trained(NamedTuple):
     """The best weights' file, the task, and every epoch's metrics."""
 
     weights: Path
-    task: Task[Batch]
+    task: Task[Any]
     history: list[Metrics]
+
+
+def train_nano(config: NanoTrainingConfig, data: Data, folder: Path, told: Told | None = None) -> Trained:
+    """Train nano on label tables, or resume its training; see `loop.train`.
+
+    Args:
+        config: see `NanoTrainingConfig`.
+        data: rows of label tables.
+        folder: of the run.
+        told: callbacks.
+
+    Raises:
+        CorpusError: fewer rows than a batch; see `FeatureCache.fill` too.
+        OptionError: examples that are not rows of a label table, or the folder holds another run.
+    """
+    told = told or Told()
+    parts_of(data.train)
+    if len(data.train) < config.batch:
+        raise CorpusError(f"{len(data.train)} rows are less than a batch of {config.batch}: give more rows")
+    run = Run(folder, {**asdict(config), "data": data.fingerprints()})
+    reads, clean = texture_kind(config.network.texture_version), clean_kind(config.network.texture_version)
+    data.make_features([reads, clean], data.train, told)
+    data.make_features([reads], [*data.valid, *data.test], told)
+    if data.work is not None:
+        data.cache.add_targets(data.train, data.work)
+    train = Clips(data.cache, data.train, reads, (DENSE, clean))
+    task = NanoTask(config, train, Clips(data.cache, data.valid, reads))
+    return _trained(task, config.plan, run, told)
 
 
 def train_teacher(
@@ -113,9 +156,9 @@ def train_teacher(
     teacher = made(config, beats)
     sha256 = beats.checkpoint_sha256 if beats else None
     run = Run(folder, {**asdict(config), "beats_sha256": sha256, "data": data.fingerprints()})
-    data.features("fbank", told)
-    reads = kept_layers(teacher, config, data.store, [*data.train, *data.valid], told.of("BEATs layers"))
-    train, valid = (Clips(data.store, part, reads) for part in (data.train, data.valid))
+    data.make_features([FBANK], [*data.train, *data.valid], told)
+    reads = kept_layers(teacher, config, data.cache, [*data.train, *data.valid], told.of("BEATs layers"))
+    train, valid = (Clips(data.cache, part, reads) for part in (data.train, data.valid))
     task = TeacherTask(teacher, config, train, valid, pretrained=beats is not None)
     return _trained(task, config.plan, run, told)
 
@@ -133,20 +176,19 @@ def distil(
     sha256 = teacher.checkpoint_sha256 if teacher else None
     built = sizes_to(teacher.config, teacher.head_config) if teacher else {}
     run = Run(folder, {**asdict(config), **built, "teacher_sha256": sha256, "data": data.fingerprints()})
-    reads = "texture" if config.student == "nano" else "fbank"
-    data.features(reads, told)
+    reads = texture_kind() if config.student == "nano" else FBANK
+    data.make_features([reads], data.valid, told)
+    data.make_features([reads, FBANK] if teacher and reads != FBANK else [reads], data.train, told)
     targets: tuple[Kind, ...] = ()
     if teacher:
-        if reads != "fbank":
-            replace(data, valid=()).features("fbank", told)
-        targets = keep_targets(teacher, config, data.store, data.train, told.of("the teacher's layers"))
-    train = Clips(data.store, data.train, Kind(reads), targets)
-    valid = Clips(data.store, data.valid, Kind(reads))
+        targets = keep_targets(teacher, config, data.cache, data.train, told.of("the teacher's layers"))
+    train = Clips(data.cache, data.train, reads, targets)
+    valid = Clips(data.cache, data.valid, reads)
     make: type[StudentTask] | type[NanoDistilTask] = NanoDistilTask if config.student == "nano" else StudentTask
     task: DistilTask = make(config, train, valid, teacher)
     return _trained(task, config.plan, run, told)
 
 
-def _trained(task: Task[Batch], plan: Plan, run: Run, told: Told) -> Trained:
+def _trained(task: Task[Any], plan: Plan, run: Run, told: Told) -> Trained:
     history = loop.train(task, plan, run, told.step, told.epoch)
     return Trained(run.folder / task.weights, task, history)

@@ -71,7 +71,7 @@ def read_ratings(path: Path, scale: Scale, note: Callable[[str], None] | None = 
             path.parent / (line["file"] or ""), line["audiogram"] or "", scale.to_score(rating), place
         )
         example = replace(example, group=line.get(GROUP) or example.group)
-        found.setdefault(example.heard, []).append(example)
+        found.setdefault(example.listening, []).append(example)
     return [replace(each[0], score=float(np.mean([e.score for e in each]))) for each in found.values()]
 
 

@@ -1,7 +1,7 @@
 """HAAQI-Net's teacher, trained: BEATs as it is or its last layers free, and the head on the sum of its layers.
 
 Source: Wisnu et al. 2025, "HAAQI-Net": MSE(clip) + MSE(frames), Adam, early stopping. What the frozen part of BEATs
-gives is computed once a clip and kept (`store`).
+gives is computed once for each clip and kept in the feature cache.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from ...model.teacher import Teacher
 from ...runtime.errors import OptionError
 from ...runtime.frontend import MEL_BINS, PATCH_FRAMES
 from ...runtime.writing import putting
-from ..data.batches import Batch, Clips, Kind, evaluate, score_loss
+from ..data.batches import Batch, Clips, evaluate, score_loss
 from ..data.examples import Example
-from ..data.feature_cache import Store
+from ..data.feature_cache import FBANK, FeatureCache, Kind
 from ..loop import Plan, Task, device_of
 from ..run_directory import Metrics
 
@@ -152,41 +152,44 @@ class TeacherTask(Task[Batch]):
 def kept_layers(
     teacher: Teacher,
     config: TeacherConfig,
-    store: Store,
+    cache: FeatureCache,
     examples: Sequence[Example],
     done: Callable[[int, int], None] | None = None,
 ) -> Kind:
-    """Keep what the frozen layers of BEATs give to each sound, and tell what the teacher reads then.
+    """Compute the outputs of BEATs's frozen layers for each sound once, and keep them.
 
     Args:
         teacher: not trained yet.
         config: tells how many layers are free.
-        store: holds the examples' fbank.
-        examples: whose.
-        done: called with the number of sounds that are there, and of all.
+        cache: holds the examples' fbank.
+        examples: of which.
+        done: called with the number of sounds that are done, and of all.
+
+    Returns:
+        what the teacher reads: the fbank if all layers are free.
     """
     kept = teacher.config.layers - config.free
     sha256 = teacher.beats_model.checkpoint_sha256
     if not kept:
-        return Kind("fbank")
+        return FBANK
     assert sha256 is not None, "a BEATs that was read from a checkpoint"
     kind, device = kept_kind(sha256, kept), device_of(config.plan.device)
     beats = teacher.beats_model.to(device).eval()
 
     @torch.inference_mode()
-    def compute(place: int) -> Any:
-        fbank = torch.from_numpy(store.load("fbank", examples[place].sound).astype(np.float32))
+    def compute(example: Example) -> Any:
+        fbank = torch.from_numpy(cache.load(FBANK, example).astype(np.float32))
         return torch.cat(beats(fbank[None].to(device))[:kept]).cpu().numpy()
 
-    store.fill_with(kind, [example.sound for example in examples], compute, done)
-    return Kind(kind)
+    cache.fill_with(kind, examples, compute, done)
+    return kind
 
 
-def kept_kind(sha256: str, layers: int) -> str:
-    """What the store calls the first layers of a BEATs."""
-    return f"beats-{sha256[:12]}-{layers}"
+def kept_kind(sha256: str, layers: int) -> Kind:
+    """Return the kind of the outputs of a BEATs's first layers, [layers, tokens, width]."""
+    return Kind(f"beats-{sha256[:12]}-{layers}", axis=1)
 
 
 def kept_bytes(sizes: BeatsConfig, free: int, examples: int, patches: int) -> int:
-    """Bytes that the kept layers of so many sounds take."""
+    """Return the bytes that the kept layers of so many sounds take."""
     return 2 * (sizes.layers - free) * patches * TOKENS * sizes.width * examples

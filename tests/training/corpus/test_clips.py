@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 from haaqi_edge.runtime.errors import CorpusError
-from haaqi_edge.training.corpus.clips.clips import Clip, Corpus
+from haaqi_edge.training.corpus.clips import Clip, Corpus
 from sounds import music
+from voices import write_bank
 
 HEADING = "clip,split,source,genre,duration_s,licence,origin_repo\n"
 
@@ -73,3 +74,59 @@ def test_a_wrong_table_is_told_by_line(table: str, words: str, folder: Path) -> 
 def test_a_folder_without_a_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"no music in .*: expected CLIPS\.csv"):
         Corpus(tmp_path)
+
+
+# What a corpus is made of
+
+
+def test_origins_are_kept_with_their_checksums(folder: Path) -> None:
+    (folder / "CLIPS.csv").write_text(
+        "clip,split,source,genre,duration_s,licence,origin_repo,origin_sha256\na.wav,train,us,folk,3,CC0-1.0,deb,abc\n"
+    )
+    assert Corpus(folder).clips == [Clip("a.wav", "train", "us", "folk", 3.0, "CC0-1.0", "deb", "abc")]
+
+
+def test_a_digest_tells_corpora_apart(folder: Path) -> None:
+    columns = "clip,split,source,genre,duration_s,origin_sha256\n"
+
+    def digest(line: str = "a.wav,train,us,folk,3.0,abc") -> str:
+        (folder / "CLIPS.csv").write_text(f"{columns}{line}\n")
+        return Corpus(folder).digest
+
+    first = digest()
+    assert len(first) == 16
+    assert digest() == first
+    assert digest("a.wav,train,us,rock,3.0,abc") == first  # rows do not depend on the genre
+    changed = ("b.wav,train,us,folk,3.0,abc", "a.wav,test,us,folk,3.0,abc", "a.wav,train,them,folk,3.0,abc")
+    changed += ("a.wav,train,us,folk,3.1,abc", "a.wav,train,us,folk,3.0,abd")
+    digests = {digest(line) for line in changed}
+    digests.add(digest("a.wav,train,us,folk,3.0,abc\nb.wav,train,us,folk,3.0,abc"))
+    assert len(digests | {first}) == 7
+    write_bank(folder / "speech")
+    spoken = digest()
+    assert spoken not in digests | {first}
+    voices = folder / "speech" / "VOICES.csv"
+    voices.write_text(voices.read_text().replace(",0\n", ",1\n", 1))  # another checksum of a voice
+    assert digest() not in {*digests, first, spoken}
+
+
+def test_a_corpus_without_a_speech_bank_has_no_voices(folder: Path) -> None:
+    assert Corpus(folder).voices("train") is None
+
+
+def test_voices_are_those_of_the_split(folder: Path) -> None:
+    write_bank(folder / "speech")
+    for split in ("train", "valid", "test"):
+        speech = Corpus(folder).voices(split)
+        assert speech is not None
+        assert [talker.voice for talker in speech.talkers] == [f"{split}-{number}" for number in range(4)]
+        assert speech.stretch(0, 100, 50_000).shape == (50_000,)
+
+
+def test_older_tables_are_made_from_the_music_inside(folder: Path) -> None:
+    corpus = Corpus(folder)
+    assert corpus.part("test-2026-11") is corpus  # it is that music
+    (folder / "music").mkdir()
+    (folder / "music" / "CLIPS.csv").write_text("clip,split,source,genre,duration_s\nold.wav,train,us,folk,3\n")
+    assert corpus.part("test") is corpus
+    assert [clip.path for clip in corpus.part("test-2026-11").clips] == ["old.wav"]

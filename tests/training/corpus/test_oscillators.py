@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from haaqi_edge.training.corpus.clips.oscillators import decaying, harmonic
+from haaqi_edge.training.corpus.oscillators import decaying, harmonic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

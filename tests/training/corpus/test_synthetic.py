@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from haaqi_edge.runtime.frontend import SAMPLE_RATE
-from haaqi_edge.training.corpus.clips.synthetic import RATE, piece
+from haaqi_edge.training.corpus.synthetic import RATE, piece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal

@@ -1,9 +1,8 @@
-"""What training keeps of label rows beside their scores."""
+"""Features of label rows: textures as the runtime computes them, and fingerprints of sounds."""
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,47 +10,12 @@ from haaqi_edge.runtime.audio import ArrayAudio
 from haaqi_edge.runtime.audiogram import Audiogram
 from haaqi_edge.runtime.levels import nal_r
 from haaqi_edge.runtime.texture import BANDS, textures
-from haaqi_edge.training.corpus.clips.clips import Clip
-from haaqi_edge.training.data import features
-from haaqi_edge.training.data.features import Features, clean_level, digest, patches_in, row_texture
-from haaqi_edge.training.data.rows import Row, plan
+from haaqi_edge.training.corpus.clips import Clip
+from haaqi_edge.training.data.features import clean_level, digest, music_digest, patches_in, row_texture
+from haaqi_edge.training.data.rows import plan
 from sounds import music
 
 ROWS = plan([Clip("a.flac", "train", "x", "y", 10.0)], "train", 0, 8, 1.0)
-
-
-def made(rows: list[Row], seed: int = 0) -> Features:
-    rng = np.random.default_rng(seed)
-    patches = patches_in(rows[0].duration)
-    return Features(
-        rng.standard_normal((len(rows), patches, 16, BANDS)).astype(np.float16),
-        rng.standard_normal((len(rows) // 4, patches, BANDS)).astype(np.float16),
-        rng.integers(0, 256, (len(rows), 3, patches, BANDS), np.uint8),
-        digest(rows),
-    )
-
-
-def same(a: Features, b: Features) -> None:
-    for field in dataclasses.fields(Features):
-        np.testing.assert_array_equal(getattr(a, field.name), getattr(b, field.name))
-
-
-def test_they_survive_being_saved(tmp_path: Path) -> None:
-    given = made(ROWS)
-    given.save(tmp_path / "deep" / "train-000000.npz")
-    same(Features.load(tmp_path / "deep" / "train-000000.npz"), given)
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["train-000000.npz"]
-
-
-def test_a_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, **_: object) -> None:
-        path.write_bytes(b"a part")
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(features.np, "savez", full)  # type: ignore[attr-defined]
-    with pytest.raises(OSError, match="no space left"):
-        made(ROWS).save(tmp_path / "train-000000.npz")
-    assert not (tmp_path / "train-000000.npz").exists()
 
 
 def test_a_digest_tells_sounds_apart_and_no_scores() -> None:
@@ -69,13 +33,22 @@ def test_a_digest_tells_sounds_apart_and_no_scores() -> None:
         assert digest([dataclasses.replace(ROWS[0], **change), *ROWS[1:]]) != first  # type: ignore[arg-type]
 
 
+def test_rows_of_a_group_share_their_music() -> None:
+    first = music_digest(ROWS[0])
+    assert [music_digest(row) == first for row in ROWS] == [True] * 4 + [False] * 4
+    for change in ({"audiogram": (10.0,) * 8}, {"level": 1.0}, {"variation": "gain(by=2)"}, {"start": 0.001}):
+        assert music_digest(dataclasses.replace(ROWS[0], **change)) != first  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("rate", [16_000, 24_000, 44_100])
 @pytest.mark.parametrize("missing", [0, 40])
-def test_textures_are_those_of_the_front_end(rate: int, missing: int) -> None:
+def test_textures_are_those_of_the_front_end(rate: int, missing: int, version: int) -> None:
     row = ROWS[0]
     x = music(1.0, rate, 3.0)[: rate - missing].astype(np.float64)  # what is missing at the end counts as silence
-    wanted = textures(np.concatenate(list(ArrayAudio(np.pad(x, (0, 400 + missing)), rate).blocks())))[: patches_in(1.0)]
-    got = row_texture(row, x, rate)
+    padded = np.concatenate(list(ArrayAudio(np.pad(x, (0, 400 + missing)), rate).blocks()))
+    wanted = textures(padded, version)[: patches_in(1.0)]
+    got = row_texture(row, x, rate, version)
     assert got.shape == wanted.shape == (6, 16, BANDS)
     assert got.dtype == np.float16
     np.testing.assert_allclose(got, wanted, rtol=2e-3, atol=0.05)

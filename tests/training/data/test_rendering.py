@@ -11,18 +11,20 @@ import soundfile
 from haaqi_edge.runtime.audiogram import Audiogram
 from haaqi_edge.runtime.errors import CorpusError, OptionError
 from haaqi_edge.runtime.levels import nal_r
-from haaqi_edge.training.corpus.clips.clips import Corpus
+from haaqi_edge.training.corpus.clips import Corpus
 from haaqi_edge.training.data.rendering import present, presented, reference_of
-from haaqi_edge.training.data.rows import COMPOSED, FIRST, GROUP, Row, plan
-from haaqi_edge.training.degradations import degrade
+from haaqi_edge.training.data.rows import GROUP, SYNTHETIC, Row, plan
+from haaqi_edge.training.degradations import degrade, parse_chain
 from numpy.typing import NDArray
+from scipy import signal
+from voices import write_bank
 
 DEMO = Path(__file__).resolve().parents[3] / "demo"
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """A corpus of ten seconds of music, a few samples short, and one of silence."""
+    """A corpus of ten seconds of music, a few samples short, and one of silence; with a speech bank."""
     folder = tmp_path_factory.mktemp("music")
     (folder / "CLIPS.csv").write_text(
         "clip,split,source,genre,duration_s\nclean.ogg,train,demo,acoustic,10\nsilent.flac,test,none,none,3\n"
@@ -30,13 +32,18 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
     samples, rate = soundfile.read(DEMO / "clean.flac", frames=239_990)
     soundfile.write(folder / "clean.ogg", samples, rate)
     soundfile.write(folder / "silent.flac", np.zeros(72_000), 24_000)
+    write_bank(folder / "speech")
     return Corpus(folder)
 
 
 @pytest.fixture(scope="module")
 def rows(small: Corpus) -> list[Row]:
-    """The last of the first kind, and those after them, of which some hear composed music."""
-    return plan(small.of("train"), "train", FIRST * GROUP - 16, 64, 2.0)
+    """Rows of which some hear synthetic music and some hear people talking."""
+    return plan(small.of("train"), "train", 304, 48, 2.0)
+
+
+def spoken(row: Row) -> bool:
+    return any(entry.needs_speech for entry, _ in parse_chain(row.chain))
 
 
 def level(x: NDArray[np.float64]) -> float:
@@ -46,7 +53,8 @@ def level(x: NDArray[np.float64]) -> float:
 
 def test_a_row_recreates_its_sounds(small: Corpus, rows: list[Row]) -> None:
     assert {bool(row.variation) for row in rows} == {True, False}
-    assert {row.clip.startswith(COMPOSED) for row in rows} == {True, False}
+    assert {row.clip.startswith(SYNTHETIC) for row in rows} == {True, False}
+    assert set(map(spoken, rows)) == {True, False}
     for row in rows:
         clean, heard, rate = present(row, small)
         assert rate == 24_000
@@ -65,7 +73,7 @@ def test_a_group_has_one_reference(small: Corpus, rows: list[Row]) -> None:
         for row in rows[start : start + GROUP]:
             whole = present(row, small)
             assert (whole[0] == clean).all()
-            assert (whole[1] == presented(row, clean, rate)).all()
+            assert (whole[1] == presented(row, clean, rate, small.voices("train"))).all()
 
 
 def test_nothing_done_is_nothing_changed(small: Corpus, rows: list[Row]) -> None:
@@ -101,6 +109,40 @@ def test_every_part_of_a_row_is_heard(small: Corpus, rows: list[Row]) -> None:
             assert not (other[1] == heard).all()
     worse = present(dataclasses.replace(row, audiogram=(70.0,) * 8), small)
     assert level(worse[1]) > level(heard) + 5
+
+
+TALK = "babble(snr=0,talkers=5,room=0.5)"
+
+
+def test_people_talk_with_the_voices_of_the_rows_split(small: Corpus, rows: list[Row]) -> None:
+    row = dataclasses.replace(rows[0], start=1.0, variation="", chain=TALK, aid="none")
+    clean, heard, rate = present(row, small)
+    voices = {split: small.voices(split) for split in ("train", "valid", "test")}
+    for split, speech in voices.items():
+        expected = degrade(clean, rate, TALK, row.seed, speech=speech).astype(np.float32)
+        assert (present(dataclasses.replace(row, split=split), small)[1] == expected).all()
+        assert (presented(row, clean, rate, speech) == expected).all()
+        assert (expected == heard).all() == (split == "train")
+    added = heard - clean * (np.dot(heard, clean) / np.dot(clean, clean))
+    assert level(added) == pytest.approx(level(clean) - 3, abs=2)  # both are as loud, then the sum is brought to level
+
+
+def test_without_voices_nobody_talks(small: Corpus, rows: list[Row]) -> None:
+    row = dataclasses.replace(rows[0], chain=TALK)
+    clean, rate = reference_of(row, small)
+    with pytest.raises(OptionError, match="babble needs the voices of a speech bank and got none"):
+        presented(row, clean, rate)
+
+
+@pytest.mark.parametrize("chain", ["dc(offset=5)", "rumble(snr=-10)", "dc(offset=-5)|rumble(snr=-10)"])
+def test_music_keeps_its_level_under_what_is_not_heard(chain: str, small: Corpus, rows: list[Row]) -> None:
+    row = dataclasses.replace(rows[0], start=1.0, variation="", chain=chain, aid="none", level=65.0)
+    clean, heard, rate = present(row, small)
+    assert level(clean) == pytest.approx(65, abs=1e-9)
+    assert level(heard) > 74
+    audible = signal.butter(8, 150, "high", fs=rate, output="sos")
+    music, rest = (signal.sosfiltfilt(audible, x)[rate // 10 : -rate // 10] for x in (clean, heard - clean))
+    assert level(rest) < level(music) - 50
 
 
 def test_another_speed_reads_more_of_the_clip(small: Corpus, rows: list[Row]) -> None:

@@ -9,29 +9,31 @@ import numpy as np
 import pytest
 from haaqi_edge.runtime.audiogram import STANDARD
 from haaqi_edge.runtime.errors import CorpusError
-from haaqi_edge.training.corpus.clips.clips import Clip, Split
-from haaqi_edge.training.data.rows import COMPOSED, COMPOSED_SHARE, FIRST, GROUP, LADDERS, SPLITS, Row, plan
+from haaqi_edge.training.corpus.clips import Clip, Split
+from haaqi_edge.training.data.rows import (
+    GROUP,
+    LADDERS,
+    SPLITS,
+    SYNTHETIC,
+    SYNTHETIC_SHARE,
+    Row,
+    plan,
+)
 from haaqi_edge.training.degradations import parse_chain
-from haaqi_edge.training.degradations.augmentation import FIRST_SPREAD, source_seconds
+from haaqi_edge.training.degradations.augmentation import SPREAD, VARIATIONS, source_seconds
+from haaqi_edge.training.degradations.grammar import parse
 from haaqi_edge.training.degradations.sampling import family, from_studies, is_unseen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 CLIPS = [Clip(f"song-{i}.flac", "train", "us", "folk", 10.0 + i / 10) for i in range(7)]
-START = FIRST * GROUP - 2_800
 SHARED = ("split", "clip", "start", "duration", "variation", "level", "listener", "audiogram")
 
 
 @pytest.fixture(scope="module")
 def tables() -> dict[str, list[Row]]:
-    """Rows of each split; those of train are half of the first kind, half of the later one."""
-    found = {split: plan(CLIPS, split, 0, 5_600, 10.0) for split in ("valid", "test")}
-    return {"train": plan(CLIPS, "train", START, 5_600, 5.2), **found}
-
-
-@pytest.fixture(scope="module")
-def later(tables: dict[str, list[Row]]) -> list[Row]:
-    return tables["train"][2_800:]
+    """Rows of each split."""
+    return {split: plan(CLIPS, split, 0, 5_600, 5.2 if split == "train" else 10.0) for split in SPLITS}
 
 
 def same(rows: list[Row], others: list[Row]) -> bool:
@@ -43,8 +45,7 @@ def same(rows: list[Row], others: list[Row]) -> bool:
 @given(split=st.sampled_from(SPLITS), start=st.integers(0, 4_000), count=st.integers(0, 60))
 def test_a_row_depends_on_its_place_alone(split: Split, start: int, count: int, tables: dict[str, list[Row]]) -> None:
     duration = tables[split][0].duration
-    first = START if split == "train" else 0
-    rows = plan(CLIPS, split, first + start, count, duration)
+    rows = plan(CLIPS, split, start, count, duration)
     assert same(rows, tables[split][start : start + count])
 
 
@@ -73,23 +74,21 @@ def test_every_cycle_hears_every_clip_in_another_order(tables: dict[str, list[Ro
         assert all(set(cycle) == {clip.path for clip in CLIPS} for cycle in cycles)
         assert len(set(cycles)) > 0.9 * len(cycles)
     heard = [row.clip for row in tables["train"][::GROUP]]
-    for start in range(0, len(heard), len(CLIPS)):  # a composed piece takes a clip's turn
-        recorded = [clip for clip in heard[start : start + len(CLIPS)] if not clip.startswith(COMPOSED)]
+    for start in range(0, len(heard), len(CLIPS)):  # a synthetic piece takes a clip's turn
+        recorded = [clip for clip in heard[start : start + len(CLIPS)] if not clip.startswith(SYNTHETIC)]
         assert len(set(recorded)) == len(recorded)
 
 
-def test_some_music_of_training_is_composed_each_piece_once(later: list[Row], tables: dict[str, list[Row]]) -> None:
-    composed = [row for row in later[::GROUP] if row.clip.startswith(COMPOSED)]
-    assert len(composed) / (len(later) / GROUP) == pytest.approx(COMPOSED_SHARE, abs=0.04)
-    assert len({row.clip for row in composed}) == len(composed)
-    assert all(row.start == 0 for row in composed)
-    others = [*tables["valid"], *tables["test"], *tables["train"][:2_800]]
-    assert not any(row.clip.startswith(COMPOSED) for row in others)
+def test_some_music_of_training_is_synthetic_each_piece_once(tables: dict[str, list[Row]]) -> None:
+    train = tables["train"]
+    synthetic = [row for row in train[::GROUP] if row.clip.startswith(SYNTHETIC)]
+    assert len(synthetic) / (len(train) / GROUP) == pytest.approx(SYNTHETIC_SHARE, abs=0.02)
+    assert len({row.clip for row in synthetic}) == len(synthetic)
+    assert all(row.start == 0 for row in synthetic)
+    assert not any(row.clip.startswith(SYNTHETIC) for split in ("valid", "test") for row in tables[split])
 
 
-def test_some_groups_of_training_hear_one_condition_in_several_strengths(
-    later: list[Row], tables: dict[str, list[Row]]
-) -> None:
+def test_some_groups_of_training_hear_one_condition_in_several_strengths(tables: dict[str, list[Row]]) -> None:
     def names(row: Row) -> tuple[str, ...]:
         return tuple(entry.name for entry, _ in parse_chain(row.chain))
 
@@ -97,15 +96,15 @@ def test_some_groups_of_training_hear_one_condition_in_several_strengths(
         groups = [rows[start : start + GROUP] for start in range(0, len(rows), GROUP)]
         return float(np.mean([len({(names(row), row.aid) for row in group}) == 1 for group in groups]))
 
-    assert share(later) == pytest.approx(LADDERS * 0.95, abs=0.03)  # clean music has no strength
+    assert share(tables["train"]) == pytest.approx(LADDERS * 0.93, abs=0.03)  # clean music has no strength
     assert share(tables["valid"]) < 0.01
-    assert share(tables["train"][:2_800]) < 0.01
+    assert share(tables["test"]) < 0.01
 
 
 def test_excerpts_lie_within_their_clips(tables: dict[str, list[Row]]) -> None:
     lengths = {clip.path: clip.duration for clip in CLIPS}
     for row in tables["train"]:
-        if row.clip.startswith(COMPOSED):
+        if row.clip.startswith(SYNTHETIC):
             continue
         assert row.start >= 0
         assert row.start + source_seconds(row.variation, row.duration) <= lengths[row.clip] - 0.03
@@ -118,12 +117,33 @@ def test_excerpts_lie_within_their_clips(tables: dict[str, list[Row]]) -> None:
 def test_clips_shorter_than_the_excerpt_are_read_from_their_beginning() -> None:
     for row in plan([Clip("short.flac", "train", "us", "folk", 3.0)], "train", 0, 80, 5.2):
         assert row.start == 0
-        assert source_seconds(row.variation, 1.0) in (FIRST_SPREAD.slowest, 1.0)
+        assert source_seconds(row.variation, 1.0) in (SPREAD.slowest, 1.0)
 
 
-def test_only_training_varies_the_music(tables: dict[str, list[Row]]) -> None:
-    assert {row.variation for split in ("valid", "test") for row in tables[split]} == {""}
-    assert np.mean([row.variation == "" for row in tables["train"]]) == pytest.approx(0.35, abs=0.05)
+def changes(row: Row) -> set[str]:
+    """What is done to a row's clean music."""
+    return {entry.name for entry, _ in parse(row.variation, VARIATIONS)}
+
+
+def test_only_training_changes_speed_and_tone(tables: dict[str, list[Row]]) -> None:
+    groups = {split: [changes(row) & {"speed", "equalize"} for row in rows[::GROUP]] for split, rows in tables.items()}
+    assert not any(groups["valid"] + groups["test"])
+    counts = Counter(map(frozenset, groups["train"]))
+    assert counts[frozenset()] / len(groups["train"]) == pytest.approx(0.35, abs=0.04)
+    for change in ({"speed"}, {"equalize"}, {"speed", "equalize"}):
+        assert counts[frozenset(change)] / len(groups["train"]) == pytest.approx(0.65 / 3, abs=0.04)
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_some_clean_music_has_the_noise_of_an_old_recording(split: Split, tables: dict[str, list[Row]]) -> None:
+    noises = [changes(row) & {"tape", "vinyl"} for row in tables[split][::GROUP]]
+    assert np.mean([bool(noise) for noise in noises]) == pytest.approx(0.15, abs=0.03)
+    for kind in ("tape", "vinyl"):
+        assert np.mean([noise == {kind} for noise in noises]) == pytest.approx(0.075, abs=0.025)
+    for row in tables[split]:
+        for entry, values in parse(row.variation, VARIATIONS):
+            for key in values.keys() & {"hiss_db", "crackle_db"}:
+                assert -70 <= values[key] <= -40, f"{entry.name} in {row.variation}"
 
 
 def test_a_sixth_of_the_test_is_unseen_and_nothing_else(tables: dict[str, list[Row]]) -> None:
@@ -145,7 +165,7 @@ def test_shares_are_as_announced(tables: dict[str, list[Row]]) -> None:
     aids = Counter(row.aid.split("=")[0] for row in rows)
     for aid, share in (("nal-r", 0.7), ("none", 0.1), ("nal-r(gain", 0.1), ("nal-r(for", 0.1)):
         assert aids[aid] / len(rows) == pytest.approx(share, abs=0.02)
-    assert np.mean([row.chain == "" for row in rows]) == pytest.approx(0.05, abs=0.015)
+    assert np.mean([row.chain == "" for row in rows]) == pytest.approx(0.07, abs=0.02)
     assert {row.listener for row in rows} == {*STANDARD, "notched", "smooth"}
     as_studied = [from_studies(row.chain) and row.aid == "nal-r" and row.level == 65 for row in rows]
     assert np.mean(as_studied) > 0.15

@@ -12,12 +12,15 @@ from haaqi_edge.training.degradations.augmentation import (
     FIRST_SPREAD,
     SPREAD,
     Spread,
+    random_clean_noise,
     random_variation,
     source_seconds,
     vary,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import signal
 
 RATE = 24_000
 
@@ -99,3 +102,52 @@ def test_other_variations_are_refused(variation: str, words: str, excerpt: Excer
         vary(*excerpt, variation)
     with pytest.raises(OptionError, match=words):
         source_seconds(variation, 1.0)
+
+
+def level_of(added: NDArray[np.float64], samples: NDArray[np.float64]) -> float:
+    return float(20 * np.log10(np.std(added) / np.std(samples)))
+
+
+def test_old_recordings_are_as_noisy_as_they_say(excerpt: Excerpt) -> None:
+    samples = excerpt.samples
+    for hiss in (-70, -40):
+        added = vary(*excerpt, f"tape(hiss_db={hiss},wow=0,seed=1)") - samples
+        assert level_of(added, samples) == pytest.approx(hiss, abs=0.1)
+    crackle = vary(*excerpt, "vinyl(crackle_db=-40,hiss_db=-100,seed=1)") - samples
+    surface = vary(*excerpt, "vinyl(crackle_db=-100,hiss_db=-50,seed=1)") - samples
+    assert level_of(crackle, samples) == pytest.approx(-40, abs=0.1)
+    assert level_of(surface, samples) == pytest.approx(-50, abs=0.1)
+    assert np.abs(crackle).max() / np.std(crackle) > 3 * np.abs(surface).max() / np.std(surface)
+
+
+@pytest.mark.parametrize("kind", ["tape(hiss_db=-50,wow=0.1,seed={})", "vinyl(crackle_db=-50,hiss_db=-50,seed={})"])
+def test_the_seed_says_what_noise_it_is(kind: str, excerpt: Excerpt) -> None:
+    first, again, other = (vary(*excerpt, kind.format(seed)) for seed in (3, 3, 4))
+    assert (first == again).all()
+    assert np.std(first - other) > 1e-4 * np.std(excerpt.samples)
+    assert first.shape == excerpt.samples.shape
+
+
+@pytest.mark.parametrize("wow", [0.2, 1.0])
+def test_wow_bends_the_pitch(wow: float) -> None:
+    tone = np.sin(2 * np.pi * 3_000 * np.arange(8 * RATE) / RATE)
+    y = vary(tone, RATE, f"tape(hiss_db=-100,wow={wow},seed=5)")
+    pitch = np.diff(np.unwrap(np.angle(signal.hilbert(y)))) * RATE / (2 * np.pi)
+    deviation = 100 * (np.convolve(pitch, np.ones(200) / 200, "valid")[RATE:-RATE] / 3_000 - 1)
+    assert wow < np.abs(deviation).max() < 1.4 * wow
+    assert np.std(np.abs(signal.hilbert(y))[RATE:-RATE]) < 2e-3  # interpolation itself is not heard
+
+
+def test_one_clip_in_seven_has_the_noise_of_an_old_recording(excerpt: Excerpt) -> None:
+    rng = np.random.default_rng(3)
+    drawn = [random_clean_noise(rng) for _ in range(4_000)]
+    kinds = Counter(text.split("(")[0] for text in drawn)
+    assert kinds.keys() == {"", "tape", "vinyl"}
+    assert kinds[""] / len(drawn) == pytest.approx(0.85, abs=0.02)
+    assert kinds["tape"] / len(drawn) == pytest.approx(0.075, abs=0.015)
+    noisy = [text for text in drawn if text]
+    assert len({text.split("seed=")[1] for text in noisy}) > 300
+    for text in noisy[:20]:
+        y = vary(*excerpt, text)
+        assert y.shape == excerpt.samples.shape
+        assert source_seconds(text, 5.2) == 5.2

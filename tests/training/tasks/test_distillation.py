@@ -13,7 +13,8 @@ from haaqi_edge.export.surgery import fold
 from haaqi_edge.model import Nano, Student, Teacher
 from haaqi_edge.model.student import PREDICTED_LAYERS
 from haaqi_edge.runtime.errors import OptionError
-from haaqi_edge.training.data.batches import Batch, Clips, Kind
+from haaqi_edge.training.data.batches import Batch, Clips
+from haaqi_edge.training.data.feature_cache import FBANK, texture_kind
 from haaqi_edge.training.loop import Plan
 from haaqi_edge.training.losses import AdaptiveSum, FixedSum, token_distances
 from haaqi_edge.training.settings import from_haaqi_net, read_settings, settings, shipped_configs
@@ -38,8 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def data(folder: Path) -> Data:
     made = tiny.data(folder).with_labels(4, seed=1)
-    for kind in ("fbank", "texture"):
-        made.store.fill(kind, [*made.train, *made.valid], None, 1)
+    made.cache.fill([FBANK, texture_kind()], [*made.train, *made.valid], None)
     return made
 
 
@@ -52,10 +52,10 @@ def teacher(folder: Path) -> Teacher:
 
 def task(config: DistilConfig, teacher: Teacher | None, data: Data) -> StudentTask | NanoDistilTask:
     """A task whose features are kept."""
-    targets = keep_targets(teacher, config, data.store, data.train) if teacher else ()
-    kind = Kind("texture" if config.student == "nano" else "fbank")
+    targets = keep_targets(teacher, config, data.cache, data.train) if teacher else ()
+    kind = texture_kind() if config.student == "nano" else FBANK
     made = NanoDistilTask if config.student == "nano" else StudentTask
-    train, valid = Clips(data.store, data.train, kind, targets), Clips(data.store, data.valid, kind)
+    train, valid = Clips(data.cache, data.train, kind, targets), Clips(data.cache, data.valid, kind)
     return made(config, train, valid, teacher)
 
 
@@ -140,7 +140,7 @@ def test_nano_learns_from_scores_and_tokens(teacher: Teacher, data: Data, tmp_pa
     assert gradients["encoder.linear.weight"].abs().max() > 0  # type: ignore[union-attr]
     trained = distil(config, teacher, data, tmp_path)
     nano = Nano.from_checkpoint(trained.weights)
-    texture = torch.from_numpy(data.store.load("texture", data.train[0].sound)).float()
+    texture = torch.from_numpy(data.cache.load(texture_kind(), data.train[0]).copy()).float()
     assert nano.encoder.mean.abs().max() > 1  # statistics of the sounds
     assert 0 < nano(texture[None], torch.zeros(1, 8)).score.item() < 1
 
@@ -163,19 +163,19 @@ def test_without_a_teacher_labels_alone_teach(data: Data, tmp_path: Path) -> Non
 
 def test_what_a_teacher_says_is_kept_once(teacher: Teacher, data: Data) -> None:
     config = DistilConfig()
-    tokens, frames = keep_targets(teacher, config, data.store, data.train)
+    tokens, frames = keep_targets(teacher, config, data.cache, data.train)
     example = data.train[1]
-    fbank = torch.from_numpy(data.store.load("fbank", example.sound)).float()[None]
+    fbank = torch.from_numpy(data.cache.load(FBANK, example).copy()).float()[None]
     with torch.no_grad():
         layers, scores = teacher.layers(fbank), teacher.score(fbank, torch.tensor([example.audiogram]))
-    kept = torch.from_numpy(data.store.load(tokens.name, example.sound)).float()
+    kept = torch.from_numpy(data.cache.load(tokens, example).copy()).float()
     for index, layer in enumerate(config.predicts):
         torch.testing.assert_close(kept[index], layers[layer][0], atol=2e-3, rtol=1e-3)
-    told = torch.from_numpy(data.store.load(frames.name, example.heard)).float()
+    told = torch.from_numpy(data.cache.load(frames, example).copy()).float()
     torch.testing.assert_close(told, scores.frame_scores[0], atol=2e-3, rtol=0)
-    written = data.store.path(tokens.name, example.sound).stat().st_mtime_ns
-    keep_targets(teacher, config, data.store, data.train)
-    assert data.store.path(tokens.name, example.sound).stat().st_mtime_ns == written
+    written = data.cache.pack(tokens, example.table).path.stat().st_mtime_ns
+    keep_targets(teacher, config, data.cache, data.train)
+    assert data.cache.pack(tokens, example.table).path.stat().st_mtime_ns == written
 
 
 def test_sequential_heads_read_each_other() -> None:

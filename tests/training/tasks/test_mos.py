@@ -13,8 +13,8 @@ from haaqi_edge.model import Nano, Student, Teacher
 from haaqi_edge.model.loss import HAAQILoss, windowed
 from haaqi_edge.runtime.bundle import Scale
 from haaqi_edge.runtime.errors import CorpusError, OptionError
-from haaqi_edge.training.data.batches import Clips, Kind
-from haaqi_edge.training.data.feature_cache import Store
+from haaqi_edge.training.data.batches import Clips
+from haaqi_edge.training.data.feature_cache import FeatureCache, texture_kind
 from haaqi_edge.training.loop import Plan, train
 from haaqi_edge.training.run_directory import Run
 from haaqi_edge.training.tasks.distillation import save_student
@@ -93,21 +93,21 @@ def test_columns_are_named(ratings: Path) -> None:
 
 def test_folds_of_other_groups_are_another_run(ratings: Path, tmp_path: Path) -> None:
     examples = read_ratings(ratings, MOS)
-    store, config = Store(ratings.parent / "store"), MosConfig(folds=2, plan=Plan(epochs=1), batch=6)
-    tune(Nano.from_checkpoint(), config, Data(examples, [], store), tmp_path, MOS)
+    cache, config = FeatureCache(ratings.parent / "features"), MosConfig(folds=2, plan=Plan(epochs=1), batch=6)
+    tune(Nano.from_checkpoint(), config, Data(examples, [], cache), tmp_path, MOS)
     modes = {(tmp_path / name).stat().st_mode for name in ("nano.safetensors", "config.json")}
     assert len(modes) == 1, "weights are as readable as the rest"
     other = [replace(example, group=str(place % 5)) for place, example in enumerate(examples)]
     with pytest.raises(OptionError, match=r"fold-0 holds a run that was asked for something else \(parts"):
-        tune(Nano.from_checkpoint(), config, Data(other, [], store), tmp_path, MOS)
+        tune(Nano.from_checkpoint(), config, Data(other, [], cache), tmp_path, MOS)
     alike = [replace(example, score=0.5) for example in examples]
     with pytest.raises(CorpusError, match="12 ratings are alike"):
-        tune(Nano.from_checkpoint(), config, Data(alike, [], store), tmp_path / "alike", MOS)
+        tune(Nano.from_checkpoint(), config, Data(alike, [], cache), tmp_path / "alike", MOS)
 
 
 def test_tuning_learns_the_ratings_and_changes_the_output_alone(ratings: Path, tmp_path: Path) -> None:
     nano = Nano.from_checkpoint()
-    data = Data(read_ratings(ratings, MOS), [], Store(ratings.parent / "store"))
+    data = Data(read_ratings(ratings, MOS), [], FeatureCache(ratings.parent / "features"))
     config = MosConfig(folds=2, plan=Plan(epochs=12, patience=12), batch=3, lr=0.1, anchor=0.0)
     tuned = tune(nano, config, data, tmp_path, MOS)
     found = tuned.figures
@@ -126,11 +126,11 @@ def test_tuning_learns_the_ratings_and_changes_the_output_alone(ratings: Path, t
 
 
 def test_the_anchor_holds(ratings: Path, tmp_path: Path) -> None:
-    store, examples, far = Store(ratings.parent / "store"), read_ratings(ratings, MOS), []
-    store.fill("texture", examples, None, 1)
+    cache, examples, far = FeatureCache(ratings.parent / "features"), read_ratings(ratings, MOS), []
+    cache.fill([texture_kind()], examples, None)
     for anchor in (0.0, 10.0):
         config = MosConfig(plan=Plan(epochs=2), batch=6, lr=0.05, anchor=anchor)
-        task = MosTask(Nano.from_checkpoint(), config, Clips(store, examples, Kind("texture")), None)
+        task = MosTask(Nano.from_checkpoint(), config, Clips(cache, examples, texture_kind()), None)
         train(task, config.plan, Run(tmp_path / str(anchor), {}))
         assert isinstance(task.network, Nano)
         far.append((task.network.head.frame.weight - Nano.from_checkpoint().head.frame.weight).norm().item())
@@ -158,7 +158,7 @@ def test_what_is_frozen(what: Freeze) -> None:
 def test_a_student_is_tuned_too(ratings: Path, tmp_path: Path) -> None:
     save_student(Student(tiny.BEATS, tiny.HEAD), tmp_path / "student.pth")
     student = Student.from_checkpoint(tmp_path / "student.pth")
-    data = Data(read_ratings(ratings, MOS), [], Store(ratings.parent / "store"))
+    data = Data(read_ratings(ratings, MOS), [], FeatureCache(ratings.parent / "features"))
     tuned = tune(student, MosConfig(folds=2, plan=Plan(epochs=1), freeze="encoder"), data, tmp_path / "run", MOS)
     assert isinstance(tuned.network, Student)
     assert torch.equal(tuned.network.get_parameter("encoder0.fc1.weight"), student.get_parameter("encoder0.fc1.weight"))

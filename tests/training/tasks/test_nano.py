@@ -1,4 +1,4 @@
-"""Fitting: the loss falls, the best weights are kept and reload, and a seed says all; the figures that are reported."""
+"""Training nano: the loss falls, the best weights are kept and reload, and a seed says all; the reported figures."""
 
 from __future__ import annotations
 
@@ -6,121 +6,161 @@ import json
 import math
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from haaqi_edge.model import Nano
-from haaqi_edge.runtime.errors import CorpusError
+from haaqi_edge.model.nano import NanoConfig
+from haaqi_edge.runtime.errors import CorpusError, OptionError
 from haaqi_edge.training.card import LEAST, split_figures
-from haaqi_edge.training.corpus.clips.clips import Clip
-from haaqi_edge.training.data.arrays import PARTS, Table
-from haaqi_edge.training.data.rows import plan
-from haaqi_edge.training.loop import Progress, Stopped
+from haaqi_edge.training.corpus.clips import Clip
+from haaqi_edge.training.data.batches import Clips, evaluate
+from haaqi_edge.training.data.examples import Example
+from haaqi_edge.training.data.feature_cache import DENSE, FeatureCache, clean_kind, texture_kind
+from haaqi_edge.training.data.rows import GROUP, plan
+from haaqi_edge.training.loop import Plan, Progress, Stopped
 from haaqi_edge.training.metrics import agreement, intervals
-from haaqi_edge.training.tasks.nano import Epoch, FitConfig, fit, predict, save
+from haaqi_edge.training.run_directory import Metrics
+from haaqi_edge.training.settings import read_settings, settings
+from haaqi_edge.training.tasks.nano import PARTS, NanoTrainingConfig, save
+from haaqi_edge.training.tasks.pipelines import Data, Told, train_nano
 from numpy.typing import NDArray
 
-CONFIG = FitConfig(epochs=4, batch=8, average=0.8, threads=1, seed=3)
+CONFIG = NanoTrainingConfig(batch=8, ema_decay=0.8, plan=Plan(epochs=4, patience=4, seed=3, clip=1.0, threads=1))
+CPU = torch.device("cpu")
 
 
-def synthetic(rows: int, seed: int) -> Table:
-    """Noise whose tilt over the bands is its quality, less of it for those who hear little."""
+def synthetic(cache: FeatureCache, table: str, rows: int, seed: int, dense: str = "right") -> list[Example]:
+    """Noise whose tilt over the bands is its quality, less of it for those who hear little.
+
+    `dense` targets are right, wrong, or missing.
+    """
     rng = np.random.default_rng(seed)
     quality, loss = rng.random(rows), rng.uniform(0, 80, rows)
     slope = np.linspace(-1, 1, 32) * (quality[:, None] - 0.5) * 4
     texture = 0.3 * rng.standard_normal((rows, 6, 16, 32)) + slope[:, None, None, :]
-    clean = texture[::4, :, 0]
-    profile = np.where(rng.random((rows, 3, 6, 32)) < 0.1, 255, 250 * quality[:, None, None, None])
+    targets = np.where(rng.random((rows, 3, 6, 32)) < 0.1, 255, 250 * quality[:, None, None, None])
+    targets = (targets if dense == "right" else 250 - targets.clip(0, 250)).astype(np.uint8)
     labels = 0.1 + 0.8 * quality - 0.1 * loss / 80
-    audiograms = np.repeat(loss[:, None], 8, axis=1)
-    parts = np.repeat(labels[:, None], len(PARTS), axis=1)
-    single = (x.astype(np.float32) for x in (audiograms, labels, parts))
-    return Table(texture.astype(np.float16), clean.astype(np.float16), profile.astype(np.uint8), *single)
+    planned = plan([Clip("a.flac", "train", "s", "g", 10.0)], "train", 0, rows, 1.0)
+    examples = []
+    for number, row in enumerate(planned):
+        parts: dict[str, Any] = dict.fromkeys(PARTS, float(labels[number]))
+        row = replace(row, score=float(labels[number]), **parts)
+        audiogram = (float(loss[number]),) * 8
+        examples.append(Example(f"{table}{number}", audiogram, row.score, row, f"{number // GROUP}", table))
+    cache.put(texture_kind(), table, [(e.sound, x) for e, x in zip(examples, texture, strict=True)])
+    clean = [(e.music, x) for e, x in zip(examples[::GROUP], texture[::GROUP, :, 0], strict=True)]
+    cache.put(clean_kind(), table, clean)
+    if dense != "missing":
+        cache.put(DENSE, table, [(e.sound, x) for e, x in zip(examples, targets, strict=True)])
+    return examples
 
 
 @pytest.fixture(scope="module")
-def tables() -> tuple[Table, Table]:
-    return synthetic(120, 0), synthetic(40, 1)
+def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    cache = FeatureCache(tmp_path_factory.mktemp("features"))
+    return Data(synthetic(cache, "train", 120, 0), synthetic(cache, "valid", 40, 1), cache)
+
+
+def fit(config: NanoTrainingConfig, data: Data, folder: Path, told: Told | None = None) -> tuple[Nano, list[Metrics]]:
+    trained = train_nano(config, data, folder, told)
+    history = [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in trained.history]
+    return Nano.from_checkpoint(trained.weights), history
+
+
+def predict(network: Nano, data: Data, batch: int = 64) -> NDArray[np.float32]:
+    return evaluate(network, Clips(data.cache, data.valid, texture_kind()), batch, CPU)[1]
+
+
+def labels(data: Data) -> NDArray[np.float32]:
+    return np.array([example.score for example in data.valid], np.float32)
 
 
 @pytest.fixture(scope="module")
 def fitted(
-    tables: tuple[Table, Table], tmp_path_factory: pytest.TempPathFactory
-) -> tuple[Path, Nano, list[Epoch], list[Epoch]]:
+    data: Data, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Nano, list[Metrics], list[Metrics], list[str]]:
     folder = tmp_path_factory.mktemp("fit") / "run"
-    seen: list[Epoch] = []
-    network, history = fit(*tables, CONFIG, folder, seen.append)
-    return folder, network, history, seen
+    seen: list[Metrics] = []
+    kinds: list[str] = []
+    network, history = fit(CONFIG, data, folder, Told(lambda what, *_: kinds.append(what), epoch=seen.append))
+    return folder, network, history, seen, kinds
 
 
-def test_the_loss_falls(fitted: tuple[Path, Nano, list[Epoch], list[Epoch]], tables: tuple[Table, Table]) -> None:
-    _, network, history, seen = fitted
-    assert [epoch.epoch for epoch in history] == [0, 1, 2, 3]
-    assert seen == history
-    assert history[-1].loss < 0.7 * history[0].loss
-    found = agreement(predict(network, tables[1]), tables[1].labels)
+Fitted = tuple[Path, Nano, list[Metrics], list[Metrics], list[str]]
+
+
+def test_the_loss_falls(fitted: Fitted, data: Data) -> None:
+    _, network, history, seen, kinds = fitted
+    assert [epoch["epoch"] for epoch in history] == [0, 1, 2, 3]
+    assert [epoch["loss"] for epoch in seen] == [epoch["loss"] for epoch in history]
+    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+    assert kinds == ["texture and clean", "texture"]
+    found = agreement(predict(network, data), labels(data))
     assert found.lcc > 0.8
-    assert found.lcc == pytest.approx(max(epoch.valid.lcc for epoch in history), abs=1e-6)
+    assert found.lcc == pytest.approx(max(epoch["lcc"] for epoch in history), abs=1e-6)
 
 
-def test_what_is_kept_reloads_to_the_same_predictions(
-    fitted: tuple[Path, Nano, list[Epoch], list[Epoch]], tables: tuple[Table, Table]
-) -> None:
-    folder, network, history, _ = fitted
+def test_what_is_kept_reloads_to_the_same_predictions(fitted: Fitted, data: Data) -> None:
+    folder, network, history, _, _ = fitted
     again = Nano.from_checkpoint(folder / "nano.safetensors")
-    assert (predict(again, tables[1]) == predict(network, tables[1])).all()
+    assert (predict(again, data) == predict(network, data)).all()
     names = {"config.json", "metrics.jsonl", "curves.png", "checkpoint.pt", "nano.safetensors"}
     assert {path.name for path in folder.iterdir()} == names
-    told = json.loads((folder / "config.json").read_text())
-    assert FitConfig(**{name: told[name] for name in vars(CONFIG)}) == CONFIG
+    asked = json.loads((folder / "config.json").read_text())
+    asked.pop("data")
+    assert settings(NanoTrainingConfig, asked) == CONFIG
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert [line["loss"] for line in lines] == [epoch.loss for epoch in history]
-    assert [line["lcc"] for line in lines] == [epoch.valid.lcc for epoch in history]
+    assert [line["loss"] for line in lines] == [epoch["loss"] for epoch in history]
+    assert [line["lcc"] for line in lines] == [epoch["lcc"] for epoch in history]
 
 
-def test_the_same_seed_gives_the_same_network(
-    fitted: tuple[Path, Nano, list[Epoch], list[Epoch]], tables: tuple[Table, Table], tmp_path: Path
-) -> None:
-    _, network, history, _ = fitted
+def test_the_same_seed_gives_the_same_network(fitted: Fitted, data: Data, tmp_path: Path) -> None:
+    network, history = fitted[1:3]
     torch.manual_seed(77)
-    again, repeated = fit(*tables, CONFIG, tmp_path / "again")
+    again, repeated = fit(CONFIG, data, tmp_path / "again")
     assert repeated == history
     assert all(
         torch.equal(a, b) for a, b in zip(again.state_dict().values(), network.state_dict().values(), strict=True)
     )
-    other, _ = fit(*tables, FitConfig(epochs=1, batch=8, average=0.8, threads=1, seed=4), tmp_path / "other")
-    assert not (predict(other, tables[1]) == predict(network, tables[1])).all()
+    other, _ = fit(replace(CONFIG, plan=replace(CONFIG.plan, epochs=1, seed=4)), data, tmp_path / "other")
+    assert not (predict(other, data) == predict(network, data)).all()
 
 
-def test_a_fit_that_was_stopped_goes_on_to_the_same_network(
-    fitted: tuple[Path, Nano, list[Epoch], list[Epoch]], tables: tuple[Table, Table], tmp_path: Path
-) -> None:
+def test_a_fit_that_was_stopped_goes_on_to_the_same_network(fitted: Fitted, data: Data, tmp_path: Path) -> None:
     def stop(now: Progress) -> None:
         if (now.epoch, now.step) == (1, 4):
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(Stopped):
-        fit(*tables, CONFIG, tmp_path / "run", report=stop)
-    again, history = fit(*tables, CONFIG, tmp_path / "run")
+        fit(CONFIG, data, tmp_path / "run", Told(step=stop))
+    again, history = fit(CONFIG, data, tmp_path / "run")
     assert history == fitted[2]
     state = fitted[1].state_dict()
     assert all(torch.equal(value, state[name]) for name, value in again.state_dict().items())
 
 
-def test_fewer_rows_than_a_batch_are_refused(tables: tuple[Table, Table], tmp_path: Path) -> None:
-    few = Table(*(values[:5] for values in vars(tables[0]).values()))
+def test_fewer_rows_than_a_batch_are_refused(data: Data, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"5 rows .* 8"):
-        fit(few, tables[1], CONFIG, tmp_path / "run")
+        fit(CONFIG, replace(data, train=data.train[:5]), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_predictions_do_not_depend_on_the_batch(
-    fitted: tuple[Path, Nano, list[Epoch], list[Epoch]], tables: tuple[Table, Table]
-) -> None:
-    _, network, _, _ = fitted
-    np.testing.assert_allclose(predict(network, tables[1], batch=7), predict(network, tables[1]), atol=2e-6)
+def test_audio_files_are_refused(data: Data, tmp_path: Path) -> None:
+    files = [replace(example, source=Path("a.wav"), table="files") for example in data.train]
+    with pytest.raises(OptionError, match="audio files have no parts"):
+        fit(CONFIG, replace(data, train=files), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_predictions_do_not_depend_on_the_batch(fitted: Fitted, data: Data) -> None:
+    network = fitted[1]
+    np.testing.assert_allclose(predict(network, data, batch=7), predict(network, data), atol=2e-6)
 
 
 def test_weights_are_written_whole(tmp_path: Path) -> None:
@@ -130,6 +170,13 @@ def test_weights_are_written_whole(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["nano.safetensors"]
     state = Nano.from_checkpoint(tmp_path / "nano.safetensors").state_dict()
     assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
+
+
+def test_the_shipped_settings_are_the_defaults() -> None:
+    assert settings(NanoTrainingConfig, read_settings("nano")) == NanoTrainingConfig()
+    found = settings(NanoTrainingConfig, {"network": {"texture_version": 2}}, {"lr": 1e-3, "threads": 2})
+    assert found.network == NanoConfig(texture_version=2)
+    assert (found.lr, found.plan.threads) == (1e-3, 2)
 
 
 # Figures
@@ -180,22 +227,31 @@ def test_figures_by_group() -> None:
     assert all(group["rows"] >= LEAST for kind in ("condition", "listener") for group in found[kind].values())
 
 
-def test_what_is_learnt_beside_the_score_reaches_the_network(tables: tuple[Table, Table], tmp_path: Path) -> None:
-    """The dense targets change the weights, and wrong ones lead elsewhere."""
-    train, valid = tables
-    other = Table(**{**vars(train), "profile": 250 - train.profile.clip(0, 250)})
-    blind = Table(**{**vars(train), "profile": np.full_like(train.profile, 255)})
-    config = FitConfig(epochs=1, batch=8, threads=1, seed=3)
-    fits = [fit(part, valid, config, tmp_path / str(i))[0] for i, part in enumerate((train, other, blind))]
-    weights = [network.head.gru.weight_ih_l0 for network in fits]
+def test_what_is_learnt_beside_the_score_reaches_the_network(tmp_path: Path) -> None:
+    """The dense targets change the weights, wrong ones lead elsewhere, and rows without them are trained on too."""
+    config = replace(CONFIG, plan=replace(CONFIG.plan, epochs=1))
+    networks = []
+    for dense in ("right", "wrong", "missing"):
+        cache = FeatureCache(tmp_path / dense)
+        part = Data(synthetic(cache, "train", 120, 0, dense), synthetic(cache, "valid", 40, 1), cache)
+        networks.append(fit(config, part, tmp_path / f"run-{dense}")[0])
+    weights = [network.head.gru.weight_ih_l0 for network in networks]
     assert not torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
     assert all(torch.isfinite(weight).all() for weight in weights)
 
 
-def test_statistics_are_the_training_rows(
-    fitted: tuple[Path, Nano, list[Epoch], list[Epoch]], tables: tuple[Table, Table]
-) -> None:
-    texture = tables[0].texture.astype(np.float32)
+def test_several_tables_are_trained_on_together(data: Data, tmp_path: Path) -> None:
+    older = synthetic(data.cache, "train-2026-11", 40, 2, "missing")
+    config = replace(CONFIG, plan=replace(CONFIG.plan, epochs=2))
+    both = replace(data, train=[*data.train[:40], *older])
+    network, _ = fit(config, both, tmp_path / "run")
+    pooled = np.concatenate([data.cache.load(texture_kind(), example) for example in both.train])
+    np.testing.assert_allclose(network.encoder.mean.numpy(), pooled.astype(np.float32).mean(0), atol=1e-4)
+
+
+def test_statistics_are_the_training_rows(fitted: Fitted, data: Data) -> None:
+    texture = np.stack([data.cache.load(texture_kind(), e) for e in data.train]).astype(np.float32)
     encoder = fitted[1].encoder
     np.testing.assert_allclose(encoder.mean.numpy(), texture.mean((0, 1)), atol=1e-4)
     np.testing.assert_allclose(encoder.scale.numpy(), texture.std((0, 1)) + 0.1, atol=1e-4)

@@ -12,9 +12,9 @@ import torch
 from haaqi_edge.model.beats import Beats, BeatsConfig
 from haaqi_edge.model.teacher import Teacher
 from haaqi_edge.runtime.errors import CheckpointError, CorpusError, OptionError
-from haaqi_edge.training.data.batches import Clips, Kind, score_loss
+from haaqi_edge.training.data.batches import Clips, score_loss
 from haaqi_edge.training.data.examples import of_json, parted
-from haaqi_edge.training.data.feature_cache import batched
+from haaqi_edge.training.data.feature_cache import FBANK, batched
 from haaqi_edge.training.loop import Plan
 from haaqi_edge.training.tasks.pipelines import Data, train_teacher
 from haaqi_edge.training.tasks.teacher import TeacherConfig, TeacherTask, made
@@ -76,15 +76,12 @@ def test_kept_layers_are_what_beats_gives(free: int, data: Data, beats: Beats, t
     config = replace(CONFIG, free=free, plan=Plan(epochs=1))
     task = train_teacher(config, beats, data, tmp_path).task
     assert isinstance(task, TeacherTask)
-    for kept, (_, whole) in zip(
-        task.valid.batches(3), Clips(data.store, data.valid, Kind("fbank")).batches(3), strict=True
-    ):
+    for kept, (_, whole) in zip(task.valid.batches(3), Clips(data.cache, data.valid, FBANK).batches(3), strict=True):
         with torch.no_grad():
             ours = task.scores(kept[1].inputs, kept[1].audiograms)
             theirs = task.teacher.score(whole.inputs, whole.audiograms)
         torch.testing.assert_close(ours.frame_scores, theirs.frame_scores, atol=2e-3, rtol=0)
-    files = len(list((data.store.folder / task.valid.inputs.name).rglob("*.npy")))
-    assert files == tiny.PIECES  # once a sound
+    assert len(data.cache.pack(task.valid.inputs, "files")) == tiny.PIECES  # once a sound
 
 
 def test_the_last_layer_alone(data: Data, beats: Beats, tmp_path: Path) -> None:
@@ -131,6 +128,9 @@ def test_clips_are_batched_with_others_as_long() -> None:
         assert all(len({lengths[place] for place in batch}) == 1 and len(batch) <= 2 for batch in found)
         assert len(found) == 4
     assert batched(lengths, 2, np.random.default_rng(1)) == batched(lengths, 2, np.random.default_rng(1))
+    whole = batched(lengths, 2, np.random.default_rng(1), whole=True)
+    assert len(whole) == 3
+    assert all(len(batch) == 2 and batch == sorted(batch) for batch in whole)
 
 
 def test_parts_share_no_piece(data: Data) -> None:

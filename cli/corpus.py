@@ -1,0 +1,185 @@
+"""`haaqi-edge corpus`: build the corpus of clean music and speech, and show what is in one."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from ..runtime.errors import OptionError
+from .console import err, out, phases, print_json, print_table, require
+
+if TYPE_CHECKING:
+    from ..training.corpus.build import Summary
+
+app = typer.Typer(no_args_is_help=True, help="Build and inspect the corpus of music and speech.")
+
+CorpusFolder = Annotated[
+    Path,
+    typer.Option("--corpus", envvar="HAAQI_EDGE_CORPUS", help="Folder of the corpus, or of music with a CLIPS.csv."),
+]
+"""the option by which commands find the corpus"""
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_MODULES = ("scipy", "numba", "joblib", "yaml", "av")
+_SHOWN = 20
+
+
+@app.command()
+def build(
+    recipe: Annotated[str, typer.Argument(help="A recipe (YAML), or the name of a shipped one: haaqi-edge.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the corpus.")],
+    folder: Annotated[
+        list[str] | None, typer.Option(help="A folder that the recipe needs, as NAME=PATH. Repeat it for several.")
+    ] = None,
+    packages: Annotated[
+        Path | None, typer.Option(help="Folder of .deb files to use instead of downloading them.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for downloaded packages; OUTPUT/.build/packages by default.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; all cores of this process by default.")] = None,
+    as_json: _Json = False,
+) -> None:
+    """Download packages, cut and render clips, and build the speech bank.
+
+    Packages are unpacked without being installed. Each audio file is checked against its SHA-256. What cannot be had
+    is left out and listed. Interrupt the command at any time; run it again to continue.
+    """
+    require("train", *_MODULES)
+    from ..runtime.sessions import available_cores
+    from ..training.corpus.build import STATE, Builder
+    from ..training.corpus.packages import Packages
+    from ..training.corpus.recipe import read_recipe
+
+    folders: dict[str, Path] = {}
+    for text in folder or []:
+        name, equals, path = text.partition("=")
+        if not (name and equals and path):
+            raise OptionError(f"--folder {text!r}: expected NAME=PATH, such as music=/data/music")
+        folders[name] = Path(path)
+    for path_ in (output, packages, cache):
+        if path_ is not None and path_.exists() and not path_.is_dir():
+            raise OptionError(f"{path_} is a file: give a folder")
+    if packages is not None and not packages.is_dir():
+        raise OptionError(f"--packages {packages}: there is no such folder")
+    source = Packages(cache or output / STATE / "packages", packages)
+    started = time.perf_counter()
+    with phases() as report:
+        summary = Builder(read_recipe(recipe), output, source, folders, jobs or available_cores(), report).build()
+    seconds = time.perf_counter() - started
+    if as_json:
+        print_json(
+            {
+                "folder": str(output),
+                "digest": summary.digest,
+                "seconds": seconds,
+                "counts": summary.counts(),
+                "voices": summary.voices,
+                "genres": summary.by("genre"),
+                "sources": summary.by("source"),
+                "left_out": [asdict(reason) for reason in summary.left_out],
+            }
+        )
+        return
+    _show(summary)
+    out.print(f"corpus {summary.digest} in {output}, {seconds / 60:.1f} minutes", markup=False, soft_wrap=True)
+
+
+def _show(summary: Summary) -> None:
+    table = Table("split", "kind", "sources", "tracks", "clips", "hours")
+    for split, kinds in summary.counts().items():
+        for kind, found in kinds.items():
+            if found["clips"]:
+                row = (found["sources"], found["tracks"], found["clips"], found["hours"])
+                table.add_row(split, kind, *(f"{value:g}" for value in row))
+    print_table(table)
+    _show_counts("genre", summary.by("genre"))
+    _show_counts("source", summary.by("source"))
+    if summary.voices:
+        voices = ", ".join(f"{count} {split}" for split, count in summary.voices.items())
+        out.print(f"voices: {voices}", markup=False)
+    if summary.left_out:
+        err.print(f"{len(summary.left_out)} left out; the first of them (CORPUS.json has all):")
+        for reason in summary.left_out[:_SHOWN]:
+            err.print(f"  {escape(reason.name)}: {escape(reason.reason)}", soft_wrap=True)
+
+
+def _show_counts(title: str, counts: dict[str, dict[str, int]]) -> None:
+    table = Table(title, "train", "valid", "test")
+    for name, found in counts.items():
+        table.add_row(escape(name), *(str(found.get(split, "")) for split in ("train", "valid", "test")))
+    print_table(table)
+
+
+@app.command()
+def audit(
+    corpus: CorpusFolder,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for plots and numbers.")],
+    as_json: _Json = False,
+) -> None:
+    """Check the speech bank: spectrograms of babble, modulation spectrum, long-term spectrum, fundamentals."""
+    require("train", *_MODULES, "matplotlib")
+    from ..training.corpus.clips import SPEECH
+    from ..training.corpus.speech import SpeechBank
+    from ..training.corpus.speech_audit import audit as audited
+
+    found: dict[str, Any] = audited(SpeechBank(corpus / SPEECH), output)
+    if as_json:
+        print_json(found)
+        return
+    for name, value in found.items():
+        out.print(f"{name}: {value}", markup=False, soft_wrap=True)
+    out.print(f"plots in {output}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def describe(
+    corpus: CorpusFolder,
+    table: Annotated[Path, typer.Option(help="Folder of the label tables' Parquet shards.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for plots; the page is OUTPUT.md beside it.")
+    ] = Path("docs/data"),
+    name: Annotated[
+        list[str] | None, typer.Option(help="A table, such as train or test-2026-11; by default all. Repeat it.")
+    ] = None,
+    built: Annotated[
+        str, typer.Option(help='What building the corpus took, for the page: "90 minutes on 2 cores".')
+    ] = "",
+    as_json: _Json = False,
+) -> None:
+    """Count what a corpus and its label tables hold, draw plots, and write the documentation's page.
+
+    In a page that exists only the parts between markers are replaced.
+    """
+    require("train", *_MODULES, "pyarrow", "matplotlib")
+    from ..runtime.writing import write_file
+    from ..training.corpus.clips import Corpus
+    from ..training.data import description
+
+    page = output.with_name(f"{output.name}.md")
+    if output.exists() and not output.is_dir():
+        raise OptionError(f"{output} is a file: give a folder; the page is written beside it, as {page.name}")
+    if page.is_dir():
+        raise OptionError(f"{page} is a folder, and the page would be written there: give another --output")
+    text = page.read_text(encoding="utf-8") if page.is_file() else description.new_page()
+    description.fill(text, dict.fromkeys(description.PARTS, ""))  # fails before anything is read
+    with phases() as report:
+        found = description.describe(Corpus(corpus), table, name or (), built, report)
+        report("drawing", 0, 0)
+        plots = description.draw_plots(found, output)
+    write_file(description.fill(text, description.page_parts(found, output.name)).encode(), page)
+    if as_json:
+        print_json({"page": str(page), "plots": [str(path) for path in plots], **asdict(found)})
+        return
+    shown = Table("table", "rows", "hours", "held out", "mean label", "5%", "50%", "95%")
+    for one in found.tables:
+        low, _, middle, _, high = one.labels.percentiles
+        values = (f"{value:.3f}" for value in (one.labels.mean, low, middle, high))
+        shown.add_row(escape(one.name), f"{one.labels.rows:,}", f"{one.hours:.1f}", f"{one.unseen:,}", *values)
+    print_table(shown)
+    out.print(f"page {page}, plots in {output}", markup=False, soft_wrap=True)

@@ -1,0 +1,557 @@
+"""The corpus, built from a recipe: recorded tracks, rendered scores, folders of clips, and the speech bank.
+
+Every step leaves its results in the folder `.build` of the corpus, so that an interrupted build is continued. The table
+`CLIPS.csv` is written last: a folder with it is complete.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from ...runtime.errors import CorpusError
+from ...runtime.writing import putting, write_file, write_json
+from ..degradations.extended import mp3, vorbis
+from ..spread import spread
+from . import recorded, rendering, speech
+from .clips import MUSIC, SPEECH, Corpus, Split
+from .cutting import PEAK, RATE, CutRules, cut
+from .fingerprint import Fingerprint, Index, fingerprint_file, repeats
+from .noise import NoiseFloors
+from .packages import Packages, check_disk
+from .recipe import Recipe, Rendered
+
+Array = npt.NDArray[np.float64]
+STATE: Final = ".build"
+TABLE: Final = "CLIPS.csv"
+SUMMARY: Final = "CORPUS.json"
+_FONTS: Final = {"fluid": "FluidR3_GM.sf2", "musescore": "MuseScore_General*.sf[23]"}
+"""file names of the sound fonts"""
+_BYTES_PER_SECOND: Final = 40_000
+"""of a clip, roughly"""
+_SLUG: Final = re.compile(r"[^a-z0-9]+")
+
+Report = Callable[[str, int, int], None]
+"""called with a step's name, and how many of how many parts are done"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of `CLIPS.csv`.
+
+    Attributes:
+        clip: path of the clip below the corpus.
+        split, source, genre, licence, attribution: of the track.
+        track: unique within its source.
+        start_s, duration_s: of the clip in its track, and of the clip.
+        kind: `recorded` or `rendered`.
+        origin_repo: Debian package, repository, or collection of scores.
+        origin_path: the track in it.
+        origin_sha256: of the audio file or score.
+    """
+
+    clip: str
+    split: Split
+    source: str
+    track: str
+    start_s: float
+    duration_s: float
+    genre: str
+    licence: str
+    attribution: str
+    kind: str
+    origin_repo: str
+    origin_path: str
+    origin_sha256: str
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Something that is not in the corpus, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a build gave.
+
+    Attributes:
+        entries: all clips.
+        left_out: sources, tracks, pieces and voices that could not be had or did not meet the rules.
+        voices: of the speech bank, by split.
+        digest: the corpus's, see `Corpus.digest`.
+    """
+
+    entries: list[Entry]
+    left_out: list[LeftOut]
+    voices: dict[str, int]
+    digest: str
+
+    def counts(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Tracks, clips, hours and sources by split and kind."""
+        found: dict[str, dict[str, dict[str, float]]] = {}
+        for split in get_args(Split):
+            for kind in ("recorded", "rendered"):
+                rows = [e for e in self.entries if e.split == split and e.kind == kind]
+                found.setdefault(split, {})[kind] = {
+                    "tracks": len({(e.source, e.track) for e in rows}),
+                    "clips": len(rows),
+                    "hours": round(sum(e.duration_s for e in rows) / 3600, 2),
+                    "sources": len({e.source for e in rows}),
+                }
+        return found
+
+    def by(self, field: str) -> dict[str, dict[str, int]]:
+        """Clips by `genre`, `source` or `licence`, then by split."""
+        found: dict[str, Counter[str]] = defaultdict(Counter)
+        for entry in self.entries:
+            found[getattr(entry, field)][entry.split] += 1
+        return {name: dict(counts) for name, counts in sorted(found.items())}
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """What one recorded track gave; `print` is its fingerprint."""
+
+    entries: list[Entry]
+    left_out: list[LeftOut]
+    print: Fingerprint | None
+
+    @property
+    def name(self) -> str:
+        """Source and track."""
+        return f"{self.entries[0].source}/{self.entries[0].track}"
+
+
+class Builder:
+    """Builds a corpus.
+
+    Args:
+        recipe: what belongs to it.
+        folder: takes the corpus.
+        packages: where Debian packages come from.
+        folders: the recipe's folders by name, such as `music` and `lieder`.
+        jobs: processes.
+        report: told of progress.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        packages: Packages,
+        folders: Mapping[str, Path],
+        jobs: int = 1,
+        report: Report | None = None,
+    ) -> None:
+        self.recipe, self.folder, self.packages, self.folders, self.jobs = recipe, folder, packages, folders, jobs
+        self.report: Report = report or (lambda *_: None)
+        self.state = folder / STATE
+        self.left_out: list[LeftOut] = []
+
+    def build(self) -> Summary:
+        """Build the corpus, or continue a build.
+
+        Raises:
+            CorpusError: the folder holds another recipe's corpus; nothing can be built (no disk space, no dpkg-deb, no
+                FluidSynth). A part that cannot be had is left out and listed in the summary.
+            WorkerError: a process was killed.
+        """
+        self._begin()
+        music = self._music()
+        cuts = self._recorded()
+        entries = self._without_duplicates(music, cuts)
+        entries += self._rendered()
+        voices = self._speech()
+        return self._finish(entries, voices)
+
+    def _begin(self) -> None:
+        self.state.mkdir(parents=True, exist_ok=True)
+        mark = self.state / "recipe.json"
+        asked = {"recipe": self.recipe.digest}
+        if mark.is_file() and json.loads(mark.read_text(encoding="utf-8")) != asked:
+            raise CorpusError(
+                f"{self.folder} holds a corpus of another recipe: give a new folder, or delete this one to rebuild it"
+            )
+        write_json(asked, mark)
+        missing = [name for name in self.recipe.folders if name not in self.folders]
+        if missing:
+            raise CorpusError(
+                f"the recipe {self.recipe.name} needs the folders {', '.join(missing)}: give them with "
+                + " ".join(f"--folder {name}=PATH" for name in missing)
+            )
+        for name, path in self.folders.items():
+            if not path.is_dir():
+                raise CorpusError(f"--folder {name}={path}: there is no such folder")
+
+    # Folders of clips that are taken as they are
+
+    def _music(self) -> list[Entry]:
+        if MUSIC not in self.recipe.folders:
+            return []
+        given = Corpus(self.folders[MUSIC])
+        target = self.folder / MUSIC
+        with (given.folder / TABLE).open(newline="", encoding="utf-8") as file:
+            tracks = {row["clip"]: row for row in csv.DictReader(file)}
+        entries = []
+        for number, clip in enumerate(given.clips):
+            self.report("copying clips", number, len(given.clips))
+            path = target / clip.path
+            if not path.is_file():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with putting(path) as part:
+                    shutil.copyfile(given.folder / clip.path, part)
+            row = tracks[clip.path]
+            entries.append(
+                Entry(
+                    f"{MUSIC}/{clip.path}",
+                    clip.split,
+                    f"{MUSIC}/{clip.source}",
+                    row.get("track", clip.path),
+                    float(row.get("start_s") or 0),
+                    clip.duration,
+                    clip.genre,
+                    clip.licence,
+                    row.get("attribution", clip.source),
+                    "recorded",
+                    clip.origin,
+                    row.get("origin_path", ""),
+                    row.get("origin_commit", ""),
+                )
+            )
+        shutil.copyfile(given.folder / TABLE, target / TABLE)
+        return entries
+
+    # Recorded tracks of packages
+
+    def _recorded(self) -> list[_Cut]:
+        asked = self.recipe.recorded
+        if asked is None:
+            return []
+        self.left_out += [LeftOut(package, reason) for package, reason in asked.left_out.items()]
+        cuts: list[_Cut] = []
+        for number, source in enumerate(asked.sources):
+            self.report(f"recorded: {source.source}", number, len(asked.sources))
+            done = self.state / "recorded" / f"{source.source}.json"
+            if not done.is_file():
+                try:
+                    found = self._cut_source(source, asked.checksums.get(source.source, {}))
+                except CorpusError as error:
+                    if _fatal(error):
+                        raise
+                    self.left_out.append(LeftOut(source.source, str(error)))
+                    continue
+                _save_cuts(found, done)
+            cuts += _load_cuts(done)
+        return cuts
+
+    def _cut_source(self, source: recorded.RecordedSource, checksums: Mapping[str, str]) -> list[_Cut]:
+        tree = self.state / "unpacked" / source.source
+        shutil.rmtree(tree, ignore_errors=True)
+        problems: list[CorpusError] = []
+        try:
+            # `**` and `*` of the recipe are both `*` here, which matches more: the recipe's patterns choose later.
+            patterns = [pattern.partition("!")[0].replace("**", "*") for pattern in source.tracks]
+            self.packages.unpack(source.package, tree, patterns)
+            tracks = recorded.tracks(source, tree, checksums, problems.append)
+            work = partial(_cut_track, folder=self.folder, rules=self.recipe.cut)
+            cuts = sorted(spread(work, tracks, self.jobs), key=lambda c: c.entries[0].clip if c.entries else "")
+            skipped = [LeftOut(source.source, str(problem)) for problem in problems]
+            return [*cuts, _Cut([], skipped, None)] if skipped else cuts
+        finally:
+            shutil.rmtree(tree, ignore_errors=True)
+
+    def _without_duplicates(self, music: list[Entry], cuts: list[_Cut]) -> list[Entry]:
+        """The entries of all recorded tracks, each recording in one source only.
+
+        Clips that are included as they are stay; a new track that matches one is left out. Of two new tracks the one
+        stays whose split comes first in `recorded.PRIORITY`, then the one that the recipe names first.
+        """
+        self.left_out += [reason for c in cuts for reason in c.left_out]
+        known = Index()
+        for name, print_ in self._music_prints(music):
+            known.add(name, print_)
+        order = sorted((c for c in cuts if c.entries), key=lambda c: recorded.PRIORITY.index(c.entries[0].split))
+        self.report("comparing recordings", 0, 0)
+        found = repeats([(c.name, c.print) for c in order if c.print is not None], known)
+        dropped = {repeat.dropped for repeat in found}
+        self.left_out += [LeftOut(repeat.dropped, f"the same recording as {repeat.kept}") for repeat in found]
+        for one in order:
+            for entry in one.entries if one.name in dropped else []:
+                (self.folder / entry.clip).unlink(missing_ok=True)
+        return music + [entry for c in cuts if c.entries and c.name not in dropped for entry in c.entries]
+
+    def _music_prints(self, music: list[Entry]) -> list[tuple[str, Fingerprint]]:
+        folder = self.state / "music-prints"
+        folder.mkdir(exist_ok=True)
+        paths = {entry.clip: folder / f"{slug(entry.clip)}.npz" for entry in music}
+        todo = [clip for clip, path in paths.items() if not path.is_file()]
+        for number, (clip, print_) in enumerate(spread(partial(_print_clip, self.folder), todo, self.jobs)):
+            self.report("fingerprints of clips", number, len(todo))
+            with putting(paths[clip]) as part:
+                print_.save(part)
+        return [(clip, Fingerprint.load(path)) for clip, path in paths.items()]
+
+    # Rendered scores
+
+    def _rendered(self) -> list[Entry]:
+        asked = self.recipe.rendered
+        if asked is None:
+            return []
+        tree = self.state / "scores"
+        for name in asked.packages:
+            done = self.state / f"{name}.unpacked"
+            if not done.is_file():
+                self.report(f"unpacking {name}", 0, 0)
+                self.packages.unpack(name, tree)
+                done.touch()
+        collections = {name: path for name, path in self.folders.items() if name != MUSIC}
+        share = tree / "usr" / "share"
+        collections |= {name: share / name for name in ("mma", "hydrogen") if (share / name).is_dir()}
+        fonts = {
+            name: path
+            for name, pattern in _FONTS.items()
+            for path in sorted((share / "sounds").rglob(pattern))
+            if path.is_file()
+        }
+        pieces = rendering.plan_pieces(collections, asked.counts)
+        if shutil.which("fluidsynth") is None and any(piece.collection != "hydrogen" for piece in pieces):
+            raise CorpusError(rendering.NO_FLUIDSYNTH)
+        state = self.state / "rendered"
+        state.mkdir(exist_ok=True)
+        check_disk(self.folder, int(len(pieces) * asked.seconds * _BYTES_PER_SECOND))
+        todo = [piece for piece in pieces if not (state / f"{piece.name}.json").is_file()]
+        work = _RenderPiece(asked, self.folder, collections, fonts, NoiseFloors.shipped())
+        for number, _ in enumerate(spread(work, todo, self.jobs)):
+            self.report("rendering scores", len(pieces) - len(todo) + number + 1, len(pieces))
+        entries: list[Entry] = []
+        for piece in pieces:
+            found = json.loads((state / f"{piece.name}.json").read_text(encoding="utf-8"))
+            entries += [Entry(**entry) for entry in found["entries"]]
+            self.left_out += [LeftOut(**reason) for reason in found["left_out"]]
+        return entries
+
+    # Speech, and the end
+
+    def _speech(self) -> dict[str, int]:
+        if not self.recipe.speech:
+            return {}
+        trees: dict[str, Path] = {}
+        for name in self.recipe.speech:
+            tree = self.state / "speech" / name
+            try:
+                if not (tree / ".complete").is_file():
+                    shutil.rmtree(tree, ignore_errors=True)
+                    self.packages.unpack(name, tree)
+                    (tree / ".complete").touch()
+                trees[name] = tree
+            except CorpusError as error:
+                if _fatal(error):
+                    raise
+                self.left_out.append(LeftOut(name, str(error)))
+        bank = speech.build_bank(
+            trees, self.folder / SPEECH, lambda done, total, _: self.report("building voices", done, total)
+        )
+        self.left_out += [LeftOut("speech", reason) for reason in bank.left_out]
+        shutil.rmtree(self.state / "speech", ignore_errors=True)
+        return dict(Counter(voice.split for voice in bank.voices))
+
+    def _finish(self, entries: Sequence[Entry], voices: dict[str, int]) -> Summary:
+        if not entries:
+            raise CorpusError(f"the recipe {self.recipe.name} gave no clips: {_first(self.left_out)}")
+        table = io.StringIO()
+        writer = csv.DictWriter(table, list(asdict(entries[0])), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(entry) for entry in sorted(entries, key=lambda entry: entry.clip))
+        write_file(table.getvalue().encode(), self.folder / TABLE)
+        summary = Summary(list(entries), self.left_out, voices, Corpus(self.folder).digest)
+        write_json(
+            {
+                "recipe": self.recipe.name,
+                "digest": summary.digest,
+                "counts": summary.counts(),
+                "voices": voices,
+                "genres": summary.by("genre"),
+                "sources": summary.by("source"),
+                "licences": summary.by("licence"),
+                "left_out": [asdict(reason) for reason in self.left_out],
+            },
+            self.folder / SUMMARY,
+        )
+        return summary
+
+
+def _first(reasons: Sequence[LeftOut]) -> str:
+    return f"{reasons[0].name}: {reasons[0].reason}" if reasons else "it names nothing"
+
+
+def _fatal(error: CorpusError) -> bool:
+    """Whether an error concerns the machine, so that the next source would fail in the same way."""
+    return any(words in str(error) for words in ("GB are free", "there is no dpkg-deb", "there is no apt-get"))
+
+
+def _through_codec(samples: Array, rate: int, seed: int) -> Array:
+    """Encode and decode a third of the renderings at high quality.
+
+    All recordings have been through a codec: without this a network could learn that its traces mean clean music.
+    """
+    rng = np.random.default_rng([23, seed])
+    kind = rng.random()
+    if kind < 1 / 6:
+        return vorbis(samples, rate, rng, quality=float(rng.uniform(0.5, 0.9)))
+    if kind < 1 / 3:
+        return mp3(samples, rate, rng, kbps=float(rng.choice([112, 128, 160])))
+    return samples
+
+
+def slug(name: str) -> str:
+    """Return a name that is safe in file names."""
+    return _SLUG.sub("-", name.lower()).strip("-") or "x"
+
+
+def _write_clip(samples: npt.NDArray[np.floating[Any]], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with putting(path) as part:
+        soundfile.write(part, samples, RATE, format="FLAC", subtype="PCM_16")
+
+
+def _cut_track(track: recorded.Track, folder: Path, rules: CutRules) -> _Cut:
+    refused: list[str] = []
+    name = f"{track.source}/{track.name}"
+    try:
+        with track.open() as audio:
+            clips = cut(audio, rules, name=name, refused=refused)
+        if not clips:
+            return _Cut([], [LeftOut(name, refused[0] if refused else "no window meets the rules")], None)
+        with track.open() as audio:
+            print_ = fingerprint_file(audio, name=name)
+    except CorpusError as error:
+        return _Cut([], [LeftOut(name, str(error))], None)
+    entries = []
+    for number, clip in enumerate(clips, start=1):
+        path = f"{track.source}/{track.name}-{number}.flac"
+        _write_clip(clip.samples, folder / path)
+        entries.append(
+            Entry(
+                path,
+                track.split,
+                track.source,
+                track.name,
+                clip.start,
+                round(clip.duration, 3),
+                track.genre,
+                track.licence,
+                track.attribution,
+                "recorded",
+                track.package,
+                track.origin_path,
+                track.sha256,
+            )
+        )
+    return _Cut(entries, [], print_)
+
+
+def _print_clip(folder: Path, clip: str) -> tuple[str, Fingerprint]:
+    return clip, fingerprint_file(folder / clip)
+
+
+def _save_cuts(cuts: Sequence[_Cut], path: Path) -> None:
+    prints = path.with_suffix("")
+    shutil.rmtree(prints, ignore_errors=True)
+    prints.mkdir(parents=True)
+    for number, one in enumerate(cuts):
+        if one.print is not None:
+            one.print.save(prints / f"{number}.npz")
+    plain = [
+        {"entries": [asdict(e) for e in c.entries], "left_out": [asdict(reason) for reason in c.left_out]} for c in cuts
+    ]
+    write_json(plain, path)
+
+
+def _load_cuts(path: Path) -> list[_Cut]:
+    cuts = []
+    for number, one in enumerate(json.loads(path.read_text(encoding="utf-8"))):
+        entries = [Entry(**entry) for entry in one["entries"]]
+        print_ = Fingerprint.load(path.with_suffix("") / f"{number}.npz") if entries else None
+        cuts.append(_Cut(entries, [LeftOut(**reason) for reason in one["left_out"]], print_))
+    return cuts
+
+
+@dataclass(frozen=True)
+class _RenderPiece:
+    """Renders a piece, cuts it into clips, and writes its state file."""
+
+    asked: Rendered
+    folder: Path
+    collections: Mapping[str, Path]
+    fonts: Mapping[str, Path]
+    floors: NoiseFloors
+
+    def __call__(self, piece: rendering.Piece) -> str:
+        entries: list[Entry] = []
+        left_out: list[LeftOut] = []
+        state = self.folder / STATE
+        try:
+            samples, rate = rendering.render(
+                piece, self.collections, self.fonts, self.floors, state, self.asked.seconds
+            )
+            entries = self._clips(piece, samples, rate)
+            if not entries:
+                left_out.append(LeftOut(piece.name, "no window of the rendering meets the rules"))
+        except CorpusError as error:
+            if _fatal(error):
+                raise
+            left_out.append(LeftOut(piece.name, str(error)))
+        plain = {"entries": [asdict(e) for e in entries], "left_out": [asdict(reason) for reason in left_out]}
+        write_json(plain, state / "rendered" / f"{piece.name}.json")
+        return piece.name
+
+    def _clips(self, piece: rendering.Piece, samples: Array, rate: int) -> list[Entry]:
+        if rate != RATE:
+            raise CorpusError(f"{piece.name} was rendered at {rate} Hz, expected {RATE}")
+        file = io.BytesIO()
+        soundfile.write(
+            file,
+            samples * min(1.0, PEAK / max(float(np.abs(samples).max()), 1e-9)),
+            rate,
+            format="WAV",
+            subtype="FLOAT",
+        )
+        file.seek(0)
+        entries = []
+        for number, clip in enumerate(cut(file, self.asked.cut, name=piece.name), start=1):
+            path = f"rendered/{piece.collection}/{slug(piece.name)}-{number}.flac"
+            _write_clip(clip.samples, self.folder / path)
+            entries.append(
+                Entry(
+                    path,
+                    piece.split,
+                    f"rendered/{piece.collection}",
+                    piece.name,
+                    clip.start,
+                    round(clip.duration, 3),
+                    piece.genre,
+                    piece.licence,
+                    piece.composer,
+                    "rendered",
+                    piece.collection,
+                    f"{piece.score} ({piece.ensemble}, {piece.font})",
+                    f"seed {piece.seed}",
+                )
+            )
+        return entries

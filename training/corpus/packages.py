@@ -1,0 +1,156 @@
+"""Debian packages: downloaded with `apt-get download` or taken from a folder, and unpacked without being installed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import IO, Final, cast
+
+from ...runtime.errors import CorpusError
+
+SPARE: Final = 2 * 10**9
+"""bytes of disk that stay free"""
+TIMEOUT: Final = 3600.0
+"""seconds that one download may take"""
+
+
+class Packages:
+    """Fetches and unpacks Debian packages.
+
+    Args:
+        cache: folder for downloads. A package that is there is not downloaded again.
+        given: a folder of `.deb` files to use instead of downloading.
+    """
+
+    def __init__(self, cache: Path, given: Path | None = None) -> None:
+        self.cache, self.given = cache, given
+
+    def fetch(self, package: str) -> Path:
+        """Return the path of a package's `.deb` file; download it if needed.
+
+        Raises:
+            CorpusError: the package cannot be had, or the disk is full.
+        """
+        for folder in filter(None, (self.given, self.cache)):
+            if found := sorted(folder.glob(f"{package}_*.deb")):
+                return found[-1]
+        if self.given is not None:
+            raise CorpusError(
+                f"no {package}_*.deb in {self.given}: run `apt-get download {package}` there, "
+                "or leave --packages out to download"
+            )
+        if shutil.which("apt-get") is None:
+            raise CorpusError(
+                f"{package} cannot be downloaded: there is no apt-get. Use a Debian system, or download the packages "
+                "elsewhere and give their folder with --packages"
+            )
+        check_disk(self.cache, 0)
+        part = self.cache / f"{package}.part"
+        shutil.rmtree(part, ignore_errors=True)
+        # apt checks the package against the archive's signed index.
+        command = ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", package]
+        try:
+            part.mkdir(parents=True)
+            done = subprocess.run(command, cwd=part, capture_output=True, text=True, timeout=TIMEOUT, check=False)
+            files = sorted(part.glob("*.deb"))
+            if done.returncode or not files:
+                reason = (done.stderr.strip().splitlines() or ["it gave no file"])[-1]
+                raise CorpusError(
+                    f"`apt-get download {package}` failed ({reason}): run `apt-get update`, check that the package "
+                    "exists in your release, or give the .deb file's folder with --packages"
+                )
+            # apt downloads under the file's own name: only what is complete leaves the folder.
+            return files[0].replace(self.cache / files[0].name)
+        except subprocess.TimeoutExpired as error:
+            raise CorpusError(f"downloading {package} took over {TIMEOUT:g} s: check the network, try again") from error
+        except OSError as error:
+            raise CorpusError(f"cannot download {package} to {self.cache}: {error}") from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def unpack(self, package: str, folder: Path, patterns: Sequence[str] = ("*",)) -> Path:
+        """Unpack the files of a package that match one of the patterns.
+
+        Args:
+            package: its name.
+            folder: where to put the package's tree; made if missing.
+            patterns: shell patterns of paths inside the package, without a leading slash (`usr/share/*.ogg`; `*`
+                matches slashes too). Text below `usr/share/doc` (the licences) always comes along.
+
+        Returns:
+            folder
+
+        Raises:
+            CorpusError: see `fetch`; a damaged package; no dpkg-deb.
+        """
+        file = self.fetch(package)
+        if shutil.which("dpkg-deb") is None:
+            raise CorpusError(f"{file.name} cannot be unpacked: there is no dpkg-deb. Install Debian's package dpkg")
+
+        def wanted(path: str) -> bool:
+            return any(fnmatch(path, pattern) for pattern in patterns) or path.startswith("usr/share/doc/")
+
+        folder.mkdir(parents=True, exist_ok=True)
+        with subprocess.Popen(
+            ["dpkg-deb", "--fsys-tarfile", str(file)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as dpkg:
+            try:
+                stream = cast(IO[bytes], dpkg.stdout)
+                _extract(stream, folder, wanted)
+                while stream.read(2**20):  # padding; dpkg-deb fails if nobody reads it
+                    pass
+            except (tarfile.TarError, EOFError) as error:
+                raise CorpusError(f"{file} is damaged ({error}): delete it and download it again") from error
+            except OSError as error:
+                raise CorpusError(f"{file.name} cannot be unpacked into {folder}: {error}") from error
+        if dpkg.returncode:
+            raise CorpusError(f"{file} is damaged (dpkg-deb failed): delete it and download it again")
+        return folder
+
+
+def check_disk(folder: Path, needed: int) -> None:
+    """Raise CorpusError if fewer than `needed` bytes, and a reserve, are free where `folder` is or will be."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed + SPARE:
+        raise CorpusError(
+            f"{free / 1e9:.1f} GB are free for {folder}, expected {(needed + SPARE) / 1e9:.1f}: free some space, "
+            "then run the same command again; it continues where it stopped"
+        )
+
+
+def _extract(stream: IO[bytes], folder: Path, wanted: Callable[[str], bool]) -> None:
+    """Extract wanted members of a tar stream; links that point to nothing are left out."""
+    links: list[tuple[Path, str]] = []
+    with tarfile.open(fileobj=stream, mode="r|") as tar:
+        for member in tar:
+            path = member.name.removeprefix("./")
+            if member.isdir() or not wanted(path):
+                continue
+            if member.issym():
+                links.append((folder / path, member.linkname))
+                continue
+            if member.islnk() and not (folder / member.linkname).is_file():
+                continue
+            check_disk(folder, member.size)
+            tar.extract(member, folder, filter="data")
+    left = len(links) + 1
+    while len(links) < left:  # a link may point to another one
+        left = len(links)
+        links = [link for link in links if not _linked(*link, folder)]
+
+
+def _linked(path: Path, target: str, folder: Path) -> bool:
+    """Make a symbolic link unless it points to nothing, or lies or leads outside the folder."""
+    inside = folder / target.lstrip("/") if target.startswith("/") else path.parent / target
+    root = folder.resolve()
+    if not inside.is_file() or not all(p.resolve().is_relative_to(root) for p in (inside, path.parent)):
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.symlink_to(inside.resolve())
+    return True

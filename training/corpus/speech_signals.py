@@ -1,0 +1,191 @@
+"""What is measured of voices and done to them: active level, pauses, fundamental frequency, another pitch and tract."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from scipy import fft, signal
+
+from ..degradations.grammar import Array
+
+RATE: Final = 16_000
+"""Hz of all voices"""
+_STEP: Final = RATE // 100
+"""samples of a level's frame, 10 ms"""
+_WINDOW: Final = 1024
+_HOP: Final = 256
+_LIFTER: Final = 28
+"""cepstral coefficients of a spectral envelope: 1.75 ms, less than a pitch period of 570 Hz"""
+
+
+def frame_levels(x: Array) -> Array:
+    """Levels in dB re full scale [frames] of frames of 10 ms."""
+    frames = x[: len(x) // _STEP * _STEP].reshape(-1, _STEP)
+    return np.asarray(10 * np.log10(np.mean(np.square(frames), axis=1) + 1e-12))
+
+
+def active_level(x: Array) -> float:
+    """The level of speech without its pauses, in dB re full scale; -120 for silence.
+
+    As ITU-T P.56, frames count that are less than 15.9 dB below the level of those that count; found by iteration
+    over frames of 10 ms instead of by an envelope.
+    """
+    powers = 10 ** (frame_levels(x) / 10)
+    if not len(powers) or powers.max() <= 1e-11:
+        return -120.0
+    level = float(powers.mean())
+    for _ in range(50):
+        after = float(powers[powers > level * 10**-1.59].mean())
+        if abs(after / level - 1) < 1e-4:
+            break
+        level = after
+    return float(10 * np.log10(level))
+
+
+def floor_below(x: Array) -> float:
+    """How far the softest twentieth of the frames lies below the active level, in dB (digital silence: over 60)."""
+    levels = frame_levels(x)
+    return active_level(x) - float(np.percentile(levels, 5)) if len(levels) else 0.0
+
+
+def without_pauses(x: Array, longest: float, level: float, floor: float) -> Array:
+    """Shorten every pause, those at both ends included.
+
+    Args:
+        x: samples [n].
+        longest: seconds that remain of a pause.
+        level, floor: of this speaker's recordings, in dB re full scale: a pause is softer than 30 dB below the active
+            level, or than 6 dB above the floor (but not than 12 dB below the active level).
+
+    Returns:
+        float64 [samples], empty if there is no speech.
+    """
+    threshold = min(max(level - 30, floor + 6), level - 12)
+    active = frame_levels(x) > threshold
+    if not np.any(active):
+        return np.empty(0)
+    keep = round(longest * 100 / 2)  # frames on either side of a pause
+    near = np.convolve(active, np.ones(2 * keep + 1), "same") > 0.5
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], near.astype(np.int8), [0]])))
+    parts = [x[begin * _STEP : end * _STEP].copy() for begin, end in edges.reshape(-1, 2)]
+    fade = np.linspace(0, 1, _STEP // 2)
+    for part in parts:
+        part[: len(fade)] *= fade
+        part[-len(fade) :] *= fade[::-1]
+    return np.concatenate(parts)
+
+
+def fundamental(x: Array, seconds: float = 60.0) -> float:
+    """The median fundamental frequency of a voice in Hz, by YIN (de Cheveigne & Kawahara 2002); 0 if none is found.
+
+    Args:
+        x: samples [n] at 16 kHz.
+        seconds: how much of its middle is looked at.
+    """
+    spare = max(len(x) - round(seconds * RATE), 0) // 2
+    x = x[spare : len(x) - spare]
+    length, shortest, longest = 1024, RATE // 500, RATE // 60
+    if len(x) < 2 * length:
+        return 0.0
+    x = np.asarray(signal.sosfilt(signal.butter(2, (60, 1200), "band", fs=RATE, output="sos"), x))
+    frames = np.lib.stride_tricks.sliding_window_view(x, length + longest)[::_HOP]
+    powers = np.mean(np.square(frames), axis=1)
+    frames = frames[powers > 0.3 * powers.mean()]
+    size = fft.next_fast_len(length + 2 * longest, real=True)
+    spectrum = fft.rfft(frames, size)
+    cross = fft.irfft(spectrum * np.conj(fft.rfft(frames[:, :length], size)), size)[:, : longest + 1]
+    sums = np.cumsum(np.pad(np.square(frames), ((0, 0), (1, 0))), axis=1)
+    energy = sums[:, length : length + longest + 1] - sums[:, : longest + 1]
+    difference = np.maximum(energy[:, :1] + energy - 2 * cross, 0)
+    lags = np.arange(longest + 1)
+    normalized = difference[:, 1:] * lags[1:] / np.maximum(np.cumsum(difference[:, 1:], axis=1), 1e-12)
+    found = []
+    for frame in normalized:
+        below = np.flatnonzero(frame[shortest:] < 0.15)
+        if len(below):
+            lag = shortest + int(below[0])
+            while lag + 1 < len(frame) and frame[lag + 1] < frame[lag]:
+                lag += 1
+            found.append(RATE / (lag + 1))
+    return float(np.median(found)) if len(found) >= 10 else 0.0
+
+
+def stretched(x: Array, factor: float) -> Array:
+    """Another tempo at the same pitch by a phase vocoder: samples [n] to [about n * factor]."""
+    if len(x) < _WINDOW:
+        return x
+    window = np.hanning(_WINDOW + 1)[:-1]
+    padded = np.pad(x, (_WINDOW // 2, _WINDOW))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP]
+    spectrum = fft.rfft(frames * window)
+    places = np.arange(0, len(frames) - 1, 1 / factor)
+    below = places.astype(np.int64)
+    share = (places - below)[:, None]
+    magnitudes = np.abs(spectrum)
+    angles = np.angle(spectrum)
+    expected = 2 * np.pi * _HOP * np.arange(_WINDOW // 2 + 1) / _WINDOW
+    turn = angles[below + 1] - angles[below] - expected
+    turn += expected - 2 * np.pi * np.round(turn / (2 * np.pi))
+    phases = angles[:1] + np.concatenate([np.zeros((1, len(expected))), np.cumsum(turn[:-1], axis=0)])
+    interpolated = magnitudes[below] * (1 - share) + magnitudes[below + 1] * share
+    return _added(fft.irfft(interpolated * np.exp(1j * phases)), window, round(len(x) * factor))
+
+
+def _added(parts: Array, window: Array, length: int) -> Array:
+    """Frames [frames, window] overlapped and added under a window that was applied before, too."""
+    out = np.zeros((len(parts) - 1) * _HOP + _WINDOW)
+    norm = np.zeros_like(out)
+    for number, part in enumerate(parts * window):
+        at = slice(number * _HOP, number * _HOP + _WINDOW)
+        out[at] += part
+        norm[at] += window**2
+    out /= np.maximum(norm, 0.1)
+    out = out[_WINDOW // 2 : _WINDOW // 2 + length]
+    return np.pad(out, (0, length - len(out)))
+
+
+def changed(x: Array, pitch: float, tract: float, tempo: float) -> Array:
+    """Another talker.
+
+    Args:
+        x: samples [n] of a voice at 16 kHz.
+        pitch: ratio of fundamental frequencies.
+        tract: ratio of formant frequencies, above 1 for a shorter vocal tract.
+        tempo: ratio of speeds.
+
+    Returns:
+        float64 [about n / tempo]. Pitch and formants are moved by resampling; the spectral envelope, from the
+        cepstrum, is then moved to where the formants belong, and the phase vocoder restores the tempo.
+    """
+    length = round(len(x) / tempo)
+    # Resampling to n / pitch samples multiplies all frequencies by pitch.
+    moved = np.asarray(signal.resample_poly(x, *_ratio(1 / pitch)))
+    moved = _moved_envelope(stretched(moved, length / len(moved)), tract / pitch)
+    if pitch < 0.9:  # what was resampled ends below 8 kHz; above it, where speech is noise, the pitch does not matter
+        edge = 0.45 * RATE * pitch
+        sos = signal.butter(6, edge, "high", fs=RATE, output="sos")
+        above = np.asarray(signal.sosfilt(sos, stretched(x, 1 / tempo)))
+        moved = moved[: len(above)] + above[: len(moved)]
+    return moved
+
+
+def _ratio(factor: float) -> tuple[int, int]:
+    return round(factor * 100), 100
+
+
+def _moved_envelope(x: Array, ratio: float) -> Array:
+    """Samples [n] whose formants are moved by a ratio of frequencies, at the same pitch."""
+    window = np.sqrt(np.hanning(_WINDOW + 1)[:-1])
+    padded = np.pad(x, (_WINDOW // 2, _WINDOW))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP]
+    spectrum = fft.rfft(frames * window)
+    log = np.log(np.abs(spectrum) + 1e-5)
+    cepstrum = fft.irfft(log)
+    cepstrum[:, _LIFTER + 1 : -_LIFTER] = 0
+    envelope = fft.rfft(cepstrum).real
+    bins = np.minimum(np.arange(_WINDOW // 2 + 1) / ratio, _WINDOW // 2)
+    low = np.minimum(bins.astype(np.int64), _WINDOW // 2 - 1)
+    target = envelope[:, low] * (1 - bins + low) + envelope[:, low + 1] * (bins - low)
+    gain = np.exp(np.clip(target - envelope, -3, 3))
+    return _added(fft.irfft(spectrum * gain), window, len(x))
