@@ -125,7 +125,7 @@ def detrend(patches: Array) -> Array:
     segments = patches.reshape(len(patches), -1, SEGMENT)
     moments = np.matmul(segments, trend.polynomials).reshape(len(patches), 1, -1)
     fitted = np.matmul(np.matmul(moments, trend.rows.T), trend.rows)
-    rest = np.matmul(fitted.reshape(len(patches), -1, SEGMENT_POWERS), trend.polynomials.T)
+    rest: Array = np.matmul(fitted.reshape(len(patches), -1, SEGMENT_POWERS), trend.polynomials.T)
     np.subtract(segments, rest, out=rest)
     return rest.reshape(len(patches), fe.PATCH_LENGTH)
 
@@ -276,9 +276,8 @@ class Trend(NamedTuple):
 
     def curves(self) -> Array:
         """The orthonormal curves sample by sample, float32 [16, 2800]."""
-        return np.matmul(self.rows.reshape(len(self.rows), -1, SEGMENT_POWERS), self.polynomials.T).reshape(
-            len(self.rows), -1
-        )
+        segments: Array = np.matmul(self.rows.reshape(len(self.rows), -1, SEGMENT_POWERS), self.polynomials.T)
+        return segments.reshape(len(self.rows), -1)
 
 
 @cache

@@ -377,24 +377,26 @@ static void envelopes(const float *samples, float *frame, float (*envelope)[HAAQ
 #if HAAQI_TEXTURE == 2
 /* Remove a patch's mean, drift and rumble, its least-squares fit by slow curves. A curve is kept as the coefficients
  * of its polynomials in all segments, and `curve` is room for one. */
-static void detrend(float *samples, float (*curve)[HAAQI_SEGMENT_POWERS])
+static void detrend(float *samples, float *curve)
 {
+    const size_t size = HAAQI_SEGMENTS * HAAQI_SEGMENT_POWERS;
     float weights[HAAQI_TREND];
-    for (size_t at = 0; at < HAAQI_SEGMENTS; at++)
-        for (size_t power = 0; power < HAAQI_SEGMENT_POWERS; power++)
-            curve[at][power] = product(polynomials[power], samples + at * HAAQI_SEGMENT, HAAQI_SEGMENT);
+    for (size_t i = 0; i < size; i++) {
+        const float *segment = samples + i / HAAQI_SEGMENT_POWERS * HAAQI_SEGMENT;
+        curve[i] = product(polynomials[i % HAAQI_SEGMENT_POWERS], segment, HAAQI_SEGMENT);
+    }
     for (size_t row = 0; row < HAAQI_TREND; row++)
-        weights[row] = product(trend[row], curve[0], HAAQI_SEGMENTS * HAAQI_SEGMENT_POWERS);
-    memset(curve, 0, HAAQI_SEGMENTS * sizeof *curve);
+        weights[row] = product(trend[row], curve, size);
+    memset(curve, 0, size * sizeof *curve);
     for (size_t row = 0; row < HAAQI_TREND; row++)
-        for (size_t i = 0; i < HAAQI_SEGMENTS * HAAQI_SEGMENT_POWERS; i++)
-            curve[0][i] += weights[row] * trend[row][i];
-    for (size_t at = 0; at < HAAQI_SEGMENTS; at++)
+        for (size_t i = 0; i < size; i++)
+            curve[i] += weights[row] * trend[row][i];
+    for (size_t at = 0; at < HAAQI_SEGMENTS; at++, curve += HAAQI_SEGMENT_POWERS, samples += HAAQI_SEGMENT)
         for (size_t i = 0; i < HAAQI_SEGMENT; i++) {
             float value = 0.0f;
             for (size_t power = 0; power < HAAQI_SEGMENT_POWERS; power++)
-                value += curve[at][power] * polynomials[power][i];
-            samples[at * HAAQI_SEGMENT + i] -= value;
+                value += curve[power] * polynomials[power][i];
+            samples[i] -= value;
         }
 }
 #endif

@@ -55,7 +55,7 @@ typedef struct haaqi_nano {
             float texture[HAAQI_PLANES * HAAQI_BANDS];
             union {
                 float spectrum[HAAQI_SPECTRUM + 2];
-                float curve[HAAQI_SEGMENTS][HAAQI_SEGMENT_POWERS];
+                float curve[HAAQI_SEGMENTS * HAAQI_SEGMENT_POWERS];
                 struct {
                     float frame[HAAQI_FRAME + 2];
                     float envelope[HAAQI_BANDS][HAAQI_FRAMES];

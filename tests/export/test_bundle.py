@@ -245,10 +245,9 @@ def test_tokens_of_a_patch_are_its_own(exported: Exported) -> None:
     assert changed.tolist() == [i == 3 for i in range(len(features))]
 
 
+@pytest.mark.parametrize("exported", ["nano", "nano of texture 2"], indirect=True)
 @pytest.mark.parametrize("form", ["bundle", "samples"])
 def test_however_samples_come_scores_are_the_same(exported: Exported, form: str) -> None:
-    if exported.source.family == "student":
-        pytest.skip("tests/runtime has the student's streams")
     scorer = Scorer(getattr(exported, form), threads=1)
     sound = probe_signal(16_000 * 4, seed=6) + np.float32(0.1)
     whole = scorer.score((sound, 16_000), "N3")
@@ -263,9 +262,8 @@ def test_however_samples_come_scores_are_the_same(exported: Exported, form: str)
             assert stream.summary().score == pytest.approx(whole.score, abs=1e-6)
 
 
+@pytest.mark.parametrize("exported", ["nano", "nano of texture 2"], indirect=True)
 def test_texture_2_ignores_an_offset_all_the_way(exported: Exported) -> None:
-    if exported.source.family == "student":
-        pytest.skip("nano's front end")
     second = exported.source.network.reads == "texture-2"
     sound = probe_signal(16_000 * 3, seed=8)
     assert isinstance(exported.source.original, Nano)

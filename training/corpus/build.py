@@ -24,7 +24,6 @@ import soundfile
 
 from ...runtime.errors import CorpusError
 from ...runtime.writing import putting, write_file, write_json
-from ..degradations.extended import mp3, vorbis
 from ..spread import spread
 from . import recorded, rendering, speech
 from .clips import MUSIC, SPEECH, Corpus, Split
@@ -403,20 +402,6 @@ def _first(reasons: Sequence[LeftOut]) -> str:
 def _fatal(error: CorpusError) -> bool:
     """Whether an error concerns the machine, so that the next source would fail in the same way."""
     return any(words in str(error) for words in ("GB are free", "there is no dpkg-deb", "there is no apt-get"))
-
-
-def _through_codec(samples: Array, rate: int, seed: int) -> Array:
-    """Encode and decode a third of the renderings at high quality.
-
-    All recordings have been through a codec: without this a network could learn that its traces mean clean music.
-    """
-    rng = np.random.default_rng([23, seed])
-    kind = rng.random()
-    if kind < 1 / 6:
-        return vorbis(samples, rate, rng, quality=float(rng.uniform(0.5, 0.9)))
-    if kind < 1 / 3:
-        return mp3(samples, rate, rng, kbps=float(rng.choice([112, 128, 160])))
-    return samples
 
 
 def slug(name: str) -> str:

@@ -175,7 +175,10 @@ class Index:
         if not len(hits):
             return []
         # Offsets of neighbouring frames belong together: each is counted with the next one.
-        keys, counts = np.unique(places, return_counts=True)
+        order = np.argsort(places)
+        hits, places = hits[order], places[order]
+        first = np.flatnonzero(np.diff(places, prepend=-1))
+        keys, counts = places[first], np.diff(first, append=len(places))
         pairs = counts + np.where(np.diff(keys, append=-1) == 1, np.append(counts[1:], 0), 0)
         owners, offsets = keys >> _OWNER, (keys & ((1 << _OWNER) - 1)) - _ZERO
         lengths = np.array([item.length for item in self._prints])
@@ -186,7 +189,7 @@ class Index:
             owner = int(owners[place])
             if owner in found:  # the offset with most hits counts
                 continue
-            agreeing = np.unique(hits[(places == keys[place]) | (places == keys[place] + 1)])
+            agreeing = np.unique(hits[first[place] : first[place] + pairs[place]])
             _, agreed = np.unique((query.frames[agreeing] / _SECOND).astype(np.int64), return_counts=True)
             seconds, share = int(np.count_nonzero(agreed >= _TWICE)), len(agreeing) / max(int(shared[place]), 1)
             if seconds >= agreement.seconds and share >= agreement.share:

@@ -71,9 +71,7 @@ def audit(bank: SpeechBank, folder: Path) -> dict[str, Any]:
     return {
         "hours": {name: round(sum(v.seconds for v in voices) / 3600, 3) for name, voices in of_group.items()},
         "voices": {name: len(voices) for name, voices in of_group.items()},
-        "modulation_peak_hz": {
-            name: round(float(MODULATIONS[index.argmax()]), 2) for name, index in modulations.items()
-        },
+        "modulation_peak_hz": {name: round(_peak(index), 2) for name, index in modulations.items()},
         "modulation_index": {name: round(float(index.max()), 3) for name, index in modulations.items()},
         "ltass_error_db": {split: round(value, 2) for split, value in error.items()},
         "f0_hz": {
@@ -103,6 +101,15 @@ def modulation_spectrum(x: Array) -> Array:
         bands = [power[(hz >= m * 2 ** (-1 / 6)) & (hz < m * 2 ** (1 / 6))].sum() for m in MODULATIONS]
         found.append(2 * np.sqrt(np.array(bands) / max(power[0], 1e-300)))
     return np.asarray(np.mean(found, axis=0))
+
+
+def _peak(index: Array) -> float:
+    """Hz at which a modulation spectrum [17] is highest, by a parabola through its highest band and the neighbours."""
+    top = int(index.argmax())
+    if not 0 < top < len(index) - 1:
+        return float(MODULATIONS[top])
+    left, middle, right = index[top - 1 : top + 2]
+    return float(MODULATIONS[top] * 2 ** ((left - right) / (left - 2 * middle + right) / 6))
 
 
 def third_octave_levels(spectrum: tuple[Array, Array]) -> Array:

@@ -93,21 +93,22 @@ def fundamental(x: Array, seconds: float = 60.0) -> float:
     powers = np.mean(np.square(frames), axis=1)
     frames = frames[powers > 0.3 * powers.mean()]
     size = fft.next_fast_len(length + 2 * longest, real=True)
-    spectrum = fft.rfft(frames, size)
-    cross = fft.irfft(spectrum * np.conj(fft.rfft(frames[:, :length], size)), size)[:, : longest + 1]
-    sums = np.cumsum(np.pad(np.square(frames), ((0, 0), (1, 0))), axis=1)
-    energy = sums[:, length : length + longest + 1] - sums[:, : longest + 1]
-    difference = np.maximum(energy[:, :1] + energy - 2 * cross, 0)
     lags = np.arange(longest + 1)
-    normalized = difference[:, 1:] * lags[1:] / np.maximum(np.cumsum(difference[:, 1:], axis=1), 1e-12)
     found = []
-    for frame in normalized:
-        below = np.flatnonzero(frame[shortest:] < 0.15)
-        if len(below):
-            lag = shortest + int(below[0])
-            while lag + 1 < len(frame) and frame[lag + 1] < frame[lag]:
-                lag += 1
-            found.append(RATE / (lag + 1))
+    for begin in range(0, len(frames), 256):  # bounds the memory
+        some = frames[begin : begin + 256]
+        cross = fft.irfft(fft.rfft(some, size) * np.conj(fft.rfft(some[:, :length], size)), size)[:, : longest + 1]
+        sums = np.cumsum(np.pad(np.square(some), ((0, 0), (1, 0))), axis=1)
+        energy = sums[:, length : length + longest + 1] - sums[:, : longest + 1]
+        difference = np.maximum(energy[:, :1] + energy - 2 * cross, 0)
+        normalized = difference[:, 1:] * lags[1:] / np.maximum(np.cumsum(difference[:, 1:], axis=1), 1e-12)
+        for frame in normalized:
+            below = np.flatnonzero(frame[shortest:] < 0.15)
+            if len(below):
+                lag = shortest + int(below[0])
+                while lag + 1 < len(frame) and frame[lag + 1] < frame[lag]:
+                    lag += 1
+                found.append(RATE / (lag + 1))
     return float(np.median(found)) if len(found) >= 10 else 0.0
 
 

@@ -153,7 +153,7 @@ class CorpusDescription:
 
     def totals(self) -> list[tuple[str, str, int, int, int, float]]:
         """Split, kind, sources, tracks, clips and hours of all splits and kinds that occur."""
-        found = []
+        found: list[tuple[str, str, int, int, int, float]] = []
         for split in SPLITS:
             for kind in sorted({source.kind for source in self.sources}):
                 mine = [source for source in self.sources if (source.split, source.kind) == (split, kind)]
@@ -746,7 +746,8 @@ def new_page() -> str:
 
 def _corpus_part(corpus: CorpusDescription) -> str:
     totals = corpus.totals()
-    overall = ("all", "", *(sum(row[place] for row in totals) for place in (2, 3, 4)), sum(row[5] for row in totals))
+    counts = [sum(row[2] for row in totals), sum(row[3] for row in totals), sum(row[4] for row in totals)]
+    overall = ("all", "", counts[0], counts[1], counts[2], sum(row[5] for row in totals))
     rows = [
         (split, kind, f"{sources:,}", f"{tracks:,}", f"{clips:,}", f"{hours:.1f}")
         for split, kind, sources, tracks, clips, hours in [*totals, overall]
@@ -839,7 +840,7 @@ def _sources_part(corpus: CorpusDescription) -> str:
             source.clips,
             f"{60 * source.hours:.0f}",
             _listed(source.licences, "licences"),
-            _listed(source.attributions, "names") if source.kind == "rendered" else ", ".join(source.attributions),
+            _listed(source.attributions, "names") if source.kind == "rendered" else "; ".join(source.attributions),
             ", ".join(source.origins),
         )
         for source in corpus.sources
@@ -849,7 +850,7 @@ def _sources_part(corpus: CorpusDescription) -> str:
 
 
 def _listed(names: Sequence[str], what: str) -> str:
-    return f"{len(names)} {what}, see `{TABLE}`" if len(names) > _MOST_NAMES else ", ".join(names)
+    return f"{len(names)} {what}, see `{TABLE}`" if len(names) > _MOST_NAMES else "; ".join(names)
 
 
 def _image(folder: str, name: str, title: str) -> str:
