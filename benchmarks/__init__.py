@@ -1,1 +1,4 @@
-"""Benchmarks: what was saved, and that nothing was lost. Timings are ratios measured in one run."""
+"""Benchmarks: how much the models save, and tests that nothing is lost.
+
+Timings are ratios measured in one run.
+"""

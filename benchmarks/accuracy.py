@@ -1,4 +1,4 @@
-"""Accuracy: how models follow HAAQI on a label table's test split, beside what the paper reports of its own."""
+"""Accuracy section: agreement of models with HAAQI on a label table's test split, beside the results of the paper."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from .workbench import Workbench
 
 TITLE: Final = "Accuracy"
 CHUNK: Final = 25
-"""rows that a process scores before they are kept"""
+"""number of rows that a process scores before the scores are stored"""
 QUICK: Final = 100
-"""rows of a quick run"""
+"""number of rows in a quick run"""
 DIFFERS: Final = (
     "What differs from the paper: the music (the authors' own; here openly licensed music, mostly game and "
     f"electronic, of sources that training never heard), the sounds (here {len(STUDIES | BEYOND)} conditions in "
@@ -45,7 +45,7 @@ DIFFERS: Final = (
 
 
 def measure(bench: Workbench) -> Section:
-    """Score the rows of the test split and compare with their labels."""
+    """Score the rows of the test split, and compare the scores with the labels."""
     sheet, options = Sheet("accuracy", TITLE), bench.options
     _published(sheet)
     if options.music is None or options.table is None:
@@ -107,7 +107,7 @@ def _published(sheet: Sheet) -> None:
 
 
 def _scores(bench: Workbench, rows: Sequence[Row], models: tuple[str, ...], music: Path) -> list[list[float]]:
-    """Scores [rows][models], chunk by chunk in processes."""
+    """Score rows chunk by chunk in parallel processes; return the scores [rows][models]."""
     chunks = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
     calls = [(bench.store, chunk, models, music) for chunk in chunks]
     found = spread(
@@ -125,7 +125,7 @@ def _chunk(store: Store, rows: Sequence[Row], models: tuple[str, ...], music: Pa
 
 
 def _row(row: Row, models: tuple[str, ...], music: Path) -> list[float]:
-    """A row's scores by each model; NaN for one that cannot be scored."""
+    """Return the scores of a row, one per model; all are NaN if the row cannot be scored."""
     _, heard, rate = present(row, _corpus(music))
     listener = Audiogram(row.audiogram, row.listener)
     try:
@@ -147,7 +147,7 @@ def _scorer(model: str) -> Scorer:
 
 
 def _told(sheet: Sheet, name: str, found: dict[str, Any]) -> None:
-    """Figures of all and of each group, and their table."""
+    """Add the metrics of all rows and of each group, and a table of them."""
     rows = []
     for kind, part in found.items():
         groups = {"": part} if "lcc" in part else part
@@ -176,7 +176,7 @@ def _told(sheet: Sheet, name: str, found: dict[str, Any]) -> None:
 
 
 def draw(section: Section) -> dict[str, tuple[Picture, str]]:
-    """Scores against labels, and LCC by group."""
+    """Plot scores against labels, and the LCC by group."""
     if section.figure("accuracy/nano/all/lcc") is None:
         return {}
     labels, predicted = (np.array(section.series[key].values) for key in ("HAAQI", "nano"))

@@ -1,8 +1,9 @@
-"""The wheel on arm64, without such a machine: python -m haaqi_edge.benchmarks.arm64 [BUNDLE...]
+"""Test the wheel on an emulated arm64 machine: python -m haaqi_edge.benchmarks.arm64 [BUNDLE...]
 
-Debian's Python for arm64 under QEMU, the wheel with what it needs to run and nothing else, and `haaqi-edge score` on
-both machines: how far the scores are apart. A thing of minutes, for QEMU is slow; nothing is installed on this machine,
-all lies in --work. Where QEMU, apt or a download is missing, it says so and ends.
+The program sets up Debian's Python for arm64 under QEMU, with the wheel, its dependencies and nothing else. It runs
+`haaqi-edge score` there and on this machine, and reports how much the scores differ. This takes minutes, because QEMU
+is slow. Nothing is installed on this machine: all files are stored in --work. If QEMU, apt or a download is missing,
+the program reports it and stops.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ from .program import told_in_a_line
 EMULATORS: Final = ("qemu-aarch64-static", "qemu-aarch64")
 TOOLS: Final = ("apt-get", "dpkg-deb")
 PACKAGES: Final = ("python3", "libstdc++6")
-"""Debian's, and what they depend on"""
+"""Debian packages, installed with their dependencies"""
 LISTENERS: Final = ("NH", "N3", "N7", "S2")
 RELEASE: Final = "bookworm"
 GLIBC: Final = 36
-"""its C library is 2.36: wheels for older ones run on it"""
+"""minor version of the release's C library, 2.36; wheels for older versions run on it"""
 PYTHON: Final = "3.11"
-"""the release's"""
+"""Python version of the release"""
 KEYRING: Final = "/usr/share/keyrings/debian-archive-keyring.gpg"
 KERNEL: Final = {
     "proc/cpuinfo": "processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\n"
@@ -45,16 +46,16 @@ KERNEL: Final = {
     "sys/devices/system/cpu/possible": "0\n",
     "sys/devices/system/cpu/present": "0\n",
 }
-"""what an arm64 kernel tells of its processors: QEMU shows this machine's own files else, on which ONNX Runtime for
-arm64 crashes while it is imported"""
+"""files that describe the processors, as on an arm64 kernel. Without them QEMU shows the files of this machine, and
+ONNX Runtime for arm64 crashes while it is imported."""
 
 
 class _MissingError(Exception):
-    """Something that this machine lacks."""
+    """Something that the program needs is missing on this machine."""
 
 
 def mirror() -> str:
-    """The Debian mirror that this machine's apt uses."""
+    """Return the Debian mirror that apt uses on this machine."""
     form = ["--format", "$(ORIGIN) $(SITE)", "Created-By: Packages"]
     lines = _get(["apt-get", "indextargets", *form]).splitlines()
     sites = [site for origin, _, site in (line.partition(" ") for line in lines) if origin == "Debian"]
@@ -64,7 +65,12 @@ def mirror() -> str:
 
 
 def userland(work: Path, site: str | None) -> Path:
-    """The folder of an arm64 system with Python, made at the first call from a mirror of Debian."""
+    """Return the folder of an arm64 system with Python, created from a Debian mirror at the first call.
+
+    Args:
+        work: folder for all files.
+        site: the mirror; None uses the mirror of this machine's apt.
+    """
     root, part = work / "root", work / "root.part"
     if root.is_dir():
         return root
@@ -100,7 +106,12 @@ def userland(work: Path, site: str | None) -> Path:
 
 
 def installed(work: Path, wheel: Path | None) -> Path:
-    """The folder of the wheel and its dependencies for arm64, anew at every call."""
+    """Install the wheel and its dependencies for arm64 into an empty folder; return the folder.
+
+    Args:
+        work: folder for all files.
+        wheel: None builds the wheel from the current folder.
+    """
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     site = work / "site"
     shutil.rmtree(site, ignore_errors=True)
@@ -116,7 +127,7 @@ def installed(work: Path, wheel: Path | None) -> Path:
 
 
 def emulated(root: Path, site: Path, cpu: str) -> list[str]:
-    """The command of Python on arm64."""
+    """Return the command that runs Python on the emulated arm64 machine."""
     emulator = next(name for name in EMULATORS if shutil.which(name))
     own = {"PYTHONPATH": site, "PYTHONHOME": root / "usr", "OMP_NUM_THREADS": 1, "PYTHONDONTWRITEBYTECODE": 1}
     variables = [word for name, value in own.items() for word in ("-E", f"{name}={value}")]
@@ -124,7 +135,19 @@ def emulated(root: Path, site: Path, cpu: str) -> list[str]:
 
 
 def scores(python: Sequence[str], model: str, clips: Sequence[Path]) -> tuple[list[float], float]:
-    """What `haaqi-edge score` prints of clips for `LISTENERS`, scores and then frame scores; the seconds it took."""
+    """Score clips for `LISTENERS` with `haaqi-edge score`.
+
+    Args:
+        python: command that runs Python.
+        model: shipped name or folder of a bundle.
+        clips: audio files.
+
+    Returns:
+        all scores, followed by all frame scores (NaN for silence), and the seconds that the command took.
+
+    Raises:
+        HaaqiEdgeError: the command failed.
+    """
     listeners = [word for name in LISTENERS for word in ("-a", name)]
     verb = ["-m", "haaqi_edge.cli.main", "score", *map(str, clips), *listeners, "--json", "--frames", "--threads", "1"]
     started = time.perf_counter()
@@ -137,7 +160,7 @@ def scores(python: Sequence[str], model: str, clips: Sequence[Path]) -> tuple[li
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """All figures, or why there are none."""
+    """Return all results, or the reason for which there are none (`skipped`)."""
     lacks = [tool for tool in TOOLS if shutil.which(tool) is None]
     lacks += [] if any(map(shutil.which, EMULATORS)) else [EMULATORS[0]]
     if lacks:
@@ -185,7 +208,7 @@ def _get(command: Sequence[str]) -> str:
 
 
 def main() -> None:
-    """Print the figures; exit code 1 where scores are further apart than int8 may change them."""
+    """Print the results; exit code 1 if scores differ by more than int8 may change them."""
     parser = argparse.ArgumentParser(prog="python -m haaqi_edge.benchmarks.arm64", description=__doc__)
     parser.add_argument("bundles", nargs="*", help="bundles or shipped names (default: nano, nano-int8)")
     parser.add_argument("--audio", type=Path, default=Path("demo"), help="folder of clips (default: demo)")

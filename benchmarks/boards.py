@@ -1,4 +1,7 @@
-"""A Cortex-M7 without a board: exported C compiled by arm-none-eabi-gcc, its size, and runs on QEMU's MPS2."""
+"""Test exported C for a Cortex-M7 without a board.
+
+arm-none-eabi-gcc compiles the C code, which gives its size. QEMU's MPS2 board runs it.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,18 @@ EMULATOR: Final = "qemu-system-arm"
 CORE: Final = ("-mcpu=cortex-m7", "-mthumb", "-mfpu=fpv5-sp-d16", "-mfloat-abi=hard", "-ffp-contract=fast")
 FLAGS: Final = ("-O2", "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-ffunction-sections")
 PACKAGES: Final = "gcc-arm-none-eabi, libnewlib-arm-none-eabi and qemu-system-arm"
-"""Debian's, that bring all of these"""
+"""Debian packages that contain these programs"""
 Array = npt.NDArray[np.float32]
 
 
 class Size(NamedTuple):
-    """Bytes that a linked program takes: code and constants, numbers with a value at the start, and zeros."""
+    """Size of a linked program in bytes.
+
+    Attributes:
+        text: code and constants.
+        data: variables with initial values.
+        bss: variables that start at zero.
+    """
 
     text: int
     data: int
@@ -33,24 +42,29 @@ class Size(NamedTuple):
 
     @property
     def flash(self) -> int:
-        """What is kept when the power is off."""
+        """Bytes of flash memory, which keeps its content without power."""
         return self.text + self.data
 
     @property
     def ram(self) -> int:
-        """Without the stack."""
+        """Bytes of RAM, without the stack."""
         return self.data + self.bss
 
 
 class Cost(NamedTuple):
-    """Instructions, and the deepest stack in bytes."""
+    """Number of instructions, and the deepest stack in bytes."""
 
     instructions: int
     stack: int
 
 
 class Run(NamedTuple):
-    """What the emulated board gave: each listener's score of the last window; what one patch and one score cost."""
+    """Results of a run on the emulated board.
+
+    Attributes:
+        scores: score of the last window, per listener; NaN if there is none.
+        patch, score: cost of one patch, and of one score.
+    """
 
     scores: list[float]
     patch: Cost
@@ -58,13 +72,13 @@ class Run(NamedTuple):
 
 
 def missing(*programs: str) -> str:
-    """Why nothing can be done: the programs that are not there; empty where all are."""
+    """Return a message that names the programs that are not installed; empty if all are installed."""
     absent = [program for program in programs if shutil.which(program) is None]
     return f"{', '.join(absent)} not found (Debian: {PACKAGES})" if absent else ""
 
 
 def sizes(folder: Path) -> Size:
-    """Of the least program around exported C that scores, what it needs of newlib included."""
+    """Return the size of a minimal program that scores with exported C, including what it needs of newlib."""
     with tempfile.TemporaryDirectory() as made:
         program = Path(made) / "bare.elf"
         _link(folder, program, ("bare.c",), "--specs=nosys.specs", "-nostartfiles")
@@ -73,15 +87,15 @@ def sizes(folder: Path) -> Size:
 
 
 def run(folder: Path, samples: Array, audiograms: Array) -> Run:
-    """Exported C on the emulated board.
+    """Run exported C on the emulated board.
 
     Args:
-        folder: with the exported C.
-        samples: float32 [n] at 16 kHz, one patch at least.
+        folder: contains the exported C.
+        samples: float32 [n] at 16 kHz, at least one patch.
         audiograms: float32 [listeners, 8], dB HL.
 
     Raises:
-        ExportError: it does not compile without a warning, or does not run to its end.
+        ExportError: the code does not compile without warnings, or the program fails.
     """
     with tempfile.TemporaryDirectory() as made:
         program, audio, listeners = (Path(made) / name for name in ("run.elf", "audio", "listeners"))

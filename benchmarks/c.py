@@ -1,9 +1,10 @@
-"""Nano as plain C, against Python and on a Cortex-M7: python -m haaqi_edge.benchmarks.c [MUSIC --table TABLE]
+"""Test nano as plain C, against Python and on a Cortex-M7: python -m haaqi_edge.benchmarks.c [MUSIC --table TABLE]
 
-Scores after every chunk of a stream in random chunks, on the demo clips (or a folder's, --demo) and on rows of a label
-table where its MUSIC is given, against the shipped bundle on ONNX Runtime; warnings and sanitizers with every compiler
-that is there; flash, RAM, operations, instructions and stack on a Cortex-M7 that QEMU emulates. What is not installed
-is named and left out.
+The program streams sounds in random chunks and compares the score after every chunk with that of the shipped bundle on
+ONNX Runtime. The sounds are the demo clips (or those of another folder, --demo) and, if MUSIC is given, rows of a label
+table. The program also reports warnings and sanitizer errors of every installed compiler, and the flash, RAM,
+operations, instructions and stack on a Cortex-M7 that QEMU emulates. Programs that are not installed are named and
+skipped.
 """
 
 from __future__ import annotations
@@ -40,42 +41,48 @@ SANITIZERS: Final = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize
 DEMO: Final = Path("demo")
 ROWS: Final = 40
 LONGEST: Final = 2 * fe.PATCH_SHIFT
-"""samples of a chunk, at most"""
+"""upper limit for the samples in a chunk"""
 Array = npt.NDArray[np.float32]
 
 
 class Heard(NamedTuple):
-    """A sound at 16 kHz, float32 [n], for a listener."""
+    """A sound at 16 kHz, float32 [n], and its listener."""
 
     samples: Array
     listener: Audiogram
 
 
 def demo_sounds(folder: Path) -> Iterator[Heard]:
-    """A folder's files for four listeners."""
+    """Yield the files of a folder, each for four listeners."""
     for path in audio_in(folder):
         samples = np.concatenate(list(open_audio(path).blocks()))
         yield from (Heard(samples, Audiogram.named(name)) for name in LISTENERS)
 
 
 def table_sounds(table: Path, music: Path, rows: int) -> Iterator[Heard]:
-    """Rows of a label table's test split, each for its listener."""
+    """Yield rows of a label table's test split, each for its listener."""
     for sound, audio in loaded(of_table(table, music, rows=rows)):
         yield Heard(np.concatenate(list(open_audio(audio).blocks())), sound.listener)
 
 
 def chunks(samples: Array, seed: int = 0) -> list[Array]:
-    """Samples cut by chance, from one up."""
+    """Cut samples into chunks of random length, at least one sample each."""
     sizes = np.random.default_rng(seed).integers(1, LONGEST, len(samples))
     cuts = np.cumsum(sizes)
     return np.split(samples, cuts[cuts < len(samples)])
 
 
 def differences(ear: CNano, scorer: Scorer, sound: Heard, seed: int = 0) -> list[float]:
-    """How far the scores of C and of a stream in Python are apart after every chunk that completes a patch.
+    """Return how far the score in C is from that of a stream in Python, after every chunk that completes a patch.
+
+    Args:
+        ear: the stream in C.
+        scorer: scores in Python.
+        sound: the sound to stream.
+        seed: of the chunks.
 
     Raises:
-        ExportError: one of them completes a patch, or is silent, where the other isn't.
+        ExportError: only one of the two completes a patch, or only one is silent.
     """
     found, levels = [], sound.listener.array()
     ear.init()
@@ -94,7 +101,7 @@ def differences(ear: CNano, scorer: Scorer, sound: Heard, seed: int = 0) -> list
 
 
 def agreement(ear: CNano, scorer: Scorer, sounds: Iterable[Heard]) -> dict[str, float]:
-    """`differences` of many sounds summed up: of the clips' last scores, and of all."""
+    """Summarize the `differences` of many sounds: over all scores, and over the last score of each sound."""
     every = [differences(ear, scorer, sound, seed) for seed, sound in enumerate(sounds)]
     joined = np.concatenate(every)
     return {
@@ -107,13 +114,17 @@ def agreement(ear: CNano, scorer: Scorer, sounds: Iterable[Heard]) -> dict[str, 
 
 
 def warnings_of(folder: Path, cc: str) -> str:
-    """What a compiler has to say of library and example; empty where it warns of nothing."""
+    """Return a compiler's warnings about the library and the example; empty if there are none."""
     with tempfile.TemporaryDirectory() as made:
         return compiled([folder / "example.c", folder / SOURCE], Path(made) / "example", cc)
 
 
 def sanitized(folder: Path, cc: str, samples: Array) -> str:
-    """What the address and undefined-behaviour sanitizers report of the example on a sound; empty where nothing."""
+    """Run the example on a sound with the address and undefined-behaviour sanitizers.
+
+    Returns:
+        their error report; empty if there are no errors.
+    """
     with tempfile.TemporaryDirectory() as made:
         program, wav = Path(made) / "example", Path(made) / "sound.wav"
         compiled([folder / "example.c", folder / SOURCE], program, cc, *SANITIZERS)
@@ -124,7 +135,7 @@ def sanitized(folder: Path, cc: str, samples: Array) -> str:
 
 
 def cortex_m7(made: CExport, ear: CNano, sound: Heard) -> dict[str, Any]:
-    """What the C takes on a Cortex-M7, and how far its scores there are from those of this machine."""
+    """Measure what the C code needs on a Cortex-M7, and how far its scores there are from this machine's."""
     lacks = boards.missing(boards.COMPILER, boards.SIZE)
     if lacks:
         return {"skipped": lacks}
@@ -144,7 +155,16 @@ def cortex_m7(made: CExport, ear: CNano, sound: Heard) -> dict[str, Any]:
 
 
 def measure(sounds: dict[str, list[Heard]], checkpoint: Path | None = None, model: str = "nano") -> dict[str, Any]:
-    """All figures, by the form of the weights."""
+    """Return all results, by the format of the weights.
+
+    Args:
+        sounds: the sounds to compare, by name.
+        checkpoint: of nano; None uses the shipped weights.
+        model: the bundle made from the checkpoint.
+
+    Raises:
+        ExportError: the bundle was made from another checkpoint.
+    """
     source, scorer = nano_source(checkpoint), Scorer(model, threads=1)
     if source.sha256 != scorer.card.source_sha256:
         raise ExportError(f"the bundle {model} was not made from this checkpoint")
@@ -197,7 +217,7 @@ def _print(found: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Print the figures; exit code 1 where a score is further from Python's than allowed."""
+    """Print the results; exit code 1 if a score differs from Python's by more than allowed."""
     parser = argparse.ArgumentParser(prog="python -m haaqi_edge.benchmarks.c", description=__doc__)
     parser.add_argument("music", nargs="?", type=Path, help="the label table's music: its rows are compared too")
     parser.add_argument("--table", type=Path, default=Path("training/table"), help="folder of the label table")

@@ -1,4 +1,7 @@
-"""Who is timed: HAAQI, teacher, student and nano, from samples to the score and their networks alone."""
+"""Implementations that are timed: HAAQI, teacher, student and nano.
+
+Each is timed from samples to the score, and the networks and front ends are timed alone.
+"""
 
 from __future__ import annotations
 
@@ -41,12 +44,12 @@ NAMES: Final = {
 
 
 def named(what: str) -> str:
-    """What people call a contender."""
+    """Return the name of an implementation for reports."""
     return NAMES.get(what, what)
 
 
 def bundles(bench: Workbench) -> dict[str, Bundle]:
-    """Those that are timed, by name: the student's, the shipped ones, and those that were asked for."""
+    """Return the bundles that are timed, by name: the student's, the shipped ones, and those of the options."""
     own = {"traced": bench.traced, "folded": bench.folded, "int8": bench.int8}
     added = {path.name: Bundle(path) for path in bench.options.bundles}
     return {**own, "nano": Bundle("nano"), "nano-int8": Bundle("nano-int8"), **added}
@@ -55,7 +58,16 @@ def bundles(bench: Workbench) -> dict[str, Bundle]:
 def contenders_of(
     bench: Workbench, models: dict[str, Bundle], samples: Array, threads: int
 ) -> Iterator[tuple[str, Work]]:
-    """What is timed, by name and part: `whole` from samples to score, `network` alone, `front end` alone."""
+    """Yield what is timed, each with a name such as `nano/whole`.
+
+    The part after the slash is `whole` (from samples to the score), `network` (alone) or `front end` (alone).
+
+    Args:
+        bench: networks and options.
+        models: bundles, by name.
+        samples: float32 [n] at 16 kHz.
+        threads: threads of ONNX Runtime.
+    """
     listener, levels = bench.listener, torch.from_numpy(bench.listener.array())[None]
     ear, clean = Ear(listener), samples.astype(np.float64)
     processed = degrade(clean, SAMPLE_RATE, "noise(snr=10)", bench.options.seed)
@@ -93,11 +105,12 @@ def contenders_of(
 
 
 def whole(scorer: Scorer, samples: Array, bench: Workbench) -> Work:
+    """Return a function that scores samples."""
     return lambda: scorer.score((samples, SAMPLE_RATE), bench.listener)
 
 
 def network(bundle: Bundle, samples: Array, threads: int, bench: Workbench) -> Work:
-    """Encoder and head over the windows of the card, their features there already."""
+    """Return a function that runs encoder and head over the card's windows; features are computed beforehand."""
     networks = Networks({role: bundle.path(role).read_bytes() for role in ROLES}, threads)
     features = [READINGS[networks.reads](part) for part in windows(samples, bundle.card.window)]
     audiogram = bench.listener.array()[None]
@@ -105,7 +118,10 @@ def network(bundle: Bundle, samples: Array, threads: int, bench: Workbench) -> W
 
 
 def windows(samples: Array, seconds: float) -> list[Array]:
-    """The samples that each window's patches read; a last one that isn't full is left as short as it is."""
+    """Cut samples into the parts that the patches of each window read.
+
+    The last part may be shorter. It is dropped if it is shorter than a patch.
+    """
     length = window_patches(seconds)
     assert length is not None
     step = length * PATCH_SHIFT

@@ -1,10 +1,10 @@
-"""Does a teacher help? A student distilled from one against the same student with the same few labels and no teacher.
+"""Test whether a teacher helps: compare a distilled student with one that learns from the same few labels alone.
 
     python -m haaqi_edge.benchmarks.distillation MUSIC --work runs/distillation
 
-Without the authors' weights it is shown on a shrunken BEATs, trained from scratch on the label table by the code that
-trains the real one. Both students are tested on unheard music; the interval of their difference is bootstrapped over
-pieces of music, and averaged over seeds.
+Without the authors' weights, the teacher is a small BEATs. It is trained from scratch on the label table by the code
+that trains the real one. Both students are tested on music that was not used in training. The interval of their
+difference is bootstrapped over pieces of music, for the mean over seeds.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _DRAWS: Final = 2000
 
 
 def told(name: str) -> Told:
-    """A line an epoch, and one every hundred steps."""
+    """Return callbacks that print one line per epoch, and one every hundred steps."""
 
     def step(now: Progress) -> None:
         if now.step % 100 == 0:
@@ -77,7 +77,7 @@ def told(name: str) -> Told:
 
 
 def predictions(student: Student | Teacher, clips: Clips) -> npt.NDArray[np.float32]:
-    """Scores [clips]."""
+    """Return the scores of clips, [clips]."""
     score = student.score if isinstance(student, Teacher) else student
     return evaluate(score, clips, 16, device_of("cpu"))[1]
 
@@ -87,7 +87,16 @@ def difference(
     taught: Sequence[npt.NDArray[np.float32]],
     examples: Sequence[Example],
 ) -> dict[str, Any]:
-    """LCC and SRCC of both, by seed, and the change of their means with its 95% interval over resampled pieces."""
+    """Compare students that were trained with and without a teacher.
+
+    Args:
+        alone, taught: scores [clips] of the students without and with a teacher, one array per seed.
+        examples: the clips, with their labels.
+
+    Returns:
+        LCC and SRCC of both, by seed, and the change of their means with its 95% interval over resampled pieces of
+        music.
+    """
     labels = np.array([example.score for example in examples])
     names = np.array([example.group for example in examples])
     members = [np.flatnonzero(names == name) for name in sorted(set(names.tolist()))]
@@ -117,7 +126,18 @@ def difference(
 def measure(
     music: Path, table: Path, work: Path, rows: int, sounds: int, labels: int, seeds: int, teacher: Path | None
 ) -> dict[str, Any]:
-    """Everything; what is done already in `work` is not done again."""
+    """Train and compare teacher and students. What is already finished in `work` is not repeated.
+
+    Args:
+        music: folder of clean music with its CLIPS.csv.
+        table: folder of the label table.
+        work: folder for features and run directories.
+        rows: number of labels that the teacher is trained on.
+        sounds: number of sounds that the student is distilled on.
+        labels: how many of them have a label for the students.
+        seeds: number of students of each kind.
+        teacher: checkpoint of a teacher; None trains one.
+    """
     cache, corpus = FeatureCache(work / "features"), Corpus(music)
     train, valid = of_table(table, "train", rows), of_table(table, "valid", 600)
     test = of_table(table, "test", 400)
@@ -145,7 +165,7 @@ def measure(
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("music", type=Path, help="folder of clean music with its CLIPS.csv")
     parser.add_argument("--table", type=Path, default=TABLE)

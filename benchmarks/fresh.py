@@ -1,4 +1,4 @@
-"""Code run in a fresh process, as a user's program starts: what it prints is what was measured."""
+"""Run code in a fresh process, as when a user's program starts. The code prints its measurements."""
 
 from __future__ import annotations
 
@@ -22,7 +22,16 @@ def peak():
 
 
 def fresh(code: str, *arguments: str, threads: int = 1) -> Any:
-    """What the code prints as JSON; it finds in `sys.argv[1]` the time (of `time.time`) at which it was started."""
+    """Run code in a fresh process, and return the last line that it prints, parsed as JSON.
+
+    Args:
+        code: Python code. `sys.argv[1]` holds the time (of `time.time`) at which the process was started.
+        arguments: `sys.argv[2:]` of the code.
+        threads: value of `OMP_NUM_THREADS`.
+
+    Raises:
+        RuntimeError: the code failed.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     argv = [sys.executable, "-c", code, repr(time.time()), *arguments]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
@@ -32,5 +41,5 @@ def fresh(code: str, *arguments: str, threads: int = 1) -> Any:
 
 
 def peak_memory(code: str, *arguments: str) -> float:
-    """MB (10^6 bytes) that a fresh process which runs this code holds at most."""
+    """Return the peak memory of a fresh process that runs this code, in MB (10^6 bytes)."""
     return float(fresh(f"{_PEAK}\n{code}\nprint(json.dumps(peak()))", *arguments))

@@ -1,4 +1,4 @@
-"""The fbank written per frame, as Kaldi's own code goes: what the runtime's is timed against."""
+"""The fbank computed frame by frame, as in Kaldi's code. The runtime's fbank is timed against it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ Array = npt.NDArray[np.float32]
 
 
 def fbank_per_frame(samples: Array) -> Array:
-    """The runtime's `fbank`, one frame at a time as Kaldi's own code goes: float32 [n] to [frames, 128]."""
+    """Compute the same as the runtime's `fbank`, one frame at a time as in Kaldi's code.
+
+    Args:
+        samples: float32 [n] at 16 kHz.
+
+    Returns:
+        float32 [frames, 128].
+    """
     frames = []
     for start in range(0, len(samples) - fe.FRAME_LENGTH + 1, fe.FRAME_SHIFT):
         frame = samples[start : start + fe.FRAME_LENGTH] * np.float32(fe.WAVE_SCALE)

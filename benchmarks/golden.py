@@ -1,6 +1,7 @@
-"""Parity with the published networks, on their golden files: haaqi-edge bench parity --reference ../shared
+"""Check parity with the published networks on golden files: haaqi-edge bench parity --reference FOLDER
 
-The golden files hold what the authors' implementation gives, with every tensor filled by a rule from its key (`fill`).
+The golden files contain outputs of the authors' implementation. Every tensor of the networks is filled by a rule from
+its key (`fill`).
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from ..runtime.fbank import fbank as numpy_fbank
 SCORE_TOLERANCE = 2e-6
 LAYER_TOLERANCE = 1e-4
 GOLDEN_TOKENS = 64
-"""tokens of the layer outputs that the golden files keep"""
+"""number of tokens of the layer outputs in the golden files"""
 TABLE = "relative_attention_bias"
 LAST_TABLE = f"beats_model.encoder.layers.11.self_attn.{TABLE}.weight"
-"""the fill that stands for all twelve of the teacher's copies"""
+"""key whose fill is used for all twelve copies of the table in the teacher"""
 GAINS = {
     "haaqiframe_score.weight": 0.4,
     "haaqiAtt_layer.in_proj_weight": 3.0,
@@ -45,13 +46,17 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 def published_shapes(shared: Path, network: Literal["haaqinet", "haaqinet_student"]) -> dict[str, list[int]]:
-    """Every key and shape of a published state dict."""
+    """Read every key and shape of a published state dict."""
     shapes: dict[str, list[int]] = json.loads((shared / "reference/state_dicts.json").read_text())[network]
     return shapes
 
 
 def golden_files(shared: Path) -> dict[str, Arrays]:
-    """The golden arrays by clip, the shortest clip first."""
+    """Load the golden arrays by clip, the shortest clip first.
+
+    Raises:
+        CorpusError: the folder contains no golden files.
+    """
     files = sorted((shared / "reference/golden").glob("*.npz"), key=lambda file: file.stat().st_size)
     if not files:
         raise CorpusError(f"no golden files in {shared}/reference/golden: give the folder of the reference material")
@@ -63,7 +68,7 @@ def golden_files(shared: Path) -> dict[str, Arrays]:
 
 
 def fill(key: str, shape: Sequence[int]) -> npt.NDArray[np.float32]:
-    """The golden values of the tensor `key`."""
+    """Return the golden values of the tensor `key`."""
     normal = np.random.default_rng([0, zlib.crc32(key.encode())]).standard_normal(shape).astype("float32")
     last = key.rsplit(".", 1)[-1]
     if TABLE in key:
@@ -84,12 +89,15 @@ def fill(key: str, shape: Sequence[int]) -> npt.NDArray[np.float32]:
 
 
 def filled(network: nn.Module) -> dict[str, Tensor]:
-    """A network's keys, filled by the rule."""
+    """Return a state dict for a network, filled by the rule."""
     return golden_state({key: tuple(value.shape) for key, value in network.state_dict().items()})
 
 
 def golden_state(shapes: Shapes) -> dict[str, Tensor]:
-    """A state dict of `shapes` filled by the rule; the teacher's copies of the bias table are those of the last one."""
+    """Return a state dict of `shapes`, filled by the rule.
+
+    The teacher's copies of the bias table have the values of the last one.
+    """
     return {
         key: torch.from_numpy(fill(LAST_TABLE if key.startswith("beats_model.") and TABLE in key else key, shape))
         for key, shape in shapes.items()
@@ -97,30 +105,31 @@ def golden_state(shapes: Shapes) -> dict[str, Tensor]:
 
 
 def waveform(clip: Arrays) -> Tensor:
-    """[1, samples] in [-1, 1]"""
+    """Return the waveform of a clip in [-1, 1], [1, samples]."""
     return torch.from_numpy(clip["waveform"].astype("float32") / 32768)[None]
 
 
 def fbank(clip: Arrays) -> Tensor:
-    """[1, frames, 128]"""
+    """Return the fbank of a clip, [1, frames, 128]."""
     return torch.from_numpy(clip["fbank"])[None]
 
 
 def audiogram(clip: Arrays) -> Tensor:
-    """[1, 8]"""
+    """Return the audiogram of a clip, [1, 8]."""
     return torch.from_numpy(clip["audiogram"])[None]
 
 
 def far(output: Tensor, expected: npt.NDArray[Any]) -> float:
-    """The largest absolute difference."""
+    """Return the largest absolute difference."""
     return float(np.abs(output.detach().numpy() - expected).max())
 
 
 def student_bundle(shared: Path, folder: Path) -> Path:
-    """The golden student, exported to a bundle in a folder; gives the bundle's.
+    """Export the golden student to a bundle, and return the folder of the bundle.
 
     Args:
-        shared: the folder of the reference material.
+        shared: folder of the reference material.
+        folder: where the checkpoint and the bundle are written.
     """
     checkpoint = folder / "student.pth"
     torch.save({"model": golden_state(published_shapes(shared, "haaqinet_student"))}, checkpoint)
@@ -129,10 +138,10 @@ def student_bundle(shared: Path, folder: Path) -> Path:
 
 
 def measure(shared: Path) -> dict[str, float]:
-    """The largest difference from the golden files, over all of them, by what is compared.
+    """Return the largest difference from all golden files, for each quantity that is compared.
 
     Args:
-        shared: the folder of the reference material (`reference/golden`, `reference/state_dicts.json`).
+        shared: folder of the reference material (`reference/golden`, `reference/state_dicts.json`).
     """
     found: dict[str, float] = {}
 

@@ -1,10 +1,13 @@
-"""A GPU's parity and speed: python -m haaqi_edge.benchmarks.gpu [--provider cuda] [--student FILE] [--teacher FILE]
+"""Measure parity and speed on a GPU.
 
-Nano, the student and the teacher on ONNX Runtime, in fp32 and fp16, against PyTorch in fp32 on the same device: the
-largest difference of a score over seven sounds and three listeners, and the time from the samples of a window of 10 s,
-or of eight, to scores, in turn in one run. Without checkpoints the student and the teacher have made-up weights, which
-changes neither times nor what parity means. Needs what `pip install haaqi-edge[export]` brings, with
-onnxruntime-gpu in the place of onnxruntime, and no network. `--provider cpu` proves the script where there is no GPU.
+    python -m haaqi_edge.benchmarks.gpu [--provider cuda] [--student FILE] [--teacher FILE]
+
+Nano, the student and the teacher on ONNX Runtime, in fp32 and fp16, are compared with PyTorch in fp32 on the same
+device. The program reports the largest difference of a score over seven sounds and three listeners. It also reports the
+time from the samples of one window of 10 s, or of eight, to the scores, measured in interleaved runs. Without
+checkpoints, the student and the teacher have made-up weights, which affects neither the times nor the meaning of
+parity. You need the dependencies of `pip install haaqi-edge[export]`, with onnxruntime-gpu instead of onnxruntime, and
+no network. Use `--provider cpu` to test the program without a GPU.
 """
 
 from __future__ import annotations
@@ -49,10 +52,10 @@ from .golden import filled
 from .program import told_in_a_line
 
 PATCHES: Final = 62
-"""of a window: 10 s"""
+"""patches in a window of 10 s"""
 SAMPLES: Final = (PATCHES - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH
 WINDOWS: Final = 8
-"""that are scored at once"""
+"""number of windows that are scored together"""
 SOUNDS: Final = 7
 LISTENERS: Final = ("NH", "N3", "S2")
 PRECISIONS: Final = ("fp32", "fp16")
@@ -60,11 +63,16 @@ NAMES: Final = ("nano", "student", "teacher")
 
 Array = npt.NDArray[np.float32]
 Scores = Callable[[Array], Array]
-"""samples float32 [windows, samples] to scores [windows, listeners]"""
+"""returns scores [windows, listeners] for samples float32 [windows, samples]"""
 
 
 class Contender(NamedTuple):
-    """What runs, and on what."""
+    """An implementation to compare.
+
+    Attributes:
+        scores: computes the scores.
+        ran: describes the library and the device.
+    """
 
     scores: Scores
     ran: str
@@ -72,7 +80,12 @@ class Contender(NamedTuple):
 
 @dataclass(frozen=True)
 class Model:
-    """A model in PyTorch, and how it comes to ONNX Runtime."""
+    """A model in PyTorch, and how it is exported to ONNX Runtime.
+
+    Attributes:
+        weights: where the weights come from.
+        source: what is exported; None for the teacher.
+    """
 
     name: str
     network: nn.Module
@@ -83,7 +96,7 @@ class Model:
 
 
 def model_of(name: str, checkpoint: Path | None) -> Model:
-    """One of `NAMES`, with a checkpoint's weights where one is given."""
+    """Return one of `NAMES`, with the weights of a checkpoint if one is given."""
     weights = str(checkpoint or "made up")
     if name == "nano":
         nano = nano_source(None)
@@ -106,7 +119,10 @@ def _made_up(network: Network) -> Network:
 
 
 def in_torch(model: Model, device: str) -> Contender:
-    """PyTorch in fp32 on the device, its front end the runtime's or the teacher's own; TF32 is off."""
+    """Return the implementation in PyTorch: fp32 on the device, without TF32.
+
+    The front end is the runtime's, or the teacher's own.
+    """
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     network = model.network.to(device)
     audiograms = torch.from_numpy(_audiograms()).to(device)
@@ -124,7 +140,7 @@ def in_torch(model: Model, device: str) -> Contender:
 
 
 def _features(reads: str, samples: Array) -> Array:
-    """[windows, ...] as a network in PyTorch reads it."""
+    """Return the input of a network in PyTorch, [windows, ...]."""
     if reads == "waveform":
         return samples
     features = np.stack([READINGS[reads](one) for one in samples])
@@ -132,7 +148,7 @@ def _features(reads: str, samples: Array) -> Array:
 
 
 def of_bundle(folder: Path, provider: str, cuda_graphs: bool) -> Contender:
-    """Encoder and head, bound to each other, front end in the graph."""
+    """Return the implementation of a bundle: encoder and head bound to each other, the front end in the graph."""
     bundle = Bundle(folder)
     limits = acceleration(bundle, provider, cuda_graphs=cuda_graphs)
     encoder = Encoder(bundle, provider, None, limits.options["encoder"])
@@ -156,7 +172,7 @@ def of_bundle(folder: Path, provider: str, cuda_graphs: bool) -> Contender:
 
 
 def of_teacher(graph: bytes, provider: str) -> Contender:
-    """The teacher's one graph, a window at a time."""
+    """Return the implementation of the teacher: one graph, which scores one window at a time."""
     session, audiograms = Session(graph, provider, None, CUDA if provider == "cuda" else None), _audiograms()
 
     def scores(samples: Array) -> Array:
@@ -166,7 +182,7 @@ def of_teacher(graph: bytes, provider: str) -> Contender:
 
 
 def _placed(session: Session) -> str:
-    """How many operators run where."""
+    """Describe how many operators each provider runs."""
     counts = {name: sum(of.values()) for name, of in session.placement.items()}
     return "(" + (", ".join(f"{name} {count}" for name, count in counts.items()) or "placement not told") + ")"
 
@@ -176,7 +192,7 @@ def _audiograms() -> Array:
 
 
 def contenders(model: Model, provider: str, cuda_graphs: bool, folder: Path) -> Mapping[str, Contender]:
-    """PyTorch first, then ONNX Runtime in both precisions."""
+    """Return the implementations of a model: PyTorch first, then ONNX Runtime in both precisions."""
     found: dict[str, Contender] = {}
     for precision in PRECISIONS:
         name = f"{provider} {precision}"
@@ -193,7 +209,7 @@ def contenders(model: Model, provider: str, cuda_graphs: bool, folder: Path) -> 
 
 
 def measure(model: Model, provider: str, runs: int, cuda_graphs: bool = False) -> dict[str, Any]:
-    """Parity and times of a model."""
+    """Measure the parity and the times of a model."""
     sounds = np.stack([probe_signal(SAMPLES, seed) for seed in range(max(SOUNDS, WINDOWS))])
     with tempfile.TemporaryDirectory() as folder:
         rivals = contenders(model, provider, cuda_graphs, Path(folder))
@@ -223,7 +239,7 @@ def measure(model: Model, provider: str, runs: int, cuda_graphs: bool = False) -
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--provider", default="cuda", choices=("cuda", "tensorrt", "cpu"))
     parser.add_argument("--student", type=Path, help="haaqi_net_distillBEATs.pth")
@@ -241,7 +257,7 @@ def _print(given: argparse.Namespace) -> None:
         raise OptionError("--cuda-graphs goes with --provider cuda or tensorrt")
     if given.runs < 1:
         raise OptionError(f"--runs {given.runs}: give 1 or more")
-    provider_name(given.provider)  # an error here, before anything is traced
+    provider_name(given.provider)  # raises an error before anything is traced
     gpu = None if given.provider == "cpu" else first_gpu()
     about = {
         **machine(),

@@ -1,8 +1,8 @@
-"""HAAQI against pyclarity's, in numbers and in time: python -m haaqi_edge.benchmarks.haaqi MUSIC [--cases N] [--json]
+"""Compare HAAQI with pyclarity's, in values and time: python -m haaqi_edge.benchmarks.haaqi MUSIC [--cases N] [--json]
 
-MUSIC is a folder of clips with its CLIPS.csv. Every condition of `degradations` is met, and what else may go wrong:
-other rates, delays, silence, short clips, levels. Exit code 1 if a score differs by more than 1e-3. All of it takes
-some eight minutes of one core, most of them pyclarity's.
+MUSIC is a folder of clips with its CLIPS.csv. The cases include every condition of `degradations` and other difficult
+inputs: other sample rates, delays, silence, short clips, levels. Exit code 1 if a score differs by more than 1e-3. All
+cases take about eight minutes on one core, most of it for pyclarity.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ LONG: Final = 10.0
 """seconds of the clip that is timed"""
 _RUNS: Final = 7
 _LEAST_RMS: Final = 1e-3
-"""of an excerpt: others are too quiet to tell anything"""
+"""minimum RMS of an excerpt; quieter excerpts are not informative"""
 
 Array = npt.NDArray[np.float64]
 Change = Callable[[Array, Array, int], tuple[Array, Array]]
@@ -51,16 +51,17 @@ Change = Callable[[Array, Array, int], tuple[Array, Array]]
 
 @dataclass(frozen=True)
 class Case:
-    """Something to compare.
+    """A case to compare.
 
     Attributes:
-        family: what it is an example of.
-        chain: what degrades the music; ''  for nothing.
-        change: what happens to reference and processed signal then (both, Hz).
-        seconds: of music.
+        family: group of the case in the results.
+        chain: degradations of the music; empty for none.
+        change: applied to reference and processed signal after the degradations; its arguments are both signals and the
+            rate in Hz.
+        seconds: duration of the music.
         spl: level in dB SPL.
         level1: dB SPL of RMS 1.0.
-        rate: Hz, if it matters.
+        rate: sample rate in Hz; None selects one of `RATES`.
     """
 
     family: str
@@ -73,7 +74,7 @@ class Case:
 
 
 class Outcome(NamedTuple):
-    """A case, how it was met, and what both say."""
+    """Result of a case: the setup, and the indices of both implementations."""
 
     family: str
     chain: str
@@ -85,29 +86,29 @@ class Outcome(NamedTuple):
 
     @property
     def difference(self) -> float:
-        """Of the scores."""
+        """Absolute difference of the scores."""
         return abs(self.ours.score - self.theirs.score)
 
 
 def oracle(clean: Array, processed: Array, rate: int, ear: Ear, seed: int = 0) -> Haaqi:
-    """What pyclarity makes of two signals [samples] at one rate."""
+    """Compute the HAAQI of two signals [samples] at one rate with pyclarity."""
     levels = ear.audiogram.at(HAAQI_FREQUENCIES)
     listener = ClarityAudiogram(levels=levels, frequencies=np.array(HAAQI_FREQUENCIES))
-    np.random.seed(seed)  # noqa: NPY002 - pyclarity draws its noise from there
-    with np.errstate(divide="ignore"):  # of silence
+    np.random.seed(seed)  # noqa: NPY002 - pyclarity draws its noise from this generator
+    with np.errstate(divide="ignore"):  # for silent signals
         score, nonlinear, linear, parts = haaqi_v1(clean, rate, processed, rate, listener, 1, ear.level1)
     return Haaqi(*map(float, (score, nonlinear, linear, *parts)))
 
 
 def cases() -> Iterator[Case]:
-    """All of them, the same each time."""
+    """Yield all cases, the same at every call."""
     rng = np.random.default_rng(1)
     for name, ranges in RANGES.items():
         for _ in range(2):
             yield Case(name, chain_of((name, {key: draw(rng) for key, draw in ranges.items()})))
     yield from (Case("clean, amplified") for _ in range(2))
     yield from (Case("identical", change=lambda x, _, __: (x, x)) for _ in range(3))
-    # At other rates pyclarity's score of silence is not a number: it divides by the power of what it resampled.
+    # At other rates, pyclarity's score of silence is NaN: it divides by the power of the resampled signal.
     yield from (Case("silence", change=lambda x, y, _: (x, 0 * y), rate=24_000) for _ in range(2))
     for which in ((1, 1), (1, 0), (0, 1)):
         yield Case("leading silence", "noise(snr=10)", _led(*which))
@@ -124,17 +125,17 @@ def cases() -> Iterator[Case]:
 
 
 def _led(first: int, second: int) -> Change:
-    """So many half seconds of silence before the reference, and before the processed signal."""
+    """Return a change that inserts silence before each of the two signals, in units of half a second."""
     return lambda x, y, rate: (np.pad(x, (rate // 2 * first, 0)), np.pad(y, (rate // 2 * second, 0)))
 
 
 def _delayed(ms: int) -> Change:
-    """The processed signal moved round by milliseconds."""
+    """Return a change that rotates the processed signal by milliseconds."""
     return lambda x, y, rate: (x, np.roll(y, ms * rate // 1000))
 
 
 def meet(case: Case, number: int, corpus: Corpus) -> Outcome:
-    """Compare a case on a clip, at a rate and for a listener that follow from its number."""
+    """Compare a case on a clip; its number determines clip, rate and listener."""
     rate, listener = case.rate or RATES[number % len(RATES)], LISTENERS[number // len(RATES) % len(LISTENERS)]
     ear = Ear(listener, case.level1)
     clip, x = _excerpt(corpus, number, rate, case.seconds)
@@ -146,8 +147,8 @@ def meet(case: Case, number: int, corpus: Corpus) -> Outcome:
 
 
 def _excerpt(corpus: Corpus, number: int, rate: int, seconds: float) -> tuple[str, Array]:
-    """The path of a clip, and samples [n] out of it at a rate; not silent ones."""
-    step = 7919  # a prime: neighbours in the list are alike
+    """Return the path of a clip, and an excerpt of it [n] at a rate; silent excerpts are skipped."""
+    step = 7919  # a prime, because neighbours in the list are similar
     for k in range(len(corpus.clips)):
         clip = corpus.clips[(number + k) * step % len(corpus.clips)]
         if clip.duration < seconds:
@@ -159,7 +160,11 @@ def _excerpt(corpus: Corpus, number: int, rate: int, seconds: float) -> tuple[st
 
 
 def timed(corpus: Corpus) -> dict[str, float]:
-    """CPU seconds of one clip of 10 s at 24 kHz: pyclarity's, ours, and ours with the reference's side."""
+    """Measure CPU seconds for one clip of 10 s at 24 kHz.
+
+    Returns:
+        the time of pyclarity's HAAQI, of ours, and of ours including the analysis of the reference.
+    """
     ear = Ear("N3")
     _, x = _excerpt(corpus, 0, 24_000, LONG)
     x *= amplitude(65 - LEVEL1) / rms(x)
@@ -167,7 +172,7 @@ def timed(corpus: Corpus) -> dict[str, float]:
         np.float64
     )
     reference = Reference(x, 24_000, ear)
-    reference.score(y, 24_000)  # this and the next compile
+    reference.score(y, 24_000)  # this call and the next one compile the kernels
     oracle(x[:12_000], y[:12_000], 24_000, ear)
     score = [_cpu(lambda: reference.score(y, 24_000)) for _ in range(_RUNS)]
     whole = [_cpu(lambda: Reference(x, 24_000, ear).score(y, 24_000)) for _ in range(_RUNS)]
@@ -185,7 +190,7 @@ def _cpu(work: Callable[[], object]) -> float:
 
 
 def summary(outcomes: list[Outcome]) -> dict[str, dict[str, float]]:
-    """Cases, worst and mean difference of the scores, by family and of all."""
+    """Return the number of cases and the largest and mean difference of the scores, by family and for all."""
     found: dict[str, list[float]] = {}
     for outcome in outcomes:
         for name in (outcome.family, "all"):
@@ -198,7 +203,12 @@ def summary(outcomes: list[Outcome]) -> dict[str, dict[str, float]]:
 
 
 def measure(music: str, count: int | None) -> dict[str, Any]:
-    """Everything that is printed; `count` cases spread over all of them."""
+    """Return everything that is printed.
+
+    Args:
+        music: folder of clips with its CLIPS.csv.
+        count: number of cases, spread over all of them; None takes all.
+    """
     logging.getLogger("clarity").setLevel(logging.ERROR)
     corpus, all_cases = Corpus(music), list(enumerate(cases()))
     chosen = all_cases if count is None else [all_cases[i * len(all_cases) // count] for i in range(count)]
@@ -239,7 +249,7 @@ def main() -> None:
         for name, seconds in found["cpu_seconds"].items():
             print(f"{name:<26} {seconds:7.3f} s of CPU for {LONG:g} s of audio")
         print(f"ratio {found['ratio']:.0f}, {found['ratio, reference included']:.0f} with the reference's side")
-    if not found["families"]["all"]["worst"] <= TOLERANCE:  # nor NaN
+    if not found["families"]["all"]["worst"] <= TOLERANCE:  # NaN fails too
         sys.exit(1)
 
 

@@ -1,4 +1,7 @@
-"""Latency: from samples in memory to the score, and the networks alone, side by side in interleaved runs."""
+"""Latency section: time from samples in memory to the score, and of the networks alone.
+
+All implementations are timed side by side in interleaved runs.
+"""
 
 from __future__ import annotations
 
@@ -26,28 +29,30 @@ from .workbench import Workbench
 TITLE: Final = "Latency"
 LENGTHS: Final = (1.0, 3.0, 10.0, 30.0, 60.0)
 HEADLINE: Final = 10.0
-"""seconds of the clip that headlines are about"""
+"""seconds of audio in the headline results"""
 RUNS: Final = 31
 BUDGET: Final = 8.0
-"""seconds that a contender may take of a cell, from which on it gets fewer runs"""
+"""seconds that an implementation may take per cell; a slower one gets fewer runs"""
 SLOW: Final = 3
-"""runs that the slowest get all the same"""
+"""minimum number of runs, also for the slowest implementations"""
 SHORT: Final = 0.1
-"""seconds below which a contender warms up before each run"""
+"""an implementation that takes fewer seconds than this also runs untimed before each timed run"""
 _FEW: Final = 20
-"""runs from which their 95th percentile is told"""
+"""minimum number of runs for which the 95th percentile is reported"""
 LINEAR: Final = 0.1
-"""share by which no length may be off the straight line where cost is called linear"""
+"""largest relative deviation from a straight line at which cost is called linear"""
 Seconds = dict[str, list[float]]
 
 
 class Plan(NamedTuple):
-    """How much is timed.
+    """Extent of the measurement.
 
     Attributes:
-        lengths, others: seconds of audio, with the first number of threads and with the others.
-        runs: of each contender in a cell, unless they take more than `budget` seconds; then as many as do, but `slow`.
-        longest_oracle: seconds of the longest clip that pyclarity is given.
+        lengths, others: seconds of audio, for the first number of threads and for the others.
+        runs: number of runs of each implementation in a cell.
+        budget: seconds that these runs may take together; a slower implementation gets fewer runs.
+        slow: minimum number of runs.
+        longest_oracle: seconds of the longest clip for pyclarity.
     """
 
     lengths: tuple[float, ...]
@@ -59,7 +64,7 @@ class Plan(NamedTuple):
 
     @classmethod
     def of(cls, quick: bool) -> Plan:
-        """A quick one ends in a minute."""
+        """Return the plan of a full run, or of a quick run, which takes a minute."""
         return (
             cls((1.0, 3.0, HEADLINE), (3.0,), 7, 0.5, 2, 1.0)
             if quick
@@ -67,12 +72,12 @@ class Plan(NamedTuple):
         )
 
     def cells(self, threads: tuple[int, ...]) -> list[tuple[float, int]]:
-        """Lengths and threads."""
+        """List the cells: pairs of duration and number of threads."""
         return [(s, count) for count in threads for s in (self.lengths if count == threads[0] else self.others)]
 
 
 def measure(bench: Workbench) -> Section:
-    """Time everything, cell by cell; a cell is a length and a number of threads."""
+    """Time all implementations, cell by cell; a cell is a duration and a number of threads."""
     logging.getLogger("clarity").setLevel(logging.ERROR)
     sheet, plan = Sheet("latency", TITLE), Plan.of(bench.options.quick)
     models = bundles(bench)
@@ -110,7 +115,7 @@ def measure(bench: Workbench) -> Section:
 
 
 def _cell(bench: Workbench, plan: Plan, models: dict[str, Bundle], seconds: float, threads: int) -> Seconds:
-    """Seconds of each run, by contender."""
+    """Return the seconds of each run, by implementation."""
     torch.set_num_threads(threads)
     with threadpool_limits(threads):
         contenders = dict(contenders_of(bench, models, bench.clip(seconds), threads))
@@ -122,7 +127,7 @@ def _cell(bench: Workbench, plan: Plan, models: dict[str, Bundle], seconds: floa
 
 
 def _ratios(sheet: Sheet, cells: dict[tuple[float, int], Seconds]) -> None:
-    """How many times faster than the teacher and than pyclarity, where both were timed."""
+    """Add how many times faster than the teacher and pyclarity each implementation is, if both were timed."""
     for (seconds, threads), cell in cells.items():
         for rival in ("teacher", PYCLARITY):
             for name, runs in cell.items():
@@ -181,7 +186,7 @@ def _threads(count: int) -> str:
 
 
 def milliseconds(figure: Figure | None) -> str:
-    """A timing with its spread."""
+    """Format a time with its spread."""
     if figure is None or figure.value is None:
         return "–"
     spread = "" if figure.low is None else f"{short(figure.low)} to {short(figure.high)}; "
@@ -191,21 +196,25 @@ def milliseconds(figure: Figure | None) -> str:
 
 
 def interval(figure: Figure | None) -> str:
-    """A ratio with its interval."""
+    """Format a ratio with its interval."""
     if figure is None or figure.value is None:
         return "–"
     return f"{short(figure.value)}" + ("" if figure.low is None else f" ({short(figure.low)} to {short(figure.high)})")
 
 
 def short(value: float | None) -> str:
-    """Three digits, thousands apart."""
+    """Format a number with three digits and thousands separators."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _lengths(sheet: Sheet, cells: dict[tuple[float, int], Seconds], threads: int) -> None:
-    """Whether cost grows in proportion to length: a straight line through the medians, and how far they are off it."""
+    """Add how cost grows with duration.
+
+    A straight line is fitted to the medians. The largest deviation from it shows whether cost is proportional to
+    duration.
+    """
     lengths = sorted({seconds for seconds, t in cells if t == threads})
     rows = []
     for name in cells[lengths[-1], threads] | cells[lengths[0], threads]:
@@ -232,7 +241,15 @@ def _lengths(sheet: Sheet, cells: dict[tuple[float, int], Seconds], threads: int
 
 
 def straight(lengths: npt.NDArray[np.float64], seconds: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    """Slope and start of the line with the least relative errors, and the largest of those."""
+    """Fit the straight line with the smallest relative errors.
+
+    Args:
+        lengths: float64 [n], seconds of audio.
+        seconds: float64 [n], seconds that they take.
+
+    Returns:
+        slope, intercept, and the largest relative error.
+    """
     basis = np.stack([lengths, np.ones_like(lengths)], axis=1)
     (slope, start), *_ = np.linalg.lstsq(basis / seconds[:, None], np.ones_like(seconds), rcond=None)
     return float(slope), float(start), float(np.abs(basis @ [slope, start] / seconds - 1).max())
@@ -257,7 +274,7 @@ def _limits(bench: Workbench, sheet: Sheet, models: dict[str, Bundle], plan: Pla
         rates[name] = found.value
     rows = []
     samples = bench.clip(at)
-    counted = {"folded": "int8", "nano": "nano-int8"}  # int8 needs what its fp32 graph does
+    counted = {"folded": "int8", "nano": "nano-int8"}  # int8 needs the same operations as its fp32 graph
     for fp32, int8 in counted.items():
         needed = work(models[fp32], windows(samples, models[fp32].card.window))
         for name in (fp32, int8):
@@ -283,7 +300,7 @@ def _limits(bench: Workbench, sheet: Sheet, models: dict[str, Bundle], plan: Pla
 
 
 def _accelerators(bench: Workbench, sheet: Sheet, plan: Plan) -> None:
-    """The same on a GPU, where there is one and it is asked through the same doors."""
+    """Time the models on a GPU, if there is one, through the same interfaces."""
     samples = bench.clip(HEADLINE)
     contenders: dict[str, Work] = {}
     if torch.cuda.is_available():
@@ -344,7 +361,7 @@ def _promise(sheet: Sheet) -> None:
 
 
 def _ceiling(sheet: Sheet) -> None:
-    """What int8 could save at best."""
+    """Add the largest saving that int8 could reach."""
     shares = [
         sheet.figures.get(f"latency/{name}/share of the limit") for name in ("folded", "int8", "nano", "nano-int8")
     ]
@@ -364,7 +381,7 @@ def _ceiling(sheet: Sheet) -> None:
 
 
 def draw(section: Section) -> dict[str, tuple[Picture, str]]:
-    """Time against length, and the headline as bars."""
+    """Plot time against duration, and the headline results."""
     keys = [f.key.split("/") for f in section.figures if f.key.count("/") == 4 and f.key.split("/")[2] == "whole"]
     threads = keys[0][4]
     lengths = sorted({float(key[3][:-1]) for key in keys})

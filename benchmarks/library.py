@@ -1,7 +1,8 @@
-"""Files a second: python -m haaqi_edge.benchmarks.library FOLDER [--clips 60] [--batch 256] [--jobs 2] [--model nano]
+"""Files per second: python -m haaqi_edge.benchmarks.library FOLDER [--clips 60] [--batch 256] [--jobs 2] [--model nano]
 
-One after another, read ahead and encoded together, and spread over processes, in turn in one run; how far scores differ
-is told too. The first round, in which models are loaded and processes started, is not counted.
+The program scores files one after another, prefetched and encoded in batches, and in parallel processes. The runs are
+interleaved. It also reports how much the scores differ. The first round, which loads models and starts processes, is
+not counted.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from .program import told_in_a_line
 
 LISTENER: Final = "N3"
 TOGETHER: Final = 8
-"""files that a process takes at once"""
+"""number of files that a process takes at a time"""
 
 
 def measure(
@@ -40,7 +41,7 @@ def measure(
     provider: str | None = None,
     runs: int = 5,
 ) -> dict[str, Any]:
-    """All ways on the same files, with as many threads in all."""
+    """Time all methods on the same files, with the same total number of threads."""
     plain = Request(model, (Audiogram.named(LISTENER),), provider=provider, threads=available_cores())
     places = list(enumerate(files))
     parts = [places[i : i + TOGETHER] for i in range(0, len(places), TOGETHER)]
@@ -79,13 +80,13 @@ def measure(
 
 
 def _scores(found: list[Scored]) -> np.ndarray:
-    """By place; what cannot be scored is NaN."""
+    """Return the scores in the order of the files; NaN for files that cannot be scored."""
     inorder = sorted(found, key=lambda scored: scored.place)
     return np.array([one.outcome[0].score if isinstance(one.outcome, list) else np.nan for one in inorder])
 
 
 def main() -> None:
-    """Print the figures."""
+    """Print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--clips", type=int, default=60, help="files to score, spread over the folder")

@@ -1,6 +1,7 @@
-"""How close to the limit: the operations that a graph's products need, over the rate at which this machine multiplies.
+"""Roofline: the operations of a graph's products, divided by the rate at which this machine multiplies.
 
-What is no product (norms, activations, sums) is not counted: the limit is one that no implementation can pass.
+Operations that are not products (norms, activations, sums) are not counted. So no implementation can be faster than
+this limit.
 """
 
 from __future__ import annotations
@@ -24,26 +25,44 @@ from ..runtime.sessions import Session
 from .workbench import LISTENER
 
 SHAPE: Final = (496, 768, 3072)
-"""of the product that the machine's rates are measured with: the student's largest, for 10 s of audio"""
+"""rows, inputs and outputs of the product that measures the machine's rate: the student's largest, for 10 s of audio"""
 GATES: Final = {"LSTM": 4, "GRU": 3}
 Array = npt.NDArray[np.float32]
 
 
 class Work(NamedTuple):
-    """Billions of operations (a multiplication and an addition are two): of products whose weights are constants, which
-    int8 computes in int8, and of the rest, which stays in floating point."""
+    """Billions of operations; a multiplication and an addition are two operations.
+
+    Attributes:
+        constant: in products whose weights are constants, which int8 models compute in int8.
+        rest: in all other products, which stay in floating point.
+    """
 
     constant: float
     rest: float
 
     def seconds(self, rates: Mapping[str, float], precision: str) -> float:
-        """The least time at these rates, billions of operations a second by precision."""
+        """Return the shortest possible time in seconds.
+
+        Args:
+            rates: billions of operations per second, by precision.
+            precision: precision of the model.
+        """
         return self.constant / rates["int8" if precision == "int8" else "fp32"] + self.rest / rates["fp32"]
 
 
 def product_rates(runs: int, threads: int) -> dict[str, list[float]]:
-    """Seconds of runs of one large product: fp32, and int8 in the formats of this machine, from floating-point input to
-    floating-point output; `rate` makes a rate of them."""
+    """Time one large product in fp32, and in int8 in the formats of this machine.
+
+    Input and output of both are in floating point. `rate` converts a time to a rate.
+
+    Args:
+        runs: number of interleaved runs.
+        threads: threads of ONNX Runtime.
+
+    Returns:
+        seconds of each run, by precision.
+    """
     from onnxruntime.quantization import CalibrationMethod
     from onnxruntime.quantization.calibrate import TensorsData
 
@@ -68,13 +87,19 @@ def product_rates(runs: int, threads: int) -> dict[str, list[float]]:
 
 
 def rate(seconds: float) -> float:
-    """Billions of operations a second of that product."""
+    """Convert the seconds of the large product to billions of operations per second."""
     return 2e-9 * prod(SHAPE) / seconds
 
 
 def work(bundle: Bundle, windows: list[Array]) -> Work:
-    """The operations of encoder and head for windows of samples float32 [n] at 16 kHz, from the shapes that the tensors
-    of the fp32 graphs really have."""
+    """Count the operations of encoder and head.
+
+    The count uses the actual shapes of the tensors in the fp32 graphs.
+
+    Args:
+        bundle: the fp32 bundle.
+        windows: samples of each window, float32 [n] at 16 kHz.
+    """
     from ..runtime.audiogram import Audiogram
 
     reads, listener = bundle.card.encoder_input, Audiogram.named(LISTENER).array()[None]
@@ -92,7 +117,7 @@ def work(bundle: Bundle, windows: list[Array]) -> Work:
 def _counted(
     model: onnx.ModelProto, fed: Mapping[str, npt.NDArray[Any]], constant: list[str]
 ) -> tuple[Array, npt.NDArray[np.float64]]:
-    """The graph's first output, and its operations in products with constant weights and in the others."""
+    """Return the first output of a graph, and its operations: [in products with constant weights, in the others]."""
     weights = {one.name: tuple(one.dims) for one in model.graph.initializer}
     counted = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm", "Conv", *GATES)]
     names = (
@@ -113,7 +138,7 @@ def _counted(
 
 def _multiplications(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:
     first, weight = shapes[node.input[0]], shapes[node.input[1]]
-    if node.op_type in GATES:  # first [steps, batch, inputs], weight [directions, gates hidden, inputs]
+    if node.op_type in GATES:  # first [steps, batch, inputs], weight [directions, gates x hidden, inputs]
         recurrent = shapes[node.input[2]]
         return first[0] * first[1] * weight[0] * weight[1] * (weight[2] + recurrent[2])
     if node.op_type == "Conv":  # weight [out, in / groups, *kernel]

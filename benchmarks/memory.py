@@ -1,4 +1,4 @@
-"""Memory: the most that fresh processes hold, against one that only imports onnxruntime."""
+"""Memory section: peak memory of fresh processes, compared with one that only imports onnxruntime."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ oracle(samples.astype(float), samples[::-1].astype(float), 16_000, Ear("{LISTENE
 
 
 def measure(bench: Workbench) -> Section:
-    """Start one process after another."""
+    """Measure the peak memory of processes, one after another."""
     quick = bench.options.quick
     sheet, runs = Sheet("memory", TITLE), 2 if quick else RUNS
     folded, int8 = str(bench.folded.folder), str(bench.int8.folder)
@@ -102,7 +102,7 @@ def measure(bench: Workbench) -> Section:
 
 
 def draw(section: Section) -> dict[str, tuple[Picture, str]]:
-    """Bars."""
+    """Plot the peak memory of each process."""
     values = {f.name.removeprefix("peak memory, "): f.value or 0.0 for f in section.figures}
     tints = [colour(f.key.split("/")[1].split(",")[0]) for f in section.figures]
     picture = bars(values, tints, "MB", lambda value: f"{value:,.0f} MB", log=True)

@@ -1,11 +1,12 @@
-"""Does tuning to ratings help? Nano tuned to ratings of a simulated listener who does not judge as HAAQI does.
+"""Test whether tuning to ratings helps: nano is tuned to a simulated listener whose ratings differ from HAAQI.
 
     python -m haaqi_edge.benchmarks.mos MUSIC --work runs/mos-simulated
 
-The listener (`opinion`) hears three things and no more: noise and distortion (the SNR against the clean, amplified
-music), lost bandwidth (octaves), and clipping (lost crest factor). Annoyances add up, quality falls exponentially with
-them and is bent to the upper end, as people are sparing with the worst marks; raters differ in strictness and err by
-half a mark. Nothing in it is an auditory model, and hearing loss counts through amplification alone.
+The listener (`opinion`) perceives only three things: noise and distortion (the SNR against the clean, amplified music),
+lost bandwidth (in octaves), and clipping (the loss of crest factor). Their annoyances add up. Quality falls
+exponentially with the sum, and is then shifted towards the upper end, because people rarely give the worst marks.
+Raters differ in strictness, and each rating has an error of half a mark. The listener contains no auditory model, and
+hearing loss has an effect only through the amplification.
 """
 
 from __future__ import annotations
@@ -45,7 +46,12 @@ Array = npt.NDArray[np.float64]
 
 
 def opinion(clean: Array, heard: Array) -> float:
-    """The quality, 0 to 1, of what is heard beside the clean, amplified music; [samples] each, at 16 kHz."""
+    """Return the quality of a signal, 0 to 1, compared with the clean, amplified music.
+
+    Args:
+        clean: float64 [samples] at 16 kHz, the clean, amplified music.
+        heard: float64 [samples] at 16 kHz, the signal to rate.
+    """
     gain = float(clean @ heard / max(float(heard @ heard), 1e-12))
     residue = clean - gain * heard
     snr = 10 * np.log10(float(np.mean(clean**2)) / max(float(np.mean(residue**2)), 1e-12))
@@ -57,14 +63,14 @@ def opinion(clean: Array, heard: Array) -> float:
 
 
 def _width(x: Array) -> float:
-    """Hz below which 99% of the power lies."""
+    """Return the frequency in Hz below which 99% of the power lies."""
     frequencies, power = (np.asarray(found) for found in signal.welch(x, SAMPLE_RATE, nperseg=1024))
     below = np.searchsorted(np.cumsum(power), 0.99 * power.sum())
     return float(frequencies[below]) + 1.0
 
 
 def rated(examples: Sequence[Example], corpus: Corpus, seed: int = 0) -> list[Example]:
-    """The same sounds with the mean of `RATERS` simulated ratings, in whole marks, in place of HAAQI."""
+    """Replace the HAAQI of each sound by the mean of `RATERS` simulated ratings in whole marks."""
     rng = np.random.default_rng([43, seed])
     strictness = rng.normal(0, 0.3, 40)
     found = []
@@ -81,7 +87,18 @@ def rated(examples: Sequence[Example], corpus: Corpus, seed: int = 0) -> list[Ex
 
 
 def measure(music: Path, table: Path, work: Path, count: int, config: MosConfig) -> tuple[dict[str, Any], Tuned]:
-    """Rate the first rows of split valid, tune the shipped nano to them."""
+    """Rate the first rows of the split valid, and tune the shipped nano to the ratings.
+
+    Args:
+        music: folder of clean music with its CLIPS.csv.
+        table: folder of the label table.
+        work: folder for features and the run directory.
+        count: number of rows.
+        config: options of the tuning.
+
+    Returns:
+        the results, and the tuned network.
+    """
     corpus = Corpus(music)
     heard = of_table(table, "valid", count)
     examples = rated(heard, corpus)
@@ -92,7 +109,7 @@ def measure(music: Path, table: Path, work: Path, count: int, config: MosConfig)
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("music", type=Path, help="folder of clean music with its CLIPS.csv")
     parser.add_argument("--table", type=Path, default=TABLE)

@@ -1,4 +1,7 @@
-"""Work spread over processes, which end with their section: their time then counts as this program's own."""
+"""Parallel processes that end with their section.
+
+The time of processes that have ended counts as this program's own.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,13 @@ T = TypeVar("T")
 
 
 def spread(work: Callable[..., T], calls: Iterable[tuple[Any, ...]], jobs: int, done: Callable[[int], None]) -> list[T]:
-    """What `work` gives for the arguments of each call, in the calls' order, one thread a process.
+    """Call a function in parallel processes, with one thread each; return the results in the order of the calls.
 
     Args:
         work: a function of a module.
-        calls: its arguments, call by call.
-        jobs: processes.
-        done: called with the number of calls that are done.
+        calls: arguments of each call.
+        jobs: number of processes.
+        done: called with the number of finished calls.
     """
     import joblib
 

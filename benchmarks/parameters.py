@@ -1,4 +1,7 @@
-"""Parameters: of teacher, student and nano, as published, deployed and folded, by part."""
+"""Parameters section: parameter counts of teacher, student and nano.
+
+The networks are counted as published, as deployed and after folding, and by part.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +27,16 @@ from .workbench import Workbench
 
 TITLE: Final = "Parameters"
 HEADS: Final = ("linear0", "blstm", "linear1", "haaqiAtt_layer", "haaqiframe_score")
-"""what follows the extractor in the published networks"""
+"""modules that follow the extractor in the published networks"""
 EXACT: Final = 1e-5
-"""largest difference of a score from which folding is no longer called exact"""
+"""largest difference of a score at which folding is called exact"""
 
 
 def measure(bench: Workbench) -> Section:
-    """Count, and fold the student to see what each step leaves and moves."""
+    """Count parameters, and fold the student to see how each step changes its parameters and scores."""
     sheet = Sheet("parameters", TITLE)
     bench.told("counting parameters", 0, 0)
-    with torch.device("meta"):  # its weights don't count
+    with torch.device("meta"):  # the values of its weights are not needed
         teacher = Teacher()
     student, nano = bench.student, bench.nano
     extractors = parameter_count(teacher.beats_model), extractor(student)
@@ -73,7 +76,7 @@ def measure(bench: Workbench) -> Section:
 
 
 def draw(section: Section) -> dict[str, tuple[Picture, str]]:
-    """Parameters as bars."""
+    """Plot the parameter counts."""
     shown = [f for f in section.figures if f.unit == "parameters" and "extractor" not in f.key]
     values = {figure.name: (figure.value or 0.0) / 1e6 for figure in shown}
     colours = [COLOURS[name.split(",")[0]] for name in values]
@@ -82,17 +85,25 @@ def draw(section: Section) -> dict[str, tuple[Picture, str]]:
 
 
 def extractor(student: nn.Module) -> int:
-    """Parameters of all but the head, training-only heads included: what the paper counts of the student."""
+    """Count the student's parameters as the paper does: all but the head.
+
+    The training-only heads are included.
+    """
     return sum(p.numel() for name, p in student.named_parameters() if name.split(".")[0] not in HEADS)
 
 
 def saved(before: int, after: int) -> float:
-    """Percent fewer."""
+    """Return by how many percent `after` is smaller than `before`."""
     return 100.0 * (1 - after / before)
 
 
 def by_part(parameters: Iterable[tuple[str, nn.Parameter]]) -> list[list[str]]:
-    """Parts of a network by the first two steps of their names: part, parameters, share."""
+    """Count the parameters of each part of a network.
+
+    Returns:
+        rows of part, parameters and share. A part is named by the first two or three components of its parameters'
+        names.
+    """
     counts: dict[str, int] = {}
     for name, parameter in parameters:
         steps_down = name.split(".")[:-1]
@@ -103,7 +114,7 @@ def by_part(parameters: Iterable[tuple[str, nn.Parameter]]) -> list[list[str]]:
 
 
 def _layers(counts: Mapping[str, int]) -> dict[str, int]:
-    """Equal neighbours that differ in a number alone, put together."""
+    """Merge parts whose names differ only in a number."""
     joined: dict[str, int] = {}
     for part, count in counts.items():
         name = ".".join("*" if piece.isdigit() else piece for piece in part.split("."))
@@ -136,5 +147,5 @@ def _claim(sheet: Sheet, extractors: tuple[int, int], total: int, student: Mappi
 
 
 def sheet_extractor(counted: int, student: Mapping[str, int]) -> int:
-    """The student's extractor without its training-only heads."""
+    """Return the parameters of the student's extractor without its training-only heads."""
     return counted - (student["as given"] - student["training-only heads removed"])

@@ -1,4 +1,8 @@
-"""Parity: PyTorch against ONNX Runtime, fp32 and int8, over lengths and listeners; against the golden outputs."""
+"""Parity section: differences of scores between implementations of one network.
+
+PyTorch is compared with ONNX Runtime, and fp32 with int8, over durations and listeners. The published networks are
+compared with their golden outputs.
+"""
 
 from __future__ import annotations
 
@@ -28,19 +32,19 @@ from .workbench import Workbench
 
 TITLE: Final = "Parity"
 PATCHES: Final = (1, 2, 7, 62, 63, 188, 375, 1_250, 3_750)
-"""lengths, up to 10 minutes"""
+"""durations of the clips in patches, up to 10 minutes"""
 QUICK: Final = (1, 7, 62, 63)
 FUSED: Final = (1, 2, 7, 62, 63, 187)
-"""up to 30 s"""
+"""durations in patches for bundles fused to one file, up to 30 s"""
 FLOOR: Final = 1e-9
-"""what no difference is drawn as"""
+"""smallest difference that is drawn; smaller ones are drawn at this value"""
 Array = npt.NDArray[np.float32]
 Differences = dict[str, list[list[float]]]
-"""by pair, absolute differences of scores: by length, then by listener"""
+"""absolute differences of scores, by pair: [durations][listeners]"""
 
 
 def measure(bench: Workbench) -> Section:
-    """Score the same probe signal by both of each pair."""
+    """Score the same probe signal with both implementations of each pair."""
     sheet, lengths = Sheet("parity", TITLE), QUICK if bench.options.quick else PATCHES
     listeners = [Audiogram.named(name) for name in STANDARD]
     families = {
@@ -114,7 +118,17 @@ def _pairs(
 def in_torch(
     network: Nano | Student, samples: Array, listeners: list[Audiogram], window: float | None
 ) -> npt.NDArray[np.float64]:
-    """The network's scores [listeners] in PyTorch, in the windows that the scorer cuts; none of them is silent."""
+    """Return the scores of a network in PyTorch, in the windows that the scorer uses.
+
+    Args:
+        network: nano or student.
+        samples: float32 [n] at 16 kHz; no window is treated as silent.
+        listeners: audiograms.
+        window: seconds; None scores the whole clip as one window.
+
+    Returns:
+        float64 [listeners].
+    """
     audiograms = torch.from_numpy(np.stack([one.array() for one in listeners]))
     features = READINGS[network.reads](samples)
     silent = np.zeros(len(features), dtype=np.bool_)
@@ -169,7 +183,7 @@ def _golden(bench: Workbench, sheet: Sheet) -> None:
 
 
 def draw(section: Section) -> dict[str, tuple[Picture, str]]:
-    """Every difference, by pair."""
+    """Plot every difference, by pair."""
     pairs = {key.removesuffix("/largest"): series.values for key, series in section.series.items()}
     picture, one = axes(size=(9.0, 1.2 + 0.5 * len(pairs)))
     rng = np.random.default_rng(0)

@@ -1,4 +1,7 @@
-"""One look for all plots: colours by model (Okabe & Ito's, told apart by colour-blind readers), bars and axes."""
+"""Common style of all plots: colours by model, bars and axes.
+
+The colours are those of Okabe and Ito, which colour-blind readers can distinguish.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ COLOURS: Final = {
     "nano-int8": "#CC79A7",
 }
 OTHERS: Final = ("#8C564B", "#7F7F00", "#5B5B9F", "#B04080")
-"""of bundles that a user adds"""
+"""colours of bundles that a user adds"""
 _INK: Final = "#30363d"
 _STYLE: Final[Any] = {
     "font.family": "DejaVu Sans",
@@ -54,14 +57,14 @@ rcParams.update(_STYLE)
 
 
 def colour(name: str) -> str:
-    """Of a model."""
+    """Return the colour of a model."""
     return COLOURS.get(name, OTHERS[sum(map(ord, name)) % len(OTHERS)])
 
 
 def axes(
     rows: int = 1, columns: int = 1, size: tuple[float, float] = (9.0, 4.4), **options: Any
 ) -> tuple[Picture, Any]:
-    """A picture in the style of all, and its axes as `Figure.subplots` gives them."""
+    """Create a picture in the common style; return it with its axes, as `Figure.subplots` gives them."""
     picture = Picture(figsize=size, layout="constrained")
     FigureCanvasAgg(picture)
     return picture, picture.subplots(rows, columns, **options)
@@ -70,7 +73,17 @@ def axes(
 def bars(
     values: Mapping[str, float], colours: Sequence[str], label: str, text: Callable[[float], str], *, log: bool = False
 ) -> Picture:
-    """Horizontal bars, each with its value; on a logarithmic scale, where a bar's length means nothing, dots."""
+    """Draw horizontal bars, each with its value.
+
+    On a logarithmic scale the length of a bar has no meaning, so dots are drawn instead.
+
+    Args:
+        values: value of each bar, by its label.
+        colours: colour of each bar.
+        label: label of the axis.
+        text: formats a value.
+        log: whether the scale is logarithmic.
+    """
     picture, one = axes(size=(9.0, 0.9 + 0.42 * len(values)))
     places = range(len(values))
     if log:
@@ -98,7 +111,7 @@ def bars(
 
 
 def band(one: Axes, x: Sequence[float], figures: Sequence[Figure | None], name: str, tint: str) -> None:
-    """A line of figures with their intervals."""
+    """Draw a line through results, with a band for their intervals."""
     known = [
         (place, figure, figure.value)
         for place, figure in zip(x, figures, strict=True)
@@ -115,13 +128,13 @@ def band(one: Axes, x: Sequence[float], figures: Sequence[Figure | None], name: 
 
 
 def reach(figure: Figure | None) -> tuple[float, float]:
-    """How far a figure's interval reaches below and above its value."""
+    """Return how far the interval of a result extends below and above its value."""
     if figure is None or figure.value is None or figure.low is None or figure.high is None:
         return 0.0, 0.0
     return figure.value - figure.low, figure.high - figure.value
 
 
 def save(picture: Picture, path: Path) -> None:
-    """Write a PNG, whole or not at all."""
+    """Save a picture as a PNG file. It is written completely or not at all."""
     with putting(path) as part:
         picture.savefig(part, format="png", dpi=110)

@@ -1,4 +1,4 @@
-"""What the programs among the benchmarks share: an error is a line on standard error, and an exit code."""
+"""Error handling shared by the benchmark programs: one line on standard error, and an exit code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..runtime.errors import HaaqiEdgeError
 
 @contextmanager
 def told_in_a_line() -> Iterator[None]:
-    """Ends the program with an error's message and exit code, without a traceback."""
+    """End the program with the message and exit code of an error, without a traceback."""
     try:
         yield
     except HaaqiEdgeError as error:

@@ -1,4 +1,4 @@
-"""Where figures come from: machine, versions, commit, and what else the machine did meanwhile."""
+"""Provenance of results: machine, versions, commit, and the load by other processes."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ PACKAGES: Final = (
     "onnx",
 )
 ROOT: Final = Path(__file__).resolve().parents[1]
-"""of the package, or of the checkout"""
+"""root of the installed package, or of the checkout"""
 ROOMS: Final = ("runtime", "model", "training", "calibration", "export", "benchmarks", "cli")
 CODE: Final = (".py", ".onnx", ".json", ".safetensors")
-"""suffixes of what figures depend on"""
+"""suffixes of the files that results depend on"""
 BUSY: Final = 0.3
-"""cores kept busy by others from which a warning is due"""
+"""number of cores kept busy by other processes above which a report contains a warning"""
 
 
 def machine() -> Machine:
-    """This one."""
+    """Describe this machine."""
     return Machine(
         processor=_processor(),
         architecture=platform.machine(),
@@ -48,7 +48,7 @@ def machine() -> Machine:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and what is installed of `PACKAGES`."""
+    """Return the versions of Python and of the installed packages in `PACKAGES`."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -59,13 +59,21 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> tuple[str | None, bool | None]:
-    """The checkout's commit and whether the files differ from it; None, None where the package is installed."""
+    """Return the commit of the checkout, and whether its files differ from the commit.
+
+    Both are None if the package is installed without a checkout.
+    """
     head, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
     return (None, None) if head is None or changes is None else (head, bool(changes))
 
 
 def code_digest(rooms: Sequence[str] = ROOMS, suffixes: Sequence[str] = CODE) -> str:
-    """SHA-256 of the modules, weights and shipped models of rooms of the package."""
+    """Return the SHA-256 of the modules, weights and shipped models of packages.
+
+    Args:
+        rooms: the packages, as folders below `ROOT`.
+        suffixes: of the files that are included.
+    """
     digest = hashlib.sha256()
     for room in rooms:
         for path in sorted((ROOT / room).rglob("*")):
@@ -76,18 +84,18 @@ def code_digest(rooms: Sequence[str] = ROOMS, suffixes: Sequence[str] = CODE) ->
 
 
 class Watch:
-    """How long something takes, and how busy other processes are meanwhile."""
+    """A stopwatch that also measures how busy other processes are."""
 
     def __init__(self) -> None:
         self._average = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
         self._started, self._busy, self._own = time.monotonic(), _busy_seconds(), _own_seconds()
 
     def seconds(self) -> float:
-        """Since it was made."""
+        """Return the seconds since the object was created."""
         return time.monotonic() - self._started
 
     def load(self) -> Load:
-        """What the machine did besides."""
+        """Return the load by other processes since the object was created."""
         busy = _busy_seconds()
         if busy is None or self._busy is None:
             return Load(average=self._average, others=None)
@@ -96,13 +104,13 @@ class Watch:
 
 
 def _own_seconds() -> float:
-    """CPU seconds of this process and of its children that have ended."""
+    """Return the CPU seconds of this process and of its children that have ended."""
     times = os.times()
     return times.user + times.system + times.children_user + times.children_system
 
 
 def _busy_seconds() -> float | None:
-    """CPU seconds of everything on this machine; None where there is no /proc."""
+    """Return the CPU seconds of all processes on this machine; None without /proc."""
     stat = Path("/proc/stat")
     if not stat.is_file():
         return None

@@ -1,5 +1,7 @@
-"""What the papers report, to set measured figures beside. Sources: HAAQI-Net (Wisnu et al., arXiv 2401.01145), abstract
-and Tables II and IV."""
+"""Results reported by the papers, for comparison with measured ones.
+
+Source: HAAQI-Net (Wisnu et al., arXiv 2401.01145), abstract and Tables II and IV.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,8 @@ ACCURACY: Final = (
     Accuracy("student, adaptive loss", 0.9071, 0.9307, 0.0091, "IV"),
 )
 FEWER_PARAMETERS: Final = 75.85
-"""percent, the student's against the teacher's"""
+"""percent by which the student has fewer parameters than the teacher"""
 LESS_TIME: Final = 96.46
-"""percent, the student's against the teacher's; neither hardware nor clip length are told"""
+"""percent by which the student takes less time than the teacher; hardware and clip length are not reported"""
 BEST_LEVEL: Final = 65.0
-"""dB SPL at which the prediction is best"""
+"""dB SPL at which the prediction is most accurate"""

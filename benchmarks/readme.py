@@ -1,7 +1,7 @@
-"""The README's table of figures, from a report, and its picture of the demo piece (make figures).
+"""Update the README's table of results from a report, and its picture of the demo piece (make figures).
 
 python -m haaqi_edge.benchmarks.readme [REPORT]    # from docs/report, or from the folder of another report,
-                                                   # which is then put there
+                                                   # which is copied to docs/report first
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from .workbench import LISTENER
 BEGIN: Final = "<!-- figures: made by `make figures` from docs/report/report.json -->"
 END: Final = "<!-- end of figures -->"
 KEPT: Final = Path("docs/report")
-"""where the report is that the README tells of, below the checkout"""
+"""folder of the report that the README shows, below the checkout"""
 SCHEMA: Final = Path("docs/report.schema.json")
-"""of report.json"""
+"""schema of report.json"""
 ROWS: Final = (
     ("parameters: teacher", "parameters/teacher"),
     ("parameters: student as published", "parameters/student/0"),
@@ -62,11 +62,11 @@ ROWS: Final = (
     ("nano, ONNX Runtime against PyTorch, largest difference of a score", "parity/nano: PyTorch - ONNX/largest"),
     ("nano, a streamed hop of 160 ms (48 kHz stereo)", "streaming/nano/10s/48 kHz, 2 channels"),
 )
-"""what the README tells, by the figures' keys"""
+"""rows of the README's table: name, and key of the result"""
 
 
 def table(report: Report) -> str:
-    """The figures as a Markdown table, each with its 95% interval where it has one, and where they come from."""
+    """Return the results as a Markdown table, each with its 95% interval if it has one, and their provenance."""
     figures = report.figures()
     rows = [f"| {name}{_sounds(figures.get(key))} | {told(figures.get(key))} |" for name, key in ROWS]
     machine = report.machine
@@ -81,12 +81,12 @@ def table(report: Report) -> str:
 
 
 def _sounds(figure: Figure | None) -> str:
-    """How many sounds an agreement is of."""
+    """Return the number of sounds behind an agreement, as text."""
     return f", {figure.count:,} sounds" if figure and figure.count and figure.key.startswith("accuracy/") else ""
 
 
 def told(figure: Figure | None) -> str:
-    """A value with its unit and interval."""
+    """Format a value with its unit and interval."""
     if figure is None or figure.value is None:
         return "not measured"
     spread = "" if figure.low is None else f" ({number(figure.low)} to {number(figure.high)})"
@@ -94,7 +94,11 @@ def told(figure: Figure | None) -> str:
 
 
 def rewritten(readme: str, report: Report) -> str:
-    """The README's text with the table of a report between its marks."""
+    """Return the text of the README with the table of a report between its marks.
+
+    Raises:
+        OptionError: the README does not contain the marks.
+    """
     before, _, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
@@ -103,7 +107,7 @@ def rewritten(readme: str, report: Report) -> str:
 
 
 def keep(folder: Path) -> None:
-    """Put a report into `KEPT`: without single measurements, which take a hundred times the room."""
+    """Copy a report to `KEPT` without its single measurements, which take a hundred times the space."""
     report = read_report(folder / REPORT)
     sections = [section.model_copy(update={"series": {}}) for section in report.sections]
     shutil.rmtree(KEPT, ignore_errors=True)
@@ -116,7 +120,7 @@ def keep(folder: Path) -> None:
 
 
 def picture(demo: Path, path: Path) -> None:
-    """Draw the demo clips, clean and degraded, with the quality that listener N3 hears moment by moment."""
+    """Draw the demo clips, clean and degraded, with the quality over time for listener N3."""
     scorer = Scorer("nano", threads=1)
     figure, panes = axes(2, 2, size=(10.0, 4.6), sharex=True, sharey="row", height_ratios=[1.4, 1])
     for column, name in enumerate(("clean", "degraded")):
@@ -139,12 +143,12 @@ def picture(demo: Path, path: Path) -> None:
 
 
 def schema() -> dict[str, Any]:
-    """Of report.json, JSON Schema 2020-12."""
+    """Return the schema of report.json, in JSON Schema 2020-12."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Report.model_json_schema()}
 
 
 def main() -> None:
-    """Rewrite the README's figures and pictures, below the working directory."""
+    """Rewrite the README's results and pictures, below the working directory."""
     parser = argparse.ArgumentParser(prog="python -m haaqi_edge.benchmarks.readme", description=__doc__)
     parser.add_argument("report", nargs="?", type=Path, help=f"folder of a report, put into {KEPT} first")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""A report as Markdown and as one HTML file that needs no other."""
+"""Render a report as Markdown, and as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ DASH: Final = "–"
 
 
 def to_markdown(report: Report) -> str:
-    """`report.md`; its plots are files beside it."""
+    """Return the text of `report.md`; its plots are separate files in the same folder."""
     return _environment().get_template("report.md.j2").render(report=report)
 
 
 def to_html(report: Report, folder: Path) -> str:
-    """`report.html`: everything in one file, plots from the folder included."""
+    """Return the text of `report.html`, which includes the plots of the folder."""
 
     def inlined(file: str) -> Markup:
         return Markup(f"data:image/png;base64,{base64.b64encode((folder / file).read_bytes()).decode()}")
@@ -30,7 +30,7 @@ def to_html(report: Report, folder: Path) -> str:
 
 
 def number(value: float | None, unit: str = "") -> str:
-    """A figure as people read it, with its unit: four digits, counts in full."""
+    """Format a value with its unit for readers: four digits, counts in full."""
     if value is None:
         return DASH
     if unit == "parameters" or (value == int(value) and abs(value) >= 1000) or (abs(value) >= 100 and unit != "%"):
@@ -43,12 +43,12 @@ def number(value: float | None, unit: str = "") -> str:
 
 
 def verdict(target: Target) -> str:
-    """Met, missed, or not measured."""
+    """Return whether a target is met, missed or not measured, as text."""
     return "not measured" if target.met is None else "met" if target.met else "missed"
 
 
 def cell(text: str) -> str:
-    """Text in a Markdown table."""
+    """Escape text for a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("\n", " ")
 
 

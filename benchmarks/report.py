@@ -1,5 +1,6 @@
-"""The report: what was measured, how, on what, and what is behind each figure. `report.json` is this, and its schema
-(`docs/report.schema.json`) is made from it.
+"""Data model of the report: what was measured, how, on which machine, and the measurements behind each result.
+
+`report.json` contains this model. Its schema (`docs/report.schema.json`) is generated from the model.
 
     haaqi-edge bench -o FOLDER        # writes report.json, report.md, report.html and the plots
 """
@@ -21,7 +22,7 @@ FORMAT: Final = 1
 Statistic = Literal["median", "mean", "largest", "lcc", "srcc", "mse", "estimate"]
 Rule = Literal["at least", "at most"]
 _NUMBERS: Final = re.compile(r"\[\s+-?\d[^\]\"{]*\]")
-"""lists of numbers, which fill a line rather than one each"""
+"""matches lists of numbers, which are written on one line instead of one number per line"""
 
 
 def _told(what: str) -> object:
@@ -119,7 +120,7 @@ class Section(_Part):
     plots: list[Plot] = []
 
     def figure(self, key: str) -> Figure | None:
-        """The figure of a key, if it was measured."""
+        """Return the result for a key; None if it was not measured."""
         return next((figure for figure in self.figures if figure.key == key), None)
 
 
@@ -154,15 +155,15 @@ class Report(_Part):
     sections: list[Section]
 
     def section(self, name: str) -> Section | None:
-        """The section of a name, if it was run."""
+        """Return a section by its name; None if it was not run."""
         return next((section for section in self.sections if section.name == name), None)
 
     def figures(self) -> dict[str, Figure]:
-        """All figures by their keys."""
+        """Return all results by their keys."""
         return {figure.key: figure for section in self.sections for figure in section.figures}
 
     def to_json(self) -> str:
-        """The text of `report.json`."""
+        """Return the text of `report.json`."""
         plain = self.model_dump(exclude_defaults=True) | {"format": self.format, "name": self.name}
         return (
             _NUMBERS.sub(lambda run: re.sub(r"\s+", " ", run[0]), json.dumps(plain, indent=1, ensure_ascii=False))
@@ -171,10 +172,10 @@ class Report(_Part):
 
 
 def read_report(path: Path) -> Report:
-    """A report from its file, or from its folder.
+    """Read a report from its file or from its folder.
 
     Raises:
-        OptionError: no such file, or no report of this version.
+        OptionError: the file does not exist, or is not a report of this version.
     """
     path = path / "report.json" if path.is_dir() else path
     if not is_file(path):

@@ -1,4 +1,4 @@
-"""Robustness: levels, noise, clips cut short, sample rates and codecs, each beside HAAQI itself."""
+"""Robustness section: levels, noise, shortened clips, sample rates and codecs, each compared with HAAQI itself."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from .workbench import Workbench
 TITLE: Final = "Robustness"
 SECONDS: Final = 10.0
 LEVELS: Final = tuple(float(level) for level in range(35, 100, 5))
-"""dB SPL"""
+"""presentation levels in dB SPL"""
 CUTS: Final = (0.32, 0.64, 1.0, 2.0, 3.0, 5.0, 8.0)
-"""seconds"""
+"""durations of shortened clips in seconds"""
 RATES: Final = (8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000)
-"""Hz"""
+"""sample rates in Hz"""
 CODECS: Final = {
     **{f"MP3, {kbps} kbit/s": ("mp3", {"kbps": float(kbps)}) for kbps in (16, 32, 56)},
     **{f"Vorbis, quality {quality:g}": ("vorbis", {"quality": quality}) for quality in (0.0, 0.25, 0.5)},
@@ -47,16 +47,16 @@ CODECS: Final = {
 CLIPS: Final = {"levels": 96, "others": 40}
 QUICK: Final = {"levels": 5, "others": 4}
 EXCERPT: Final = 5.0
-"""seconds of a clip that a quick run hears"""
+"""seconds of each clip in a quick run"""
 _FIRST: Final = 200_000_000
-"""number of the first composed piece: none that training or calibration hears"""
+"""number of the first synthetic piece; training and calibration use other pieces"""
 _STEPS: Final = 0.01
-"""of a score: a fall by less counts as none"""
+"""largest rise of a score from one SNR to the next lower one that does not count as a rise"""
 Scores = list[float]
 
 
 def measure(bench: Workbench) -> Section:
-    """Each part over its clips, in processes; nano is judged."""
+    """Run each test on its clips in parallel processes; nano is the model under test."""
     sheet, clips = Sheet("robustness", TITLE), QUICK if bench.options.quick else CLIPS
     if bench.corpus is None:
         sheet.lacks(
@@ -76,7 +76,7 @@ def measure(bench: Workbench) -> Section:
 
 
 def _over(bench: Workbench, what: str, clips: int, work: Callable[[Trial, int], Any]) -> list[Any]:
-    """What `work` gives for each of so many clips and its number."""
+    """Call `work` with each of the clips and its number; return the results."""
 
     def made() -> list[Any]:
         material = heard(bench.options.music, clips, bench.options.seed)
@@ -90,7 +90,13 @@ def _over(bench: Workbench, what: str, clips: int, work: Callable[[Trial, int], 
 
 
 def heard(music: Path | None, clips: int, seed: int) -> list[Trial]:
-    """Clips of the test split, as `sanity` draws them, or composed pieces."""
+    """Return clips of the test split, selected as in `sanity`, or synthetic pieces if there is no music.
+
+    Args:
+        music: folder of clips with its CLIPS.csv, or None.
+        clips: number of clips.
+        seed: of the selection.
+    """
     if music is not None:
         return trials(Corpus(music), clips, seed)
     found = []
@@ -107,7 +113,7 @@ def heard(music: Path | None, clips: int, seed: int) -> list[Trial]:
 
 
 class _Nowhere(Corpus):
-    """The corpus of composed pieces, which are no files."""
+    """The corpus of synthetic pieces, which are not files."""
 
     def __init__(self) -> None:
         self.folder, self.clips = Path(), []
@@ -124,7 +130,7 @@ def _judge() -> ScorerJudge:
 
 
 def _both(trial: Trial, chains: Sequence[str]) -> list[Scores]:
-    """Nano's scores and HAAQI's, [2][chains]."""
+    """Return the scores of nano and of HAAQI for each chain, [2][chains]."""
     judge, reference = _judge(), Reference(trial.clean, trial.rate, Ear(trial.listener))
     sounds = [trial.heard(chain)[0] for chain in chains]
     return [
@@ -134,7 +140,7 @@ def _both(trial: Trial, chains: Sequence[str]) -> list[Scores]:
 
 
 def _at_levels(trial: Trial, number: int) -> list[Scores]:
-    """The same random sound at each level: nano's scores and HAAQI's, [2][levels]."""
+    """Score one randomly degraded sound at each level; return nano's scores and HAAQI's, [2][levels]."""
     chain = random_chain(np.random.default_rng([23, number]), speech=False)
     judge, found = _judge(), []
     for level in LEVELS:
@@ -152,7 +158,7 @@ def _in_noise(trial: Trial, _: int) -> list[Scores]:
 
 
 def _cut_short(trial: Trial, number: int) -> Scores:
-    """The score of the beginning, of each shorter length, less that of the whole."""
+    """Return the score of the beginning, for each shorter duration, minus the score of the whole sound."""
     sound, rate = trial.heard(random_chain(np.random.default_rng([29, number]), speech=False))
     judge = _judge()
     whole = judge((sound, rate), trial.listener)
@@ -164,7 +170,7 @@ def _cut_short(trial: Trial, number: int) -> Scores:
 
 
 def _resampled(trial: Trial, number: int) -> Scores:
-    """The score at each rate, less that at the clip's own."""
+    """Return the score at each sample rate, minus the score at the clip's own rate."""
     sound, rate = trial.heard(random_chain(np.random.default_rng([31, number]), speech=False))
     judge = _judge()
     own = judge((sound, rate), trial.listener)
@@ -308,7 +314,7 @@ def _codecs(sheet: Sheet, found: list[list[Scores]]) -> None:
 
 
 def ranged(figure: Figure, digits: int = 3) -> str:
-    """A value with its interval."""
+    """Format a value with its interval."""
     if figure.value is None:
         return "–"
     spread = "" if figure.low is None else f" ({figure.low:.{digits}f} to {figure.high:.{digits}f})"
@@ -316,7 +322,7 @@ def ranged(figure: Figure, digits: int = 3) -> str:
 
 
 def draw(section: Section) -> dict[str, tuple[Picture, str]]:
-    """Levels, noise, cuts and codecs."""
+    """Plot the results for levels, noise, shortened clips and codecs."""
     picture, ((levels, noise), (cuts, codecs)) = axes(2, 2, size=(11.0, 8.0))
     band(levels, LEVELS, [section.figure(f"robustness/levels/{x:g}/mse") for x in LEVELS], "MSE", colour("nano"))
     levels.axvline(BEST_LEVEL, color="#8b949e", linestyle="--", linewidth=1)

@@ -1,4 +1,4 @@
-"""All sections in turn: measured, drawn, put together to a report and written."""
+"""Run sections in turn: measure them, draw their plots, and write the report."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "robustness": ("robustness",),
     "streaming": ("streaming",),
 }
-"""what can be asked for, and the modules that measure it"""
+"""sections that can be requested, and the modules that measure them"""
 REPORT: Final = "report.json"
 TIMED: Final = ("latency", "start", "streaming")
-"""sections in which other processes lengthen what is measured"""
+"""sections in which load by other processes increases the measured times"""
 BUSY: Final = (
     "other processes kept up to {others:.1f} of {cores} cores busy (in {sections}): times are longer than on a quiet "
     "machine, and their ratios less certain"
@@ -43,18 +43,19 @@ BUSY: Final = (
 def run(
     asked: Sequence[str], options: Options, output: Path, told: Callable[[str, int, int], None], command: str
 ) -> Report:
-    """Measure and write a report.
+    """Measure sections and write a report.
 
     Args:
         asked: keys of `SECTIONS`.
-        options: see there.
-        output: folder of the report; what is done is kept in the folder beside it that ends in `.work`.
-        told: called with what is going on.
-        command: what the report says it was made by.
+        options: see `Options`.
+        output: folder of the report. Finished measurements are stored beside it, in the folder whose name ends in
+            `.work`.
+        told: called with the progress.
+        command: the command line, which the report quotes.
 
     Raises:
-        OptionError: an output that is no folder of a report.
-        CheckpointError, CorpusError, BundleError: what the options name is not usable; nothing is measured then.
+        OptionError: the output is not the folder of a report, or nothing could be measured.
+        CheckpointError, CorpusError, BundleError: a file that the options name is not usable; nothing is measured.
     """
     old = check_output(output)
     code, machine, versions = provenance.code_digest(), provenance.machine(), provenance.versions()
@@ -94,17 +95,23 @@ def run(
 
 
 def weights(options: Options) -> list[object]:
-    """What is in the files that the options name: another under the same name is measured anew."""
+    """Return checksums of the files that the options name.
+
+    A changed file under the same name is then measured again.
+    """
     checkpoints = (options.student, options.teacher)
     bundles = [str(Bundle(path).card.files) for path in options.bundles]
     return [*bundles, *(file_sha256(path) for path in checkpoints if path is not None and is_file(path))]
 
 
 def check_output(output: Path) -> Report | None:
-    """The report that a folder holds already; None for a new or empty one, or one of another version.
+    """Return the report that a folder contains.
+
+    Returns:
+        the report, or None if the folder is new or empty, or if it contains a report of another version.
 
     Raises:
-        OptionError: the folder holds something else.
+        OptionError: the folder contains something else.
     """
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return None
@@ -115,11 +122,11 @@ def check_output(output: Path) -> Report | None:
     try:
         return read_report(output / REPORT)
     except OptionError:
-        return None  # it is replaced
+        return None  # a report of another version is replaced
 
 
 def _alike(old: Report, new: Report) -> bool:
-    """Whether sections of both may stand in one report."""
+    """Return whether sections of both reports can be combined in one report."""
     same = ("quick", "seed", "threads", "code", "machine", "versions")
     both = old.models.keys() & new.models.keys()
     return all(getattr(old, name) == getattr(new, name) for name in same) and all(
@@ -128,8 +135,14 @@ def _alike(old: Report, new: Report) -> bool:
 
 
 def write(report: Report, output: Path, drawn: Mapping[str, Any], old: Report | None = None) -> None:
-    """`report.json`, `report.md`, `report.html` and the plots into a folder, in place of an old report's; the JSON
-    comes last."""
+    """Write `report.json`, `report.md`, `report.html` and the plots to a folder. The JSON file is written last.
+
+    Args:
+        report: the report.
+        output: the folder.
+        drawn: the plots, by file name without suffix.
+        old: the report that is replaced; plots that only it has are deleted.
+    """
     output.mkdir(parents=True, exist_ok=True)
     for plot in (plot for section in old.sections for plot in section.plots) if old else ():
         if plot.file not in {f"{name}.png" for name in drawn}:
@@ -142,7 +155,7 @@ def write(report: Report, output: Path, drawn: Mapping[str, Any], old: Report | 
 
 
 def _measured(name: str, bench: Workbench) -> Section:
-    """A section, from the store where it is there."""
+    """Measure a section, or load it from the store."""
     module = importlib.import_module(f"{__package__}.{name}")
     watch = provenance.Watch()
 
@@ -157,7 +170,7 @@ def _measured(name: str, bench: Workbench) -> Section:
 
 
 def _drawn(section: Section) -> tuple[Section, dict[str, Any]]:
-    """A section that tells of its pictures, and these."""
+    """Draw the plots of a section; return the section with its plots listed, and the plots."""
     module = importlib.import_module(f"{__package__}.{section.name}")
     found = module.draw(section) if section.figures else {}
     pictures = [Plot(file=f"{file}.png", caption=caption) for file, (_, caption) in found.items()]

@@ -1,8 +1,9 @@
-"""Whether a model is sane on real music: python -m haaqi_edge.benchmarks.sanity MUSIC [--model nano] [--clips N]
+"""Check a model on real music: python -m haaqi_edge.benchmarks.sanity MUSIC [--model nano] [--clips N]
 
-MUSIC is a folder of clips with its CLIPS.csv, whose test split is heard. Four things that anybody may expect of a
-quality: it falls as noise rises, clean music for which the hearing aid is fitted sounds good, the file's format does
-not matter, and another listener changes it as HAAQI does. Exit code 0 whatever is found: this measures.
+MUSIC is a folder of clips with its CLIPS.csv, of which the test split is used. The program tests four properties that
+you can expect of a quality score. The score falls as noise rises. Clean music with a fitted hearing aid gets a high
+score. The file format does not matter. Another listener changes the score as it changes HAAQI. The exit code does not
+depend on the results, because the program only measures.
 """
 
 from __future__ import annotations
@@ -39,26 +40,26 @@ from .program import told_in_a_line
 
 CLIPS: Final = 40
 SECONDS: Final = 10.0
-"""of a clip"""
+"""seconds of each clip"""
 EXCERPT: Final = 5.0
-"""seconds of it that HAAQI hears"""
+"""seconds of the part of a clip that HAAQI scores"""
 LISTENERS: Final = ("N1", "N2", "N3", "N4", "N5", "S1", "S2", "S3")
 SNRS: Final = tuple(float(snr) for snr in range(40, -5, -4))
-"""dB"""
+"""SNRs in dB"""
 RANKED: Final = 0.95
-"""rank correlation of SNR and score above which a clip's scores count as falling"""
+"""minimum rank correlation of SNR and score at which the scores of a clip count as falling"""
 BAD: Final = 0.5
-"""a score that clean music should not get"""
+"""scores of clean music below this value count as bad"""
 MOVED: Final = 0.05
-"""change of HAAQI from one listener to the other that counts"""
+"""minimum change of HAAQI between two listeners that is counted"""
 APART: Final = 20.0
-"""dB between two listeners' levels, in the mean"""
+"""minimum mean difference of two listeners' hearing levels, in dB"""
 SOUNDS: Final = 3
-"""of a clip that are scored for two listeners"""
+"""number of sounds per clip that are scored for two listeners"""
 TARGETS: Final = {"snr": 0.95, "clean": 0.85, "formats": 0.01, "listeners": 0.9}
 _RATE: Final = 24_000
 _PEAK: Final = 0.9
-"""of full scale; louder music is turned down before it is written"""
+"""largest peak, relative to full scale; louder music is attenuated before it is written"""
 
 
 class _Format(NamedTuple):
@@ -78,12 +79,12 @@ FORMATS: Final = {
 
 @dataclass(frozen=True)
 class Trial:
-    """A clip, and who hears it.
+    """A clip and its listener.
 
     Attributes:
         row: how the clean clip is presented: NAL-R, 65 dB SPL.
         clean: float64 [samples] at that level, not amplified.
-        rate: Hz.
+        rate: sample rate in Hz.
     """
 
     row: Row
@@ -92,15 +93,21 @@ class Trial:
 
     @property
     def listener(self) -> Audiogram:
-        """Who hears it."""
+        """Audiogram of the listener."""
         return Audiogram(self.row.audiogram, self.row.listener)
 
     def heard(self, chain: str = "") -> tuple[Array, int]:
-        """The presented signal [samples] after a chain of conditions, and its rate."""
+        """Return the presented signal [samples] after a chain of degradations, and its rate in Hz."""
         return presented(replace(self.row, chain=chain), self.clean, self.rate), self.rate
 
     def excerpt(self, seconds: float, listener: str, seed: int) -> Trial:
-        """The louder of the clip's two ends, at the same level, for another listener."""
+        """Return the louder end of the clip, at the same level, for another listener.
+
+        Args:
+            seconds: duration of the excerpt.
+            listener: name of a standard audiogram.
+            seed: of the degradations.
+        """
         samples = round(seconds * self.rate)
         part = max(self.clean[:samples], self.clean[-samples:], key=rms)
         row = _row(self.row.clip, min(seconds, self.row.duration), listener, seed)
@@ -108,34 +115,41 @@ class Trial:
 
 
 def rank_correlation(scores: Sequence[float]) -> float:
-    """Spearman's, of `SNRS` and a score for each; 0 where the scores don't differ."""
+    """Return Spearman's correlation of `SNRS` and their scores; 0 if all scores are equal."""
     return 0.0 if len(set(scores)) == 1 else float(stats.spearmanr(SNRS, scores).statistic)
 
 
 class Ranked(NamedTuple):
-    """A clip's scores, one for each of `SNRS`."""
+    """Scores of a clip, one for each of `SNRS`."""
 
     trial: Trial
     scores: list[float]
 
     @property
     def correlation(self) -> float:
-        """Spearman's, of SNR and score; 0 where the scores don't differ."""
+        """Spearman's correlation of SNR and score; 0 if all scores are equal."""
         return rank_correlation(self.scores)
 
 
 class Change(NamedTuple):
-    """From one listener to the other: the model's, and HAAQI's."""
+    """Change of the score from one listener to the other, of the model and of HAAQI."""
 
     model: float
     haaqi: float
 
 
 def trials(corpus: Corpus, clips: int, seed: int) -> list[Trial]:
-    """So many clips of the test split, drawn by chance, those of a smaller number among them; silent ones are left out.
+    """Select clips of the test split at random, without silent ones.
+
+    With the same seed, a larger selection contains the smaller ones.
+
+    Args:
+        corpus: the music.
+        clips: number of clips; the selection is smaller if there are not enough.
+        seed: of the selection.
 
     Raises:
-        CorpusError: none that sounds, or one that cannot be read.
+        CorpusError: all clips are silent, or a clip cannot be read.
     """
     found: list[Trial] = []
     every = corpus.of("test")
@@ -153,18 +167,18 @@ def trials(corpus: Corpus, clips: int, seed: int) -> list[Trial]:
 
 
 def _row(clip: str, seconds: float, listener: str, seed: int) -> Row:
-    """How a clip's beginning is presented to a standard listener."""
+    """Return how the beginning of a clip is presented to a standard listener."""
     return Row("test", clip, 0.0, seconds, "", "", seed, "nal-r", PRESENTATION, listener, STANDARD[listener])
 
 
 def ranked(trial: Trial, judge: Judge) -> Ranked:
-    """A clip's scores as the same noise rises."""
+    """Score a clip with the same noise at each of `SNRS`."""
     sounds = (trial.heard(chain_of(("noise", {"snr": snr}))) for snr in SNRS)
     return Ranked(trial, [judge(sound, trial.listener) for sound in sounds])
 
 
 def formats(trial: Trial, judge: Judge) -> dict[str, float]:
-    """By format, how far the score of a file is from that of the samples in memory."""
+    """Return, by format, how far the score of a file is from the score of the samples in memory."""
     x = trial.clean if trial.rate == _RATE else soxr.resample(trial.clean, trial.rate, _RATE, "VHQ")
     x = x * min(1.0, _PEAK / float(np.abs(x).max()))
     expected = judge((x, _RATE), trial.listener, spl=PRESENTATION, nal_r=True)
@@ -179,7 +193,7 @@ def formats(trial: Trial, judge: Judge) -> dict[str, float]:
 
 
 def changes(trial: Trial, judge: Judge) -> list[Change]:
-    """What happens to the scores of random sounds, amplified for one listener, when another one hears them."""
+    """Return how scores change if random sounds, amplified for one listener, are scored for another."""
     rng = np.random.default_rng([trial.row.seed, 1])
     found = []
     for number in range(SOUNDS):
@@ -195,13 +209,13 @@ def changes(trial: Trial, judge: Judge) -> list[Change]:
 
 
 def far_from(listener: str) -> list[str]:
-    """The standard audiograms whose levels, where HAAQI reads them, are far from one's."""
+    """Return the standard audiograms whose levels at HAAQI's frequencies are far from those of a listener."""
     levels = {name: Audiogram.named(name).at(HAAQI_FREQUENCIES) for name in STANDARD}
     return [name for name in STANDARD if float(np.abs(levels[name] - levels[listener]).mean()) >= APART]
 
 
 def snr_figures(found: Sequence[Ranked]) -> dict[str, Any]:
-    """The share of clips whose score falls with the SNR."""
+    """Return the share of clips whose score falls with the SNR, and related results."""
     correlations = [one.correlation for one in found]
     share = float(np.mean([correlation >= RANKED for correlation in correlations]))
     worst = min(found, key=lambda one: one.correlation)
@@ -216,7 +230,7 @@ def snr_figures(found: Sequence[Ranked]) -> dict[str, Any]:
 
 
 def clean_figures(found: Sequence[tuple[Trial, float]]) -> dict[str, Any]:
-    """The mean score of clean music, and the share that is called bad."""
+    """Return the mean score of clean music, the share of bad scores, and related results."""
     scores = [score for _, score in found]
     mean, worst = float(np.mean(scores)), min(found, key=lambda one: one[1])
     listeners = {trial.row.listener for trial, _ in found}
@@ -234,7 +248,7 @@ def clean_figures(found: Sequence[tuple[Trial, float]]) -> dict[str, Any]:
 
 
 def format_figures(found: Sequence[dict[str, float]]) -> dict[str, Any]:
-    """The largest difference of a file's score, of all and by format."""
+    """Return the largest difference of a file's score, over all formats and by format."""
     by_format = {name: max(one[name] for one in found) for name in FORMATS}
     largest = max(by_format.values())
     return {
@@ -245,7 +259,10 @@ def format_figures(found: Sequence[dict[str, float]]) -> dict[str, Any]:
 
 
 def listener_figures(found: Sequence[Change]) -> dict[str, Any]:
-    """The share of the pairs that HAAQI moves in which the model moves the same way; None where it moves none."""
+    """Return how often the model changes in the same direction as HAAQI.
+
+    Only pairs in which HAAQI changes by at least `MOVED` count. The share is None if there are none.
+    """
     moved = [change for change in found if abs(change.haaqi) >= MOVED]
     share = float(np.mean([change.model * change.haaqi > 0 for change in moved])) if moved else None
     spread = len({change.model for change in found}) > 1 and len({change.haaqi for change in found}) > 1
@@ -268,20 +285,22 @@ def _named(trial: Trial) -> dict[str, str]:
 def measure(
     music: str | Path, model: str | Path | Judge = "nano", clips: int = CLIPS, seed: int = 0
 ) -> dict[str, dict[str, Any]]:
-    """Everything that is printed, the same each time.
+    """Run all checks. The results are the same each time.
 
     Args:
         music: folder of clips with its CLIPS.csv.
-        model: a shipped name, the folder of a bundle, or a judge.
-        clips: how many of the test split; all of them where it holds fewer.
-        seed: of what is drawn by chance.
+        model: a shipped name, the folder of a bundle, or a predictor.
+        clips: number of clips of the test split; all clips are used if there are fewer.
+        seed: of all random choices.
 
     Returns:
-        `snr`, `clean`, `formats` and `listeners`, each with its `figure`, its `target`, whether it was `met`, and more;
-        numbers to six digits.
+        `snr`, `clean`, `formats` and `listeners`, each with its result (`figure`), its `target`, whether it is `met`,
+        and further results. Numbers have six decimals.
 
     Raises:
-        CorpusError, BundleError, BundleNotFoundError: see their messages.
+        CorpusError: the music cannot be used.
+        BundleNotFoundError: the bundle does not exist.
+        BundleError: the bundle is invalid.
     """
     judge = judge_of(model, threads=1) if isinstance(model, str | Path) else model
     heard = trials(Corpus(music), clips, seed)
@@ -313,7 +332,7 @@ def _rounded(value: Any) -> Any:
 
 
 def table(found: dict[str, dict[str, Any]]) -> Table:
-    """What was measured, and what it should be."""
+    """Return a table of the results and their targets."""
     snr, clean, files, swapped = (found[name] for name in ("snr", "clean", "formats", "listeners"))
     share = "none moved" if swapped["figure"] is None else f"{swapped['figure']:.1%}"
     worst = snr["worst"]
@@ -348,7 +367,7 @@ def table(found: dict[str, dict[str, Any]]) -> Table:
 
 
 def main() -> None:
-    """Print the figures and their targets."""
+    """Print the results and their targets."""
     parser = argparse.ArgumentParser(prog="python -m haaqi_edge.benchmarks.sanity", description=__doc__)
     parser.add_argument("music", help="folder of clips with its CLIPS.csv")
     parser.add_argument("--model", default="nano", help="a shipped name or the folder of a bundle")

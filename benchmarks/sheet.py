@@ -1,4 +1,4 @@
-"""What a section writes its figures on: each with its spread, its unit and the measurements behind it."""
+"""Builder of a report's section: results with their spread, unit and single measurements."""
 
 from __future__ import annotations
 
@@ -14,12 +14,17 @@ from ..training.metrics import agreement
 from .report import Figure, Missing, Rule, Section, Series, Statistic, Table, Target
 
 DRAWS: Final = 1000
-"""bootstrap draws"""
+"""number of bootstrap draws"""
 Array = npt.NDArray[np.float64]
 
 
 class Sheet:
-    """A section in the making."""
+    """A section under construction.
+
+    Args:
+        name: name of the section, which starts the keys of its results.
+        title: heading in the report.
+    """
 
     def __init__(self, name: str, title: str) -> None:
         self.name, self.title = name, title
@@ -31,11 +36,11 @@ class Sheet:
         self.missing: list[Missing] = []
 
     def exact(self, key: str, name: str, value: float, unit: str = "", better: str | None = None) -> Figure:
-        """A number without spread: a count, a size."""
+        """Add a number without a spread, such as a count or a size."""
         return self._add(Figure(key=f"{self.name}/{key}", name=name, value=value, unit=unit, better=better))  # type: ignore[arg-type]
 
     def estimate(self, key: str, name: str, value: float, unit: str = "", better: str | None = None) -> Figure:
-        """A number made from timings, without a spread of its own; comparisons don't judge it."""
+        """Add a number derived from timings, without a spread of its own; comparisons of reports ignore it."""
         figure = self.exact(key, name, value, unit, better)
         self.figures[figure.key] = figure = figure.model_copy(update={"statistic": "estimate"})
         return figure
@@ -51,7 +56,16 @@ class Sheet:
         statistic: Statistic = "median",
         better: str | None = "lower",
     ) -> Figure:
-        """A statistic of single measurements, with its bootstrap interval and their 95th percentile."""
+        """Add a statistic of single measurements, with its bootstrap interval and their 95th percentile.
+
+        Args:
+            key, name: of the result.
+            values: the measurements [n].
+            of: what the measurements are of, see `Series`.
+            unit: of the measurements.
+            statistic: how the result is computed from them.
+            better: whether lower or higher values are better; None if neither.
+        """
         array = np.asarray(values, dtype=np.float64)
         low, high = interval(array, statistic)
         self.series[key] = Series(values=[_rounded(value) for value in array], of=of)
@@ -72,11 +86,11 @@ class Sheet:
         )
 
     def timing(self, key: str, name: str, seconds: Sequence[float]) -> Figure:
-        """The median of interleaved runs, in ms."""
+        """Add the median of interleaved runs, in ms."""
         return self.sampled(key, name, [1e3 * one for one in seconds], of="runs in turn", unit="ms")
 
     def times_faster(self, key: str, name: str, before: Sequence[float], after: Sequence[float]) -> Figure:
-        """How many times as long the first takes as the second, run by run."""
+        """Add how many times as long `before` takes as `after`, compared run by run."""
         runs = min(len(before), len(after))
         found = ratio(list(before[:runs]), list(after[:runs]))
         return self._add(
@@ -93,7 +107,7 @@ class Sheet:
         )
 
     def share(self, key: str, name: str, hits: npt.NDArray[np.bool_], better: str | None = "higher") -> Figure:
-        """The percentage of hits, with Wilson's 95% interval, which is one even where all hit or none does."""
+        """Add the percentage of hits, with Wilson's 95% interval, which is valid even for 0% and 100%."""
         found = stats.binomtest(int(hits.sum()), len(hits))
         spread = found.proportion_ci(method="wilson")
         percent = [100 * value for value in (hits.mean(), spread.low, spread.high)]
@@ -104,18 +118,18 @@ class Sheet:
     def derived(
         self, key: str, name: str, value: float, low: float, high: float, *, unit: str = "", better: str | None = None
     ) -> Figure:
-        """A figure made from another, its interval with it."""
+        """Add a result derived from another one, with its interval."""
         return self._add(
             Figure(key=f"{self.name}/{key}", name=name, value=value, unit=unit, low=low, high=high, better=better)  # type: ignore[arg-type]
         )
 
     def judged(self, key: str, name: str, found: dict[str, float | int], series: str | None = None) -> None:
-        """LCC, SRCC and MSE against HAAQI, from what `training.card.split_figures` tells of a group of rows.
+        """Add LCC, SRCC and MSE against HAAQI, from the results of `training.card.split_figures` for a group of rows.
 
         Args:
-            key, name: of the group; the statistics' names are appended.
+            key, name: of the group; the names of the statistics are appended.
             found: values and intervals.
-            series: key of the predictions, where they are kept; the labels are the series `HAAQI`.
+            series: key of the predictions if they are stored; the labels are the series `HAAQI`.
         """
         for statistic in ("lcc", "srcc", "mse"):
             self._add(
@@ -134,7 +148,7 @@ class Sheet:
             )
 
     def target(self, what: str, key: str, rule: Rule, wanted: float) -> None:
-        """Hold a figure to what was promised; one that was not measured is neither met nor missed."""
+        """Compare a result with a target. A result that was not measured neither meets nor misses it."""
         figure = self.figures.get(f"{self.name}/{key}")
         value = figure.value if figure else None
         met = None if value is None else value >= wanted if rule == "at least" else value <= wanted
@@ -144,15 +158,15 @@ class Sheet:
         )
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], note: str = "") -> None:
-        """A table of text."""
+        """Add a table of text."""
         self.tables.append(Table(title=title, columns=list(columns), rows=[list(row) for row in rows], note=note))
 
     def lacks(self, what: str, why: str) -> None:
-        """Say what was not measured."""
+        """Record what was not measured, and why."""
         self.missing.append(Missing(what=what, why=why))
 
     def section(self) -> Section:
-        """The section as it goes into the report."""
+        """Return the section for the report."""
         return Section(
             name=self.name,
             title=self.title,
@@ -171,7 +185,7 @@ class Sheet:
 
 
 def reduce(values: Array, statistic: Statistic, labels: Array | None = None) -> float:
-    """A statistic of values [n], for correlations and errors against labels [n]."""
+    """Compute a statistic of values [n]; correlations and errors need labels [n]."""
     if statistic in ("lcc", "srcc", "mse"):
         assert labels is not None
         return float(getattr(agreement(values, labels), statistic))
@@ -181,8 +195,12 @@ def reduce(values: Array, statistic: Statistic, labels: Array | None = None) -> 
 
 
 def interval(values: Array, statistic: Statistic, seed: int = 0) -> tuple[float | None, float | None]:
-    """The 95% bootstrap interval of a statistic of values; none of fewer than three, or of a maximum, which it would
-    never exceed."""
+    """Compute the 95% bootstrap interval of a statistic of values.
+
+    Returns:
+        lower and upper limit. Both are None for fewer than three values, and for the maximum, which resampling can
+        never exceed.
+    """
     if len(values) < 3 or statistic == "largest":
         return None, None
     draws = np.random.default_rng(seed).choice(values, (DRAWS, len(values)))
@@ -195,5 +213,5 @@ def _finite(value: float) -> float | None:
 
 
 def _rounded(value: float) -> float:
-    """Six digits: what a measurement is worth."""
+    """Round to six digits, the precision of a measurement."""
     return float(f"{value:.6g}")

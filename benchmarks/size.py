@@ -1,4 +1,4 @@
-"""Size: bundles, the wheel, and what an installation takes."""
+"""Size section: bundles, the wheel, and installations."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SYSTEMS: Final = {"to score": "haaqi-edge", "PyTorch alone, for comparison": "to
 
 
 def measure(bench: Workbench) -> Section:
-    """Add up files."""
+    """Measure the sizes of files."""
     sheet = Sheet("size", TITLE)
     bundles = {
         "traced": ("student as traced", bench.traced),
@@ -73,7 +73,7 @@ def measure(bench: Workbench) -> Section:
 
 
 def _in_c(sheet: Sheet, nano: Nano) -> list[list[str]]:
-    """What nano takes as plain C, by how its weights are kept."""
+    """Add what nano needs as plain C, by the format of its weights; return the rows of a table."""
     patches = window_patches(WINDOW)
     assert patches is not None
     rows = []
@@ -91,7 +91,7 @@ def _in_c(sheet: Sheet, nano: Nano) -> list[list[str]]:
 
 
 def draw(section: Section) -> dict[str, tuple[Picture, str]]:
-    """Bundles as bars."""
+    """Plot the sizes of the bundles."""
     found = [f for f in section.figures if f.key.startswith("size/bundle/")]
     values = {f.name.removeprefix("bundle, "): f.value or 0.0 for f in found}
     tints = [colour(f.key.rpartition("/")[2]) for f in found]
@@ -99,7 +99,7 @@ def draw(section: Section) -> dict[str, tuple[Picture, str]]:
 
 
 def packed(root: Path) -> int:
-    """Bytes of the package's files in a zip, compressed as wheels are."""
+    """Return the bytes of the package's files in a zip file, compressed as in a wheel."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in _files(root):
@@ -108,13 +108,13 @@ def packed(root: Path) -> int:
 
 
 def _files(root: Path) -> list[Path]:
-    """The package's own."""
+    """List the files of the package."""
     found = (path for room in ROOMS for path in sorted((root / room).rglob("*")))
     return [path for path in found if path.is_file() and "__pycache__" not in path.parts]
 
 
 def installed(package: str) -> dict[str, int]:
-    """Bytes on disk of a package and of everything that it needs here, by package.
+    """Return the bytes on disk of a package and of all its dependencies that apply here, by package.
 
     Raises:
         PackageNotFoundError: one of them is not installed.
@@ -133,7 +133,7 @@ def installed(package: str) -> dict[str, int]:
 
 
 def _own(name: str) -> int:
-    if name == "haaqi-edge":  # an editable installation lists its own files not at all
+    if name == "haaqi-edge":  # an editable installation does not list its own files
         return sum(path.stat().st_size for path in _files(ROOT))
     files = importlib.metadata.files(name) or ()
     paths = [Path(str(file.locate())) for file in files]
@@ -141,7 +141,7 @@ def _own(name: str) -> int:
 
 
 def _applies(need: str) -> bool:
-    """Whether a requirement holds here: not one of an extra, nor of another system."""
+    """Return whether a requirement applies here; those of extras and of other systems do not."""
     from packaging.requirements import Requirement
 
     marker = Requirement(need).marker

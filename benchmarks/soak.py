@@ -1,8 +1,8 @@
-"""Hours of audio pushed through a stream at full speed: whether it stays as it began.
+"""Soak test: stream hours of audio at full speed, and check that memory, scores and speed do not change.
 
     python -m haaqi_edge.benchmarks.soak --hours 24 [--model nano]
 
-`haaqi-edge bench streaming` does it for an hour.
+`haaqi-edge bench streaming` runs the test for one hour.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from .program import told_in_a_line
 
 MINUTE: Final = round(60 / fe.PATCH_SECONDS)
 HOUR: Final = 60 * MINUTE
-"""patches"""
+"""`MINUTE` and `HOUR` are numbers of patches"""
 
 Array = npt.NDArray[np.float32]
 
 
 class Soaked(NamedTuple):
-    """What a soak found.
+    """Results of a soak test.
 
     Attributes:
-        hours: of audio.
-        growth: MB that the process grew by at most after the first minute of audio.
-        peak: MB that it held at most, libraries included.
-        drift: the largest difference of a score, in the last hour (or half), from a fresh stream of that time alone.
+        hours: duration of the audio.
+        growth: largest growth of the process in MB after the first minute of audio.
+        peak: peak memory in MB, including libraries.
+        drift: largest difference of a score in the last hour (or half) from a fresh stream of only that time.
         first, last: median seconds of a hop in the first and in the last hour (or half).
     """
 
@@ -47,9 +47,9 @@ class Soaked(NamedTuple):
 
 
 class Programme:
-    """Endless audio at 16 kHz, any patch of which can be made again: stretches of noise and tones, loud, soft, silent.
+    """Endless audio at 16 kHz: stretches of noise and tones, loud, soft or silent. Every patch can be recomputed.
 
-    Scenes last 1 to 17 s, each with its own level and mixture, drawn from the number of its minute.
+    Scenes last 1 to 17 s. The level and mixture of each scene are drawn at random from the number of its minute.
     """
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Programme:
         self._noise = (0.1 * draw.standard_normal(len(seconds))).astype(np.float32)
 
     def patch(self, index: int) -> Array:
-        """The samples [2560] that patch `index` begins with."""
+        """Return the first 2560 samples of patch `index`."""
         minute, place = divmod(index, MINUTE)
         draw = np.random.default_rng(minute)
         scene = int(np.searchsorted(np.cumsum(draw.integers(6, 106, MINUTE // 6)), place, side="right"))
@@ -72,9 +72,16 @@ class Programme:
 
 
 def soak(scorer: Scorer, hours: float) -> Soaked:
-    """Push so many hours of audio through a stream of 10 s windows, a patch at a time, on Linux.
+    """Stream hours of audio in windows of 10 s, one patch at a time. Requires Linux.
 
-    Memory is read every minute of audio. What is kept of each hop is written into arrays that were made before.
+    Memory is read once per minute of audio. Results of the hops are written to arrays that are allocated beforehand.
+
+    Args:
+        scorer: the model.
+        hours: duration of the audio.
+
+    Raises:
+        RuntimeError: silence occurs at other times than in a fresh stream.
     """
     patches = round(hours * HOUR)
     tail = min(HOUR, patches // 2)
@@ -99,7 +106,7 @@ def soak(scorer: Scorer, hours: float) -> Soaked:
         for index in range(tail):
             fresh[index] = _score(stream.accept_waveform(programme.patch(patches - tail + index)))
         full = round(stream.window / fe.PATCH_SECONDS)
-    # The 240 samples that a patch shares with the next come one chunk later: updates are one chunk behind.
+    # The last 240 samples of a patch, shared with the next patch, arrive one chunk later. So updates lag by one chunk.
     mine, theirs = scores[full + 1 :], fresh[full + 1 :]
     if not np.array_equal(np.isnan(mine), np.isnan(theirs)):
         raise RuntimeError("silence comes at other moments in the long stream than in the fresh one")
@@ -109,7 +116,11 @@ def soak(scorer: Scorer, hours: float) -> Soaked:
 
 
 def memory(what: str) -> float:
-    """MB (10^6 bytes) of this process, as Linux tells: `VmRSS` now, `VmHWM` at most."""
+    """Return the memory of this process in MB (10^6 bytes), as reported by Linux.
+
+    Args:
+        what: `VmRSS` for the current memory, `VmHWM` for the peak.
+    """
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith(f"{what}:"):
             return int(line.split()[1]) * 1024e-6
@@ -117,12 +128,12 @@ def memory(what: str) -> float:
 
 
 def _score(updates: list[Update]) -> float:
-    """The score of the only update; NaN where there is none, or silence."""
+    """Return the score of the only update; NaN if there is no update, or for silence."""
     return np.nan if not updates or updates[0].score is None else updates[0].score
 
 
 def main() -> None:
-    """Print what a soak found, as JSON."""
+    """Print the results of a soak test as JSON."""
     parser = argparse.ArgumentParser(prog="python -m haaqi_edge.benchmarks.soak", description=__doc__)
     parser.add_argument("--hours", type=float, default=24.0, help="of audio (default: 24)")
     parser.add_argument("--model", default="nano", help="a shipped name, or a bundle's folder (default: nano)")

@@ -1,4 +1,4 @@
-"""Cold start: a fresh process from exec to its first score, split into what it spends the time on."""
+"""Cold start section: the time of a fresh process from exec to its first score, by step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TITLE: Final = "Cold start"
 PARTS: Final = ("interpreter", "numpy", "onnxruntime", "the rest of haaqi_edge.runtime", "sessions", "first score")
 TINTS: Final = ("#8b949e", "#56B4E9", "#0072B2", "#009E73", "#E69F00", "#D55E00")
 SECONDS: Final = 10.0
-"""of the file that is scored"""
+"""seconds of the file that is scored"""
 RUNS: Final = 21
 _CODE: Final = f"""
 import sys, time
@@ -48,7 +48,7 @@ def measure(bench: Workbench) -> Section:
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.wav"
         soundfile.write(clip, bench.clip(SECONDS), SAMPLE_RATE, subtype="PCM_16")
-        for run in range(runs + 1):  # the first one fills the file cache and is not counted
+        for run in range(runs + 1):  # the first run fills the file cache and is not counted
             bench.told("cold start", run, runs + 1)
             for name, model in models.items():
                 taken[name].append(fresh(_CODE, model, str(clip)))
@@ -79,7 +79,7 @@ def measure(bench: Workbench) -> Section:
 
 
 def draw(section: Section) -> dict[str, tuple[Picture, str]]:
-    """Stacked bars."""
+    """Plot the steps as stacked bars."""
     models = list(dict.fromkeys(f.key.split("/")[1] for f in section.figures if f.key.count("/") == 2))
     picture, one = axes(size=(9.0, 1.4 + 0.5 * len(models)))
     for place, model in enumerate(models):

@@ -1,4 +1,4 @@
-"""What was measured is kept, cell by cell, so that a run that was stopped goes on where it was."""
+"""Storage of measurements in cells, so that an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from ..runtime.writing import write_file
 
 
 class Store:
-    """Cells of measurements as JSON files in a folder.
+    """Cells of measurements, stored as JSON files in a folder.
 
     Args:
         folder: `OUTPUT.work`.
-        key: all that every measurement depends on (code, machine, versions); what another key made is measured anew.
+        key: everything that all measurements depend on (code, machine, versions). With another key, they are repeated.
     """
 
     def __init__(self, folder: Path, key: object) -> None:
@@ -24,7 +24,13 @@ class Store:
         self._key = repr(key)
 
     def cell(self, name: str, settings: object, make: Callable[[], Any]) -> Any:
-        """What `make` gives (plain values, as JSON holds them), measured once for each name and settings."""
+        """Return the value of a cell, measured once for each name and settings.
+
+        Args:
+            name: name of the cell.
+            settings: everything else that the value depends on.
+            make: measures the value and returns it as plain values that JSON can represent.
+        """
         digest = hashlib.sha256(repr((self._key, name, settings)).encode()).hexdigest()[:16]
         path = self.folder / "cells" / f"{name.replace('/', '-').replace(' ', '_')}-{digest}.json"
         if path.is_file():

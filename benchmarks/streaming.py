@@ -1,6 +1,6 @@
-"""Streaming: time of a hop, real-time factor, memory, and equality with the offline score. One thread.
+"""Streaming section: time of a hop, real-time factor, memory, and equality with the offline score, on one thread.
 
-A hop is 160 ms, timed from the call with its samples to the updates.
+A hop is 160 ms. It is timed from the call with its samples to the updates.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from .workbench import LISTENER, Workbench
 
 TITLE: Final = "Streaming"
 RATES: Final = ((fe.SAMPLE_RATE, 1), (48_000, 2))
-"""Hz and channels that are streamed"""
+"""sample rates in Hz and numbers of channels of the streams"""
 WINDOWS: Final = (10.0, 30.0, 60.0)
-"""seconds"""
+"""durations in seconds"""
 HOPS: Final = {"nano": 2_000, "nano-int8": 2_000, "folded": 300}
 QUICK: Final = {"nano": 100, "nano-int8": 100, "folded": 30}
 SOAKED: Final = 1.0
-"""hours of audio that are pushed through at full speed"""
+"""hours of audio that are streamed at full speed"""
 SAME: Final = 1e-6
-"""largest difference of a score that rounding may make"""
+"""largest difference of a score that rounding may cause"""
 Array = npt.NDArray[np.float32]
 _ALONE: Final = f"""
 import numpy as np
@@ -146,7 +146,7 @@ def _soaked(bench: Workbench, sheet: Sheet) -> None:
 
 
 def draw(section: Section) -> dict[str, tuple[Picture, str]]:
-    """How the hops' times are spread."""
+    """Plot the distribution of the hops' times."""
     found = {
         key: series.values for key, series in section.series.items() if "kHz" in key and key.split("/")[1] == "10s"
     }
@@ -173,12 +173,12 @@ def draw(section: Section) -> dict[str, tuple[Picture, str]]:
 
 
 def noise(rate: int, channels: int, seconds: float) -> Array:
-    """White noise of RMS 0.1, float32 [n, channels]."""
+    """Return white noise with an RMS of 0.1, float32 [n, channels]."""
     return 0.1 * np.random.default_rng(0).standard_normal((int(seconds * rate), channels)).astype(np.float32)
 
 
 def hop_times(scorer: Scorer, rate: int, channels: int, window: float, hops: int) -> npt.NDArray[np.float64]:
-    """Seconds of each of `hops` hops, audio to score, once the window is full."""
+    """Return the seconds of each of `hops` hops, from audio to score, after the window is full."""
     step = int(rate * fe.PATCH_SECONDS)
     sound = noise(rate, channels, 20.0)
     chunks = [sound[at : at + step] for at in range(0, len(sound) - step + 1, step)]
@@ -195,7 +195,11 @@ def hop_times(scorer: Scorer, rate: int, channels: int, window: float, hops: int
 
 
 def part_times(bundle: Bundle, scorer: Scorer, window: float, runs: int) -> dict[str, list[float]]:
-    """Seconds of each run of what a hop consists of: front end and encoder on a patch, the head on a window."""
+    """Time the parts of a hop: front end and encoder on a patch, the head on a window.
+
+    Returns:
+        seconds of each run, by part.
+    """
     card = scorer.card
     sound = noise(fe.SAMPLE_RATE, 1, window + 1)[:, 0]
     patch = sound[: fe.PATCH_LENGTH]
@@ -213,7 +217,15 @@ def part_times(bundle: Bundle, scorer: Scorer, window: float, runs: int) -> dict
 
 
 def difference(scorer: Scorer, window: float, seconds: float) -> float:
-    """The largest difference of a score between a stream in uneven chunks and the offline head on the same patches."""
+    """Return the largest difference of a score between a stream and the offline head on the same patches.
+
+    The stream gets its samples in chunks of random sizes.
+
+    Args:
+        scorer: the model.
+        window: seconds of a window.
+        seconds: duration of the audio.
+    """
     sound = noise(44_100, 2, seconds)
     tokens = scorer.encode((sound, 44_100))
     largest, at = 0.0, 0

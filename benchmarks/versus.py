@@ -1,8 +1,8 @@
-"""Two reports compared: what moved beyond the noise.
+"""Compare two reports: which results changed by more than the noise.
 
-Measurements of the same things (the same rows, clips and cases) are paired, and resampled together; runs of a clock are
-not the same in two reports, and are resampled each for itself. Where single measurements are not kept, intervals are
-compared: two that do not touch have moved.
+Measurements of the same items (rows, clips, cases) are paired and resampled together. Timed runs are not the same items
+in two reports, so they are resampled independently. If single measurements are not stored, intervals are compared: a
+result has changed if its two intervals do not overlap.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from .sheet import DRAWS, reduce
 Array = npt.NDArray[np.float64]
 How = Literal["paired", "unpaired", "intervals", "exact"]
 TOLERANCE: Final = 1e-9
-"""relative difference below which exact figures are the same"""
+"""relative difference below which exact results are equal"""
 
 
 @dataclass(frozen=True)
 class Move:
-    """A figure in two reports.
+    """A result in two reports.
 
     Attributes:
-        figure, other: in the first and in the second.
-        change: second less first; low, high: its 95% interval, where single measurements are kept.
-        how: by which comparison.
-        moved: whether the change is beyond the noise.
-        better: whether the second is better; None where nothing moved or no way is good.
+        figure, other: the result in the first and in the second report.
+        change: second minus first.
+        low, high: 95% interval of the change, if single measurements are stored.
+        how: how the results are compared.
+        moved: whether the change exceeds the noise.
     """
 
     figure: Figure
@@ -45,13 +45,13 @@ class Move:
 
     @property
     def better(self) -> bool | None:
-        """See the class."""
+        """Whether the second result is better; None if it did not change, or if no direction is better."""
         if not self.moved or self.figure.better is None:
             return None
         return (self.change < 0) == (self.figure.better == "lower")
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return plain values for JSON."""
         return {
             "key": self.figure.key,
             "name": self.figure.name,
@@ -69,18 +69,18 @@ class Move:
 
     @property
     def share(self) -> float | None:
-        """The change as a share of the first, which must not be 0."""
+        """Change relative to the first value; None if that is 0."""
         return self.change / self.figure.value if self.figure.value else None
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two reports.
+    """Comparison of two reports.
 
     Attributes:
-        moves: of all figures that both hold.
-        gone, new: keys that only the first or only the second holds.
-        warnings: what makes the two less comparable.
+        moves: all results that both reports contain.
+        gone, new: keys that only the first or only the second report contains.
+        warnings: what makes the reports less comparable.
     """
 
     moves: list[Move]
@@ -90,31 +90,31 @@ class Comparison:
 
     @property
     def moved(self) -> list[Move]:
-        """Those beyond the noise, the largest shares first."""
+        """Results that changed by more than the noise, the largest relative changes first."""
         return sorted((m for m in self.moves if m.moved), key=lambda m: -abs(m.share or np.inf))
 
     @property
     def sampled(self) -> int:
-        """How many have an interval for their change."""
+        """Number of results with an interval for their change."""
         return sum(move.low is not None for move in self.moves)
 
     @property
     def by_chance(self) -> float:
-        """How many of those an interval of 95% would call moved where nothing did."""
+        """Number of those that 95% intervals are expected to report as changed if nothing changed."""
         return 0.05 * self.sampled
 
     @property
     def drift(self) -> float | None:
-        """The median share by which times moved: another machine, or another load."""
+        """Median relative change of times, a sign of another machine or another load; None without times."""
         shares = [m.share for m in self.moves if m.figure.unit == "ms" and m.figure.series and m.share is not None]
         return float(np.median(shares)) if shares else None
 
 
 def compare(first: Report, second: Report) -> Comparison:
-    """Figure by figure.
+    """Compare two reports, result by result.
 
     Raises:
-        OptionError: they have no figure in common.
+        OptionError: the reports have no result in common.
     """
     moves: list[Move] = []
     ones, others = first.figures(), second.figures()
@@ -156,7 +156,7 @@ def _move(figure: Figure, other: Figure, a: Section, b: Section) -> Move:
 
 
 def _kept(figure: Figure, section: Section) -> tuple[Series, Series | None] | None:
-    """The measurements behind a figure, and their labels."""
+    """Return the measurements behind a result, and their labels; None if they are not stored."""
     values = section.series.get(figure.series or "")
     labels = section.series.get(figure.against or "")
     return None if values is None or (figure.against and labels is None) else (values, labels)
@@ -165,7 +165,7 @@ def _kept(figure: Figure, section: Section) -> tuple[Series, Series | None] | No
 def _draws(
     figure: Figure, before: Series, labels: Series | None, after: Series, other_labels: Series | None, paired: bool
 ) -> Array | None:
-    """Bootstrap draws of the change; None where the statistic has none (a maximum), or of too few measurements."""
+    """Return bootstrap draws of the change; None for a maximum, or for fewer than three measurements."""
     assert figure.statistic is not None
     if figure.statistic == "largest" or min(len(before.values), len(after.values)) < 3:
         return None

@@ -1,4 +1,7 @@
-"""What sections measure with: options, networks, bundles made on the fly, music, and the store of what is done."""
+"""Resources shared by the sections: options, networks, bundles, music, and the store of finished measurements.
+
+Bundles are created when they are needed.
+"""
 
 from __future__ import annotations
 
@@ -43,25 +46,25 @@ from .store import Store
 Array = npt.NDArray[np.float32]
 LISTENER: Final = "N3"
 SPL: Final = 65.0
-"""dB SPL of what is timed"""
+"""dB SPL of the music that is timed"""
 _QUICK: Final = 8
-"""excerpts that a quick run calibrates int8 with; how long the graph takes does not depend on its ranges"""
+"""number of excerpts for the int8 calibration of a quick run; the speed of the graph does not depend on its ranges"""
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to measure with.
+    """Options of a benchmark run.
 
     Attributes:
-        quick: fewer runs, lengths and rows.
-        seed: of everything that is drawn.
-        music: a folder of clips with its CLIPS.csv; None composes music where that will do.
-        table: a folder of a label table's shards.
+        quick: use fewer runs, durations and rows.
+        seed: of all random choices.
+        music: folder of clips with its CLIPS.csv; None uses synthetic music where that is sufficient.
+        table: folder of a label table's shards.
         student, teacher: the authors' checkpoints; None fills the networks by a rule.
         reference: the folder of the golden outputs.
-        bundles: others to time beside ours.
-        threads: to time with.
-        jobs: processes for what is not timed.
+        bundles: other bundles to time.
+        threads: numbers of threads to time with.
+        jobs: number of processes for what is not timed.
     """
 
     quick: bool = False
@@ -78,12 +81,12 @@ class Options:
 
 @dataclass(frozen=True)
 class Workbench:
-    """Networks and bundles, each made once and kept in the store's folder.
+    """Networks and bundles, each created once and stored in the store's folder.
 
     Args:
-        options: see there.
-        store: what was measured before.
-        told: called with what is going on, how much of it is done, and of how much (0: unknown).
+        options: see `Options`.
+        store: finished measurements.
+        told: called with the current step, how much of it is done, and the total (0 if unknown).
     """
 
     options: Options
@@ -91,10 +94,11 @@ class Workbench:
     told: Callable[[str, int, int], None] = field(default=lambda *_: None)
 
     def check(self) -> None:
-        """Open all that the options name, so that what is wrong with it is told before anything is measured.
+        """Open everything that the options name, so that errors are reported before anything is measured.
 
         Raises:
-            CheckpointError, CorpusError, BundleError: see their messages.
+            CheckpointError, CorpusError, BundleError: a checkpoint, the music or table, or a bundle is not usable.
+            OptionError: two bundles have the same name.
         """
         options = self.options
         if options.student:
@@ -105,7 +109,7 @@ class Workbench:
             table_for(options.table, "test", Corpus(options.music))
         if options.reference:
             golden_files(options.reference)
-        from .contenders import NAMES  # it imports this module
+        from .contenders import NAMES  # imported here because contenders imports this module
 
         taken = set(NAMES)
         for path in options.bundles:
@@ -118,7 +122,7 @@ class Workbench:
 
     @cached_property
     def listener(self) -> Audiogram:
-        """Who hears what is timed."""
+        """Audiogram of the listener in timed runs."""
         return Audiogram.named(LISTENER)
 
     @cached_property
@@ -128,12 +132,12 @@ class Workbench:
 
     @cached_property
     def student(self) -> Student:
-        """The student as its checkpoint has it, or as published and filled by a rule."""
+        """The student with the weights of its checkpoint, or as published and filled by a rule."""
         return Student.from_checkpoint(self.student_checkpoint)
 
     @cached_property
     def teacher(self) -> Teacher:
-        """The teacher, likewise."""
+        """The teacher with the weights of its checkpoint, or as published and filled by a rule."""
         if self.options.teacher:
             return Teacher.from_checkpoint(self.options.teacher)
         self.told("filling the teacher", 0, 0)
@@ -143,7 +147,7 @@ class Workbench:
 
     @cached_property
     def student_checkpoint(self) -> Path:
-        """A checkpoint of the student, written into the store's folder where none was given."""
+        """Checkpoint of the student, written to the store's folder if none is given."""
         if self.options.student:
             return self.options.student
         path = self.store.folder / "student.pth"
@@ -164,7 +168,7 @@ class Workbench:
 
     @cached_property
     def traced(self) -> Bundle:
-        """The student as it was traced before anything was folded; tracing leaves out what its scores do not need."""
+        """The student traced before any folding; tracing leaves out what its scores do not need."""
         folder = self._models / "traced"
         if not folder.is_dir():
             self.told("tracing the student as published", 0, 0)
@@ -173,8 +177,10 @@ class Workbench:
 
     @cached_property
     def int8(self) -> Bundle:
-        """The folded student in int8: as `haaqi-edge quantize` makes it, or in a quick run every layer of it, static,
-        from few excerpts and with no search."""
+        """The folded student in int8, as `haaqi-edge quantize` makes it.
+
+        In a quick run, all its layers are quantized statically on a few excerpts, without a search.
+        """
         folder = self._models / ("int8-quick" if self.options.quick else "int8")
         if not folder.is_dir() and self.options.quick:
             self.told("quantizing the student", 0, 0)
@@ -186,18 +192,25 @@ class Workbench:
 
     @cached_property
     def corpus(self) -> Corpus | None:
-        """The music, where it was given."""
+        """The music, if it is given."""
         return Corpus(self.options.music) if self.options.music else None
 
     def clip(self, seconds: float) -> Array:
-        """Music to time with, float32 [samples] at 16 kHz and 65 dB SPL: of the corpus' test split, or composed."""
+        """Return music to time with, from the test split of the corpus, or synthetic.
+
+        Args:
+            seconds: duration.
+
+        Returns:
+            float32 [samples] at 16 kHz and 65 dB SPL.
+        """
         music = _joined(self.corpus, seconds) if self.corpus else (piece(self.options.seed, seconds), RATE)
         samples = at_front_end(music[0] * (amplitude(SPL - LEVEL1) / rms(music[0])), music[1], seconds)
         return np.asarray(samples[: round(seconds * SAMPLE_RATE)], dtype=np.float32)
 
     @property
     def provided(self) -> dict[str, str]:
-        """What is measured, and where its weights come from."""
+        """The measured models, and where their weights come from."""
         rule = "filled by a rule from its tensors' names, not the authors' weights"
         return {
             "teacher": f"HAAQI-Net, {self.options.teacher.name if self.options.teacher else rule}",
@@ -211,13 +224,13 @@ class Workbench:
 
     @cached_property
     def _made_by(self) -> str:
-        """What bundles depend on: the checkpoint, and the code that makes them."""
+        """Digest of what bundles depend on: the checkpoint, and the code that creates them."""
         code = code_digest(("runtime", "model", "training", "calibration", "export"), (".py",))
         return hashlib.sha256(f"{code} {file_sha256(self.student_checkpoint)}".encode()).hexdigest()[:12]
 
 
 def _joined(corpus: Corpus, seconds: float) -> tuple[npt.NDArray[np.float64], int]:
-    """So many seconds of the test split's clips, one after the other as often as needed."""
+    """Join clips of the test split, repeated as often as needed; return samples float64 [n] and their rate in Hz."""
     parts: list[npt.NDArray[np.float64]] = []
     clips, rate, held = corpus.of("test"), 0, 0.0
     while held < seconds:
@@ -232,7 +245,7 @@ def _joined(corpus: Corpus, seconds: float) -> tuple[npt.NDArray[np.float64], in
 
 
 class _Unfolded:
-    """The student as the graphs' tracer takes a network."""
+    """The student in the form that the tracer of the graphs expects."""
 
     reads: Final = "fbank"
 

@@ -1,1 +1,1 @@
-"""What a smaller or other model costs: judges, accuracy checks, calibration sets and int8 quantizers."""
+"""Int8 quantization of bundles, and comparison of models: calibration data, quantizers, accuracy checks, speed."""

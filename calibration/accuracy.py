@@ -1,4 +1,4 @@
-"""How far two judges differ on the same sounds, and what that costs against HAAQI."""
+"""Compare two predictors on the same sounds: how far their scores differ, and how well each agrees with HAAQI."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from .sounds import Sound, loaded
 
 Array = npt.NDArray[np.float64]
 WORST: Final = 10
-"""sounds that are named"""
+"""a report lists this many sounds, those with the largest differences"""
 LEAST: Final = 3
-"""sounds from which correlations are told"""
+"""minimum number of sounds for which correlations are computed"""
 BUDGET: Final = 0.005
-"""largest change of a score, at its 99th percentile, that is accepted by default"""
+"""default limit for the change of a score, at the 99th percentile of the absolute changes"""
 _DRAWS: Final = 500
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Scores of two judges for the same sounds.
+    """Scores of two predictors for the same sounds.
 
     Attributes:
-        sounds: those that both could score.
-        first, second: float64 [sounds]; the second is what is checked, the first what it should agree with.
-        failed: names of sounds that could not be scored, and why.
+        sounds: the sounds that both predictors could score.
+        first: float64 [sounds], scores of the reference predictor.
+        second: float64 [sounds], scores of the predictor under test.
+        failed: the name of each sound that could not be scored, and the error.
     """
 
     sounds: list[Sound]
@@ -41,17 +42,20 @@ class Comparison:
 
     @property
     def change(self) -> Array:
-        """From first to second, float64 [sounds]."""
+        """Change of each score from first to second, float64 [sounds]."""
         return self.second - self.first
 
     @property
     def labels(self) -> Array | None:
-        """HAAQI, float64 [sounds]; None where not all have it."""
+        """HAAQI of each sound, float64 [sounds]; None unless all sounds have a label."""
         known = [sound.label for sound in self.sounds if sound.label is not None]
         return np.array(known) if len(known) == len(self.sounds) else None
 
     def figures(self) -> dict[str, Any]:
-        """Everything a report holds, as plain values; see `summary`, `by_group`, `worst`."""
+        """Return all results of the comparison for a report, as plain values.
+
+        See `summary`, `against`, `by_group` and `worst`.
+        """
         result: dict[str, Any] = {"sounds": len(self.sounds), **summary(self.change)}
         if len(self.sounds) >= LEAST:
             between = agreement(self.second, self.first)
@@ -68,7 +72,14 @@ class Comparison:
         return result
 
     def by_group(self, key: Callable[[Sound], str | None]) -> dict[str, dict[str, float | int]]:
-        """The summary of each group of sounds."""
+        """Summarize the changes of each group of sounds.
+
+        Args:
+            key: returns the group of a sound.
+
+        Returns:
+            for each group, by its name: the number of sounds, and the `summary` of their changes.
+        """
         keys = np.array([str(key(sound)) for sound in self.sounds])
         return {
             name: {"sounds": int((keys == name).sum()), **summary(self.change[keys == name])}
@@ -76,7 +87,11 @@ class Comparison:
         }
 
     def worst(self, number: int = WORST) -> list[dict[str, Any]]:
-        """The sounds whose scores differ most."""
+        """Return the sounds whose scores differ most, the largest difference first.
+
+        Args:
+            number: how many sounds to return.
+        """
         places = np.argsort(-np.abs(self.change), kind="stable")[:number]
         return [
             {
@@ -101,20 +116,23 @@ GROUPS: Final[dict[str, Callable[[Sound], str | None]]] = {
     "condition": lambda sound: sound.condition,
     "level": _level,
 }
-"""what differences are told by, where all sounds know it"""
+"""how a report groups sounds; a grouping is used only if it is known for all sounds"""
 
 
 def compare(first: Judge, second: Judge, sounds: Sequence[Sound], done: Callable[[], None] | None = None) -> Comparison:
-    """Score sounds by both judges.
+    """Score sounds with two predictors.
+
+    Sounds that cannot be scored are listed in `Comparison.failed`.
 
     Args:
-        first: what should be agreed with.
-        second: what is checked.
-        sounds: what is scored.
+        first: the reference predictor.
+        second: the predictor under test.
+        sounds: the sounds to score.
         done: called after each sound.
 
     Raises:
-        AudioError: no sound could be scored; the first one's reason.
+        OptionError: an option is invalid, which affects all sounds.
+        AudioError: no sound could be scored; the message gives the first reason.
     """
     kept: list[Sound] = []
     scores: list[tuple[float, float]] = []
@@ -123,7 +141,7 @@ def compare(first: Judge, second: Judge, sounds: Sequence[Sound], done: Callable
         try:
             a, b = (judge(audio, sound.listener, spl=sound.spl, nal_r=sound.nal_r) for judge in (first, second))
         except OptionError:
-            raise  # it holds for all
+            raise  # the option affects all sounds
         except HaaqiEdgeError as error:
             failed.append((sound.name, error))
         else:
@@ -139,7 +157,15 @@ def compare(first: Judge, second: Judge, sounds: Sequence[Sound], done: Callable
 
 
 def summary(change: Array) -> dict[str, float]:
-    """Largest, 99th percentile and mean of absolute changes [n], and their mean with sign."""
+    """Summarize changes of scores.
+
+    Args:
+        change: float64 [n].
+
+    Returns:
+        `largest`, `p99` (99th percentile) and `mean` of the absolute changes, and `bias`, the mean of the signed
+        changes.
+    """
     size = np.abs(change)
     return {
         "largest": float(size.max()),
@@ -150,8 +176,17 @@ def summary(change: Array) -> dict[str, float]:
 
 
 def against(labels: Array, first: Array, second: Array, seed: int = 0) -> dict[str, Any]:
-    """LCC, SRCC and MSE of both against HAAQI [n], and what changes from the first to the second with its 95% bootstrap
-    interval over sounds."""
+    """Compare how well two sets of scores agree with HAAQI.
+
+    Args:
+        labels: float64 [n], HAAQI.
+        first, second: float64 [n], the scores.
+        seed: of the bootstrap.
+
+    Returns:
+        for each of `lcc`, `srcc` and `mse`: the values `first` and `second`, the `change` from first to second, and the
+        limits `low` and `high` of its 95% bootstrap interval over sounds. Values that are not finite are None.
+    """
     both = [agreement(scores, labels) for scores in (first, second)]
     rng = np.random.default_rng(seed)
     draws = []
@@ -175,5 +210,5 @@ def against(labels: Array, first: Array, second: Array, seed: int = 0) -> dict[s
 
 
 def _finite(value: float) -> float | None:
-    """A correlation of scores that are all the same is none."""
+    """Return a number, or None if it is not finite: the correlation of equal scores is undefined."""
     return float(value) if np.isfinite(value) else None

@@ -1,7 +1,7 @@
-"""Short presented sounds that cover what a model meets: music degraded, amplified and presented as in a label table.
+"""Calibration data: short excerpts of music, degraded, amplified and presented like the rows of a label table.
 
-From a folder of somebody's music, or with none from pieces composed by chance. Each excerpt is made when its turn
-comes, so that a set of any length takes the memory of one.
+The music comes from a folder. If you give no folder, synthetic music is used. Each excerpt is created when it is
+requested, so a set of any length needs the memory of one excerpt.
 """
 
 from __future__ import annotations
@@ -31,23 +31,29 @@ from ..training.degradations.sampling import random_chain
 from ..training.degradations.signals import rms
 
 SECONDS: Final = 5.0
-"""of an excerpt"""
+"""duration of an excerpt"""
 CALIBRATION: Final = 120
-"""excerpts that ranges are taken from: 10 minutes"""
+"""number of excerpts from which activation ranges are collected: 10 minutes"""
 ACCURACY: Final = 96
-"""excerpts on which the loss is measured, others than those"""
+"""number of excerpts on which the loss of accuracy is measured; they differ from the calibration excerpts"""
 LISTENERS: Final = 4
-"""who hear an excerpt: the one whom it is amplified for, and others"""
+"""number of listeners per excerpt: the one it is amplified for, and others"""
 PLENTY: Final = 60.0
 ENOUGH: Final = 10.0
-"""seconds of music: with less than the first the result may suffer, with less than the second there is none"""
+"""seconds of usable music: less than `PLENTY` gives a warning, less than `ENOUGH` is an error"""
 _COMPOSED_FROM: Final = 100_000_000
-"""number of the first piece: far above any that a training table holds"""
+"""number of the first synthetic piece, far above the numbers in any training table"""
 Array = npt.NDArray[np.float32]
 
 
 class Excerpt(NamedTuple):
-    """A presented sound: its name, float32 [samples] at 16 kHz, and who hears it."""
+    """A presented sound and its listeners.
+
+    Attributes:
+        name: name in reports.
+        samples: float32 [samples] at 16 kHz.
+        listeners: the audiograms it is scored for.
+    """
 
     name: str
     samples: Array
@@ -55,7 +61,13 @@ class Excerpt(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where an excerpt's music comes from: a file and seconds into it, or the number of a composed piece."""
+    """Source of an excerpt's music.
+
+    Attributes:
+        path: audio file; None for a synthetic piece.
+        start: seconds into the file.
+        number: number of the synthetic piece.
+    """
 
     path: Path | None
     start: float
@@ -64,12 +76,12 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class ExcerptSet:
-    """Excerpts that are made when they are asked for, the same each time.
+    """Excerpts that are created when they are requested, identical in each iteration.
 
     Attributes:
-        places: of their music; one may come again, and is then treated otherwise.
-        seed: of what is done to them.
-        source: what reports call the music.
+        places: source of each excerpt's music. A source may occur several times, with different degradations.
+        seed: of the random degradations, levels and listeners.
+        source: name of the music in reports.
     """
 
     places: tuple[Place, ...]
@@ -84,14 +96,14 @@ class ExcerptSet:
 
     @property
     def digest(self) -> str:
-        """Hex, of all that the excerpts depend on."""
+        """SHA-256 of everything that the excerpts depend on, as hexadecimal digits."""
         files = {place.path: file_sha256(place.path) for place in self.places if place.path}
         told = [(place.path and files[place.path], place.start, place.number) for place in self.places]
         return hashlib.sha256(repr((told, self.seed, SECONDS)).encode()).hexdigest()
 
 
 class Sets(NamedTuple):
-    """To calibrate with, to measure the loss on, and what the user should know of them."""
+    """Excerpts for calibration, excerpts for measuring the loss of accuracy, and warnings for the user."""
 
     calibration: ExcerptSet
     accuracy: ExcerptSet
@@ -99,7 +111,13 @@ class Sets(NamedTuple):
 
 
 def composed(calibration: int = CALIBRATION, accuracy: int = ACCURACY, seed: int = 0) -> Sets:
-    """Sets of composed pieces, for which no files are needed."""
+    """Create excerpt sets from synthetic music, which needs no files.
+
+    Args:
+        calibration: number of excerpts for calibration.
+        accuracy: number of excerpts for measuring the loss of accuracy.
+        seed: selects the pieces and their degradations.
+    """
     first = _COMPOSED_FROM + seed * (calibration + accuracy)
     places = [Place(None, 0.0, first + number) for number in range(calibration + accuracy)]
     source = "music composed by chance"
@@ -110,14 +128,20 @@ def composed(calibration: int = CALIBRATION, accuracy: int = ACCURACY, seed: int
 
 
 def of_folder(folder: Path, calibration: int = CALIBRATION, accuracy: int = ACCURACY, seed: int = 0) -> Sets:
-    """Sets from a folder of clean music, every file given its share.
+    """Create excerpt sets from a folder of clean music.
 
-    Stretches that one set reads the other does not, unless there are too few for both; where there are fewer than
-    excerpts, each is used several times, degraded otherwise.
+    The stretches of `SECONDS` in all files are shuffled and divided between the two sets, which share none. If a set
+    has more excerpts than stretches, each stretch is used several times, with different degradations.
+
+    Args:
+        folder: contains the audio files.
+        calibration: number of excerpts for calibration.
+        accuracy: number of excerpts for measuring the loss of accuracy.
+        seed: of the division and of the degradations.
 
     Raises:
-        AudioFileNotFoundError: no audio in the folder.
-        AudioError: none of it can be used, or it lasts less than `ENOUGH`.
+        AudioFileNotFoundError: the folder contains no audio.
+        AudioError: the folder contains less than `ENOUGH` seconds of usable music.
     """
     pool, warnings = _pool(audio_in(folder))
     seconds = SECONDS * len(pool)
@@ -147,12 +171,12 @@ def _filled(places: Sequence[Place], number: int) -> tuple[Place, ...]:
 
 
 def _pool(paths: Sequence[Path]) -> tuple[list[Place], list[str]]:
-    """All stretches of files that aren't silent, and what was left out."""
+    """List all stretches of the files that are not silent, and a warning for each file that was left out."""
     places: list[Place] = []
     warnings: list[str] = []
     for path in paths:
         try:
-            open_audio(path)  # refuses what is empty or truncated, with a message that says so
+            open_audio(path)  # rejects empty or truncated files with a clear message
             with soundfile.SoundFile(path) as file:
                 count = int(file.frames / file.samplerate / SECONDS)
                 starts = [turn * SECONDS for turn in range(count)]
@@ -163,7 +187,7 @@ def _pool(paths: Sequence[Path]) -> tuple[list[Place], list[str]]:
 
 
 def _made(place: Place, seed: int, turn: int) -> Excerpt:
-    """The excerpt of a place, treated by chance."""
+    """Create an excerpt with a random level, degradation, hearing aid and listeners."""
     rng = np.random.default_rng([17, seed, turn])
     if place.path is None:
         name, clean, rate = f"{SYNTHETIC}{place.number}", piece(place.number, SECONDS), RATE

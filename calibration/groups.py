@@ -1,4 +1,4 @@
-"""What can be quantized in a graph, part by part."""
+"""Layer groups: the parts of a graph that can be quantized independently of each other."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from typing import Final, Literal
 import onnx
 
 FRONT_END: Final = "front_end"
-"""module of the front end where it is in the graph; it stays in floating point"""
+"""name prefix of the nodes of a front end inside the graph; it stays in floating point"""
 PRODUCTS: Final = ("MatMul", "Gemm")
 RECURRENT: Final = ("LSTM", "GRU")
 LEAST: Final = 1024
-"""weights of a group; rounding fewer saves nothing that anybody would notice"""
+"""minimum number of weights in a group; rounding fewer saves a negligible amount"""
 
 
 @dataclass(frozen=True)
 class Group:
-    """A part that is quantized or left, as a whole.
+    """A layer group: a part of a graph that is quantized as a whole or not at all.
 
     Attributes:
-        role: the graph that it is in.
-        node: its name there.
+        role: the graph that contains it.
+        node: name of its node in that graph.
         weight: name of its first weight.
-        kind: a matrix product with constant weights, or a recurrent operator, whose weights alone are stored in int8.
-        parameters: of its weights.
+        kind: `product` for a matrix product with constant weights; `recurrent` for an LSTM or GRU, of which only the
+            weights are stored in int8 (unless `Settings.lstm` is set).
+        parameters: number of its weights.
     """
 
     role: str
@@ -37,13 +38,15 @@ class Group:
 
     @property
     def name(self) -> str:
-        """What reports call it: `encoder: layers.0.fc1`."""
+        """Name in reports, such as `encoder: layers.0.fc1`."""
         return f"{self.role}: {(self.node.rpartition('/')[0] or self.weight).removeprefix(f'{self.role}.')}"
 
 
 def groups_of(role: str, graph: onnx.ModelProto) -> list[Group]:
-    """The groups of a graph in its order; products of two computed matrices, or with fewer weights than `LEAST`, are
-    none."""
+    """List the layer groups of a graph, in graph order.
+
+    Products of two computed matrices, and nodes with fewer weights than `LEAST`, are not included.
+    """
     constants = {initializer.name: prod(initializer.dims) for initializer in graph.graph.initializer}
     found = []
     for node in graph.graph.node:
@@ -56,5 +59,5 @@ def groups_of(role: str, graph: onnx.ModelProto) -> list[Group]:
 
 
 def names_in(groups: Sequence[Group], role: str, kind: str) -> list[str]:
-    """The nodes of the groups of one kind in one graph."""
+    """Return the node names of the groups of one kind in one graph."""
     return [group.node for group in groups if (group.role, group.kind) == (role, kind)]

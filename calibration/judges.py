@@ -1,4 +1,4 @@
-"""Judges: what gives scores to sounds, a bundle on ONNX Runtime or a checkpoint in PyTorch, behind one interface."""
+"""Predictors of scores with one interface: a bundle on ONNX Runtime, or a checkpoint in PyTorch."""
 
 from __future__ import annotations
 
@@ -23,33 +23,34 @@ if TYPE_CHECKING:
     from ..model import Nano, Student, Teacher
 
 CHECKPOINTS: Final = (".safetensors", ".pth", ".pt", ".ckpt")
-"""suffixes that tell that a checkpoint was meant, where there is no such file"""
+"""file suffixes of checkpoints; they identify a checkpoint even if the file does not exist"""
 Array = npt.NDArray[np.float32]
 SECONDS: Final = 10.0
-"""of a window, where no card says"""
+"""duration of a window if no card specifies it"""
 
 
 class Judge(Protocol):
-    """What gives scores: a model, or what stands in for one."""
+    """Interface of a predictor: a model, or a stand-in for one."""
 
     def __call__(
         self, audio: AudioLike, listener: Audiogram, *, spl: float | None = None, nal_r: bool = False
     ) -> float:
-        """The quality of audio for a listener.
+        """Return the quality of audio for a listener.
 
         Args:
-            audio: a path, or samples and their rate: what reaches the ear, or raw music.
-            listener: who hears it.
-            spl: dB SPL at which the clip is played; None leaves it as loud as it is.
-            nal_r: whether it is raw music, to be amplified for the listener first.
+            audio: a path, or samples and their rate in Hz. The audio is the presented signal, or music that is not
+                amplified yet (see `nal_r`).
+            listener: the listener's audiogram.
+            spl: level in dB SPL at which the clip is presented; None keeps the level of the samples.
+            nal_r: whether to amplify the audio for the listener by NAL-R first.
 
         Raises:
-            AudioError: audio that cannot be scored.
+            AudioError: the audio cannot be scored.
         """
 
 
 class ScorerJudge:
-    """A bundle on ONNX Runtime."""
+    """A predictor that runs a bundle on ONNX Runtime."""
 
     def __init__(self, scorer: Scorer) -> None:
         self.scorer = scorer
@@ -62,7 +63,13 @@ class ScorerJudge:
 
 
 class NetworkJudge:
-    """A network in PyTorch, its windows cut as the scorer cuts them."""
+    """A predictor that runs a network in PyTorch, with the same windows as `Scorer`.
+
+    Args:
+        network: nano, student or teacher.
+        name: name in reports.
+        window: duration of a window in seconds.
+    """
 
     def __init__(self, network: Nano | Student | Teacher, name: str, window: float = SECONDS) -> None:
         self.network = network.eval()
@@ -104,10 +111,16 @@ class NetworkJudge:
 
 
 def judge_of(model: str | Path, threads: int | None = None) -> ScorerJudge | NetworkJudge:
-    """A judge for a shipped model's name, the folder of a bundle, or a checkpoint of nano, student or teacher.
+    """Return the predictor for a model.
+
+    Args:
+        model: the name of a shipped model, the folder of a bundle, or a checkpoint of nano, student or teacher.
+        threads: threads of ONNX Runtime; not used for checkpoints.
 
     Raises:
-        BundleError, BundleNotFoundError, CheckpointError: see their messages.
+        BundleNotFoundError: the bundle does not exist.
+        BundleError: the bundle is invalid.
+        CheckpointError: the checkpoint cannot be loaded.
     """
     if not is_file(Path(model)) and Path(model).suffix not in CHECKPOINTS:
         return ScorerJudge(Scorer(model, threads=threads))

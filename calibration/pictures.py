@@ -1,4 +1,4 @@
-"""The picture of a comparison: each score against the other, and how the differences are spread."""
+"""Plot of a comparison: the scores of both predictors, and a histogram of the changes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from .accuracy import Comparison
 
 
 def draw(comparison: Comparison, first: str, second: str, budget: float, path: Path) -> None:
-    """Write a PNG: a scatter plot of both scores, and a histogram of their differences with the budget.
+    """Save a PNG file with a scatter plot of both scores, and a histogram of the changes with the budget.
 
     Args:
-        comparison: what is drawn.
-        first, second: names of the two.
-        budget: where the lines of the histogram stand.
-        path: the picture; written whole or not at all.
+        comparison: the scores to draw.
+        first, second: names of the two predictors.
+        budget: position of the dashed lines in the histogram.
+        path: the PNG file. It is written completely or not at all.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

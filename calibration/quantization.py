@@ -1,4 +1,7 @@
-"""From an fp32 bundle to an int8 one: candidates calibrated, cut back to a budget, measured, and the best chosen."""
+"""Quantize an fp32 bundle to int8.
+
+Candidates are calibrated, reduced until they meet an accuracy budget, and measured. The best one is chosen.
+"""
 
 from __future__ import annotations
 
@@ -28,25 +31,26 @@ from .trial import Material, materials, scores_of
 
 ROLES: Final = ("encoder", "head")
 MICROSOFT: Final = "com.microsoft"
-"""domain of ONNX Runtime's own operators, of which a quantized LSTM is one"""
+"""domain of ONNX Runtime's own operators, such as the quantized LSTM"""
 WORTH: Final = 1.05
-"""how many times faster a dynamic candidate must be to be preferred to a static one, which can stream"""
+"""a dynamic candidate must be this many times as fast to be preferred to a static one, which can stream"""
 JOURNAL: Final = "search.jsonl"
 Progress = Callable[[str, int, int], None]
-"""told what is done, how much of it, and of how much; 0 where that isn't known"""
+"""called with the current step, how much of it is done, and the total; the total is 0 if it is unknown"""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to quantize.
+    """Options of a quantization.
 
     Attributes:
-        target: the number formats, see `targets`.
-        method: static or dynamic; None tries all that the target knows and keeps the best.
-        rule: how ranges come from what was seen (static); None takes the better of `minmax` and `percentile`.
-        budget: largest change of a score at its 99th percentile.
-        lstm: run LSTMs in int8 too (dynamic only); otherwise their weights alone are stored in int8.
-        rank: measure each group alone even where all keep within the budget.
+        target: the device, which determines the number formats (see `targets`).
+        method: `static` or `dynamic`; None tries all methods of the target and chooses the best.
+        rule: how ranges are derived from activations (static only); None chooses the better of `minmax` and
+            `percentile`.
+        budget: limit for the change of a score, at the 99th percentile.
+        lstm: run LSTMs in int8 too (dynamic only). Otherwise only their weights are stored in int8.
+        rank: measure the sensitivity of each layer group even if all groups together stay within the budget.
     """
 
     target: Target
@@ -58,10 +62,10 @@ class Settings:
 
     @property
     def methods(self) -> Sequence[Method]:
-        """Those to try.
+        """Methods to try.
 
         Raises:
-            OptionError: one that the target doesn't know, or that can't do what is asked.
+            OptionError: the target does not support the method, or the method does not support `lstm`.
         """
         if self.lstm and self.method == "static":
             raise OptionError("LSTMs run in int8 with dynamic quantization only: choose that, or leave them out")
@@ -78,11 +82,11 @@ class Candidate:
     """An int8 model in memory.
 
     Attributes:
-        method, rule: how it was made.
-        found: what is quantized in it, and what that does to scores.
-        graphs: sealed, by role.
-        beyond: layers that met more than they were calibrated for.
-        speed: None where this machine is not the target.
+        method, rule: how it was quantized.
+        found: its quantized layer groups, and how they change scores.
+        graphs: finalized graphs, by role.
+        beyond: layers whose activations exceed their calibrated range.
+        speed: None unless this machine is the target.
     """
 
     method: Method
@@ -94,11 +98,11 @@ class Candidate:
 
     @property
     def size(self) -> int:
-        """Bytes of the graphs."""
+        """Size of the graphs in bytes."""
         return sum(map(len, self.graphs.values()))
 
     def to_dict(self) -> dict[str, Any]:
-        """For a card."""
+        """Return the candidate as plain values, for a card."""
         return {
             "method": self.method,
             "ranges": self.rule,
@@ -111,7 +115,14 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Quantized:
-    """What came of it: the card and the candidates, the chosen one first."""
+    """Result of a quantization.
+
+    Attributes:
+        card: card of the int8 bundle.
+        candidates: all candidates, the chosen one first.
+        fp32_bytes: size of the fp32 graphs.
+        warnings: about the calibration data.
+    """
 
     card: Card
     candidates: tuple[Candidate, ...]
@@ -120,11 +131,11 @@ class Quantized:
 
     @property
     def chosen(self) -> Candidate:
-        """The one that is written."""
+        """The candidate that `write` saves."""
         return self.candidates[0]
 
     def write(self, folder: Path) -> None:
-        """Put the bundle into a folder, see `runtime.writing`."""
+        """Write the bundle to a folder, see `runtime.writing`."""
         write_files(self.card, self.chosen.graphs, folder)
 
 
@@ -132,16 +143,16 @@ def quantize(bundle: Bundle, sets: Sets, settings: Settings, work: Path, progres
     """Quantize a bundle.
 
     Args:
-        bundle: fp32.
-        sets: what to calibrate and to measure with.
-        settings: how.
-        work: a folder that keeps ranges and the search, so that neither is done twice.
-        progress: told how it goes.
+        bundle: the fp32 bundle.
+        sets: excerpts for calibration and for measuring the loss of accuracy.
+        settings: options.
+        work: folder that caches ranges and search results, so that they are computed only once.
+        progress: called with the progress.
 
     Raises:
-        BundleError: a bundle that is quantized already.
-        OptionError: a method that the target doesn't know, or a target that this ONNX Runtime cannot run.
-        ExportError: nothing can be quantized within the budget.
+        BundleError: the bundle is already quantized, or contains no ONNX files.
+        OptionError: the target does not support the method, or this ONNX Runtime cannot run the target's formats.
+        ExportError: no layer group can be quantized within the budget.
     """
     check_quantizable(bundle)
     session = _Session(bundle, sets, settings, work, progress or (lambda *_: None))
@@ -164,7 +175,7 @@ def quantize(bundle: Bundle, sets: Sets, settings: Settings, work: Path, progres
 
 
 def check_quantizable(bundle: Bundle) -> None:
-    """Raise BundleError for a bundle that isn't fp32, or not of ONNX files."""
+    """Raise BundleError unless a bundle is in fp32 and consists of ONNX files."""
     if bundle.card.precision != "fp32":
         raise BundleError(
             f"{bundle.folder} is {bundle.card.precision} already: give the fp32 bundle that it was made from"
@@ -174,7 +185,11 @@ def check_quantizable(bundle: Bundle) -> None:
 
 
 def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The best first: a static one, which can stream, unless a dynamic network is surely `WORTH` times as fast."""
+    """Sort candidates, the best first.
+
+    A static candidate can stream. It comes first unless the network of a dynamic one is at least `WORTH` times as fast,
+    judged by the limits of the 95% intervals. Without speeds, static candidates come first.
+    """
 
     def place(one: Candidate) -> float:
         if one.speed is None:
@@ -185,7 +200,7 @@ def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 
 class _Session:
-    """One bundle's quantization: what its candidates share."""
+    """State shared by the candidates of one bundle."""
 
     def __init__(self, bundle: Bundle, sets: Sets, settings: Settings, work: Path, progress: Progress) -> None:
         self.bundle, self.sets, self.settings, self.work, self.progress = bundle, sets, settings, work, progress
@@ -199,7 +214,7 @@ class _Session:
         self.digests = {excerpts: excerpts.digest for excerpts in (sets.calibration, sets.accuracy)}
 
     def candidate(self, method: Method) -> Candidate:
-        """The best of a method within the budget."""
+        """Return the best candidate of a method within the budget."""
         rule, ranges = self._ranges() if method == "static" else (None, None)
         search = self._search(self._build(method, ranges), (method, rule))
         found = search.run(self.groups, self.settings.budget, rank=self.settings.rank)
@@ -217,7 +232,7 @@ class _Session:
         return Candidate(method, rule, found, sealed, tuple(beyond))
 
     def card(self, method: Method) -> Card:
-        """The int8 card, before its files and figures."""
+        """Return the card of the int8 bundle, without files and metrics."""
         before = self.bundle.card
         made = f"haaqi-edge quantize {before.name} --target {self.settings.target.name} --method {method}"
         notes = {
@@ -236,7 +251,7 @@ class _Session:
         )
 
     def figures(self, candidates: Sequence[Candidate], fp32_bytes: int) -> dict[str, Any]:
-        """What the card tells of how it was made and measured."""
+        """Return the card's description of how the bundle was quantized and measured."""
         return {
             "target": self.settings.target.name,
             "formats": self.settings.target.about,
@@ -250,7 +265,7 @@ class _Session:
         }
 
     def _ranges(self) -> tuple[Rule, Ranges]:
-        """The rule under which quantizing all does least, and its ranges."""
+        """Return the rule under which quantizing all groups changes scores least, and its ranges."""
         rules: Sequence[Rule] = (self.settings.rule,) if self.settings.rule else ("minmax", "percentile")
         key = (self.source, self.digests[self.sets.calibration])
         found = kept(self.work, key, rules, self._collected)
@@ -263,12 +278,12 @@ class _Session:
         return best, found[best]
 
     def _met(self) -> Ranges:
-        """The extremes on the excerpts that the loss is measured on."""
+        """Return the extremes of activations on the excerpts for measuring the loss of accuracy."""
         self.progress("checking ranges", 0, 0)
         return collect(self.graphs, self.every, self.tried)["minmax"]
 
     def _collected(self, rules: Sequence[Rule]) -> Mapping[Rule, Ranges]:
-        """Ranges of the calibration set."""
+        """Collect ranges on the calibration excerpts."""
         excerpts = self.sets.calibration
         heard = list(self._heard(excerpts, "preparing sounds"))
         passes = 2 if set(rules) - {"minmax"} else 1
@@ -293,7 +308,7 @@ class _Session:
         }
 
     def _quantized(self, method: Method, ranges: Ranges | None, groups: Sequence[Group]) -> dict[str, onnx.ModelProto]:
-        """The graphs with these groups in int8."""
+        """Return the graphs with these layer groups in int8, by role."""
         made = {}
         for role, model in self.models.items():
             products, recurrent = names_in(groups, role, "product"), names_in(groups, role, "recurrent")
@@ -307,7 +322,7 @@ class _Session:
 
 
 def _told(excerpts: ExcerptSet) -> dict[str, Any]:
-    """What the card tells of a set: how many excerpts, of how many seconds of music."""
+    """Describe a set of excerpts for the card: source, number of excerpts, seconds of distinct music."""
     return {
         "source": excerpts.source,
         "excerpts": len(excerpts),

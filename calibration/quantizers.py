@@ -1,4 +1,4 @@
-"""int8 graphs from fp32 ones, by ONNX Runtime's quantizers."""
+"""Create int8 graphs from fp32 graphs with ONNX Runtime's quantizers."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ from .groups import PRODUCTS
 from .targets import Target
 
 _LIMIT: Final = 127
-"""largest int8 that a stored weight takes; -128 is left out, so that the range is symmetric"""
+"""largest magnitude of a stored int8 weight; -128 is not used, so that the range is symmetric"""
 
 
 def static_graph(graph: onnx.ModelProto, nodes: Sequence[str], ranges: TensorsData, target: Target) -> onnx.ModelProto:
-    """The products of `nodes` in explicit QDQ form: int8 weights with a scale for each output, activations by range.
+    """Quantize matrix products statically, in explicit QDQ form.
 
-    What a product gives stays in floating point, and so does what others read of its input (residuals): nothing is
-    rounded but what is multiplied.
+    Weights are int8 with one scale per output. Activations are quantized by their calibrated ranges. Only the operands
+    of products are rounded: outputs of products stay in floating point, and other nodes that read the same input
+    (residual connections) get the exact values.
 
     Args:
-        graph: fp32, left as it is.
+        graph: fp32 graph; it is not modified.
         nodes: names of MatMul and Gemm nodes with constant weights.
-        ranges: of every activation that they read.
+        ranges: ranges of all activations that these nodes read.
         target: the number formats.
     """
     if not nodes:
@@ -67,14 +68,15 @@ def static_graph(graph: onnx.ModelProto, nodes: Sequence[str], ranges: TensorsDa
 def dynamic_graph(
     graph: onnx.ModelProto, nodes: Sequence[str], target: Target, lstms: Sequence[str] = ()
 ) -> onnx.ModelProto:
-    """The products of `nodes`, and of the LSTMs of `lstms`, with int8 weights and activations whose scale is found anew
-    in every run, from all that is computed together.
+    """Quantize matrix products and LSTMs dynamically.
+
+    Weights are int8. The scale of an activation is computed in every run, from all values that are processed together.
 
     Args:
-        graph: fp32, left as it is.
+        graph: fp32 graph; it is not modified.
         nodes: names of MatMul and Gemm nodes with constant weights.
-        target: whether weights have 7 bits.
-        lstms: names of LSTM nodes; ONNX Runtime's own operator, not ONNX's.
+        target: determines whether weights have 7 bits.
+        lstms: names of LSTM nodes; they become ONNX Runtime's own operator, which is not part of ONNX.
     """
     if not nodes and not lstms:
         return _copy(graph)
@@ -84,7 +86,7 @@ def dynamic_graph(
         quantize_dynamic(
             source,
             result,
-            op_types_to_quantize=["MatMul", "LSTM"],  # a Gemm is made a MatMul first
+            op_types_to_quantize=["MatMul", "LSTM"],  # the quantizer converts a Gemm to a MatMul first
             nodes_to_quantize=[*nodes, *lstms, *(f"{node}_MatMul" for node in nodes)],
             per_channel=True,
             reduce_range=target.reduced,
@@ -94,19 +96,19 @@ def dynamic_graph(
 
 
 def store_int8(graph: onnx.ModelProto, nodes: Sequence[str]) -> onnx.ModelProto:
-    """The graph with the weights of recurrent nodes stored in int8, a scale for each gate's unit, and computed in fp32.
+    """Store the weights of recurrent nodes in int8, with one scale per gate unit. The nodes still compute in fp32.
 
-    Weights are written as Cast and Mul rather than DequantizeLinear: ONNX Runtime folds those once, when the graph is
-    loaded, where it would dequantize in every run.
+    Cast and Mul restore the weights instead of DequantizeLinear. ONNX Runtime folds Cast and Mul once, when it loads
+    the graph, but would run DequantizeLinear in every run.
 
     Args:
-        graph: left as it is.
+        graph: it is not modified.
         nodes: names of LSTM and GRU nodes.
     """
     stored = _copy(graph)
     constants = {initializer.name: initializer for initializer in stored.graph.initializer}
     for node in [node for node in stored.graph.node if node.name in nodes]:
-        for place in (1, 2):  # W and R, [directions, gates x hidden, inputs]; biases are few
+        for place in (1, 2):  # W and R, [directions, gates x hidden, inputs]; biases are small
             weight = constants[node.input[place]]
             whole, scale = rounded(numpy_helper.to_array(weight))
             name = weight.name
@@ -124,14 +126,24 @@ def store_int8(graph: onnx.ModelProto, nodes: Sequence[str]) -> onnx.ModelProto:
 
 
 def rounded(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Weights [..., rows, inputs] in int8, and the scales [..., rows, 1]."""
+    """Round weights to int8.
+
+    Args:
+        weight: float32 [..., rows, inputs].
+
+    Returns:
+        int8 [..., rows, inputs], and the scales, float32 [..., rows, 1].
+    """
     scale = np.abs(weight).max(axis=-1, keepdims=True) / _LIMIT
     scale[scale == 0] = 1.0
     return np.rint(weight / scale).astype(np.int8), scale.astype(np.float32)
 
 
 def _with_float_residuals(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The quantizer sends a quantized activation to all that read it; what is no product gets the exact one back."""
+    """Give the exact activation back to nodes that are not products.
+
+    The quantizer passes a quantized activation to all nodes that read it.
+    """
     made_by = {output: node for node in graph.graph.node for output in node.output}
     for node in graph.graph.node:
         if node.op_type in (*PRODUCTS, "QuantizeLinear", "DequantizeLinear"):
@@ -146,7 +158,7 @@ def _with_float_residuals(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _prepare(graph: onnx.ModelProto, path: Path) -> None:
-    """The graph with its shapes inferred, as the quantizers want it; its operators stay as they are."""
+    """Save the graph with inferred shapes, as the quantizers require; its operators do not change."""
     raw = path.with_name("raw.onnx")
     onnx.save(graph, raw)
     quant_pre_process(raw, path, skip_optimization=True, skip_symbolic_shape=True)
@@ -160,7 +172,10 @@ def _copy(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantizers log advice about preparation that was done; failures come as exceptions all the same."""
+    """Suppress the quantizers' log messages.
+
+    They recommend a preparation that is already done. Failures still raise exceptions.
+    """
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""Ranges of a model's activations: collected from excerpts, kept, and compared with those met elsewhere."""
+"""Activation ranges of a model: collect them on excerpts, cache them, and compare them with those of other sounds."""
 
 from __future__ import annotations
 
@@ -37,15 +37,21 @@ _HISTOGRAMS: Final[Mapping[Rule, dict[str, Any]]] = {
     "entropy": {"method": "entropy", "num_bins": 1024, "num_quantized_bins": 256, "percentile": 100.0, **_SIGNED},
 }
 RULES: Final = tuple(_METHODS)
-"""how ranges come from what was seen: the extremes, all but a ten-thousandth, or the least loss of information"""
+"""how ranges are derived from activations: the extremes (`minmax`), all but a ten-thousandth of the values
+(`percentile`), or the smallest loss of information (`entropy`)"""
 TOLERATED: Final = 0.02
-"""of its calibrated range, by which a layer may be exceeded elsewhere before it is named"""
+"""share of its calibrated range by which a layer may exceed the range on other sounds without being reported"""
 Ranges = Mapping[str, TensorsData]
-"""of each graph, by role"""
+"""activation ranges of each graph, by role"""
 
 
 class Exceeded(NamedTuple):
-    """A layer that meets values beyond its calibrated range: the part of the range by which it is exceeded."""
+    """A layer whose activations exceed their calibrated range.
+
+    Attributes:
+        group: name of the layer group.
+        by: how far they exceed the range, as a share of the range.
+    """
 
     group: str
     by: float
@@ -58,16 +64,17 @@ def collect(
     rules: Sequence[Rule] = ("minmax",),
     done: Callable[[int], None] | None = None,
 ) -> dict[Rule, Ranges]:
-    """The ranges of all that products read, by each rule.
+    """Collect the ranges of all inputs of products, by each rule.
 
-    The activations of one excerpt are held at a time.
+    Only the activations of one excerpt are in memory at a time. All rules but `minmax` need a second pass over the
+    excerpts.
 
     Args:
-        graphs: fp32, by role.
-        groups: whose inputs are looked at.
+        graphs: fp32 graphs, by role.
+        groups: the layer groups whose inputs are observed.
         heard: the excerpts.
         rules: see `RULES`.
-        done: told after each excerpt how many were gone through.
+        done: called after each excerpt with the number of excerpts processed so far, counted over both passes.
     """
     watched = {role: _Watched(role, graph, groups) for role, graph in graphs.items()}
     counts = itertools.count(1)
@@ -97,9 +104,9 @@ def _counted(
     extremes: Mapping[str, Mapping[str, tuple[Any, Any]]],
     activations: Iterable[tuple[str, str, Array]],
 ) -> dict[Rule, Ranges]:
-    """Ranges by histograms, whose bins are laid over the extremes at once."""
+    """Return ranges from histograms; the known extremes determine the bins from the start."""
     histograms = {(rule, role): HistogramCollector(**_HISTOGRAMS[rule]) for rule in rules for role in extremes}
-    with contextlib.redirect_stdout(io.StringIO()):  # the collectors print what they do
+    with contextlib.redirect_stdout(io.StringIO()):  # the collectors print progress messages
         for (_, role), histogram in histograms.items():
             for name, pair in extremes[role].items():
                 histogram.collect({name: np.array(pair, dtype=np.float32)})
@@ -117,7 +124,7 @@ def _data(rule: Rule, found: Mapping[str, Any]) -> Ranges:
 
 
 class _Watched:
-    """A graph on ONNX Runtime that shows what its products read."""
+    """A graph on ONNX Runtime that also outputs the inputs of its products."""
 
     def __init__(self, role: str, graph: bytes, groups: Sequence[Group]) -> None:
         model = onnx.load_from_string(graph)
@@ -131,7 +138,11 @@ class _Watched:
         self.reads = next(iter(self._session.inputs))
 
     def run(self, feed: Mapping[str, Array]) -> tuple[dict[str, Array], Array]:
-        """What the products read, by the tensor's name; and the first output, tokens as [1, tokens, width]."""
+        """Run the graph.
+
+        Returns:
+            the inputs of the products, by tensor name, and the first output as [1, tokens, width].
+        """
         outputs = self._session.run(**feed)
         known = {**feed, **dict(zip(self._session.outputs, outputs, strict=True))}
         first = outputs[0].reshape(1, -1, outputs[0].shape[-1])
@@ -145,17 +156,17 @@ def kept(
     make: Callable[[Sequence[Rule]], Mapping[Rule, Ranges]],
     roles: Sequence[str] = ("encoder", "head"),
 ) -> dict[Rule, Ranges]:
-    """Ranges from a folder where they were collected before; those that are missing are made now and put there.
+    """Load cached ranges from a folder; collect and save those that are missing.
 
     Args:
         work: the folder.
-        key: all that the ranges depend on: model and excerpts.
-        rules: which.
-        make: collects those of some rules.
-        roles: of the graphs.
+        key: everything that the ranges depend on: model and excerpts.
+        rules: the rules to load.
+        make: collects the ranges of the missing rules.
+        roles: roles of the graphs.
 
     Raises:
-        BundleError: a file there that cannot be read.
+        BundleError: a file in the folder cannot be read.
     """
     digest = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
     paths = {rule: {role: work / f"ranges-{digest}-{rule}-{role}.json" for role in roles} for rule in rules}
@@ -173,13 +184,13 @@ def kept(
 def exceeded(
     calibrated: Ranges, met: Ranges, graphs: Mapping[str, onnx.ModelProto], groups: Sequence[Group]
 ) -> list[Exceeded]:
-    """Products that meet more than they were calibrated for, the worst first.
+    """List the products whose inputs exceed their calibrated range by more than `TOLERATED`, the worst first.
 
     Args:
-        calibrated: what the int8 formats are laid over.
-        met: the extremes elsewhere, by the rule `minmax`.
-        graphs: fp32, by role.
-        groups: whose inputs are looked at.
+        calibrated: the ranges that determine the int8 formats.
+        met: the extremes on other sounds, by the rule `minmax`.
+        graphs: fp32 graphs, by role.
+        groups: the layer groups whose inputs are checked.
     """
     found = []
     for group in groups:

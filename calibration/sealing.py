@@ -1,4 +1,4 @@
-"""Sealing a graph: its metadata, the last checks, its bytes."""
+"""Finalize a graph: set its metadata, check it, and serialize it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ ONNX: Final = ("", "ai.onnx")
 
 
 def sealed(graph: onnx.ModelProto, metadata: Mapping[str, str], domains: Sequence[str] = ONNX) -> bytes:
-    """The graph with the bundle's metadata, checked, as the bytes of one file.
+    """Set the metadata of a graph, check the graph, and return it as the bytes of one file.
 
     Args:
-        graph: changed in place.
+        graph: it is modified in place.
         metadata: see `Card.metadata`.
-        domains: of the operators that it may use.
+        domains: domains of the operators that the graph may use.
 
     Raises:
-        ExportError: the graph is invalid, or needs an operator of another domain.
+        ExportError: the graph is invalid, or uses an operator of another domain.
     """
     foreign = sorted({node.domain for node in graph.graph.node if node.domain not in domains})
     if foreign:

@@ -1,4 +1,7 @@
-"""What quantization hurts: each group alone, and the fewest groups to leave out so that scores keep within a budget."""
+"""Sensitivity search: find the layer groups that must stay in fp32 to keep scores within a budget.
+
+The search measures how much quantizing each group changes scores, and leaves out as few groups as possible.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,18 @@ from .groups import Group
 from .trial import Material, scores_of
 
 Build = Callable[[Sequence[Group]], Mapping[str, bytes]]
-"""the graphs in which exactly these groups are quantized, by role"""
+"""returns the graphs, by role, in which exactly the given groups are quantized"""
 
 
 @dataclass(frozen=True)
 class Harm:
-    """What quantizing a group alone does to scores: their change at the 99th percentile, and at most."""
+    """Sensitivity of a layer group: the change of scores if only this group is quantized.
+
+    Attributes:
+        group: name of the group.
+        p99: 99th percentile of the absolute changes.
+        largest: largest absolute change.
+    """
 
     group: str
     p99: float
@@ -31,13 +40,14 @@ class Harm:
 
 @dataclass(frozen=True)
 class Found:
-    """What a search came to.
+    """Result of a search.
 
     Attributes:
-        quantized, left: groups in int8, and those left as they were, in the graphs' order.
-        change: of scores with the first, see `accuracy.summary`.
-        harms: of each group alone, the worst first; empty where everything could be quantized and nobody asked.
-        tried: how many sets of groups were measured.
+        quantized, left: groups in int8, and groups left in fp32, in graph order.
+        change: change of scores with the quantized groups, see `accuracy.summary`.
+        harms: sensitivity of each group, the worst first; empty if all groups could be quantized and `rank` was not
+            set.
+        tried: number of sets of groups that were measured.
     """
 
     quantized: tuple[Group, ...]
@@ -47,7 +57,7 @@ class Found:
     tried: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """For a card: names and figures."""
+        """Return names and metrics as plain values, for a card."""
         return {
             "quantized": [group.name for group in self.quantized],
             "left_in_fp32": [group.name for group in self.left],
@@ -59,15 +69,17 @@ class Found:
 
 @dataclass
 class Search:
-    """Measures sets of groups; what was measured once is kept in a journal, so that a search that was stopped goes on.
+    """A search for the layer groups to quantize.
+
+    Each measurement is stored in a journal, so that an interrupted search resumes.
 
     Args:
-        build: makes the graphs.
+        build: builds the graphs.
         tried: the excerpts, in memory.
-        before: fp32's scores on them, see `scores_of`.
-        journal: a file of JSON lines.
-        key: all that the measurements depend on.
-        done: told how many groups were tried alone, and of how many.
+        before: float64 [scores], scores of the fp32 model on the excerpts, see `scores_of`.
+        journal: path of a JSON Lines file.
+        key: everything that the measurements depend on.
+        done: called with the number of groups measured alone so far, and the number of groups.
     """
 
     build: Build
@@ -85,15 +97,16 @@ class Search:
                 self._known[entry["set"]] = entry["change"]
 
     def run(self, groups: Sequence[Group], budget: float, *, rank: bool = False) -> Found:
-        """The most groups that keep the 99th percentile of the changes within the budget.
+        """Find as many groups as possible that keep the 99th percentile of the changes within the budget.
 
-        All are tried first. If that is too much, each is tried alone; then the worst are left out one by one until the
-        budget holds, and each of those left out is tried again with the rest, the least harmful first.
+        The search first tries all groups. If they exceed the budget, it measures each group alone. It then leaves out
+        the most sensitive groups, one by one, until the budget holds. Finally it tries each of them again, the least
+        sensitive first, and quantizes those with which the budget still holds.
 
         Args:
-            groups: all that can be quantized.
-            budget: largest change of a score at its 99th percentile.
-            rank: measure each alone even where all hold.
+            groups: all groups that can be quantized.
+            budget: limit for the change of a score, at the 99th percentile.
+            rank: measure each group alone even if all groups together stay within the budget.
         """
         quantized, left = list(groups), list[Group]()
         change = self.change(quantized)
@@ -125,7 +138,7 @@ class Search:
         )
 
     def change(self, quantized: Sequence[Group]) -> dict[str, float]:
-        """The change of scores where these groups are quantized, see `accuracy.summary`."""
+        """Return the change of scores if these groups are quantized, see `accuracy.summary`."""
         told = repr((self.key, sorted((group.role, group.node) for group in quantized)))
         name = hashlib.sha256(told.encode()).hexdigest()[:20]
         if name not in self._known:

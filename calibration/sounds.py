@@ -1,4 +1,4 @@
-"""The sounds that models are compared on: files of a folder, or the rows of a label table."""
+"""Sounds on which models are compared: files of a folder, or rows of a label table."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ..runtime.audio import AudioLike, audio_in
 from ..runtime.audiogram import Audiogram
 
 STANDARD_LISTENERS: Final = ("N1", "N3", "N5", "S2")
-"""who hears a folder, where nobody is named"""
+"""default listeners for a folder"""
 
 
 @dataclass(frozen=True)
 class Sound:
-    """A sound for a listener.
+    """A sound for one listener.
 
     Attributes:
-        name: what reports call it.
-        load: gives the audio; called when its turn comes, once for sounds in a row that share it.
-        listener: who hears it.
-        spl, nal_r: how it is presented, see `Judge`.
-        condition: what was done to it, where that is known.
-        level: dB SPL of the music, where that is known.
-        label: its HAAQI, where that is known.
+        name: name in reports.
+        load: returns the audio; called once for consecutive sounds that share it.
+        listener: the listener's audiogram.
+        spl, nal_r: how the sound is presented, see `Judge`.
+        condition: family of its degradations, if known.
+        level: level of the music in dB SPL, if known.
+        label: its HAAQI, if known.
     """
 
     name: str
@@ -43,10 +43,15 @@ class Sound:
 def of_folder(
     folder: Path, listeners: Sequence[Audiogram] = (), spl: float | None = None, nal_r: bool = False
 ) -> list[Sound]:
-    """Every audio file of a folder for every listener.
+    """List every audio file of a folder, for every listener.
+
+    Args:
+        folder: contains the audio files.
+        listeners: audiograms; if empty, `STANDARD_LISTENERS`.
+        spl, nal_r: how the files are presented, see `Judge`.
 
     Raises:
-        AudioFileNotFoundError: no audio in the folder.
+        AudioFileNotFoundError: the folder contains no audio.
     """
     heard = listeners or [Audiogram.named(name) for name in STANDARD_LISTENERS]
 
@@ -62,18 +67,18 @@ def of_folder(
 
 
 def of_table(table: Path, music: Path, split: str = "test", rows: int | None = None, seed: int = 0) -> list[Sound]:
-    """The rows of a label table, with their labels.
+    """List the rows of a label table, with their labels.
 
     Args:
         table: folder of the shards.
         music: folder of the clips with their CLIPS.csv.
-        split: which rows, or the name of an older table such as `test-2026-11`. If the table of the split was made
-            from a larger corpus than `music`, its edition of 2026-11 is read.
-        rows: so many of them, drawn at random, in order; None takes all.
-        seed: of what is drawn.
+        split: which rows, or the name of an older table such as `test-2026-11`. If the table of the split was made from
+            a larger corpus than `music`, its edition of 2026-11 is read.
+        rows: number of rows to select at random; their order does not change. None takes all rows.
+        seed: of the selection.
 
     Raises:
-        CorpusError: no such table or music.
+        CorpusError: the table or the music does not exist, or the table was made from another corpus.
     """
     from ..training.corpus.clips import Corpus
     from ..training.data.labels import read, table_for
@@ -109,7 +114,7 @@ def of_table(table: Path, music: Path, split: str = "test", rows: int | None = N
 
 
 def loaded(sounds: Sequence[Sound]) -> Iterator[tuple[Sound, AudioLike]]:
-    """Sounds and their audio, one at a time; the same audio for several listeners in a row is loaded once."""
+    """Yield sounds and their audio, one at a time; audio that consecutive sounds share is loaded once."""
     before: tuple[Callable[[], AudioLike], AudioLike] | None = None
     for sound in sounds:
         if before is None or before[0] is not sound.load:

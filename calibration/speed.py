@@ -1,4 +1,4 @@
-"""How fast candidates are on this machine, measured side by side, and how far they shrink."""
+"""Measure the speed of candidates on this machine, side by side."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from .timing import Ratio, Timing, ratio, taken, timing
 from .trial import Networks
 
 SECONDS: Final = 10.0
-"""of audio that is scored"""
+"""duration of the audio that is scored"""
 RUNS: Final = 21
 BEFORE: Final = "fp32"
-"""what all are compared with"""
+"""name of the baseline"""
 
 
 @dataclass(frozen=True)
 class Speed:
-    """A candidate's time for 10 s of audio on one thread.
+    """Time of a candidate for 10 s of audio on one thread.
 
     Attributes:
         network: encoder and head alone.
         whole: from samples in memory to the score.
-        ratio, whole_ratio: how many times faster than fp32.
+        ratio, whole_ratio: how many times faster than fp32, for each.
     """
 
     network: Timing
@@ -44,16 +44,16 @@ class Speed:
 
     @property
     def faster(self) -> bool:
-        """Whether the network is surely faster than fp32: all of the interval."""
+        """Whether the network is faster than fp32: the whole 95% interval lies above 1."""
         return self.ratio.low > 1
 
     @property
     def slower(self) -> bool:
-        """Whether it surely is slower."""
+        """Whether the network is slower than fp32: the whole 95% interval lies below 1."""
         return self.ratio.high < 1
 
     def to_dict(self) -> dict[str, Any]:
-        """For a card: milliseconds and ratios."""
+        """Return milliseconds and ratios as plain values, for a card."""
         return {
             "network_ms": 1e3 * self.network.median,
             "whole_ms": 1e3 * self.whole.median,
@@ -63,11 +63,11 @@ class Speed:
 
 
 def speeds(candidates: Mapping[str, Mapping[str, bytes]], runs: int = RUNS) -> dict[str, Speed]:
-    """Candidates' speeds, measured in turn in one process.
+    """Measure the speed of candidates, with interleaved runs in one process.
 
     Args:
-        candidates: graphs by role, by the candidates' names; `fp32` must be one of them.
-        runs: of each.
+        candidates: graphs by role, by the names of the candidates; one of them must be `fp32`.
+        runs: number of timed runs per candidate.
     """
     music = piece(0, SECONDS)
     samples = at_front_end(music * (amplitude(65.0 - LEVEL1) / rms(music)), RATE, SECONDS)
@@ -95,7 +95,7 @@ def speeds(candidates: Mapping[str, Mapping[str, bytes]], runs: int = RUNS) -> d
 
 
 def machine() -> dict[str, Any]:
-    """Where figures come from."""
+    """Describe the machine that produces the results: processor, cores, versions, load average."""
     return {
         "processor": platform.machine(),
         "cores": os.cpu_count(),

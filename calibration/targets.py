@@ -1,4 +1,4 @@
-"""What int8 arithmetic a device has: the number formats that run fast there without overflowing."""
+"""Targets of int8 quantization: the number formats that run fast on a device without overflowing."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ METHODS: Final[tuple[Method, ...]] = ("static", "dynamic")
 
 @dataclass(frozen=True)
 class Target:
-    """A kind of device.
+    """A kind of device and its number formats.
 
     Attributes:
-        name: how it is asked for.
-        activations: format of what flows through static graphs; weights are int8, a scale for each output.
-        reduced: weights of 7 bits, so that sums of two products fit 16 bits.
-        symmetric: activations around 0.
+        name: value of the option `--target`.
+        activations: format of the activations in static graphs. Weights are int8, with one scale per output.
+        reduced: whether weights have 7 bits, so that a sum of two products fits in 16 bits.
+        symmetric: whether the range of activations is symmetric around 0.
         head: whether the head's products are quantized too.
-        biases: whether a product's bias is stored in int32, with the products' scale.
-        methods: what is possible there.
-        native: `platform.machine()` of such devices, lower case; empty where this process can't be one.
+        biases: whether the bias of a product is stored in int32, with the scale of the product.
+        methods: quantization methods that the device supports.
+        native: `platform.machine()` of such devices, in lower case; empty if this process cannot run on one.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Target:
 
     @property
     def about(self) -> str:
-        """The formats in short, as `U8S8`."""
+        """Short name of the formats, such as `U8S8`."""
         signs = "U8S8" if self.activations == "uint8" else "S8S8"
         return signs + (", 7-bit weights" if self.reduced else "") + (", symmetric" if self.symmetric else "")
 
@@ -50,10 +50,10 @@ TARGETS: Final[Mapping[str, Target]] = {
     target.name: target
     for target in (
         Target("x86-vnni", "uint8", native=_X86),
-        # Without VNNI two products of 8 bits are added in 16 and saturate; 7-bit weights can't.
+        # Without VNNI, two 8-bit products are added in 16 bits and saturate. 7-bit weights prevent this.
         Target("x86", "uint8", reduced=True, native=_X86),
         Target("arm64", "int8", native=("arm64", "aarch64")),
-        # TensorRT takes explicit, symmetric quantization only, of int8, and its recurrent layers none.
+        # TensorRT supports only explicit, symmetric int8 quantization, and none in recurrent layers.
         Target("tensorrt", "int8", symmetric=True, head=False, biases=False, methods=("static",)),
     )
 }
@@ -63,11 +63,13 @@ _VNNI: Final = frozenset({"avx512_vnni", "avx_vnni"})
 
 
 def native_target(cpuinfo: Path = _CPUINFO) -> Target:
-    """The target that this machine is. Where the system does not tell of VNNI (no `cpuinfo`), it is taken to lack it:
-    7-bit weights are right everywhere.
+    """Return the target of this machine.
+
+    If the system does not report processor features (no `cpuinfo`), the machine is assumed to lack VNNI: 7-bit weights
+    are correct everywhere.
 
     Raises:
-        OptionError: a processor of another kind.
+        OptionError: no target is known for this processor.
     """
     machine = platform.machine().lower()
     if machine in _X86:
@@ -79,10 +81,10 @@ def native_target(cpuinfo: Path = _CPUINFO) -> Target:
 
 
 def target_of(name: str) -> Target:
-    """A target by its name, `auto` for this machine's.
+    """Return a target by its name; `auto` selects the target of this machine.
 
     Raises:
-        OptionError: no such target.
+        OptionError: no target has this name, or none is known for this machine.
     """
     if name == AUTO:
         return native_target()
@@ -92,7 +94,10 @@ def target_of(name: str) -> Target:
 
 
 def runs_natively(target: Target, cpuinfo: Path = _CPUINFO) -> bool:
-    """Whether a speed measured on this machine tells of the target: its kind of processor, and VNNI where it has it."""
+    """Return whether a speed measured on this machine is valid for a target.
+
+    The kind of processor must match. For `x86-vnni`, the processor must also have VNNI.
+    """
     if platform.machine().lower() not in target.native:
         return False
     return target.name != "x86-vnni" or bool(_VNNI & _flags(cpuinfo))

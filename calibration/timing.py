@@ -1,4 +1,4 @@
-"""Timing side by side: interleaved runs in one process, medians, spreads and ratios."""
+"""Time functions side by side: interleaved runs in one process, with medians, spreads and ratios."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DRAWS: Final = 1000
 
 
 class Timing(NamedTuple):
-    """Seconds: median, and the 5th and 95th percentile."""
+    """Times in seconds: the median, and the 5th and 95th percentiles."""
 
     median: float
     low: float
@@ -20,7 +20,7 @@ class Timing(NamedTuple):
 
 
 class Ratio(NamedTuple):
-    """How many times faster: median, and its 95% bootstrap interval over runs."""
+    """How many times faster: the median, and its 95% bootstrap interval over runs."""
 
     median: float
     low: float
@@ -34,11 +34,21 @@ def taken(
     least: int = 3,
     short: float = 0.0,
 ) -> dict[str, list[float]]:
-    """Seconds of each run: every contender once to warm up, then `runs` times in turn, so that load meets all alike.
+    """Time functions in interleaved runs.
 
-    One whose runs would take more than `budget` seconds together gets fewer of them, the first ones, but `least`. One
-    that takes less than `short` seconds runs untimed before each of its runs: the others leave nothing of its own in
-    the caches, which nobody meets who does the same thing again and again.
+    Each function first runs once to warm up. Then all functions run in turn, `runs` times, so that other load on the
+    machine affects all of them equally.
+
+    Args:
+        contenders: the functions, by name.
+        runs: number of timed runs per function.
+        budget: limit in seconds for all runs of a function together. A slow function gets fewer runs, the first ones.
+        least: minimum number of runs, whatever the budget.
+        short: a function that takes less than this many seconds also runs untimed before each timed run. Otherwise it
+            would start with caches that the other functions have filled, unlike for a user who repeats one task.
+
+    Returns:
+        seconds of each run, by name.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     quick: set[str] = set()
@@ -63,12 +73,17 @@ def taken(
 
 
 def timing(seconds: list[float]) -> Timing:
-    """Runs summed up."""
+    """Summarize runs, given in seconds."""
     return Timing(*(float(np.quantile(seconds, q)) for q in (0.5, 0.05, 0.95)))
 
 
 def ratio(before: list[float], after: list[float], seed: int = 0) -> Ratio:
-    """How many times faster `after` is than `before`, from runs that were interleaved: run by run, as many of each."""
+    """Return how many times faster `after` is than `before`.
+
+    Args:
+        before, after: seconds of interleaved runs, the same number of each; they are compared run by run.
+        seed: of the bootstrap.
+    """
     ratios = np.array(before) / np.array(after)
     draws = np.median(np.random.default_rng(seed).choice(ratios, (_DRAWS, len(ratios))), axis=1)
     return Ratio(float(np.median(ratios)), *(float(np.quantile(draws, q)) for q in (0.025, 0.975)))

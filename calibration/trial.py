@@ -1,4 +1,4 @@
-"""A model's scores on a set of excerpts, from two graphs in memory: what each candidate is judged by."""
+"""Scores of a model on excerpts, from two graphs in memory. Candidates are compared by these scores."""
 
 from __future__ import annotations
 
@@ -16,14 +16,24 @@ Array = npt.NDArray[np.float32]
 
 
 class Material(NamedTuple):
-    """What an excerpt is for a model: what its encoder reads [patches, ...], and audiograms [listeners, 8]."""
+    """An excerpt prepared for a model.
+
+    Attributes:
+        features: float32 [patches, ...], the input of the encoder.
+        audiograms: float32 [listeners, 8], dB HL.
+    """
 
     features: Array
     audiograms: Array
 
 
 def materials(excerpts: Iterable[Excerpt], reads: str) -> Iterator[Material]:
-    """Excerpts as an encoder that reads `reads` meets them."""
+    """Prepare excerpts for an encoder.
+
+    Args:
+        excerpts: presented sounds.
+        reads: kind of features that the encoder reads, a key of `READINGS`.
+    """
     for excerpt in excerpts:
         yield Material(READINGS[reads](excerpt.samples), np.stack([one.array() for one in excerpt.listeners]))
 
@@ -32,8 +42,8 @@ class Networks:
     """An encoder and a head on ONNX Runtime.
 
     Args:
-        graphs: both, by role.
-        threads: None for all cores.
+        graphs: both graphs, by role.
+        threads: None uses all cores.
     """
 
     def __init__(self, graphs: Mapping[str, bytes], threads: int | None = None) -> None:
@@ -41,16 +51,16 @@ class Networks:
         (self.reads,) = self.encoder.inputs
 
     def tokens(self, features: Array) -> Array:
-        """Tokens [1, tokens, width] of patches."""
+        """Return the tokens of patches, [1, tokens, width]."""
         tokens = self.encoder.run(**{self.reads: features})[0]
         return tokens.reshape(1, -1, tokens.shape[2])
 
     def scores(self, material: Material) -> Array:
-        """A score for each listener, [listeners]."""
+        """Return one score per listener, [listeners]."""
         return self.head.run(tokens=self.tokens(material.features), audiogram=material.audiograms)[1]
 
 
 def scores_of(graphs: Mapping[str, bytes], tried: Iterable[Material]) -> npt.NDArray[np.float64]:
-    """The scores of all excerpts for all their listeners, in one row."""
+    """Return the scores of all excerpts for all their listeners, float64 [scores]."""
     networks = Networks(graphs)
     return np.concatenate([networks.scores(material) for material in tried]).astype(np.float64)

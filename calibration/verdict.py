@@ -1,4 +1,4 @@
-"""What to tell of a quantized model in a line or two: only what was measured."""
+"""Describe a quantized model in one or two lines that state only what was measured."""
 
 from __future__ import annotations
 
@@ -8,7 +8,13 @@ from .targets import Target
 
 
 def verdict(candidate: Candidate, fp32_bytes: int, target: Target) -> str:
-    """A candidate in words: speed, size, scores."""
+    """Describe a candidate in words: speed, size, change of scores.
+
+    Args:
+        candidate: the int8 model.
+        fp32_bytes: size of the fp32 graphs.
+        target: the device that the candidate is for.
+    """
     return (
         f"{candidate.method} int8: {_speed(candidate.speed, target)}, {fp32_bytes / candidate.size:.1f} times smaller "
         f"({candidate.size / 1e6:.2f} MB), 99% of scores move by at most {candidate.found.change['p99']:.2g}, "
@@ -17,7 +23,7 @@ def verdict(candidate: Candidate, fp32_bytes: int, target: Target) -> str:
 
 
 def advice(quantized: Quantized) -> list[str]:
-    """What the user should know besides."""
+    """List further notes for the user, one line each."""
     chosen = quantized.chosen
     lines = []
     if chosen.speed is not None and not chosen.speed.faster:

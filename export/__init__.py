@@ -1,1 +1,1 @@
-"""Torch to ONNX: lossless surgery, tracing, verification, bundles."""
+"""Export from PyTorch to ONNX: lossless surgery, tracing, verification, bundles."""

@@ -1,4 +1,4 @@
-"""Bundles written: traced, verified, then put in place whole."""
+"""Writing of bundles: trace and verify the graphs in memory, then write all files at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .surgery import FoldedStudent, fold
 from .verify import Parity, verify_bundle, verify_fused
 
 WINDOW: Final = 10.0
-"""seconds that a score covers by default"""
+"""Default length in seconds of the window that a score covers."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +29,14 @@ class Source:
     """A network to export.
 
     Attributes:
-        name: the bundle's.
+        name: name of the bundle.
         family: `student` or `nano`.
-        original: the network as its checkpoint has it; scores are compared with it.
-        network: what is traced (folded, for the student).
-        tokens_per_patch, width: of its tokens.
+        original: the network as loaded from its checkpoint. Exported scores are compared with its scores.
+        network: the network to trace (for the student, the folded one).
+        tokens_per_patch, width: of the network's tokens.
         sha256: of the checkpoint.
         figures, notes: for the card.
-        predicts: what its scores stand for.
+        predicts: the scale of the scores.
     """
 
     name: str
@@ -57,18 +57,21 @@ def nano_source(
     figures: Mapping[str, Any] | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> Source:
-    """Nano from a checkpoint; None takes the weights that are shipped, figures and notes of their card with them."""
+    """Load nano from a checkpoint.
+
+    With None, load the shipped weights. If you then give no figures and notes, they come from the shipped card.
+    """
     nano = Nano.from_checkpoint(checkpoint) if checkpoint else Nano.from_checkpoint()
     sha256, width = _known(nano.checkpoint_sha256), nano.config.width
     if checkpoint is None and (figures, notes) == (None, None):
         shipped = Bundle("nano").card
-        if shipped.source_sha256 == sha256:  # measured figures belong to the weights they were measured on
+        if shipped.source_sha256 == sha256:  # results are valid only for the weights they were measured with
             figures, notes = shipped.figures, shipped.notes
     return Source(name, "nano", nano, nano, 1, width, sha256, figures or {}, notes or {})
 
 
 def student_source(checkpoint: Path, name: str = "student") -> Source:
-    """The published student from its checkpoint, folded."""
+    """Load the published student from its checkpoint and fold it."""
     student = Student.from_checkpoint(checkpoint)
     folded = fold(student)
     width = folded.encoder.linear0.out_features
@@ -81,12 +84,12 @@ def write_bundle(source: Source, folder: Path, *, samples: bool = False) -> tupl
 
     Args:
         source: the network.
-        folder: where the bundle goes; an older bundle there is replaced, anything else is left alone.
-        samples: put the front end into the encoder's graph.
+        folder: destination of the bundle. An older bundle there is replaced. Other content is not touched.
+        samples: include the front end in the encoder's graph.
 
     Raises:
         OptionError: the folder holds something that is not a bundle.
-        ExportError: the graphs do not score as the network does. Nothing is written then.
+        ExportError: the graphs' scores differ from the network's. Nothing is written then.
     """
     check_folder(folder)
     traced = _traced_bundle(source, samples)
@@ -98,8 +101,8 @@ def write_fused(source: Source, path: Path) -> Parity:
     """Trace, verify and write the single waveform-to-score file.
 
     Raises:
-        OptionError: no folder to write into.
-        ExportError: as `write_bundle`.
+        OptionError: `path` is a folder, or its parent folder is missing or not writable.
+        ExportError: see `write_bundle`.
     """
     check_file(path)
     graph, parity = _traced_fused(source)
@@ -108,7 +111,7 @@ def write_fused(source: Source, path: Path) -> Parity:
 
 
 def write_both(source: Source, folder: Path, fused: Path, *, samples: bool = False) -> tuple[Card, Parity, Parity]:
-    """Both of the above, and neither where one of them fails."""
+    """Write a bundle and the single waveform-to-score file. If one of them fails, neither is written."""
     check_folder(folder)
     check_file(fused)
     traced, (graph, fused_parity) = _traced_bundle(source, samples), _traced_fused(source)
@@ -118,7 +121,7 @@ def write_both(source: Source, folder: Path, fused: Path, *, samples: bool = Fal
 
 
 class _Traced(NamedTuple):
-    """A bundle in memory, verified."""
+    """A verified bundle in memory."""
 
     card: Card
     graphs: dict[str, bytes]
@@ -142,12 +145,12 @@ def _traced_fused(source: Source) -> tuple[bytes, Parity]:
 
 
 def parameter_count(network: nn.Module) -> int:
-    """Trainable numbers in a network."""
+    """Return the number of trainable values in a network."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def card_of(source: Source, *, samples: bool) -> Card:
-    """The card of an fp32 bundle, before its files."""
+    """Return the card of an fp32 bundle, without its list of files."""
     return Card(
         name=source.name,
         version=importlib.metadata.version("haaqi-edge"),

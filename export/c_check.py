@@ -1,4 +1,4 @@
-"""Exported C compiled for this machine and called from Python: what it scores, against the network it came from."""
+"""Compiles exported C for this machine and runs it from Python, to compare its scores with those of the network."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from ..runtime.errors import ExportError
 
 FLAGS: Final = ("-O2", "-std=c99", "-Wall", "-Wextra", "-Wpedantic")
 COMPILERS: Final = ("cc", "gcc", "clang")
-"""where CC names none"""
+"""Tried in this order if the environment variable CC is not set."""
 Array = npt.NDArray[np.float32]
 
 
 def compiler() -> str | None:
-    """The C compiler of this machine: what the environment's CC names, or the first of `COMPILERS` that is there."""
+    """Return this machine's C compiler: the one that CC names, or the first of `COMPILERS` that exists."""
     names = (os.environ["CC"],) if os.environ.get("CC") else COMPILERS
     return next((found for name in names if (found := shutil.which(name))), None)
 
 
 def compiled(sources: Sequence[Path], target: Path, cc: str, *flags: str) -> str:
-    """Compile; gives what the compiler had to say.
+    """Compile C sources and return the compiler's messages.
 
     Raises:
-        ExportError: it did not compile.
+        ExportError: the sources do not compile.
     """
     command = [cc, *FLAGS, *flags, "-o", str(target), *map(str, sources), "-lm"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -46,13 +46,13 @@ class CNano:
     """A stream of an exported nano, compiled for this machine.
 
     Args:
-        folder: with haaqi_nano.h and haaqi_nano.c.
+        folder: contains haaqi_nano.h and haaqi_nano.c.
         cc: the compiler.
-        ram: bytes of a stream.
-        window: patches of a score.
+        ram: size of a stream in bytes.
+        window: number of patches that a score covers.
 
     Raises:
-        ExportError: it does not compile.
+        ExportError: the sources do not compile.
     """
 
     def __init__(self, folder: Path, cc: str, ram: int, window: int) -> None:
@@ -70,16 +70,16 @@ class CNano:
         self.init()
 
     def init(self, level1: float = 85.0) -> int:
-        """`haaqi_init`."""
+        """Call `haaqi_init`."""
         return int(self._code.haaqi_init(self._ear.ctypes.data, level1))
 
     def push(self, samples: Array) -> int:
-        """`haaqi_push`."""
+        """Call `haaqi_push`."""
         samples = np.ascontiguousarray(samples, dtype=np.float32)
         return int(self._code.haaqi_push(self._ear.ctypes.data, samples.ctypes.data, len(samples)))
 
     def score(self, audiogram: Array) -> tuple[int, float, Array]:
-        """`haaqi_score`: status, score, and frame scores [patches]; NaN where it gives none."""
+        """Call `haaqi_score` and return status, score, and frame scores [patches]. Missing scores are NaN."""
         levels = np.ascontiguousarray(audiogram, dtype=np.float32)
         score, frames = np.full(1, np.nan, np.float32), np.full(self._window, np.nan, np.float32)
         places = (array.ctypes.data for array in (self._ear, levels, score, frames))
@@ -87,17 +87,17 @@ class CNano:
         return status, float(score[0]), frames[: self.patches]
 
     def level(self) -> tuple[int, float]:
-        """`haaqi_level`: status and dB SPL, NaN where it gives none."""
+        """Call `haaqi_level` and return its status and the level in dB SPL; NaN if there is none."""
         level = np.full(1, np.nan, np.float32)
         return int(self._code.haaqi_level(self._ear.ctypes.data, level.ctypes.data)), float(level[0])
 
     @property
     def patches(self) -> int:
-        """`haaqi_patches`."""
+        """Call `haaqi_patches`."""
         return int(self._code.haaqi_patches(self._ear.ctypes.data))
 
     def scores(self, chunks: Iterable[Array], audiogram: Array) -> list[float]:
-        """The scores after each chunk that completed a patch, from the start of a stream; NaN for silence."""
+        """Start a stream and return the score after each chunk that completes a patch; NaN for silence."""
         self.init()
         return [self.score(audiogram)[1] for chunk in chunks if self.push(chunk) > 0]
 

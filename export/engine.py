@@ -1,4 +1,4 @@
-"""Engines: TensorRT's builder at work on a bundle's graphs, on the GPU that they are for."""
+"""Building of TensorRT engines from a bundle's graphs, on the GPU that they will run on."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ..runtime.writing import write_file
 from .manifest import ROLES, Manifest, Settings, trtexec
 
 Progress = Callable[[str, int, int], None]
-"""told the phase, how many of its steps are done, and of how many"""
+"""Called with the name of a phase, the number of its steps that are done, and the total number of its steps."""
 Shapes = Sequence[Mapping[str, tuple[Shape, Shape, Shape]]]
 TIMINGS: Final = "timings.cache"
 
 
 @dataclass(frozen=True)
 class Job:
-    """An engine to build: from which graph, for which shapes, with which timing cache, and how trtexec would."""
+    """An engine to build: its graph, shapes and timing cache, and the equivalent trtexec command."""
 
     role: str
     graph: Path
@@ -37,16 +37,18 @@ class Job:
 
 
 def jobs(bundle: Bundle, folder: Path, settings: Settings, where: str) -> list[Job]:
-    """The engines of a bundle, named by model, shapes, settings, GPU and TensorRT's version, and the lines for trtexec.
+    """Return the engines to build for a bundle, with the equivalent trtexec commands.
+
+    The name of an engine contains the model, a hash of graph, shapes and settings, the GPU and the TensorRT version.
 
     Args:
-        bundle: exported for TensorRT.
-        folder: of the engines.
-        settings: how.
-        where: GPU and version, see `here`.
+        bundle: a bundle exported for TensorRT.
+        folder: destination of the engines.
+        settings: how to build them.
+        where: GPU and TensorRT version, see `here`.
 
     Raises:
-        BundleError: another bundle.
+        BundleError: the bundle was not exported for TensorRT.
     """
     manifest, timings = Manifest.of(bundle), folder / f"{where}-{TIMINGS}"
     found = []
@@ -63,7 +65,7 @@ def jobs(bundle: Bundle, folder: Path, settings: Settings, where: str) -> list[J
 
 
 def here() -> str:
-    """This GPU and TensorRT's version, for names.
+    """Return the names of this machine's GPU and TensorRT version, for use in file names.
 
     Raises:
         DependencyError: TensorRT is missing.
@@ -74,17 +76,17 @@ def here() -> str:
 
 
 def build(job: Job, settings: Settings, progress: Progress | None = None) -> None:
-    """Build an engine and put it in its place; what was learnt of the GPU's kernels is kept for the next one.
+    """Build and write an engine, and update the timing cache for later builds.
 
     Raises:
         DependencyError: TensorRT is missing.
-        ExportError: TensorRT refuses the graph or cannot build it, in its own words.
-        KeyboardInterrupt: when interrupted; nothing is written then.
+        ExportError: TensorRT rejects the graph or cannot build it. The message quotes TensorRT.
+        KeyboardInterrupt: the build was interrupted. Nothing is written then.
     """
     trt = _tensorrt()
     log = _logger(trt)
     builder = trt.Builder(log)
-    # TensorRT 11 knows no other networks and ignores the flag.
+    # TensorRT 11 supports strongly typed networks only and ignores the flag.
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
     if not parser.parse(job.graph.read_bytes()):
@@ -118,7 +120,7 @@ def build(job: Job, settings: Settings, progress: Progress | None = None) -> Non
 
 
 def _attach_timings(config: Any, path: Path) -> None:
-    """The timing cache of earlier builds; TensorRT refuses one of another GPU or version, and a new one is begun."""
+    """Attach the timing cache of earlier builds, or a new one if it is of another GPU or TensorRT version."""
     kept = path.read_bytes() if is_file(path) else b""
     if not config.set_timing_cache(config.create_timing_cache(kept), ignore_mismatch=False):
         config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
@@ -140,7 +142,7 @@ def _tensorrt() -> Any:
 
 
 def _logger(trt: Any) -> Any:
-    """What TensorRT complains of, for messages."""
+    """Create a logger that collects TensorRT's error messages."""
 
     class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -155,7 +157,7 @@ def _logger(trt: Any) -> Any:
 
 
 def _monitor(trt: Any, progress: Progress) -> Any:
-    """TensorRT's phases as `progress` has them; it calls from threads of its own."""
+    """Create a monitor that passes TensorRT's phases to `progress`. TensorRT calls it from its own threads."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -180,7 +182,7 @@ def _monitor(trt: Any, progress: Progress) -> Any:
         def _tell(self, phase: str, done: int, steps: int) -> None:
             try:
                 progress(phase, done, steps)
-            except KeyboardInterrupt:  # raised wherever Python runs; it must not pass through TensorRT
+            except KeyboardInterrupt:  # Python can raise it here, and it must not propagate through TensorRT
                 self.interrupted = True
 
     return Monitor()

@@ -1,4 +1,4 @@
-"""Tracing: the modules of a network as ONNX graphs with the names and dynamic axes of the bundle contract."""
+"""Tracing: exports the modules of a network as ONNX graphs with the bundle contract's names and dynamic axes."""
 
 from __future__ import annotations
 
@@ -28,12 +28,15 @@ from .recurrent import with_onnx_recurrents
 
 OPSET: Final = 18
 _SCOPES: Final = "pkg.torch.onnx.name_scopes"
-"""where torch's exporter notes the modules that a node comes from, and its own name for it last"""
+"""Key under which torch's exporter stores the modules that a node comes from. Its own name for the node is last."""
 
 
 class TwoPart(Protocol):
-    """A network ready for export: `encoder` reads patches of what `reads` names (a key of `READINGS`) and gives tokens,
-    `head` (tokens, audiogram) -> Scores."""
+    """A network ready for export.
+
+    `encoder` maps patches of the input that `reads` names (a key of `READINGS`) to tokens. `head` maps tokens and
+    audiograms to scores.
+    """
 
     @property
     def reads(self) -> str: ...
@@ -46,38 +49,41 @@ class TwoPart(Protocol):
 
 
 class SamplesEncoder(nn.Module):
-    """An encoder with the front end before it: samples [patches, 2800] to tokens."""
+    """An encoder with the front end before it: maps samples [patches, 2800] to tokens."""
 
     def __init__(self, network: TwoPart) -> None:
         super().__init__()
         self.front_end, self.encoder = FRONT_ENDS[network.reads](), network.encoder
 
     def forward(self, samples: Tensor) -> Tensor:
-        """See the class."""
+        """Map samples [patches, 2800] to tokens."""
         return cast(Tensor, self.encoder(self.front_end(samples).squeeze(1)))
 
 
 class Fused(nn.Module):
-    """Waveform [1, samples] (one window) and audiograms [batch, 8] to frame scores and scores."""
+    """The whole network: maps a waveform [1, samples] of one window and audiograms [batch, 8] to scores."""
 
     def __init__(self, network: TwoPart) -> None:
         super().__init__()
         self.front_end, self.encoder, self.head = FRONT_ENDS[network.reads](), network.encoder, network.head
 
     def forward(self, waveform: Tensor, audiogram: Tensor) -> Scores:
-        """See the class."""
+        """Map a waveform [1, samples] and audiograms [batch, 8] to frame scores and scores."""
         patches = self.front_end(waveform).squeeze(0)
         return cast(Scores, self.head(self.encoder(patches).flatten(0, 1).unsqueeze(0), audiogram))
 
 
 def encoder_input(network: TwoPart) -> Literal["fbank", "texture"]:
-    """Name of the encoder's input: that of the front end, whatever its version."""
+    """Return the name of the encoder's input: the name of the front end, without its version."""
     return "fbank" if network.reads == "fbank" else "texture"
 
 
 def encoder_graph(network: TwoPart, *, samples: bool) -> onnx.ModelProto:
-    """The encoder: `fbank` [patches, 16, 128], `texture` [patches, 16, 32], or `samples` [patches, 2800], to `tokens`;
-    `patches` dynamic."""
+    """Trace the encoder, with a dynamic number of patches.
+
+    Its input is `fbank` [patches, 16, 128] or `texture` [patches, 16, 32], or `samples` [patches, 2800] if `samples`.
+    Its output is `tokens`.
+    """
     patches = Dim("patches", min=1)
     if samples:
         example = torch.zeros(3, fe.PATCH_LENGTH)
@@ -87,7 +93,7 @@ def encoder_graph(network: TwoPart, *, samples: bool) -> onnx.ModelProto:
 
 
 def head_graph(network: TwoPart, width: int) -> onnx.ModelProto:
-    """The head: `tokens` [1, tokens, width] and `audiogram` [batch, 8] to `frame_scores` and `score`."""
+    """Trace the head: `tokens` [1, tokens, width] and `audiogram` [batch, 8] to `frame_scores` and `score`."""
     inputs = {
         "tokens": (torch.zeros(1, 24, width), {1: Dim("tokens", min=1)}),
         "audiogram": (torch.zeros(3, len(FREQUENCIES)), {0: Dim("batch", min=1)}),
@@ -96,7 +102,7 @@ def head_graph(network: TwoPart, width: int) -> onnx.ModelProto:
 
 
 def fused_graph(network: TwoPart) -> onnx.ModelProto:
-    """The whole chain: `waveform` [1, samples] at 16 kHz, up to 60 s, and `audiogram` to the head's outputs."""
+    """Trace the whole network: `waveform` [1, samples] at 16 kHz (max. 60 s) and `audiogram` to the head's outputs."""
     samples = Dim("samples", min=fe.PATCH_LENGTH, max=int(LONGEST * fe.SAMPLE_RATE))
     inputs = {
         "waveform": (torch.zeros(1, 5 * fe.PATCH_SHIFT + 77), {1: samples}),
@@ -104,7 +110,7 @@ def fused_graph(network: TwoPart) -> onnx.ModelProto:
     }
     graph = _trace(Fused(network), inputs, ["frame_scores", "score"])
     frame_scores = graph.graph.output[0].type.tensor_type.shape.dim[1]
-    frame_scores.dim_param = "tokens"  # the tracer names it by its formula in `samples`
+    frame_scores.dim_param = "tokens"  # the tracer names this axis by a formula in `samples`
     return graph
 
 
@@ -116,14 +122,17 @@ class TeacherClip(nn.Module):
         self.front_end, self.teacher = GraphFbank(), teacher
 
     def forward(self, waveform: Tensor, audiogram: Tensor) -> Scores:
-        """See the class."""
+        """Map a waveform [1, samples] and audiograms [batch, 8] to frame scores and scores."""
         scores: Scores = self.teacher.head(self.teacher.encode(self.front_end(waveform)), audiogram)
         return scores
 
 
 def teacher_graph(teacher: Teacher, samples: int) -> onnx.ModelProto:
-    """The teacher for clips of one length: `waveform` [1, samples] at 16 kHz and `audiogram` [batch, 8] to the head's
-    outputs. It attends over the whole clip, so that it has no encoder of patches, and no bundle."""
+    """Trace the teacher for clips of one length.
+
+    The graph maps `waveform` [1, samples] at 16 kHz and `audiogram` [batch, 8] to the head's outputs. The teacher
+    attends over the whole clip. It therefore has no encoder of patches, and there is no bundle of it.
+    """
     inputs: dict[str, tuple[Tensor, dict[int, Any]]] = {
         "waveform": (torch.zeros(1, samples), {}),
         "audiogram": (torch.zeros(3, len(FREQUENCIES)), {0: Dim("batch", min=1)}),
@@ -150,7 +159,7 @@ def _trace(
     assert program is not None
     graph = program.model_proto
     _name(graph)
-    for node in graph.graph.node:  # where each node stood in the Python source: long, and of these machines
+    for node in graph.graph.node:  # these hold positions in the Python source: long, and paths of the build machine
         del node.metadata_props[:]
         node.doc_string = ""
     for value in graph.graph.value_info:
@@ -160,7 +169,7 @@ def _trace(
 
 
 def _name(graph: onnx.ModelProto) -> None:
-    """Name each node by its module and operator, `layers.0.fc1/MatMul`: reports and profiles speak of nodes."""
+    """Name each node by its module and operator, such as `layers.0.fc1/MatMul`, for reports and profiles."""
     taken: Counter[str] = Counter()
     for node in graph.graph.node:
         scopes = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), "[]")
@@ -172,7 +181,7 @@ def _name(graph: onnx.ModelProto) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """torch's exporter reports to stdout, warnings and logs; failures come as exceptions all the same."""
+    """Silence torch's exporter, which writes to stdout, warnings and logs. Failures still raise exceptions."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

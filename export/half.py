@@ -1,4 +1,4 @@
-"""fp32 graphs to mixed ones: products in fp16, what needs range or precision in fp32, every cast written out."""
+"""Conversion of fp32 graphs to mixed precision: large products in fp16, the rest in fp32, with explicit casts."""
 
 from __future__ import annotations
 
@@ -14,24 +14,28 @@ from ..calibration.groups import FRONT_END, LEAST, PRODUCTS, RECURRENT
 from ..runtime.errors import ExportError
 
 LARGEST: Final = 65504.0
-"""of fp16"""
+"""Largest value of fp16."""
 _HALF: Final = "/fp16"
-"""what is appended to the name of a value's rounding to fp16"""
+"""Suffix of the name of a value that is rounded to fp16."""
 
 
 def half_graph(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph with its large products in fp16, and what lies between two of them.
+    """Return the graph with its large products, and the nodes between two of them, in fp16.
 
-    The front end stays in fp32: its samples are scaled by 2^15 and its power spectra exceed fp16 by far. So do
-    recurrent operators, whose errors add up over a window, and what comes before the first and after the last product:
-    features as they are read, tokens as they are given, scores. Inputs and outputs stay fp32. Between two nodes in fp32
-    nothing is rounded to fp16 and back, as general converters do.
+    These parts stay in fp32:
+
+    - The front end. Its samples are scaled by 2^15, and its power spectra are far outside the range of fp16.
+    - Recurrent operators, because their errors accumulate over a window.
+    - Nodes before the first and after the last product: the features, the tokens, the scores.
+    - Inputs and outputs.
+
+    Unlike general converters, this one does not round values to fp16 and back between two nodes in fp32.
 
     Args:
-        graph: fp32, left as it is; its nodes have names.
+        graph: an fp32 graph with named nodes. It is not changed.
 
     Raises:
-        ExportError: a weight too large for fp16.
+        ExportError: a weight is too large for fp16.
     """
     inferred = onnx.shape_inference.infer_shapes(graph, strict_mode=True, data_prop=True).graph
     kinds = {value.name: value.type.tensor_type.elem_type for value in [*inferred.value_info, *inferred.output]}
@@ -78,7 +82,7 @@ def _half(weight: onnx.TensorProto) -> onnx.TensorProto:
 
 
 def _swept(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph without casts and constants that nothing reads."""
+    """Remove casts and constants that nothing reads."""
     read = {name for node in graph.graph.node for name in node.input} | {one.name for one in graph.graph.output}
     for node in [node for node in graph.graph.node if node.op_type == "Cast" and node.output[0] not in read]:
         graph.graph.node.remove(node)
@@ -88,7 +92,7 @@ def _swept(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def halved(graph: onnx.ModelProto) -> set[str]:
-    """Names of the nodes that `half_graph` computes in fp16."""
+    """Return the names of the nodes that `half_graph` computes in fp16."""
     products = {node.name for node in _products(graph)}
     nodes = [node for node in graph.graph.node if not (node.name.startswith(FRONT_END) or node.op_type in RECURRENT)]
     after = _reached(nodes, products, [(node.input, node.output) for node in nodes])
@@ -97,7 +101,7 @@ def halved(graph: onnx.ModelProto) -> set[str]:
 
 
 def _products(graph: onnx.ModelProto) -> Iterable[onnx.NodeProto]:
-    """Products of large constant weights, and of two computed matrices."""
+    """Yield products with large constant weights, and products of two computed matrices."""
     sizes = {constant.name: prod(constant.dims) for constant in graph.graph.initializer}
     for node in graph.graph.node:
         weights = [sizes[name] for name in node.input if name in sizes]
@@ -108,7 +112,10 @@ def _products(graph: onnx.ModelProto) -> Iterable[onnx.NodeProto]:
 def _reached(
     nodes: list[onnx.NodeProto], products: set[str], ends: list[tuple[Iterable[str], Iterable[str]]]
 ) -> set[str]:
-    """Nodes that read what a product, or another such node, gives, where `ends` are each node's (reads, gives)."""
+    """Return the nodes that read the output of a product or, in turn, of such a node.
+
+    `ends` holds each node's inputs and outputs.
+    """
     marked: set[str] = set()
     found: set[str] = set()
     for node, (reads, gives) in zip(nodes, ends, strict=True):

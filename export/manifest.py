@@ -1,4 +1,7 @@
-"""What stands beside a bundle for TensorRT: its profiles, and the lines that build its engines. No torch, no onnx."""
+"""The manifest of a TensorRT bundle: optimization profiles, and the trtexec commands that build its engines.
+
+This module needs neither torch nor onnx.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +19,22 @@ from ..runtime.files import is_file
 from ..runtime.profiles import Profile, Shape
 
 Shapes = Sequence[Mapping[str, Mapping[str, tuple[Shape, Shape, Shape]]]]
-"""of each profile: role to input to its shapes at least, best and most"""
+"""One mapping per profile: role to input to its min, opt and max shapes."""
 MANIFEST: Final = "tensorrt.json"
 FORMAT: Final = 1
-"""version of the manifest's schema"""
+"""Version of the manifest's schema."""
 ROLES: Final = ("encoder", "head")
 _NUMBERS: Final = re.compile(r"\[[\d,\s]+\]")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to build.
+    """How to build an engine.
 
     Attributes:
-        tf32: let products of fp32 matrices round their factors to 10 bits; without it, fp32 is fp32.
-        level: how hard TensorRT searches, 0 to 5.
-        workspace: most bytes of GPU memory that a layer may use while it runs; None leaves it to TensorRT.
+        tf32: allow fp32 products to round their factors to 10 bits of mantissa. Without it, they are computed in fp32.
+        level: TensorRT's optimization level, 0 to 5. Higher levels search longer.
+        workspace: max. bytes of GPU memory that a layer may use while it runs. None uses TensorRT's default.
     """
 
     tf32: bool = False
@@ -40,7 +43,7 @@ class Settings:
 
     @property
     def options(self) -> list[str]:
-        """The same for trtexec."""
+        """The same settings as trtexec options."""
         found = [] if self.tf32 else ["--noTF32"]
         found.append(f"--builderOptimizationLevel={self.level}")
         return found if self.workspace is None else [*found, f"--memPoolSize=workspace:{self.workspace}B"]
@@ -48,12 +51,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What stands beside the graphs.
+    """The file beside the graphs of a TensorRT bundle.
 
     Attributes:
-        profiles: each role to input to its shapes at least, best and most.
-        trtexec: role to the line that builds its engine.
-        checked: the table that operators and types were checked against.
+        profiles: one mapping per profile: role to input to its min, opt and max shapes.
+        trtexec: role to the command that builds its engine.
+        checked: the table against which operators and types were checked.
     """
 
     profiles: Shapes
@@ -61,17 +64,17 @@ class Manifest:
     checked: str
 
     def to_json(self) -> str:
-        """The text of `tensorrt.json`."""
+        """Return the content of `tensorrt.json`."""
         content = {"format": FORMAT, "checked": self.checked, "profiles": self.profiles, "trtexec": self.trtexec}
         text = json.dumps(content, indent=2)
         return _NUMBERS.sub(lambda found: re.sub(r"\s+", "", found[0]).replace(",", ", "), text) + "\n"
 
     @classmethod
     def of(cls, bundle: Bundle) -> Manifest:
-        """That of a bundle.
+        """Read the manifest of a bundle.
 
         Raises:
-            BundleError: there is none, or one that this version does not understand.
+            BundleError: the bundle has no manifest, or one that this version cannot read.
         """
         path = bundle.folder / MANIFEST
         if not is_file(path):
@@ -97,19 +100,19 @@ class Manifest:
 
 
 def manifest_of(card: Card, profiles: Sequence[Profile], checked: str) -> Manifest:
-    """The manifest of a bundle whose files are named by its card."""
+    """Return the manifest of a bundle whose files are listed in its card."""
     shapes = [profile.shapes(card) for profile in profiles]
     return Manifest(shapes, lines(card, shapes, Settings()), checked)
 
 
 def lines(card: Card, profiles: Shapes, settings: Settings, folder: Path = Path()) -> dict[str, str]:
-    """Role to the line for trtexec, to be run in the bundle's folder on any machine with a GPU.
+    """Return the trtexec command for each role, to be run in the bundle's folder on a machine with a GPU.
 
     Args:
-        card: names the files.
-        profiles: the manifest's.
+        card: lists the files.
+        profiles: those of the manifest.
         settings: how to build.
-        folder: of the engines, which must be there; by default the bundle's.
+        folder: destination of the engines, which must exist. The default is the bundle's folder.
     """
     options = [*settings.options, f"--timingCacheFile={folder / 'timing.cache'}"]
     return {
@@ -121,7 +124,7 @@ def lines(card: Card, profiles: Shapes, settings: Settings, folder: Path = Path(
 
 
 def engine_of(card: Card, role: str, folder: Path = Path()) -> Path:
-    """What `lines` saves an engine as."""
+    """Return the path of the engine that the command from `lines` writes."""
     return folder / f"{card.name}-{role}.engine"
 
 
@@ -131,12 +134,12 @@ def _three(shapes: Sequence[Sequence[int]]) -> tuple[Shape, Shape, Shape]:
 
 
 def trtexec(graph: str, engine: str, shapes: Sequence[Mapping[str, Any]], options: Sequence[str] = ()) -> str:
-    """The line that builds an engine with TensorRT's own tool.
+    """Return the command that builds an engine with TensorRT's trtexec.
 
     Args:
-        graph, engine: paths of the ONNX file and of what is built.
-        shapes: of each profile: input to its shapes at least, best and most.
-        options: more of trtexec's.
+        graph, engine: paths of the ONNX file and of the engine.
+        shapes: one mapping per profile: input to its min, opt and max shapes.
+        options: further options of trtexec.
     """
     line = ["trtexec", f"--onnx={graph}", f"--saveEngine={engine}", "--stronglyTyped", "--skipInference", *options]
     for number, inputs in enumerate(shapes):

@@ -1,8 +1,8 @@
-"""Bundles in ONNX Runtime's own format, for builds of it that read no other and hold no more operators than needed.
+"""Bundles in ONNX Runtime's own format, for minimal builds that read no other format and contain only some operators.
 
-As `onnxruntime.tools.convert_onnx_models_to_ort` does it for ARM, but for one thing: constants aren't folded. The
-exporter did that already; what is left is int8 weights that a head computes in floating point, four times as large
-once folded.
+The conversion matches `onnxruntime.tools.convert_onnx_models_to_ort` for ARM, except that constants are not folded. The
+exporter has already folded them. The remaining ones are int8 weights that a head computes in floating point, which
+folding would make four times as large.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ from .verify import LISTENERS, PATCHES, Difference, Parity, checked, probe_signa
 
 ROLES: Final = ("encoder", "head")
 CONFIGS: Final = {"operators": "required_operators.config", "types": "required_operators_and_types.config"}
-"""what a minimal build of ONNX Runtime is told (--include_ops_by_config), by role: operators, or their types too"""
+"""Configuration files for a minimal build of ONNX Runtime (--include_ops_by_config): operators, or also their types."""
 FORMAT: Final = "ort"
 _KEPT: Final = ("NchwcTransformer", "ConstantFolding")
-"""optimizations left out: layouts of x86 processors, and see above"""
+"""Disabled optimizations: layouts for x86 processors, and constant folding (see the module's docstring)."""
 
 
 class OrtExport(NamedTuple):
-    """A bundle that was written, and how its scores compare with those of the bundle that it was made from."""
+    """The card of a written bundle, and the comparison of its scores with those of the original bundle."""
 
     card: Card
     parity: Parity
 
 
 def write_ort(bundle: Bundle, folder: Path) -> OrtExport:
-    """Write a bundle of ONNX files once more as .ort files, with the configuration of a minimal build.
+    """Convert a bundle of ONNX files to .ort files, with the configuration for a minimal build.
 
     Args:
         bundle: of any family and precision.
-        folder: where the new one goes, see `write_bundle`.
+        folder: destination of the new bundle, see `write_bundle`.
 
     Raises:
         OptionError: the folder holds something that is not a bundle.
-        BundleError: its files are not ONNX.
-        ExportError: the new files do not score as the old ones do. Nothing is written then.
+        BundleError: the files of `bundle` are not ONNX.
+        ExportError: scores of the new and the old files differ. Nothing is written then.
     """
     check_folder(folder)
     formats = {role: bundle.card.files[role].format for role in ROLES}
@@ -83,7 +83,7 @@ def _convert(source: Path, target: Path) -> None:
     options.optimized_model_filepath = str(target)
     options.log_severity_level = 3
     options.add_session_config_entry("session.save_model_format", "ORT")
-    # ARM multiplies int8 by int8; without this, activations of such graphs are made unsigned.
+    # ARM multiplies int8 by int8. Without this entry, activations become unsigned.
     options.add_session_config_entry("session.qdqisint8allowed", "1")
     onnxruntime.InferenceSession(
         str(source), options, providers=["CPUExecutionProvider"], disabled_optimizers=list(_KEPT)
@@ -91,8 +91,8 @@ def _convert(source: Path, target: Path) -> None:
 
 
 def _config(card: Card, paths: Sequence[Path], types: bool) -> bytes:
-    """The operators of all files, in the form of ONNX Runtime's build; its comments would tell where they lay."""
-    logging.getLogger("ort_format_model.utils").setLevel(logging.WARNING)  # it tells of every file that it writes
+    """Return the operators of all files in the format of ONNX Runtime's build, without comments that hold paths."""
+    logging.getLogger("ort_format_model.utils").setLevel(logging.WARNING)  # it logs every file that it writes
     with tempfile.TemporaryDirectory() as made:
         path = Path(made) / "config"
         create_config_from_models(list(paths), path, types)

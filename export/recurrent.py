@@ -1,7 +1,7 @@
-"""nn.LSTM and nn.GRU as the one ONNX operator that each is, time and batch dynamic.
+"""Translation of nn.LSTM and nn.GRU to one ONNX operator each, with dynamic time and batch axes.
 
-PyTorch's own translation leaves the reordering of the gates in the graph (some twenty Slice and Concat) and loses the
-dynamic time axis in the shapes that it records. Here the weights are reordered once, and the shape is stated.
+PyTorch's own translation leaves the reordering of the gates in the graph (about 20 Slice and Concat nodes), and records
+shapes without the dynamic time axis. Here, the weights are reordered once, and the shape is given explicitly.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ import torch
 from torch import Tensor, nn
 
 GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
-"""torch's gate at each place of ONNX's order: LSTM i f g o -> i o f c, GRU r z n -> z r h"""
+"""Index of torch's gate at each position of ONNX's order: LSTM i f g o -> i o f c, GRU r z n -> z r h."""
 
 
 class OnnxRecurrent(nn.Module):
-    """An LSTM or GRU of one layer, batch first, for tracing by torch.onnx.export(dynamo=True) only."""
+    """A single-layer, batch-first LSTM or GRU, for tracing by torch.onnx.export(dynamo=True) only."""
 
     weight: Tensor
     recurrence: Tensor
     bias: Tensor
 
     def __init__(self, recurrent: nn.LSTM | nn.GRU) -> None:
-        """Raises ValueError for what ONNX's operator does not take: more layers, projections, batch not first."""
+        """Copy the weights. Raise ValueError for several layers, projections, no biases, or batch not first."""
         super().__init__()
         if recurrent.num_layers != 1 or not recurrent.batch_first or not recurrent.bias or recurrent.proj_size:
             raise ValueError(f"{recurrent} was given; expected one layer, batch_first, with biases, no projections")
@@ -36,7 +36,7 @@ class OnnxRecurrent(nn.Module):
         self.register_buffer("bias", torch.cat(biases, dim=1))
 
     def _stacked(self, recurrent: nn.Module, name: str) -> Tensor:
-        """[directions, gates x hidden, ...] with the gates in ONNX's order."""
+        """Return [directions, gates x hidden, ...] with the gates in ONNX's order."""
         rows = []
         for suffix in ("_l0", "_l0_reverse")[: self.directions]:
             gates = torch.split(recurrent.get_parameter(name + suffix).detach(), self.hidden)
@@ -44,7 +44,7 @@ class OnnxRecurrent(nn.Module):
         return torch.stack(rows)
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """[batch, time, inputs] -> [batch, time, directions x hidden], and no state."""
+        """Map `x` [batch, time, inputs] to [batch, time, directions x hidden]. The returned state is None."""
         direction = "bidirectional" if self.directions == 2 else "forward"
         form = {"linear_before_reset": 1} if self.operator == "GRU" else {}
         batch, time = x.shape[:2]
@@ -59,7 +59,7 @@ class OnnxRecurrent(nn.Module):
 
 
 def with_onnx_recurrents(module: nn.Module) -> nn.Module:
-    """A copy of `module` to be traced, each LSTM and GRU within it replaced by its ONNX operator."""
+    """Return a copy of `module` for tracing, in which each LSTM and GRU is replaced by its ONNX operator."""
     if isinstance(module, nn.LSTM | nn.GRU):
         return OnnxRecurrent(module)
     module = copy.deepcopy(module)

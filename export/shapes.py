@@ -1,4 +1,4 @@
-"""Shapes of all values of a graph, inferred for what its inputs have: TensorRT wants to know them for every profile."""
+"""Inference of all shapes in a graph for given input shapes. TensorRT must know them for every profile."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..runtime.profiles import Profile, Shape
 
 
 def shapes_at(model: onnx.ModelProto, given: Mapping[str, Shape]) -> dict[str, Shape]:
-    """The shape of every value in a graph whose inputs have these shapes.
+    """Return the shape of every value in a graph for the given input shapes.
 
     Raises:
-        ExportError: a shape that contradicts another, or stays unknown.
+        ExportError: shapes contradict each other, or a shape stays unknown.
     """
     fixed = onnx.ModelProto()
     fixed.CopyFrom(model)
@@ -45,7 +45,7 @@ def shapes_at(model: onnx.ModelProto, given: Mapping[str, Shape]) -> dict[str, S
 
 
 def check_profiles(graphs: Mapping[str, onnx.ModelProto], card: Card, profiles: Sequence[Profile]) -> None:
-    """Raise ExportError unless every shape is known, and the outputs' right, at both ends and the best of each."""
+    """Raise ExportError unless, for the min, opt and max of every profile, all shapes are known and outputs fit."""
     for profile in profiles:
         for role, inputs in profile.shapes(card).items():
             for point in range(3):

@@ -1,6 +1,6 @@
-"""Whether TensorRT's ONNX parser takes a graph: its operators, types and conditions, by a table of what it supports.
+"""Checks whether TensorRT's ONNX parser supports a graph: its operators, types and conditions.
 
-The table, `operators.json`, is onnx-tensorrt's own list; it tells its source and version.
+The checks use the table `operators.json`, onnx-tensorrt's own list. The table names its source and version.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ _NAMES: Final = {
     TensorProto.INT64: "INT64",
     TensorProto.BOOL: "BOOL",
 }
-"""the table's names of ONNX's types; what is missing here it has no name for"""
+"""The table's names of ONNX's types. It has no names for other types."""
 _INDICES: Final = ("INT32", "INT64", "BOOL")
-"""types of shapes, indices and conditions: what stands beside an operator's data is of these, whatever its data"""
+"""Types of shapes, indices and conditions. Inputs other than an operator's data may have these types in any case."""
 _PLACES: Final = {"Reduce": 1, "Squeeze": 1, "Unsqueeze": 1}
-"""inputs that must be constant, by the beginning of an operator's name"""
+"""Position of an input that must be constant, for operators whose name begins with the key."""
 
 
 @dataclass(frozen=True)
 class Support:
-    """What TensorRT's parser takes.
+    """The capabilities of TensorRT's parser.
 
     Attributes:
         source, version: of the table.
-        opsets: the first and the last.
-        operators: the types that each takes, by the table's names.
-        restricted: operators that it takes under conditions; `_CONDITIONS` has those of the ones we use.
+        opsets: the first and the last supported opset.
+        operators: supported operators with their supported types, both by the table's names.
+        restricted: operators that are supported under conditions. `_CONDITIONS` checks those that we use.
     """
 
     source: str
@@ -58,7 +58,7 @@ class Support:
 
 @cache
 def support() -> Support:
-    """The table."""
+    """Read the table."""
     raw = json.loads(TABLE.read_text(encoding="utf-8"))
     first, last = raw["opsets"]
     operators = {name: frozenset(types.split()) for name, types in raw["operators"].items()}
@@ -66,14 +66,14 @@ def support() -> Support:
 
 
 def check_supported(model: onnx.ModelProto, name: str) -> None:
-    """Raise ExportError where `problems` finds any; `name` is what the message calls the graph."""
+    """Raise ExportError if `problems` finds any. `name` is the name of the graph in the message."""
     found = list(problems(model))
     if found:
         raise ExportError(f"{support().version} would refuse {name}: {'; '.join(found)}; nothing was written")
 
 
 def problems(model: onnx.ModelProto) -> Iterator[str]:
-    """What the parser would refuse, in words: opsets, domains, operators, types and conditions."""
+    """Yield descriptions of everything that the parser would reject: opsets, domains, operators, types, conditions."""
     first, last = support().opsets
     for entry in model.opset_import:
         if entry.domain in ONNX and not first <= entry.version <= last:
@@ -81,7 +81,7 @@ def problems(model: onnx.ModelProto) -> Iterator[str]:
     unknown = [n for n in model.graph.node if n.domain not in ONNX or n.op_type not in support().operators]
     yield from (f"{_name(node)} is an operator that it does not have" for node in unknown)
     if unknown:
-        return  # what types come of them, nobody knows
+        return  # the types after an unknown operator cannot be inferred
     graph = _Graph(model)
     for node in model.graph.node:
         what = _name(node)
@@ -99,7 +99,7 @@ def _name(node: onnx.NodeProto) -> str:
 
 
 class _Graph:
-    """What a check asks of a graph: types by name, and constants."""
+    """A graph with its inferred types by name, and its constants."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         inferred = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True).graph
@@ -112,13 +112,13 @@ class _Graph:
                 self._constants[node.output[0]] = node.attribute[0].t
 
     def constant(self, node: onnx.NodeProto, place: int) -> npt.NDArray[Any] | None:
-        """An input's value, where it has one before the graph runs."""
+        """Return the value of an input if it is constant."""
         known = self._constants.get(node.input[place]) if place < len(node.input) else None
         return None if known is None else numpy_helper.to_array(known)
 
 
 def _types(node: onnx.NodeProto, graph: _Graph) -> Iterator[str]:
-    """Types that an operator does not take: of its data, the first input, and of floating point beside it."""
+    """Report types that an operator does not support. Inputs after the first may also have index types."""
     taken = support().operators[node.op_type]
     for place, name in enumerate([*node.input, *node.output]):
         if not name:

@@ -1,17 +1,20 @@
-"""Lossless surgery on the student: the same scores from fewer parameters, by exact algebra done in float64.
+"""Lossless surgery on the student: the same scores with fewer parameters, by exact algebra in float64.
 
-What folds, with n a norm without gain g and bias b, and alpha deep-norm's residual weight:
+Folded parts, where n is a norm without gain g and bias b, and alpha is deep-norm's residual weight:
 
-- out_proj and v_proj are two matrices in a row: one. Of the first layer, residual included, they follow `linear2`: one.
-- norm(alpha x + f(x)) with eps = norm(x + f(x) / alpha) with eps / alpha^2: alpha goes into the weights of f.
-- A norm's bias goes into the linears it feeds; where it also feeds a residual, into the bias that is added there. Its
-  gain goes too where nothing but one linear reads it (the patch norm into `linear2`).
-- softmax(`weights`) goes into the gains of the output norms, their biases and `linear0`'s into the BLSTM's.
-- Attention's out_proj meets the single output of `haaqiframe_score`: each head then needs but one value a token. The
-  keys' bias shifts all logits of a query alike, so the softmax drops it.
+- out_proj and v_proj are two consecutive matrices: they become one. In the first layer, this matrix and the residual
+  follow `linear2`: all become one.
+- norm(alpha x + f(x)) with eps equals norm(x + f(x) / alpha) with eps / alpha^2: alpha moves into the weights of f.
+- The bias of a norm moves into the linears that read it. If it also feeds a residual, it moves into the bias that is
+  added there. The gain moves too if only one linear reads it (the patch norm into `linear2`).
+- softmax(`weights`) moves into the gains of the output norms. Their biases and that of `linear0` move into the bias of
+  the BLSTM.
+- The attention's out_proj is followed by the single output of `haaqiframe_score`: each head then needs only one value
+  per token. The bias of the keys shifts all logits of a query equally, so that the softmax removes it.
 
-What does not: the final norm of a layer keeps its gain and bias, for an output norm reads it; the gain before an FFN
-is read by a residual too; the gains of the three output norms differ, so `linear0` would have to be tripled.
+Parts that cannot be folded: the final norm of a layer keeps its gain and bias, because an output norm reads it. A
+residual also reads the gain before an FFN. The gains of the three output norms differ, so that `linear0` would have to
+be tripled.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ from ..runtime.frontend import MEL_BINS, PATCH_FRAMES
 
 
 class FoldedLayer(nn.Module):
-    """A transformer layer after folding; `mix` is None where a linear before the layer has taken it up."""
+    """A transformer layer after folding. `mix` is None if the linear before the layer includes it."""
 
     def __init__(self, config: BeatsConfig, *, mixes: bool) -> None:
         super().__init__()
@@ -45,19 +48,19 @@ class FoldedLayer(nn.Module):
         self.final_norm = nn.LayerNorm(config.width, eps=eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., width] -> the same"""
+        """Map `x` [..., width] to the same shape."""
         x = self.mix_norm(x if self.mix is None else x + self.mix(x))
         out: Tensor = self.final_norm(x + self.fc2(_gelu(self.fc1(x))))
         return out
 
 
 def _gelu(x: Tensor) -> Tensor:
-    """F.gelu, in the order of operations that ONNX Runtime knows and makes one kernel of."""
+    """Compute F.gelu with the order of operations that ONNX Runtime fuses into one kernel."""
     return x * (1 + torch.erf(x / math.sqrt(2))) * 0.5
 
 
 class FoldedEncoder(nn.Module):
-    """The student up to and with `linear0`, whose bias the head holds."""
+    """The student up to and including `linear0`, except for the bias of `linear0`, which is in the head."""
 
     def __init__(self, config: BeatsConfig, head: HeadConfig) -> None:
         super().__init__()
@@ -69,7 +72,7 @@ class FoldedEncoder(nn.Module):
         self.linear0 = nn.Linear(config.width, head.width, bias=False)
 
     def forward(self, fbank: Tensor) -> Tensor:
-        """Tokens [patches, 8, 256] for normalised `fbank` [patches, 16, 128]."""
+        """Return the tokens [patches, 8, 256] for normalized `fbank` [patches, 16, 128]."""
         squares = fbank.reshape(-1, PATCH_FRAMES, MEL_BINS // PATCH_FRAMES, PATCH_FRAMES).transpose(1, 2).flatten(2)
         x = self.inlet(self.patch_norm(self.patch(squares)))
         blended: Tensor | None = None
@@ -81,7 +84,7 @@ class FoldedEncoder(nn.Module):
 
 
 class FoldedHead(nn.Module):
-    """The published head from the BLSTM on, with one value a token and head in its attention."""
+    """The published head from the BLSTM on. Its attention has one value per token and head."""
 
     def __init__(self, head: HeadConfig) -> None:
         super().__init__()
@@ -94,7 +97,7 @@ class FoldedHead(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1))
 
     def forward(self, tokens: Tensor, audiogram: Tensor) -> Scores:
-        """Scores of `tokens` [batch or 1, tokens, 256] heard with `audiogram` [batch, 8] in dB HL."""
+        """Return the scores of `tokens` [batch or 1, tokens, 256] for `audiogram` [batch, 8] in dB HL."""
         x = F.relu(self.linear1(self.blstm(join(tokens, audiogram))[0]))
         query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         key = self.key(x).unflatten(-1, (self.heads, -1)).permute(0, 2, 3, 1)
@@ -105,9 +108,9 @@ class FoldedHead(nn.Module):
 
 
 class FoldedStudent(nn.Module):
-    """A student after surgery: `encode`, `head` and a call as the student's, but tokens 256 wide.
+    """A student after surgery. `encode`, `head` and calls work as for `Student`, but tokens have a width of 256.
 
-    `encoder` and `head` are the modules that are exported.
+    `encoder` and `head` are the modules to export.
     """
 
     reads: Final = "fbank"
@@ -118,12 +121,12 @@ class FoldedStudent(nn.Module):
         self.head = FoldedHead(head)
 
     def encode(self, fbank: Tensor) -> Tensor:
-        """Tokens [patches, 8, 256] for `fbank` [patches, 16, 128], each patch alone."""
+        """Return the tokens [patches, 8, 256] for `fbank` [patches, 16, 128]. Patches do not affect each other."""
         tokens: Tensor = self.encoder(fbank)
         return tokens
 
     def forward(self, fbank: Tensor, audiogram: Tensor) -> Scores:
-        """Scores for `fbank` [batch, frames, 128] heard with `audiogram` [batch, 8] in dB HL; errors as `Student`."""
+        """Return the scores of `fbank` [batch, frames, 128] for `audiogram` [batch, 8] in dB HL. Errors: `Student`."""
         tokens = self.encode(patches(fbank)).reshape(fbank.shape[0], -1, self.encoder.linear0.out_features)
         check_audiogram(tokens, audiogram)
         scores: Scores = self.head(tokens, audiogram)
@@ -132,16 +135,16 @@ class FoldedStudent(nn.Module):
 
 @dataclass(frozen=True)
 class SurgeryStep:
-    """What one step of the surgery left."""
+    """The result of one step of the surgery."""
 
     name: str
     parameters: int
     difference: float
-    """largest absolute difference of a frame's or a clip's score from the student as it was given"""
+    """Largest absolute difference of a frame's or a clip's score from the original student."""
 
 
 def fold(student: Student) -> FoldedStudent:
-    """The student with everything folded that folds exactly, in evaluation mode; `student` is left as it is."""
+    """Return the student with all exact folds applied, in evaluation mode. `student` is not changed."""
     folded = FoldedStudent(student.config, student.head_config).to(student.linear0.weight.dtype)
     _fold_encoder(student, folded.encoder)
     _fold_head(student, folded)
@@ -149,7 +152,7 @@ def fold(student: Student) -> FoldedStudent:
 
 
 def steps(student: Student) -> Iterator[tuple[str, nn.Module]]:
-    """Every step of the surgery with a network `(fbank, audiogram) -> Scores` as it stands after it."""
+    """Yield the name of each surgery step, and the network `(fbank, audiogram) -> Scores` after that step."""
     yield "as given", student
     yield "training-only heads removed", _with(student, dead_branches=student.dead_branches)
     alive = _with(student, dead_branches=False)
@@ -163,7 +166,7 @@ def steps(student: Student) -> Iterator[tuple[str, nn.Module]]:
 
 
 def report(student: Student, fbank: Tensor, audiogram: Tensor) -> list[SurgeryStep]:
-    """Parameters after each step, and how far scores moved on `fbank` [batch, frames, 128], `audiogram` [batch, 8]."""
+    """Measure each step: parameters, and score changes on `fbank` [batch, frames, 128], `audiogram` [batch, 8]."""
     taken: list[SurgeryStep] = []
     with torch.inference_mode():
         before = student(fbank, audiogram)
@@ -175,7 +178,7 @@ def report(student: Student, fbank: Tensor, audiogram: Tensor) -> list[SurgerySt
 
 
 def _with(student: Student, *, dead_branches: bool) -> Student:
-    """The student without training-only heads; it shares its tensors with the one given."""
+    """Return the student without training-only heads. It shares its tensors with the original."""
     with torch.device("meta"):
         pruned = Student(student.config, student.head_config, dead_branches=dead_branches, predicts=())
     state = student.state_dict()
@@ -237,7 +240,7 @@ def _fold_head(student: Student, folded: FoldedStudent) -> None:
 
 
 def _mix(attention: nn.Module) -> tuple[Tensor, Tensor]:
-    """out_proj after v_proj as one matrix and bias."""
+    """Return out_proj after v_proj as one matrix and bias."""
     assert isinstance(attention, LocalAttention)
     value, out = _pair(attention.v_proj), _pair(attention.out_proj)
     return out[0] @ value[0], out[0] @ value[1] + out[1]

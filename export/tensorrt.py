@@ -1,4 +1,4 @@
-"""Bundles for TensorRT: graphs that its parser takes, strongly typed, and profiles."""
+"""Bundles for TensorRT: strongly typed graphs that its parser supports, and optimization profiles."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from .support import check_supported, support
 from .verify import TOLERANCE, Parity, verify_bundle
 
 HALF_TOLERANCE: Final = 5e-3
-"""largest difference of a score that an fp16 export may show: the budget that int8 has"""
+"""Max. difference of a score that an fp16 export may have: the same tolerance as for int8."""
 Precision = Literal["fp32", "fp16", "int8"]
 Quantizer = Callable[[Bundle, Path], tuple[Card, Mapping[str, bytes]]]
-"""an int8 card and graphs from an fp32 bundle, given a folder for its work"""
+"""Returns the card and graphs of an int8 bundle, given an fp32 bundle and a work folder."""
 
 
 def write_tensorrt(
@@ -36,25 +36,25 @@ def write_tensorrt(
     profiles: Sequence[Profile] | None = None,
     quantize: Quantizer | None = None,
 ) -> tuple[Card, Manifest, Parity | None]:
-    """Trace, convert, check, verify and write a bundle for TensorRT; ONNX Runtime scores with it too.
+    """Trace, convert, check, verify and write a bundle for TensorRT. ONNX Runtime can run it too.
 
-    The front end is in the encoder. The head's tokens may be those of several clips: [clips, tokens, width], where
-    clips is 1 or as many as audiograms.
+    The encoder includes the front end. The head accepts tokens of several clips: [clips, tokens, width], where clips is
+    1 or the number of audiograms.
 
     Args:
         source: the network.
-        folder: as for `export.bundle.write_bundle`.
-        precision: fp32; fp16, see `half`; int8, the encoder's products in explicit symmetric Q/DQ.
-        profiles: None takes `default_profiles` of the card's window.
-        quantize: makes int8 of the fp32 bundle; needed for int8 alone.
+        folder: see `export.bundle.write_bundle`.
+        precision: fp32; fp16, see `half`; or int8, with the encoder's products in explicit symmetric Q/DQ.
+        profiles: None uses `default_profiles` of the card's window.
+        quantize: converts the fp32 bundle to int8. Needed for int8 only.
 
     Returns:
-        The card, the manifest, and the parity with PyTorch (None for int8: its card tells what it was measured on).
+        The card, the manifest, and the parity with PyTorch (None for int8, whose card holds its own measurements).
 
     Raises:
-        OptionError: the folder holds something else.
-        ExportError: TensorRT would refuse a graph, a shape stays unknown, or scores are not the network's. Nothing is
-            written then.
+        OptionError: the folder holds something that is not a bundle.
+        ExportError: TensorRT would reject a graph, a shape stays unknown, or scores differ from the network's. Nothing
+            is written then.
     """
     check_folder(folder)
     card = replace(card_of(source, samples=True), precision="fp32" if precision == "int8" else precision)
@@ -85,8 +85,10 @@ def write_tensorrt(
 
 
 def for_clips(head: onnx.ModelProto) -> None:
-    """Let a head take tokens of several clips, one for each audiogram: its first axis is freed, and nothing else needs
-    to change, for its operators broadcast."""
+    """Let a head accept tokens of several clips, one per audiogram.
+
+    Only the first axis of its input has to become dynamic, because its operators broadcast.
+    """
     (tokens,) = (value for value in head.graph.input if value.name == "tokens")
     tokens.type.tensor_type.shape.dim[0].dim_param = "clips"
     del head.graph.value_info[:]

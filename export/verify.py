@@ -1,4 +1,4 @@
-"""Verification: what was exported, on ONNX Runtime, against the network that it came from, in PyTorch."""
+"""Verification: compares exported graphs on ONNX Runtime, and exported C, with the original network in PyTorch."""
 
 from __future__ import annotations
 
@@ -21,18 +21,21 @@ if TYPE_CHECKING:
     from .c_check import CNano
 
 TOLERANCE: Final = 1e-5
-"""largest difference of a score that an fp32 export may show"""
+"""Max. difference of a score that an fp32 export may have."""
 PATCHES: Final = (1, 2, 7, 62, 63, 188)
 LISTENERS: Final = ("NH", "N3", "N7", "S2")
 _CHUNK: Final = 997
-"""samples that C is given at once"""
+"""Number of samples per call of the C code."""
 
 Array = npt.NDArray[np.float32]
 
 
 class Network(Protocol):
-    """The network in PyTorch: what it reads, fbank [batch, frames, 128] or texture [batch, patches, 16, 32], and
-    audiogram [batch, 8] to scores."""
+    """A network in PyTorch.
+
+    It maps fbank [batch, frames, 128] or texture [batch, patches, 16, 32], as `reads` says, and audiogram [batch, 8] to
+    scores.
+    """
 
     @property
     def reads(self) -> str: ...
@@ -41,22 +44,25 @@ class Network(Protocol):
 
 
 class Difference(NamedTuple):
-    """The largest absolute difference of a frame's or a clip's score in a case."""
+    """The largest absolute difference of a frame's or a clip's score in one case."""
 
     case: str
     difference: float
 
 
 class Parity(NamedTuple):
-    """What a verification found: the worst case, over how many."""
+    """The result of a verification: the worst case, and the number of cases."""
 
     worst: Difference
     cases: int
 
 
 def probe_signal(samples: int, seed: int = 0) -> Array:
-    """Plucked harmonic tones over noise, swelling, with half a second of silence in the first: float32 [samples] at
-    16 kHz, to verify with where no music is."""
+    """Generate a music-like test signal: float32 [samples] at 16 kHz.
+
+    It consists of plucked harmonic tones over noise, with a slowly varying level, and with half a second of silence in
+    the first second.
+    """
     rng = np.random.default_rng(seed)
     sound = 0.003 * rng.standard_normal(samples)
     ring = np.arange(fe.SAMPLE_RATE) / fe.SAMPLE_RATE
@@ -70,10 +76,10 @@ def probe_signal(samples: int, seed: int = 0) -> Array:
 
 
 def verify_bundle(network: Network, encoder: bytes, head: bytes, tolerance: float = TOLERANCE) -> Parity:
-    """Encoder and head against the network on `PATCHES` patches, for all of `LISTENERS` at once.
+    """Compare encoder and head with the network, on `PATCHES` patches and for all of `LISTENERS` at once.
 
     Raises:
-        ExportError: a score that differs by more than `tolerance`, with the worst case.
+        ExportError: a score differs by more than `tolerance`. The message names the worst case.
     """
     encode, score = Session(encoder), Session(head)
     (reads,) = encode.inputs
@@ -89,7 +95,7 @@ def verify_bundle(network: Network, encoder: bytes, head: bytes, tolerance: floa
 
 
 def verify_fused(network: Network, fused: bytes) -> Parity:
-    """The fused graph against the network on raw samples, trailing ones that fill no patch included; as above."""
+    """Compare the fused graph with the network on raw samples, including incomplete patches. See `verify_bundle`."""
     session = Session(fused)
 
     def run(samples: Array, audiograms: Array) -> tuple[Array, Array]:
@@ -101,7 +107,7 @@ def verify_fused(network: Network, fused: bytes) -> Parity:
 
 
 def verify_c(network: Network, ear: CNano, window: int, tolerance: float) -> Parity:
-    """Compiled C against the network, on those of `PATCHES` that its window of so many patches takes; as above."""
+    """Compare compiled C with the network, on those of `PATCHES` that fit its `window`. See `verify_bundle`."""
 
     def run(samples: Array, audiograms: Array) -> tuple[Array, Array]:
         ear.init()
@@ -122,7 +128,7 @@ class _Run(Protocol):
 def _compare(network: Network, run: _Run, lengths: list[int]) -> Iterator[Difference]:
     audiograms = np.stack([Audiogram.named(name).array() for name in LISTENERS])
     signal = probe_signal(max(lengths))
-    known: dict[int, Scores] = {}  # by patches: samples that fill no patch change nothing
+    known: dict[int, Scores] = {}  # by number of patches: samples of an incomplete patch change nothing
     for length in lengths:
         samples = signal[:length]
         if fe.patch_count(length) not in known:
@@ -146,7 +152,16 @@ def _compare(network: Network, run: _Run, lengths: list[int]) -> Iterator[Differ
 def checked(
     differences: Iterator[Difference], what: str = "ONNX Runtime and PyTorch", tolerance: float = TOLERANCE
 ) -> Parity:
-    """The worst of all cases. Raises ExportError for one that exceeds the tolerance; `what` are the two compared."""
+    """Return the worst of all cases.
+
+    Args:
+        differences: those of all cases.
+        what: the two things compared, for the message.
+        tolerance: max. difference.
+
+    Raises:
+        ExportError: a difference exceeds the tolerance.
+    """
     found = list(differences)
     worst = max(found, key=lambda d: np.inf if np.isnan(d.difference) else d.difference)
     if not worst.difference <= tolerance:  # NaN fails too

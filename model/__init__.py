@@ -1,4 +1,4 @@
-"""The networks in torch: BEATs teacher, student, nano; front ends; checkpoints."""
+"""The networks in PyTorch (nano, student, BEATs teacher), their front ends, and their checkpoints."""
 
 from .loss import HAAQILoss
 from .nano import Nano, NanoConfig

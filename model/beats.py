@@ -1,7 +1,7 @@
-"""BEATs: the transformer that HAAQI-Net's teacher listens through, and whose layers the student keeps.
+"""The BEATs transformer: the teacher's encoder, from which the student was distilled.
 
 Source: Chen et al. 2023, "BEATs: Audio Pre-Training with Acoustic Tokenizers" (ICML), iteration 3+. Parameter names are
-the published ones. Every size is in `BeatsConfig`.
+the published ones. All sizes are in `BeatsConfig`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..runtime.frontend import PATCH_FRAMES
 from .checkpoint import load_strictly, read_checkpoint
 
 GATE_OUTPUTS = 8
-"""of `grep_linear`, summed in two groups of four"""
+"""Outputs of `grep_linear`, summed in two groups of four."""
 PUBLISHED_NAMES: Final = {
     "encoder_layers": "layers",
     "encoder_embed_dim": "width",
@@ -33,12 +33,12 @@ PUBLISHED_NAMES: Final = {
     "conv_pos": "position_kernel",
     "conv_pos_groups": "position_groups",
 }
-"""what a BEATs checkpoint's `cfg` calls the sizes"""
+"""Names of the sizes in the `cfg` of a BEATs checkpoint, each with its name in `BeatsConfig`."""
 
 
 @dataclass(frozen=True)
 class BeatsConfig:
-    """Sizes of a BEATs transformer; the defaults are BEATs_iter3+ (90.3 M parameters)."""
+    """Sizes of a BEATs transformer. The defaults are those of BEATs_iter3+ (90.3 M parameters)."""
 
     layers: int = 12
     width: int = 768
@@ -46,7 +46,7 @@ class BeatsConfig:
     ffn: int = 3072
     patch_width: int = 512
     norm_layers: int = 12
-    """layers that deep-norm is set for; the student keeps the twelve of the transformer it was cut from"""
+    """Number of layers that sets the deep-norm constants. The student uses the 12 of its original transformer."""
     buckets: int = 320
     max_distance: int = 800
     position_kernel: int = 128
@@ -60,41 +60,41 @@ class BeatsConfig:
 
     @classmethod
     def published(cls, cfg: Mapping[str, Any]) -> Self:
-        """The sizes that a BEATs checkpoint's `cfg` tells; those that it leaves out are BEATs_iter3+'s."""
+        """Return the sizes in a BEATs checkpoint's `cfg`. Missing sizes default to those of BEATs_iter3+."""
         found = {ours: int(cfg[theirs]) for theirs, ours in PUBLISHED_NAMES.items() if theirs in cfg}
         return cls(**found, norm_layers=found.get("layers", cls.norm_layers))
 
     def to_published(self) -> dict[str, int]:
-        """The same as a checkpoint's `cfg`."""
+        """Return the sizes in the form of a checkpoint's `cfg`."""
         return {theirs: getattr(self, ours) for theirs, ours in PUBLISHED_NAMES.items()}
 
     @property
     def alpha(self) -> float:
-        """Deep-norm's weight of the residual (Wang et al. 2022, "DeepNet"); the published student has it too."""
+        """Deep-norm's weight of the residual (Wang et al. 2022, "DeepNet"). The published student uses it too."""
         return float((2 * self.norm_layers) ** 0.25)
 
 
 def patch_embedding(config: BeatsConfig) -> nn.Conv2d:
-    """The convolution that reads one 16 x 16 patch a token."""
+    """Create the convolution that maps one 16 x 16 patch of the fbank to one token."""
     return nn.Conv2d(1, config.patch_width, PATCH_FRAMES, stride=PATCH_FRAMES, bias=False)
 
 
 def embed(convolution: nn.Conv2d, fbank: Tensor) -> Tensor:
-    """Tokens [batch, 8 x patches, patch width] of `fbank` [batch, frames, 128], time-major, frequency minor.
+    """Return the tokens [batch, 8 x patches, patch width] of `fbank` [batch, frames, 128].
 
-    Trailing frames that do not fill a patch are dropped.
+    Tokens are ordered by time, then by frequency. Trailing frames that do not fill a patch are dropped.
     """
     columns: Tensor = convolution(fbank.unsqueeze(1))
     return columns.flatten(2).transpose(1, 2)
 
 
 def position_buckets(tokens: int, config: BeatsConfig, device: torch.device | None = None) -> Tensor:
-    """T5's bidirectional bucket [tokens (query), tokens (key)] of key minus query (Raffel et al. 2020)."""
+    """Return T5's bidirectional bucket [tokens (query), tokens (key)] of key minus query (Raffel et al. 2020)."""
     position = torch.arange(tokens, device=device)
     distance = position[None, :] - position[:, None]
     half = config.buckets // 2
     exact = half // 2
-    # Bounds are put on floating point: TensorRT clips nothing else.
+    # The bounds are applied to floats, because TensorRT clips no other type.
     far = torch.log(distance.abs().float().clamp_min(1) / exact) / math.log(config.max_distance / exact)
     far = exact + (far * (half - exact)).clamp_max(half - 1 - exact).long()
     near = distance.abs()
@@ -102,7 +102,7 @@ def position_buckets(tokens: int, config: BeatsConfig, device: torch.device | No
 
 
 class LocalAttention(nn.Module):
-    """Attention of a token that sees itself alone: a softmax over one key is 1, so queries and keys drop out."""
+    """Attention of a token to itself only. A softmax over one key is 1, so queries and keys are not needed."""
 
     def __init__(self, config: BeatsConfig) -> None:
         super().__init__()
@@ -110,16 +110,19 @@ class LocalAttention(nn.Module):
         self.out_proj = nn.Linear(config.width, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., width] -> [..., width]"""
+        """Map `x` [..., width] to the same shape."""
         mixed: Tensor = self.out_proj(self.v_proj(x))
         return mixed
 
 
 class RelativeAttention(LocalAttention):
-    """Self-attention with a gated relative position bias; without the bias it is local, as the released student is."""
+    """Self-attention with a gated relative position bias.
+
+    Without a bias, each token attends only to itself, as in the released student.
+    """
 
     def __init__(self, config: BeatsConfig, table: nn.Embedding | None = None) -> None:
-        """`table` [buckets, heads] is the bias shared with the layers before; None makes one."""
+        """`table` [buckets, heads] is the bias table shared with earlier layers. None creates a new one."""
         super().__init__(config)
         self.heads = config.heads
         self.q_proj = nn.Linear(config.width, config.width)
@@ -129,7 +132,10 @@ class RelativeAttention(LocalAttention):
         self.grep_a = nn.Parameter(torch.ones(1, config.heads, 1, 1))
 
     def forward(self, x: Tensor, position_bias: Tensor | None = None) -> Tensor:
-        """[batch, tokens, width] -> the same, given `position_bias` [heads, tokens, tokens]; None: see the class."""
+        """Map `x` [batch, tokens, width] to the same shape.
+
+        `position_bias` is [heads, tokens, tokens]. With None, each token attends only to itself.
+        """
         if position_bias is None:
             return super().forward(x)
         query, key, value = (
@@ -167,7 +173,10 @@ class TransformerLayer(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, position_bias: Tensor | None = None) -> Tensor:
-        """[..., tokens, width] -> the same; `position_bias` goes to the attention, None keeps tokens apart."""
+        """Map `x` [..., tokens, width] to the same shape.
+
+        `position_bias` is passed to the attention. With None, each token attends only to itself.
+        """
         attended = self.self_attn(x) if position_bias is None else self.self_attn(x, position_bias)
         x = self.self_attn_layer_norm(self.alpha * x + attended)
         out: Tensor = self.final_layer_norm(self.alpha * x + self.fc2(F.gelu(self.fc1(x))))
@@ -175,7 +184,7 @@ class TransformerLayer(nn.Module):
 
 
 class PositionalConv(nn.Module):
-    """A grouped convolution over time whose weight has one gain per kernel tap: normed over axes 0 and 1."""
+    """A grouped convolution over time. The weight is normalized over axes 0 and 1, with one gain per kernel tap."""
 
     def __init__(self, config: BeatsConfig) -> None:
         super().__init__()
@@ -187,15 +196,15 @@ class PositionalConv(nn.Module):
         self.weight_v = nn.Parameter(direction)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[batch, tokens, width] -> the same"""
+        """Map `x` [batch, tokens, width] to the same shape."""
         weight = self.weight_g * self.weight_v / self.weight_v.norm(dim=(0, 1), keepdim=True)
         around = F.conv1d(x.transpose(1, 2), weight, self.bias, padding=weight.shape[-1] // 2, groups=self.groups)
-        # An even kernel gives one sample too many: the last is cut.
+        # An even kernel gives one sample too many. The last one is cut.
         return F.gelu(around[..., : x.shape[1]]).transpose(1, 2)
 
 
 class BeatsEncoder(nn.Module):
-    """The positional convolution and the layers, which share the bias table that the first one owns."""
+    """The positional convolution and the layers. All layers share the bias table of the first one."""
 
     def __init__(self, config: BeatsConfig) -> None:
         super().__init__()
@@ -207,11 +216,14 @@ class BeatsEncoder(nn.Module):
         self.layers = nn.ModuleList(TransformerLayer(config, attention) for attention in (first, *others))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The output of every layer, each [batch, tokens, width], for `x` [batch, tokens, width]."""
+        """Return the output of every layer, each [batch, tokens, width], for `x` [batch, tokens, width]."""
         return self.layers_from(self.layer_norm(x + self.pos_conv(x)), 0)
 
     def layers_from(self, x: Tensor, first: int) -> tuple[Tensor, ...]:
-        """The outputs of layer `first` (from 0) and those after it, for `x`, what the layer before it gives."""
+        """Return the outputs of layer `first` (counted from 0) and all later layers.
+
+        `x` is the output of the layer before `first`.
+        """
         buckets = position_buckets(x.shape[1], self.config, x.device)
         bias = self.get_submodule("layers.0.self_attn.relative_attention_bias")(buckets).permute(2, 0, 1)
         outputs: list[Tensor] = []
@@ -222,7 +234,7 @@ class BeatsEncoder(nn.Module):
 
 
 def check_copies(state: Mapping[str, Tensor], source: str) -> None:
-    """Raise CheckpointError where the layers' copies of the one bias table differ."""
+    """Raise CheckpointError if the layers' copies of the shared bias table differ."""
     copies = [key for key in state if key.endswith("relative_attention_bias.weight")]
     unequal = [key for key in copies if not torch.equal(state[key], state[copies[0]])]
     if unequal:
@@ -233,10 +245,10 @@ def check_copies(state: Mapping[str, Tensor], source: str) -> None:
 
 
 class Beats(nn.Module):
-    """Normalised fbank to the hidden layers of BEATs."""
+    """The BEATs network: maps normalized fbank features to the hidden layers."""
 
     checkpoint_sha256: str | None = None
-    """of the file that `from_checkpoint` read"""
+    """SHA-256 of the file that `from_checkpoint` read."""
 
     def __init__(self, config: BeatsConfig | None = None) -> None:
         super().__init__()
@@ -248,10 +260,13 @@ class Beats(nn.Module):
 
     @classmethod
     def from_checkpoint(cls, path: str | Path) -> Self:
-        """The network of a checkpoint such as `BEATs_iter3_plus_AS2M.pt`, in evaluation mode.
+        """Load the network from a checkpoint such as `BEATs_iter3_plus_AS2M.pt`, in evaluation mode.
 
-        Its `cfg` tells the sizes; without one they are BEATs_iter3+'s. Raises CheckpointNotFoundError, or
-        CheckpointError for a file that is not exactly such a network's.
+        The sizes come from the checkpoint's `cfg`. Without a `cfg`, they are those of BEATs_iter3+.
+
+        Raises:
+            CheckpointNotFoundError: there is no such file.
+            CheckpointError: the file does not hold exactly such a network.
         """
         checkpoint = read_checkpoint(path)
         beats = cls(BeatsConfig.published(checkpoint.sizes))
@@ -260,7 +275,10 @@ class Beats(nn.Module):
         return beats.eval()
 
     def forward(self, fbank: Tensor) -> tuple[Tensor, ...]:
-        """Every layer's output [batch, tokens, width] for `fbank` [batch, frames, 128]; tokens = 8 (frames // 16)."""
+        """Return every layer's output [batch, tokens, width] for `fbank` [batch, frames, 128].
+
+        tokens = 8 (frames // 16).
+        """
         tokens = self.post_extract_proj(self.layer_norm(embed(self.patch_embedding, fbank)))
         layers: tuple[Tensor, ...] = self.encoder(tokens)
         return layers

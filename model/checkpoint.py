@@ -1,4 +1,7 @@
-"""Checkpoints read without running anything, and loaded strictly: a wrong file is refused, named for what it is."""
+"""Safe reading and strict loading of checkpoints.
+
+No code in a file is ever run. A file that does not fit the network is rejected, and the error says what the file is.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,9 @@ from ..runtime.files import is_file, is_folder
 ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 LEGACY_PICKLES = 5
-"""pickles in a row at the start of torch's old format"""
+"""Number of consecutive pickles at the start of a file in torch's old format."""
 NAMED_KEYS = 12
-"""keys that a message lists of a kind before it counts the rest"""
+"""Maximum number of keys of each kind that a message lists. The rest are counted."""
 EXPECTED = "a file of tensors alone: torch.save of a state dict or of a dict with 'model', or safetensors"
 NAMED_GLOBALS = 3
 TRUSTED_GLOBALS = re.compile(
@@ -41,12 +44,12 @@ KINDS = {
     "encoder0.fc1.weight": "the student's checkpoint (haaqi_net_distillBEATs.pth): load it with Student",
     "head.gru.weight_ih_l0": "a nano's checkpoint: load it with Nano",
 }
-"""a key that tells what a state dict is"""
+"""A key that identifies a kind of state dict, and a description of that kind for messages."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A state dict, the file that it came from, and the sizes that the file tells beside it (its `cfg`)."""
+    """A state dict, the file that it came from, and the sizes stored in that file (its `cfg`)."""
 
     path: Path
     sha256: str
@@ -55,10 +58,13 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """The tensors of a file: torch's formats (a state dict, or a dict with `model`) or safetensors.
+    """Read the tensors of a checkpoint file.
 
-    Raises CheckpointNotFoundError where there is no file, CheckpointError for one that is unreadable, cut short, not a
-    checkpoint, or a pickle that would run code; nothing in it is ever run.
+    Supported are torch's formats (a state dict, or a dict with `model`) and safetensors. No code in the file is run.
+
+    Raises:
+        CheckpointNotFoundError: there is no such file.
+        CheckpointError: the file is unreadable, truncated, not a checkpoint, or a pickle that would run code.
     """
     path = Path(path)
     if not is_file(path):
@@ -87,9 +93,9 @@ def _read_safetensors(path: Path) -> object:
 
 def _read_torch(path: Path, start: bytes) -> object:
     try:
-        with warnings.catch_warnings(action="ignore"):  # about odd pickles, which are refused here anyway
+        with warnings.catch_warnings(action="ignore"):  # about unusual pickles, which are rejected here anyway
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a malformed pickle raises anything
+    except Exception as error:  # a malformed pickle can raise any exception
         code = _code_named(path, is_zip=start.startswith(ZIP_MAGIC))
         if code:
             message = (
@@ -104,7 +110,7 @@ def _read_torch(path: Path, start: bytes) -> object:
 
 
 def _code_named(path: Path, *, is_zip: bool) -> str:
-    """The globals that the pickle in `path` names beyond what tensors need; found by reading, not by running."""
+    """Return the globals in the pickle that tensors do not need. The pickle is parsed, not run."""
     found: dict[str, None] = {}
     try:
         with path.open("rb") as file:
@@ -116,13 +122,13 @@ def _code_named(path: Path, *, is_zip: bool) -> str:
                     for name in pickles[:1]:
                         found.update(dict.fromkeys(_foreign_globals(io.BytesIO(archive.read(name)))))
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError):
-        pass  # it cannot be read: the caller says so
+        pass  # the caller reports unreadable files
     return ", ".join(list(found)[:NAMED_GLOBALS])
 
 
 def _foreign_globals(file: IO[bytes]) -> Iterator[str]:
     strings = ["", ""]
-    with contextlib.suppress(ValueError, OverflowError):  # where the pickle ends, in the old format or before its time
+    with contextlib.suppress(ValueError, OverflowError):  # at the end of an old-format or truncated pickle
         for _ in range(LEGACY_PICKLES):
             for operation, argument, _position in pickletools.genops(file):
                 if operation.name in ("GLOBAL", "INST", "STACK_GLOBAL"):
@@ -154,10 +160,17 @@ def load_strictly(
     spare: Mapping[str, torch.Size] | None = None,
     check: Callable[[Mapping[str, Tensor], str], None] | None = None,
 ) -> None:
-    """Load `state` into `network` if keys and shapes are exactly its own, those of `spare` beside them, and finite.
+    """Load `state` into `network` if its keys and shapes match exactly and all values are finite.
 
-    `spare` are keys that must be there too and are left out; `check(state, source)` may refuse further. Raises
-    CheckpointError that names what is missing, unexpected or of another shape; the network is then unchanged.
+    Args:
+        network: receives the tensors. It is unchanged if an error is raised.
+        state: the state dict.
+        network_name, source: names of the network and of the state in messages.
+        spare: keys and shapes that `state` must hold as well, but that are not loaded.
+        check: an additional check, called with `state` and `source`. It may raise CheckpointError.
+
+    Raises:
+        CheckpointError: the message lists keys that are missing, unexpected or of another shape.
     """
     own = network.state_dict()
     expected = {key: tensor.shape for key, tensor in own.items()} | dict(spare or {})

@@ -1,4 +1,4 @@
-"""The family: which network a checkpoint is of."""
+"""The model family: finds out which network a checkpoint belongs to, and loads it."""
 
 from __future__ import annotations
 
@@ -18,15 +18,20 @@ MARKS: Final[dict[str, type[Nano] | type[Student] | type[Teacher]]] = {
     "encoder0.fc1.weight": Student,
     "beats_model.encoder.layers.0.fc1.weight": Teacher,
 }
-"""a key that only one of them has"""
+"""A key that exists in only one network's state dict, and that network's class."""
 
 
 def network_of(model: Network | str | Path) -> Network:
-    """A network as it is; the shipped one, for `"nano"`; or that of a checkpoint, in evaluation mode.
+    """Return the network for a network object, a name or a path.
+
+    Args:
+        model: a network, returned as it is; `"nano"` for the shipped nano; or the path of a checkpoint, which is loaded
+            in evaluation mode.
 
     Raises:
-        CheckpointNotFoundError, CheckpointError: no such file, or not exactly such a network's.
-        OptionError: a checkpoint of none of the family, or a folder.
+        CheckpointNotFoundError: there is no such file.
+        CheckpointError: the file does not hold exactly such a network.
+        OptionError: the checkpoint belongs to no network of the family, or the path is a folder.
     """
     if not isinstance(model, str | Path):
         return model

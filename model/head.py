@@ -1,7 +1,8 @@
-"""The published head: layers blended into tokens, tokens and an audiogram into scores. Teacher and student share it.
+"""The published head, shared by teacher and student.
 
-Source: Wisnu et al. 2025, "HAAQI-Net" (the authors' implementation). It is a base class rather than a part because the
-published state dicts hold its tensors at their top level.
+It blends the encoder's layers into tokens, and maps tokens and an audiogram to scores. Source: Wisnu et al. 2025,
+"HAAQI-Net" (the authors' implementation). The head is a base class and not a submodule, because the published state
+dicts hold its tensors at their top level.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from .beats import BeatsConfig
 from .scores import Scores
 
 AUDIOGRAM_VALUES = 8
-"""hearing levels, dB HL, unscaled, at 250, 500, 1000, 2000, 3000, 4000, 6000 and 8000 Hz"""
+"""Hearing levels in dB HL, unscaled, at 250, 500, 1000, 2000, 3000, 4000, 6000 and 8000 Hz."""
 
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """Sizes of the head; the defaults are the published ones (264 inputs of the BLSTM)."""
+    """Sizes of the head. The defaults are the published ones (264 inputs of the BLSTM)."""
 
     width: int = 256
     hidden: int = 100
@@ -36,7 +37,13 @@ class HeadConfig:
 
 
 def sizes_of(told: Mapping[str, Any], beats: BeatsConfig | None = None) -> tuple[BeatsConfig, HeadConfig]:
-    """The sizes in a checkpoint's `cfg`, as `sizes_to` wrote them; else `beats` and the published head."""
+    """Return the sizes in a checkpoint's `cfg`, as written by `sizes_to`.
+
+    Without them, return `beats` (by default BEATs_iter3+) and the published head.
+
+    Raises:
+        CheckpointError: the sizes are not those of this version.
+    """
     if "beats" not in told or "head" not in told:
         return beats or BeatsConfig(), HeadConfig()
     try:
@@ -46,15 +53,15 @@ def sizes_of(told: Mapping[str, Any], beats: BeatsConfig | None = None) -> tuple
 
 
 def sizes_to(beats: BeatsConfig, head: HeadConfig) -> dict[str, dict[str, int]]:
-    """Sizes as a checkpoint's `cfg` keeps them."""
+    """Return the sizes in the form of a checkpoint's `cfg`."""
     return {"beats": asdict(beats), "head": asdict(head)}
 
 
 class HeadedNetwork(nn.Module):
-    """A network whose encoder gives layers of `width`, blended and scored as HAAQI-Net does."""
+    """A network whose encoder has layers of `width`, blended and scored as in HAAQI-Net."""
 
     checkpoint_sha256: str | None = None
-    """of the file that `from_checkpoint` read"""
+    """SHA-256 of the file that `from_checkpoint` read."""
 
     def __init__(self, layers: int, width: int, head: HeadConfig | None = None) -> None:
         super().__init__()
@@ -68,15 +75,18 @@ class HeadedNetwork(nn.Module):
         self.haaqiframe_score = nn.Linear(head.width, 1)
 
     def blend(self, layers: Sequence[Tensor]) -> Tensor:
-        """The layers [..., width], each through its own norm, summed with softmax(`weights`)."""
+        """Return the sum of the normalized layers [..., width], weighted by softmax(`weights`)."""
         shares = self.weights.softmax(0).unbind()
         normed = [share * norm(layer) for share, norm, layer in zip(shares, self.layer_norm, layers, strict=True)]
         return torch.stack(normed).sum(0)
 
     def head(self, tokens: Tensor, audiogram: Tensor) -> Scores:
-        """Scores of `tokens` [batch or 1, tokens, width] heard with `audiogram` [batch, 8] in dB HL.
+        """Return the scores of `tokens` [batch or 1, tokens, width] for `audiogram` [batch, 8] in dB HL.
 
-        One clip's tokens are scored for any number of audiograms. Raises AudiogramError for another shape of audiogram.
+        The tokens of one clip can be scored for any number of audiograms.
+
+        Raises:
+            AudiogramError: another shape of the audiogram.
         """
         check_audiogram(tokens, audiogram)
         x = join(self.linear0(tokens), audiogram)
@@ -87,13 +97,13 @@ class HeadedNetwork(nn.Module):
 
 
 def join(tokens: Tensor, audiogram: Tensor) -> Tensor:
-    """The audiogram appended to every token: [batch, tokens, width + 8]."""
+    """Append the audiogram to every token: [batch, tokens, width + 8]."""
     batch, count = audiogram.shape[0], tokens.shape[1]
     return torch.cat([tokens.expand(batch, -1, -1), audiogram.unsqueeze(1).expand(-1, count, -1)], dim=-1)
 
 
 def check_audiogram(tokens: Tensor, audiogram: Tensor) -> None:
-    """Raise AudiogramError unless `audiogram` is [batch, 8], of the batch of `tokens` or of any where that is 1."""
+    """Raise AudiogramError unless `audiogram` is [batch, 8], with the batch size of `tokens` or any if that is 1."""
     batch = tokens.shape[0]
     if audiogram.ndim == 2 and audiogram.shape[1] == AUDIOGRAM_VALUES and batch in (1, audiogram.shape[0]):
         return

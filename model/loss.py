@@ -1,7 +1,7 @@
-"""HAAQI as a loss: how badly a waveform is heard, differentiable down to its samples.
+"""HAAQI as a loss function for waveforms, differentiable with respect to the samples.
 
-Wisnu et al. 2025, "HAAQI-Net", propose the network for this. The front ends are the runtime's (`Fbank`, `Texture` equal
-the numpy ones), windows are cut as the scorer cuts them.
+Wisnu et al. 2025, "HAAQI-Net", propose this use of the network. The front ends match the runtime's (`Fbank` and
+`Texture` equal the numpy versions), and clips are cut into windows as the scorer does.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ from .teacher import Teacher
 from .texture import Texture
 
 WINDOW: Final = 62
-"""patches of a window: 10 s"""
+"""Patches per window: 10 s."""
 Audiograms: TypeAlias = "AudiogramLike | Sequence[AudiogramLike] | Tensor"
 
 
 def windowed(network: Network, features: Tensor, audiogram: Tensor, patches: int = WINDOW) -> Tensor:
-    """Scores [batch] of clips of any length, each the mean of its windows, weighted by the patches that each adds.
+    """Return the scores [batch] of clips of any length.
+
+    A clip's score is the mean over its windows, weighted by the number of patches that each window adds.
 
     Args:
-        network: reads the features.
-        features: texture [batch, patches, 16, 32] for nano, normalised fbank [batch, frames, 128] for the others.
-        audiogram: [batch, 8], dB HL.
-        patches: of a window; the last one ends at the end.
+        network: the network that reads the features.
+        features: texture [batch, patches, 16, 32] for nano, normalized fbank [batch, frames, 128] for the others.
+        audiogram: [batch, 8], in dB HL.
+        patches: the length of a window. The last window ends at the end of the clip.
     """
     frames = 1 if isinstance(network, Nano) else PATCH_FRAMES
     count = features.shape[1] // frames
@@ -58,24 +60,25 @@ def _clip(scores: Any) -> Tensor:
 
 
 class HAAQILoss(nn.Module):
-    """1 minus the predicted HAAQI, or its distance from a target, of what reaches a listener's ear.
+    """Loss of the signal that reaches a listener's ear: 1 minus the predicted HAAQI, or its distance from a target.
 
-    The network is frozen and its dropout off, whatever mode the loss is in; gradients flow to the waveform alone. The
-    front end computes in fp32 under autocast too.
+    The network is frozen and its dropout is off, in training mode too. Gradients flow to the waveform only. The front
+    end computes in fp32 even under autocast.
 
         loss = HAAQILoss("nano", "N3")
         loss(network(noisy)).backward()
 
     Args:
-        model: `"nano"` (the shipped one), a checkpoint's path, or a network.
-        audiogram: who listens, see `forward`; None where every call says it.
-        level1: dB SPL of a waveform whose RMS is 1.0.
-        target: the score to come near to, 0 to 1, or [batch] of them; None asks for the best.
+        model: `"nano"` (the shipped one), the path of a checkpoint, or a network.
+        audiogram: the listener, see `forward`. With None, pass one with every call.
+        level1: dB SPL of a waveform with an RMS of 1.0.
+        target: the score to approach, 0 to 1, or one per clip [batch]. None maximizes the score.
         reduction: `mean`, `sum` or `none` over the batch.
 
     Raises:
-        AudiogramError, CheckpointError: see their messages.
-        OptionError: a level, target or reduction that has no meaning.
+        AudiogramError: an invalid audiogram.
+        CheckpointError: an invalid checkpoint.
+        OptionError: an invalid level, target or reduction.
     """
 
     def __init__(
@@ -103,30 +106,31 @@ class HAAQILoss(nn.Module):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> HAAQILoss:
-        """As any module's, but the network stays in evaluation mode."""
+        """Set the mode, as for any module. The network stays in evaluation mode."""
         super().train(mode)
         self.network.eval()
         for part in self.network.modules():
             if isinstance(part, nn.RNNBase):
-                part.train()  # cuDNN differentiates recurrent layers in this mode only; of one layer it changes nothing
+                part.train()  # cuDNN needs this for gradients of recurrent layers; it changes nothing with one layer
         return self
 
     def forward(self, waveform: Tensor, audiogram: Audiograms | None = None) -> Tensor:
-        """The loss of `waveform` [batch, samples], 16 kHz in [-1, 1].
+        """Return the loss of `waveform` [batch, samples], 16 kHz in [-1, 1].
 
         Args:
-            waveform: at least 2,800 samples of any floating-point type, computed in fp32, or in fp64 after
-                `.double()`; what reaches the ear, amplification included. A sample that is not finite makes the loss
-                NaN: looking for one would have to wait for the GPU.
-            audiogram: [batch, 8] or [8] in dB HL, what `as_audiogram` takes, or a list of that for the batch; by
-                default the loss's own.
+            waveform: the signal at the ear, amplification included, at least 2,800 samples of any floating-point type.
+                It is computed in fp32, or in fp64 after `.double()`. A sample that is not finite makes the loss NaN:
+                checking for it would have to wait for the GPU.
+            audiogram: [batch, 8] or [8] in dB HL, anything that `as_audiogram` accepts, or a list of these for the
+                batch. The default is the audiogram of the constructor.
 
         Returns:
-            a scalar, or [batch] where nothing is reduced.
+            A scalar, or [batch] if the reduction is `none`.
 
         Raises:
-            AudioError, AudiogramError: another shape or type, or levels outside -10 to 120 dB HL.
-            OptionError: as many targets as there are no clips.
+            AudioError: another shape or type of the waveform.
+            AudiogramError: another shape or type of the audiogram, or levels outside -10 to 120 dB HL.
+            OptionError: the number of targets differs from the number of clips.
         """
         score = self.score(waveform, audiogram)
         target: Any = self.target
@@ -136,7 +140,7 @@ class HAAQILoss(nn.Module):
         return loss.mean() if self.reduction == "mean" else loss.sum() if self.reduction == "sum" else loss
 
     def score(self, waveform: Tensor, audiogram: Audiograms | None = None) -> Tensor:
-        """The scores [batch] themselves; see `forward`."""
+        """Return the scores [batch] themselves. See `forward` for the arguments."""
         if not isinstance(waveform, Tensor) or not waveform.is_floating_point():
             kind = waveform.dtype if isinstance(waveform, Tensor) else type(waveform).__name__
             raise AudioError(f"a waveform of {kind} was given; expected a tensor of floating-point samples in [-1, 1]")
@@ -167,7 +171,7 @@ class HAAQILoss(nn.Module):
 
 
 def _levels(given: Audiograms) -> Tensor:
-    """Audiograms as a tensor, [8] or [listeners, 8] in dB HL."""
+    """Convert audiograms to a tensor, [8] or [listeners, 8] in dB HL."""
     if not isinstance(given, Tensor):
         listeners, several = as_audiograms(given)
         levels = torch.tensor([listener.levels for listener in listeners])

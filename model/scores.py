@@ -1,4 +1,4 @@
-"""What every network of the family answers."""
+"""The output type of all networks of the family."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 class Scores(NamedTuple):
-    """HAAQI predicted for a batch of clips, each in [0, 1]."""
+    """Predicted HAAQI for a batch of clips, each value in [0, 1]."""
 
     frame_scores: Tensor
     """[batch, tokens]"""
     score: Tensor
-    """[batch], the clip's score"""
+    """[batch], the score of the clip"""

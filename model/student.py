@@ -1,7 +1,7 @@
-"""HAAQI-Net's distilled student: three layers, local to one patch column, under the published head.
+"""HAAQI-Net's distilled student: three layers, each local to one token, under the published head.
 
-As published the layers read the batch axis as time, so with one clip every token attends to itself alone. That is what
-the released weights do, and what is written here: no attention is computed, and each clip of a batch is kept to itself.
+The published layers read the batch axis as time, so that with one clip every token attends only to itself. The released
+weights rely on this. This module therefore computes no attention, and the clips of a batch do not affect each other.
 """
 
 from __future__ import annotations
@@ -22,12 +22,15 @@ from .scores import Scores
 
 STUDENT = BeatsConfig(layers=3)
 PREDICTED_LAYERS = (5, 8, 11)
-"""layers of the teacher, from 0, that the training-only heads `encoder5`, `encoder8`, `encoder11` predict"""
+"""Layers of the teacher (counted from 0) that the training-only heads `encoder5`, `encoder8`, `encoder11` predict."""
 DEAD_PARTS = ("q_proj.", "k_proj.", "relative_attention_bias.", "grep_linear.", "grep_a")
 
 
 class Student(HeadedNetwork):
-    """Fbank and audiogram to scores. Source: Wisnu et al. 2025, "HAAQI-Net", the weighted-sum student."""
+    """Maps fbank features and an audiogram to scores.
+
+    Source: Wisnu et al. 2025, "HAAQI-Net", the weighted-sum student.
+    """
 
     reads: Final = "fbank"
 
@@ -39,9 +42,14 @@ class Student(HeadedNetwork):
         dead_branches: bool = True,
         predicts: Sequence[int] | None = None,
     ) -> None:
-        """`dead_branches=False` leaves out the tensors that change nothing, and with them the training-only heads.
+        """Create a student.
 
-        `predicts` names other training-only heads than those: one `encoderN` for every layer N of a teacher, from 0.
+        Args:
+            config: sizes of the encoder.
+            head: sizes of the head. None uses the published ones.
+            dead_branches: include the published tensors that do not affect the scores, and the training-only heads.
+            predicts: training-only heads, one `encoderN` for every layer N of a teacher, counted from 0. None uses the
+                published heads if `dead_branches`, and no heads otherwise.
         """
         super().__init__(config.layers, config.width, head)
         self.config = config
@@ -58,10 +66,16 @@ class Student(HeadedNetwork):
 
     @classmethod
     def from_checkpoint(cls, path: str | Path, *, dead_branches: bool | None = None) -> Self:
-        """The student of a checkpoint such as `haaqi_net_distillBEATs.pth`, in evaluation mode.
+        """Load a student from a checkpoint such as `haaqi_net_distillBEATs.pth`, in evaluation mode.
 
-        `dead_branches=False` drops what changes nothing; None keeps what the file has. Raises CheckpointNotFoundError,
-        or CheckpointError for a file that is not exactly the student's.
+        Args:
+            path: of the checkpoint.
+            dead_branches: whether to keep the tensors that do not affect the scores. None keeps them if the file has
+                them.
+
+        Raises:
+            CheckpointNotFoundError: there is no such file.
+            CheckpointError: the file does not hold exactly a student.
         """
         checkpoint = read_checkpoint(path)
         if dead_branches is None:
@@ -80,10 +94,17 @@ class Student(HeadedNetwork):
         source: str = "the state dict",
         spare_heads: Sequence[int] = PREDICTED_LAYERS,
     ) -> None:
-        """Load `state` strictly: the published keys and shapes, or this network's own where it has fewer.
+        """Load `state` strictly.
 
-        Raises CheckpointError, and loads nothing, for any other key or shape, or a value that is not finite. `source`
-        names the state in messages, `spare_heads` are the heads in it that a network without dead branches leaves out.
+        `state` must hold exactly the published keys and shapes, or exactly those of this network if it has fewer.
+
+        Args:
+            state: the state dict.
+            source: the name of the state in messages.
+            spare_heads: heads in `state` that a network without dead branches leaves out.
+
+        Raises:
+            CheckpointError: any other key or shape, or a value that is not finite. Nothing is loaded then.
         """
         spare: dict[str, torch.Size] = {}
         if not self.dead_branches and any(_is_dead(key) for key in state):
@@ -94,7 +115,7 @@ class Student(HeadedNetwork):
         load_strictly(self, state, network_name="the student", source=source, spare=spare)
 
     def layers(self, fbank: Tensor) -> tuple[Tensor, ...]:
-        """The output [patches, 8, width] of every layer for `fbank` [patches, 16, 128]."""
+        """Return the output [patches, 8, width] of every layer for `fbank` [patches, 16, 128]."""
         x = self.linear2(self.beats_layer_norm(embed(self.patch_embedding, fbank)))
         outputs: list[Tensor] = []
         for index in range(self.config.layers):
@@ -103,13 +124,13 @@ class Student(HeadedNetwork):
         return tuple(outputs)
 
     def encode(self, fbank: Tensor) -> Tensor:
-        """Tokens [patches, 8, width] for `fbank` [patches, 16, 128], each patch alone."""
+        """Return the tokens [patches, 8, width] for `fbank` [patches, 16, 128]. Patches do not affect each other."""
         return self.blend(self.layers(fbank))
 
     def teacher_predictions(self, tokens: Tensor, *, sequential: bool = False) -> tuple[Tensor, ...]:
-        """The teacher's layers [..., width] as the training-only heads predict them from tokens [..., width].
+        """Predict the teacher's layers [..., width] from tokens [..., width] with the training-only heads.
 
-        Published heads are independent; `sequential` ones read what the head before them gives.
+        The published heads are independent. With `sequential`, each head reads the output of the head before it.
         """
         predictions: list[Tensor] = []
         for index in self.predicts:
@@ -118,18 +139,22 @@ class Student(HeadedNetwork):
         return tuple(predictions)
 
     def forward(self, fbank: Tensor, audiogram: Tensor) -> Scores:
-        """Scores for `fbank` [batch, frames, 128] (normalised) heard with `audiogram` [batch, 8] in dB HL.
+        """Return the scores of `fbank` [batch, frames, 128] (normalized) for `audiogram` [batch, 8] in dB HL.
 
-        Trailing frames that do not fill a patch of 16 are dropped. Raises AudioError for another shape or under 16
-        frames, and as the head does.
+        Trailing frames that do not fill a patch of 16 are dropped.
+
+        Raises:
+            AudioError: another shape, or fewer than 16 frames.
+            AudiogramError: another shape of the audiogram.
         """
         return self.head(self.encode(patches(fbank)).reshape(fbank.shape[0], -1, self.config.width), audiogram)
 
 
 def patches(fbank: Tensor) -> Tensor:
-    """The whole patches [batch x patches, 16, 128] of `fbank` [batch, frames, 128].
+    """Return the complete patches [batch x patches, 16, 128] of `fbank` [batch, frames, 128].
 
-    Raises AudioError for another shape, or for fewer frames than one patch.
+    Raises:
+        AudioError: another shape, or fewer frames than one patch.
     """
     if fbank.ndim != 3 or fbank.shape[2] != MEL_BINS or fbank.shape[1] < PATCH_FRAMES:
         raise AudioError(

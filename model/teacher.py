@@ -1,4 +1,7 @@
-"""HAAQI-Net, the teacher: BEATs, attending over time, under the published head (91.1 M parameters). Offline only."""
+"""The teacher, HAAQI-Net: BEATs, which attends over time, under the published head (91.1 M parameters).
+
+It scores offline only.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ from .scores import Scores
 
 
 class Teacher(HeadedNetwork):
-    """Waveform and audiogram to scores. Source: Wisnu et al. 2025, "HAAQI-Net", the weighted-sum design."""
+    """Maps a waveform and an audiogram to scores.
+
+    Source: Wisnu et al. 2025, "HAAQI-Net", the weighted-sum design.
+    """
 
     reads: Final = "waveform"
 
@@ -30,10 +36,13 @@ class Teacher(HeadedNetwork):
 
     @classmethod
     def from_checkpoint(cls, path: str | Path) -> Self:
-        """The teacher of a checkpoint such as `haaqi_net.pth`, in evaluation mode.
+        """Load a teacher from a checkpoint such as `haaqi_net.pth`, in evaluation mode.
 
-        It has the published sizes unless the file's `cfg` tells others. Raises CheckpointNotFoundError, or
-        CheckpointError for a file that is not exactly the teacher's.
+        It has the published sizes unless the file's `cfg` gives others.
+
+        Raises:
+            CheckpointNotFoundError: there is no such file.
+            CheckpointError: the file does not hold exactly a teacher.
         """
         checkpoint = read_checkpoint(path)
         beats, head = sizes_of(checkpoint.sizes)
@@ -43,26 +52,35 @@ class Teacher(HeadedNetwork):
         return teacher.eval()
 
     def load_published(self, state: Mapping[str, Tensor], *, source: str = "the state dict") -> None:
-        """Load `state` strictly; BEATs's keys lie under `beats_model.`, the bias table in a copy for every layer.
+        """Load `state` strictly.
 
-        Raises CheckpointError, and loads nothing, where keys or shapes are not exactly the teacher's, a value is not
-        finite, or the copies differ. `source` names the state in messages.
+        Its BEATs keys begin with `beats_model.`, and every layer has its own copy of the bias table.
+
+        Args:
+            state: the state dict.
+            source: the name of the state in messages.
+
+        Raises:
+            CheckpointError: keys or shapes are not exactly the teacher's, a value is not finite, or the copies differ.
+                Nothing is loaded then.
         """
         load_strictly(self, state, network_name="the teacher", source=source, check=check_copies)
 
     def layers(self, fbank: Tensor) -> tuple[Tensor, ...]:
-        """The output [batch, tokens, width] of every BEATs layer for `fbank` [batch, frames, 128]."""
+        """Return the output [batch, tokens, width] of every BEATs layer for `fbank` [batch, frames, 128]."""
         layers: tuple[Tensor, ...] = self.beats_model(fbank)
         return layers
 
     def encode(self, fbank: Tensor) -> Tensor:
-        """Tokens [batch, tokens, width] for `fbank` [batch, frames, 128]; every token depends on the whole clip."""
+        """Return tokens [batch, tokens, width] for `fbank` [batch, frames, 128]. Each depends on the whole clip."""
         return self.blend(self.layers(fbank))
 
     def forward(self, waveform: Tensor, audiogram: Tensor) -> Scores:
-        """Scores for `waveform` [batch, samples] (16 kHz, in [-1, 1]) heard with `audiogram` [batch, 8] in dB HL.
+        """Return the scores of `waveform` [batch, samples] (16 kHz, in [-1, 1]) for `audiogram` [batch, 8] in dB HL.
 
-        Raises AudioError for clips under 2,800 samples, and as the front end and the head do.
+        Raises:
+            AudioError: a clip shorter than 2,800 samples, or another shape of the waveform.
+            AudiogramError: another shape of the audiogram.
         """
         if waveform.ndim == 2 and waveform.shape[1] < PATCH_LENGTH:
             raise AudioError(
@@ -72,5 +90,5 @@ class Teacher(HeadedNetwork):
         return self.score(self.fbank(waveform), audiogram)
 
     def score(self, fbank: Tensor, audiogram: Tensor) -> Scores:
-        """Scores for `fbank` [batch, frames, 128] (normalised, 16 frames or more) and `audiogram` [batch, 8]."""
+        """Return the scores of normalized `fbank` [batch, 16 or more frames, 128] for `audiogram` [batch, 8]."""
         return self.head(self.encode(fbank), audiogram)

@@ -95,9 +95,10 @@ class Texture(nn.Module):
 
     def _detrend(self, x: Tensor) -> Tensor:
         """Patches [patches, 2800] without mean, drift and rumble, as `runtime.texture.detrend`."""
-        moments = (x.reshape(len(x), -1, tx.SEGMENT) @ self.polynomials).flatten(1)
+        segments = fe.PATCH_LENGTH // tx.SEGMENT
+        moments = (x.reshape(-1, segments, tx.SEGMENT) @ self.polynomials).flatten(1)
         fitted = F.linear(moments, self.trend) @ self.trend
-        trend = (fitted.reshape(len(x), -1, tx.SEGMENT_POWERS) @ self.polynomials.t()).flatten(1)
+        trend = (fitted.reshape(-1, segments, tx.SEGMENT_POWERS) @ self.polynomials.t()).flatten(1)
         return x - trend
 
     def _fine(self, x: Tensor) -> Tensor:

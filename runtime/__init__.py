@@ -1,7 +1,9 @@
-"""What runs on the device: audio in, audiogram, levels, front ends, sessions, scorer, stream; shipped models. No torch.
+"""Run inference on the device with numpy and ONNX Runtime: audio, audiograms, scoring, streaming, shipped models.
 
-from haaqi_edge.runtime import Scorer
-Scorer("nano").score("song.flac", "N3").score
+This package does not import torch.
+
+    from haaqi_edge.runtime import Scorer
+    Scorer("nano").score("song.flac", "N3").score
 """
 
 from .audiogram import Audiogram

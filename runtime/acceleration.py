@@ -1,4 +1,4 @@
-"""What CUDA and TensorRT are told of a bundle: precision, shapes, CUDA graphs, and where engines are kept."""
+"""Provider options of CUDA and TensorRT for a bundle: precision, shapes, CUDA graphs and the engine cache."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from .windows import window_patches
 from .writing import write_file
 
 CACHE: Final = "HAAQI_EDGE_CACHE"
-"""environment variable: the folder of engines and timings, by default the user's cache folder"""
+"""Environment variable that sets the folder of engines and timing caches. Default: the user's cache folder."""
 FACTS: Final = "cache.json"
-"""what a folder of engines was made from"""
+"""Name of the file in an engine folder that records what the engines were built from."""
 
 
 @dataclass(frozen=True)
 class Acceleration:
-    """How a bundle runs on a provider.
+    """Provider options for the encoder and the head of a bundle, and the limits of the provider.
 
     Attributes:
-        options: of the provider, by role.
-        patches: the most that the encoder takes in one run; None: any number.
-        listeners: the most that the head takes in one run; None: any number.
+        options: provider options by role (`encoder`, `head`).
+        patches: maximum number of patches in one run of the encoder; None for no limit.
+        listeners: maximum number of listeners in one run of the head; None for no limit.
     """
 
     options: Mapping[str, Options]
@@ -44,17 +44,18 @@ class Acceleration:
 
 
 def acceleration(bundle: Bundle, provider: str | None, *, cuda_graphs: bool = False) -> Acceleration:
-    """The options of a provider for a bundle's encoder and head; the CPU's are none.
+    """Return the provider options and limits for a bundle. The CPU needs no options.
 
     Args:
         bundle: the model.
-        provider: a key of `PROVIDERS`.
-        cuda_graphs: replay the encoder's kernels for the shapes that recur. The head computes shapes on the CPU, which
-            a CUDA graph can't.
+        provider: a key of `PROVIDERS`, or None for the CPU.
+        cuda_graphs: replay the encoder's kernels as CUDA graphs for shapes that recur. The head is excluded: it
+            computes shapes on the CPU, which a CUDA graph does not support.
 
     Raises:
-        OptionError: CUDA graphs on another provider.
-        ProviderError: the provider is not installed, there is no GPU, or the cache is not what its name says.
+        OptionError: if `cuda_graphs` is set for a provider other than CUDA and TensorRT.
+        ProviderError: if the provider is not installed, if there is no GPU, or if the cache folder holds engines that
+            were built from something else.
     """
     name = provider_name(provider)
     if cuda_graphs and name not in GPU_PROVIDERS:
@@ -68,7 +69,7 @@ def acceleration(bundle: Bundle, provider: str | None, *, cuda_graphs: bool = Fa
     profile = Profile(1, patches, MOST)
     facts = cache_facts(bundle, first_gpu(), profile)
     folder = checked_cache(cache_folder(), facts)
-    # No head is known to take several clips before it is loaded: its profile has both.
+    # The profile must fit the head: only the loaded graph shows whether it accepts several clips.
     shapes = profile.shapes(bundle.card, several_clips=_several_clips(bundle))
     options = {
         role: {**_engines(role, folder), **_profile(shapes[role]), **({"trt_cuda_graph_enable": "1"} if graph else {})}
@@ -78,7 +79,7 @@ def acceleration(bundle: Bundle, provider: str | None, *, cuda_graphs: bool = Fa
 
 
 def cache_folder() -> Path:
-    """Where engines and timings are kept."""
+    """Return the folder that stores engines and timing caches."""
     given = os.environ.get(CACHE)
     if given:
         return Path(given)
@@ -88,7 +89,7 @@ def cache_folder() -> Path:
 
 
 def cache_facts(bundle: Bundle, gpu: Gpu, profile: Profile) -> dict[str, str]:
-    """All that an engine of ONNX Runtime depends on."""
+    """Return the properties that an engine of ONNX Runtime depends on."""
     card: Card = bundle.card
     files = {role: entry.sha256 for role, entry in sorted(card.files.items())}
     return {
@@ -103,10 +104,16 @@ def cache_facts(bundle: Bundle, gpu: Gpu, profile: Profile) -> dict[str, str]:
 
 
 def checked_cache(root: Path, facts: Mapping[str, str]) -> Path:
-    """The folder for engines made from `facts`, named by them; a new one says what it is for.
+    """Return the folder for engines that are built from `facts`. Create the folder if it does not exist.
+
+    The name of the folder contains a hash of `facts`. A new folder records them in a file.
+
+    Args:
+        root: cache folder, see `cache_folder`.
+        facts: see `cache_facts`.
 
     Raises:
-        ProviderError: the folder of that name holds engines made from something else.
+        ProviderError: if the folder holds engines and its record is missing or differs from `facts`.
     """
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     folder = root / "tensorrt" / f"{facts['model']}-{digest}"
@@ -130,7 +137,10 @@ def checked_cache(root: Path, facts: Mapping[str, str]) -> Path:
 
 
 def _engines(role: str, folder: Path) -> dict[str, str]:
-    """TensorRT's caches. Its precision flags stay off: then it takes the types that are written in the graph."""
+    """Return the options of TensorRT's engine and timing caches for a role.
+
+    TensorRT's precision flags stay off, so that it uses the types that are written in the graph.
+    """
     return {
         "trt_engine_cache_enable": "1",
         "trt_engine_cache_path": str(folder),
@@ -141,7 +151,7 @@ def _engines(role: str, folder: Path) -> dict[str, str]:
 
 
 def _profile(shapes: Mapping[str, tuple[Shape, Shape, Shape]]) -> dict[str, str]:
-    """Shapes as ONNX Runtime is told of them, `samples:1x2800`."""
+    """Format shapes as ONNX Runtime expects them, for example `samples:1x2800`."""
     return {
         f"trt_profile_{name}_shapes": ",".join(f"{key}:{'x'.join(map(str, of[place]))}" for key, of in shapes.items())
         for place, name in enumerate(("min", "opt", "max"))
@@ -149,7 +159,7 @@ def _profile(shapes: Mapping[str, tuple[Shape, Shape, Shape]]) -> dict[str, str]
 
 
 def _several_clips(bundle: Bundle) -> bool:
-    """Whether a bundle's head takes tokens of several clips: those made for TensorRT do."""
+    """Return whether the head accepts tokens of several clips in one run, as heads built for TensorRT do."""
     from .sessions import Session
 
     return not isinstance(Session(bundle.path("head"), threads=1).inputs["tokens"][0], int)

@@ -1,4 +1,4 @@
-"""Audio in: files and arrays of any rate and channel count, as blocks of mono samples at 16 kHz, or at another rate."""
+"""Read audio files and arrays of any sample rate and channel count as blocks of mono samples, at 16 kHz by default."""
 
 from __future__ import annotations
 
@@ -19,44 +19,54 @@ Array = npt.NDArray[np.float32]
 AudioLike: TypeAlias = "str | Path | tuple[npt.NDArray[Any], int]"
 
 SUFFIXES: Final = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"})
-"""what counts as audio when a folder is searched"""
+"""File suffixes that a folder search treats as audio."""
 LOWEST_RATE: Final = 8_000
 HIGHEST_RATE: Final = 768_000
 BLOCK_SECONDS: Final = 5.0
 LOUDEST: Final = 10_000.0
-"""the largest amplitude taken for a sample: 80 dB above full scale, far above any amplified music"""
+"""Maximum amplitude of a sample: 80 dB above full scale, far above any amplified music."""
 MOST_CHANNELS: Final = 64
-"""more look like samples in the place of channels"""
+"""Maximum number of channels. Higher counts suggest that samples and channels are swapped."""
 _UNKNOWN: Final = 2**63 - 1
-"""libsndfile's length of a stream that does not tell it"""
+"""Length that libsndfile reports for a stream of unknown length."""
 TOO_SHORT: Final = f"at least {PATCH_LENGTH} samples at 16 kHz ({PATCH_LENGTH / SAMPLE_RATE * 1000:g} ms) can be scored"
 
 
 class Audio(Protocol):
-    """A sound that can be read as often as needed."""
+    """A recording that can be read any number of times."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Name of the recording in error messages."""
 
     @property
     def rate(self) -> int:
-        """Its own sample rate in Hz."""
+        """Sample rate of the recording in Hz."""
 
     def blocks(self, rate: int = SAMPLE_RATE) -> Iterator[Array]:
-        """Mono float32 blocks at `rate` Hz, full scale 1.0; at its own rate the samples are as they are.
+        """Yield the recording as mono blocks. At the recording's own rate, the samples are not resampled.
+
+        Args:
+            rate: output sample rate, Hz.
+
+        Yields:
+            float32 [n], full scale 1.0.
 
         Raises:
-            AudioError: a sample that is not finite; a file that turns out to be damaged.
+            AudioError: if a sample is not finite or its amplitude is above `LOUDEST`, or if the file is damaged.
         """
 
 
 def open_audio(audio: AudioLike) -> Audio:
-    """A path, or `(samples, rate)` with samples [n] or [n, channels].
+    """Open a recording for reading.
+
+    Args:
+        audio: path of an audio file, or `(samples, rate)` with samples [n] or [n, channels] and the rate in Hz.
 
     Raises:
-        AudioFileNotFoundError, AudioFileError: no such file, or one that cannot be decoded or is truncated.
-        AudioError: samples or a rate that cannot be used.
+        AudioFileNotFoundError: if there is no such file.
+        AudioFileError: if the file cannot be decoded or is truncated.
+        AudioError: if the samples or the rate cannot be used.
     """
     if isinstance(audio, str | Path):
         return FileAudio(audio)
@@ -66,12 +76,15 @@ def open_audio(audio: AudioLike) -> Audio:
 
 
 class ArrayAudio:
-    """Samples in memory.
+    """A recording in memory.
 
     Args:
-        samples: [n] or [n, channels]; floating point with full scale 1.0, or signed integers of their type's full
-            scale.
+        samples: [n] or [n, channels]; floating point with full scale 1.0, or signed integers with the full scale of
+            their type.
         rate: Hz.
+
+    Raises:
+        AudioError: if the samples or the rate cannot be used.
     """
 
     def __init__(self, samples: npt.NDArray[Any], rate: int) -> None:
@@ -83,7 +96,7 @@ class ArrayAudio:
         self.rate, self.name = checked_rate(rate), "the samples given"
 
     def blocks(self, rate: int = SAMPLE_RATE) -> Iterator[Array]:
-        """See `Audio.blocks`."""
+        """Yield the recording as mono blocks; see `Audio.blocks`."""
         step = int(BLOCK_SECONDS * self.rate)
         resampler = Resampler(self.rate, self.name, rate)
         for start in range(0, len(self._samples), step):
@@ -92,7 +105,18 @@ class ArrayAudio:
 
 
 class FileAudio:
-    """A file that soundfile reads (wav, flac, ogg, opus, mp3, ...), decoded in blocks each time it is asked for."""
+    """An audio file in a format that soundfile reads (wav, flac, ogg, opus, mp3, ...).
+
+    Each call of `blocks` decodes the file again, block by block.
+
+    Args:
+        path: path of the file.
+
+    Raises:
+        AudioFileNotFoundError: if there is no such file.
+        AudioFileError: if the file cannot be decoded, holds no samples or is truncated.
+        AudioError: if the sample rate cannot be used.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path, self.name = Path(path), str(path)
@@ -108,7 +132,7 @@ class FileAudio:
         _check_whole(self.path)
 
     def blocks(self, rate: int = SAMPLE_RATE) -> Iterator[Array]:
-        """See `Audio.blocks`."""
+        """Yield the recording as mono blocks; see `Audio.blocks`."""
         resampler = Resampler(self.rate, self.name, rate)
         with self._open() as file:
             step, read = max(1, int(BLOCK_SECONDS * self.rate) // file.channels), 0
@@ -121,7 +145,7 @@ class FileAudio:
                     break
                 read += len(block)
                 yield resampler.push(block)
-            # A decoder may round the length of a lossy stream up by a frame or two; a cut file lacks far more.
+            # A decoder may round the length of a lossy stream up by one or two frames. A truncated file lacks far more.
             if _UNKNOWN > file.frames > read + self.rate // 10:
                 raise self._damaged(read, f"{file.frames} samples were announced, {read} came")
         yield resampler.finish()
@@ -141,20 +165,25 @@ class FileAudio:
 
 
 class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
-    """A file read from start to end: without this soundfile seeks after each block, which is slow, and which fails at
-    the end of a FLAC that was written by a pipe and does not know its length."""
+    """An audio file that is read from start to end, without seeking.
+
+    By default soundfile seeks after each block. This is slow, and it fails at the end of a FLAC file that was written
+    to a pipe and does not store its length.
+    """
 
     def seekable(self) -> bool:
         return False
 
 
 class Resampler:
-    """Mixes blocks down to mono and resamples them to 16 kHz (soxr, HQ); no output depends on how blocks were cut.
+    """Converter of blocks to mono samples at another rate, 16 kHz by default (soxr, quality HQ).
+
+    The output samples do not depend on how the input is split into blocks.
 
     Args:
-        rate: Hz of the input.
-        name: what messages call the audio.
-        to: Hz of the output, if not 16 kHz.
+        rate: input sample rate, Hz.
+        name: name of the audio in error messages.
+        to: output sample rate, Hz.
     """
 
     def __init__(self, rate: int, name: str = "the stream", to: int = SAMPLE_RATE) -> None:
@@ -162,7 +191,13 @@ class Resampler:
         self._soxr = None if rate == to else soxr.ResampleStream(rate, to, 1, dtype="float32", quality="HQ")
 
     def push(self, block: Array) -> Array:
-        """Float32 [n] or [n, channels] in, float32 [m] at the output's rate out, as many as are ready.
+        """Mix a block down to mono and resample it.
+
+        Args:
+            block: float32 [n] or [n, channels].
+
+        Returns:
+            float32 [m] at the output rate: the samples that are ready.
 
         Raises:
             AudioError: see `mix`.
@@ -170,12 +205,19 @@ class Resampler:
         return self.resample(self.mix(block))
 
     def mix(self, block: Array) -> Array:
-        """Float32 [n] or [n, channels] in, mono float32 [n] at the input's rate out; advances the clock.
+        """Mix a block down to mono and advance the time that error messages report.
+
+        Args:
+            block: float32 [n] or [n, channels].
+
+        Returns:
+            float32 [n] at the input rate.
 
         Raises:
-            AudioError: NaN, infinity or more than `LOUDEST`, with the time at which it stands.
+            AudioError: if a sample is NaN or infinite, or if its amplitude is above `LOUDEST`. The message gives the
+                time of the sample.
         """
-        if not np.abs(block).max(initial=0.0) <= LOUDEST:  # NaN too
+        if not np.abs(block).max(initial=0.0) <= LOUDEST:  # also true for NaN
             usable = np.abs(block) <= LOUDEST
             first = int(np.argmin(usable.reshape(len(block), -1).all(axis=1)))
             seconds = (self._time + first) / self._rate
@@ -192,17 +234,28 @@ class Resampler:
         return block if block.ndim == 1 else _averaged(block)
 
     def resample(self, mono: Array) -> Array:
-        """What `mix` gives in, float32 [m] at the output's rate out; the input itself where the rates are one."""
+        """Resample the output of `mix`.
+
+        Args:
+            mono: float32 [n] at the input rate.
+
+        Returns:
+            float32 [m] at the output rate: the samples that are ready. `mono` itself if the rates are equal.
+        """
         return mono if self._soxr is None else self._soxr.resample_chunk(np.ascontiguousarray(mono))
 
     def finish(self) -> Array:
-        """What the resampler still held back."""
+        """Return the samples that the resampler still holds back, float32 [m] at the output rate."""
         empty = np.empty(0, dtype=np.float32)
         return empty if self._soxr is None else self._soxr.resample_chunk(empty, last=True)
 
 
 def checked_samples(samples: Any) -> npt.NDArray[Any]:
-    """Samples [n] or [n, channels], floating point or signed integers, an `AudioError` otherwise."""
+    """Return samples as an array [n] or [n, channels] of floating-point numbers or signed integers.
+
+    Raises:
+        AudioError: if `samples` has another shape or type.
+    """
     try:
         array: npt.NDArray[Any] = np.asarray(samples)
     except ValueError as error:
@@ -216,7 +269,10 @@ def checked_samples(samples: Any) -> npt.NDArray[Any]:
 
 
 def full_scale(samples: npt.NDArray[Any]) -> Array:
-    """What `checked_samples` gives as float32 whose full scale is 1.0; too large a number becomes infinite."""
+    """Convert an array from `checked_samples` to float32 with full scale 1.0.
+
+    Numbers that are too large for float32 become infinite.
+    """
     if samples.dtype == np.float32:
         return samples
     with np.errstate(over="ignore"):
@@ -225,7 +281,7 @@ def full_scale(samples: npt.NDArray[Any]) -> Array:
 
 
 def find_audio(folder: Path) -> list[Path]:
-    """Every audio file below a folder, by its suffix, sorted; hidden files are left out."""
+    """Return the audio files below a folder, sorted. Files are found by suffix; hidden files are left out."""
     return sorted(
         path
         for path in folder.rglob("*")
@@ -234,7 +290,11 @@ def find_audio(folder: Path) -> list[Path]:
 
 
 def audio_in(folder: Path) -> list[Path]:
-    """What `find_audio` finds; nothing is an `AudioFileNotFoundError`."""
+    """Return the audio files below a folder, as `find_audio` does.
+
+    Raises:
+        AudioFileNotFoundError: if there are none.
+    """
     found = find_audio(folder)
     if not found:
         raise AudioFileNotFoundError(f"no audio in {folder}: expected files that end in {', '.join(sorted(SUFFIXES))}")
@@ -242,8 +302,16 @@ def audio_in(folder: Path) -> list[Path]:
 
 
 def checked_rate(rate: Any, name: str = "the audio") -> int:
-    """A sample rate in Hz that is a whole number from `LOWEST_RATE` to `HIGHEST_RATE`, an `AudioError` otherwise."""
-    if isinstance(rate, bool) or not isinstance(rate, int | np.integer | float) or rate % 1 != 0:  # NaN, infinity too
+    """Return a sample rate in Hz as an integer.
+
+    Args:
+        rate: sample rate, Hz.
+        name: name of the audio in error messages.
+
+    Raises:
+        AudioError: if `rate` is not a whole number from `LOWEST_RATE` to `HIGHEST_RATE`.
+    """
+    if isinstance(rate, bool) or not isinstance(rate, int | np.integer | float) or rate % 1 != 0:  # NaN and infinity
         raise AudioError(f"the sample rate of {name} must be a whole number of Hz, got {rate!r}")
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise AudioError(
@@ -254,7 +322,10 @@ def checked_rate(rate: Any, name: str = "the audio") -> int:
 
 
 def _averaged(block: Array) -> Array:
-    """The mean of the channels of [n, channels]: numpy's, which takes ten times as long over so short an axis."""
+    """Return the mean over the channels of [n, channels].
+
+    numpy's `mean` takes ten times as long over so short an axis.
+    """
     mean: Array = block[:, 0].copy()
     for channel in block.T[1:]:
         mean += channel
@@ -263,16 +334,19 @@ def _averaged(block: Array) -> Array:
 
 
 def _check_whole(path: Path) -> None:
-    """libsndfile takes a cut wav, aiff or ogg file for a shorter one; their containers tell that the end is missing."""
+    """Raise `AudioFileError` if the container of a file shows that the end of the file is missing.
+
+    libsndfile reads a truncated wav, aiff or ogg file as a shorter one.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(28)
         if head[:4] in (b"RIFF", b"RIFX", b"FORM", b"RF64"):
-            if head[:4] == b"RF64":  # more than 4 GB: the size stands in the first chunk
+            if head[:4] == b"RF64":  # more than 4 GB: the first chunk holds the size
                 announced = int.from_bytes(head[20:28], "little") + 8
             else:
                 announced = int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big") + 8
-            # 0 and 2^32 - 1: written by a stream that never learnt its length
+            # 0 and 2^32 - 1: the writer did not know the length
             if size < announced - 1 and announced not in (8, 0xFFFFFFFF + 8):
                 raise AudioFileError(
                     f"{path} is truncated: it announces {announced} bytes and holds {size}: copy it again"

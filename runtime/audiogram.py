@@ -1,4 +1,4 @@
-"""The audiogram: eight hearing levels, however a person writes them down."""
+"""The audiogram of a listener: eight hearing levels, read from a name, numbers, a mapping or a file."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from .errors import AudiogramError
 from .files import is_file
 
 FREQUENCIES: Final = (250, 500, 1000, 2000, 3000, 4000, 6000, 8000)
-"""Hz; the order in which every network of the family reads an audiogram"""
+"""Audiogram frequencies in Hz, in the order in which every network reads them."""
 LOWEST, HIGHEST = -10.0, 120.0
-"""dB HL"""
+"""Range of hearing levels, dB HL."""
 
-# Bisgaard, Vlaming & Dahlquist (2010), Trends in Amplification 14(2), at the frequencies above; they end at 6 kHz,
-# and 8 kHz holds that value.
+# Bisgaard, Vlaming & Dahlquist (2010), Trends in Amplification 14(2), at the frequencies above. The source ends at
+# 6 kHz; 8 kHz repeats that level.
 STANDARD: Final[Mapping[str, tuple[float, ...]]] = {
     "NH": (0, 0, 0, 0, 0, 0, 0, 0),
     "N1": (10, 10, 10, 15, 20, 30, 40, 40),
@@ -47,14 +47,17 @@ _FORMS = (
 
 @dataclass(frozen=True)
 class Audiogram:
-    """Hearing levels of one ear.
+    """Hearing levels of one ear at 250, 500, 1000, 2000, 3000, 4000, 6000 and 8000 Hz.
+
+        Audiogram.named("N3")
+        Audiogram((20, 30, 40, 50, 60, 70, 70, 70), "left ear")
 
     Attributes:
         levels: 8 hearing levels in dB HL at `FREQUENCIES`, each from -10 to 120.
-        name: what the listener is called in results; the levels themselves when empty.
+        name: name of the listener in results. Default: the levels themselves.
 
     Raises:
-        AudiogramError: not 8 levels, or a level that is not a number from -10 to 120.
+        AudiogramError: if there are not exactly 8 levels, or if a level is not a number from -10 to 120.
     """
 
     levels: tuple[float, ...]
@@ -65,7 +68,7 @@ class Audiogram:
         if len(levels) != len(FREQUENCIES):
             raise AudiogramError(f"an audiogram has 8 hearing levels, got {len(levels)}: give {_FORMS}")
         for frequency, level in zip(FREQUENCIES, levels, strict=True):
-            if not LOWEST <= level <= HIGHEST:  # false for NaN too
+            if not LOWEST <= level <= HIGHEST:  # also rejects NaN
                 raise AudiogramError(
                     f"hearing level {level:g} dB HL at {frequency} Hz is outside {LOWEST:g} to {HIGHEST:g}: "
                     "give thresholds in dB HL, 0 being normal hearing"
@@ -75,7 +78,15 @@ class Audiogram:
 
     @classmethod
     def named(cls, name: str) -> Audiogram:
-        """A standard audiogram: NH, N1 to N7, S1 to S3, in any case (Bisgaard et al. 2010)."""
+        """Return a standard audiogram.
+
+        Args:
+            name: `NH` (normal hearing, 0 dB HL), or `N1` to `N7` or `S1` to `S3` of Bisgaard et al. (2010). Upper and
+                lower case are equivalent.
+
+        Raises:
+            AudiogramError: if the name is unknown.
+        """
         key = name.strip().upper()
         if key not in STANDARD:
             raise AudiogramError(f"{name!r} is not the name of an audiogram: give {_FORMS}")
@@ -83,13 +94,18 @@ class Audiogram:
 
     @classmethod
     def from_pairs(cls, frequencies: Iterable[object], levels: Iterable[object], name: str = "") -> Audiogram:
-        """An audiogram measured at other frequencies.
+        """Create an audiogram from levels at other frequencies.
+
+        The levels are interpolated over log frequency. Below the lowest and above the highest measured frequency, the
+        nearest level is used.
 
         Args:
-            frequencies: Hz, at least two, each above 0, none twice; in any order.
-            levels: dB HL, as many.
+            frequencies: at least two different frequencies above 0 Hz, in any order.
+            levels: hearing levels in dB HL, one per frequency.
+            name: name of the listener in results.
 
-        The levels are interpolated over log frequency; below and above the measured frequencies the ends are held.
+        Raises:
+            AudiogramError: if there are fewer than two pairs, or if a frequency or a level is invalid.
         """
         hz, hl = [_number(f) for f in frequencies], [_number(level) for level in levels]
         if len(hz) != len(hl) or len(hz) < 2:
@@ -105,12 +121,20 @@ class Audiogram:
 
     @classmethod
     def from_file(cls, path: str | Path) -> Audiogram:
-        """Read a CSV (a pair a line, a heading allowed) or JSON file ({"250": 20, ...}, [[250, 20], ...],
-        {"frequencies": [...], "levels": [...]}, or 8 levels); the file's stem becomes the name."""
+        """Read an audiogram from a CSV or JSON file. The file name without its suffix becomes the name.
+
+        Args:
+            path: path of the file. A CSV file has one pair of frequency in Hz and level in dB HL per line, with or
+                without a header line. A JSON file holds `{"250": 20, ...}`, `[[250, 20], ...]`,
+                `{"frequencies": [...], "levels": [...]}` or a list of 8 levels.
+
+        Raises:
+            AudiogramError: if the file cannot be read or does not hold a valid audiogram.
+        """
         path = Path(path)
         try:
             text = path.read_text(encoding="utf-8-sig")
-        except (OSError, ValueError) as error:  # not UTF-8, or a name that cannot be one
+        except (OSError, ValueError) as error:  # not UTF-8, or an impossible path
             raise AudiogramError(f"cannot read the audiogram {path}: {error}. Give {_FORMS}") from error
         if path.suffix.lower() == ".json":
             return _from_json(text, path.stem, str(path))
@@ -119,14 +143,22 @@ class Audiogram:
         except csv.Error as error:
             raise AudiogramError(f"{path} is not CSV ({error}): give {_FORMS}") from error
         if rows and not _is_number(rows[0][0]):
-            del rows[0]  # a heading
+            del rows[0]  # the header line
         if not rows or any(len(row) != 2 for row in rows):
             raise AudiogramError(f"{path} is not an audiogram: expected lines of 'frequency in Hz, level in dB HL'")
         return cls.from_pairs([row[0] for row in rows], [row[1] for row in rows], path.stem)
 
     @classmethod
     def parse(cls, text: str) -> Audiogram:
-        """Read what a person types: a name, 8 numbers as JSON or comma-separated, or a file's path."""
+        """Create an audiogram from text, as typed on a command line.
+
+        Args:
+            text: the name of a standard audiogram, 8 numbers in dB HL (comma-separated or JSON), JSON as in
+                `from_file`, or the path of a CSV or JSON file.
+
+        Raises:
+            AudiogramError: if the text is none of these.
+        """
         stripped = text.strip()
         if stripped.upper() in STANDARD:
             return cls.named(stripped)
@@ -139,11 +171,18 @@ class Audiogram:
         raise AudiogramError(f"{text!r} is not an audiogram: give {_FORMS}")
 
     def array(self) -> npt.NDArray[np.float32]:
-        """The levels as the networks read them: float32 [8], dB HL."""
+        """Return the levels as the networks read them, float32 [8] in dB HL."""
         return np.array(self.levels, dtype=np.float32)
 
     def at(self, frequencies: Sequence[float]) -> npt.NDArray[np.float64]:
-        """Levels in dB HL at other frequencies in Hz, interpolated over log frequency, ends held."""
+        """Return the levels at other frequencies, interpolated over log frequency.
+
+        Args:
+            frequencies: Hz. Below 250 Hz and above 8000 Hz, the nearest level is used.
+
+        Returns:
+            float64 [n], dB HL.
+        """
         return np.interp(np.log(frequencies), np.log(FREQUENCIES), self.levels)
 
 
@@ -151,7 +190,14 @@ AudiogramLike: TypeAlias = "str | Audiogram | Sequence[float] | Mapping[Any, Any
 
 
 def as_audiogram(value: AudiogramLike) -> Audiogram:
-    """One listener from anything that says one: a name or text, 8 numbers, a mapping of Hz to dB HL, an `Audiogram`."""
+    """Convert a value to an `Audiogram`.
+
+    Args:
+        value: an `Audiogram`, text as for `Audiogram.parse`, 8 numbers in dB HL, or a mapping of Hz to dB HL.
+
+    Raises:
+        AudiogramError: if the value is none of these.
+    """
     if isinstance(value, Audiogram):
         return value
     if isinstance(value, Mapping):
@@ -165,7 +211,17 @@ def as_audiogram(value: AudiogramLike) -> Audiogram:
 
 
 def as_audiograms(value: AudiogramLike | Sequence[AudiogramLike]) -> tuple[list[Audiogram], bool]:
-    """Listeners, and whether several were asked for (a list, even of one) rather than a single one."""
+    """Convert one audiogram or a list of audiograms.
+
+    Args:
+        value: a value as for `as_audiogram`, or a list of such values.
+
+    Returns:
+        The audiograms, and whether `value` was a list of audiograms (even of one).
+
+    Raises:
+        AudiogramError: if there is no audiogram, or an invalid one.
+    """
     if isinstance(value, str | Path | Audiogram | Mapping):
         return [as_audiogram(value)], False
     try:
@@ -211,7 +267,7 @@ def _from_json(text: str, name: str, origin: str) -> Audiogram:
 
 
 def _from_mapping(value: Mapping[Any, Any], name: str) -> Audiogram:
-    """Hz to dB HL, or `frequencies` and `levels` to lists of them."""
+    """Read a mapping of Hz to dB HL, or one of `frequencies` and `levels` to lists."""
     frequencies, levels = value.get("frequencies"), value.get("levels")
     if isinstance(frequencies, list | tuple | np.ndarray) and isinstance(levels, list | tuple | np.ndarray):
         return Audiogram.from_pairs(frequencies, levels, name)

@@ -1,4 +1,4 @@
-"""Bundles: a folder with `card.json`, which says what the model is, and the files that the card names."""
+"""Model bundles: folders with a `card.json`, which describes the model, and the files that the card lists."""
 
 from __future__ import annotations
 
@@ -18,22 +18,30 @@ from .windows import LONGEST
 
 CARD: Final = "card.json"
 FORMAT: Final = 1
-"""version of the card's schema"""
+"""Version of the card's schema."""
 SHIPPED: Final = Path(__file__).parent / "models"
 
 Precision = Literal["fp32", "fp16", "int8"]
 ENCODER_INPUTS: Final = ("fbank", "texture", "samples")
 TEXTURE_VERSION: Final = "texture_version"
-"""key of an ONNX file's metadata; a file without it has version 1"""
+"""Metadata key of an ONNX file for the texture version. A file without the key has version 1."""
 
 
 @dataclass(frozen=True)
 class FrontEnd:
-    """The front end that a model was trained with. Only `texture_version` has several values that can be computed.
+    """The front end that a model was trained with.
+
+    Only `texture_version` may differ from its default. This package computes the versions in `texture.VERSIONS`.
 
     Attributes:
-        texture_version: of the texture front end, see `runtime.texture`. A card does not name version 1, the only one
-            that earlier versions of this package know.
+        sample_rate: Hz.
+        hop: samples from one fbank frame to the next.
+        mel_bins: mel bands of the fbank features.
+        patch_frames: fbank frames in a patch.
+        patch_shift: samples from the start of one patch to the next.
+        patch_length: samples that one patch reads.
+        texture_version: version of the texture front end, see `runtime.texture`. A card does not store version 1, the
+            only version that earlier releases of this package know.
     """
 
     sample_rate: int = fe.SAMPLE_RATE
@@ -47,18 +55,24 @@ class FrontEnd:
 
 @dataclass(frozen=True)
 class Scale:
-    """What scores from 0 to 1 stand for: the name of what is predicted, and its values at 0 and at 1."""
+    """The scale of the quantity that a model predicts.
+
+    Attributes:
+        name: name of the quantity.
+        low: its value at score 0.
+        high: its value at score 1.
+    """
 
     name: str = "HAAQI"
     low: float = 0.0
     high: float = 1.0
 
     def of_score(self, score: float) -> float:
-        """The value that a score stands for."""
+        """Convert a score from 0 to 1 to a value on this scale."""
         return self.low + (self.high - self.low) * score
 
     def to_score(self, value: float) -> float:
-        """The score that stands for a value."""
+        """Convert a value on this scale to a score from 0 to 1."""
         return (value - self.low) / (self.high - self.low)
 
     def __str__(self) -> str:
@@ -66,17 +80,27 @@ class Scale:
 
 
 def reading_name(encoder_input: str, texture_version: int) -> str:
-    """Name of a front end in `encoder.READINGS`: the encoder's input, and the version of a texture from 2 on."""
+    """Return the name of a front end in `encoder.READINGS`.
+
+    It is the encoder's input, followed by the version for texture versions from 2 on.
+    """
     return f"texture-{texture_version}" if encoder_input == "texture" and texture_version != 1 else encoder_input
 
 
 HAAQI: Final = Scale()
-"""what every model predicts that was not tuned to something else"""
+"""Scale of every model that was not fine-tuned to predict something else."""
 
 
 @dataclass(frozen=True)
 class File:
-    """A file of a bundle: its plain name, format (onnx, ort, config), precision and SHA-256 (hex)."""
+    """A file of a bundle.
+
+    Attributes:
+        file: file name, without a folder.
+        format: `onnx`, `ort` or `config`.
+        precision: `fp32`, `fp16` or `int8`.
+        sha256: SHA-256 of the content, hex.
+    """
 
     file: str
     format: str
@@ -86,21 +110,29 @@ class File:
 
 @dataclass(frozen=True)
 class Card:
-    """What a bundle is, how it was made and what was measured.
+    """Description of a bundle: the model, its origin and its measured results.
 
     Attributes:
+        name: name of the model.
+        version: version of the model.
         family: `nano`, `student` or `teacher`.
-        streamable: whether a patch's tokens are independent of what it is batched with.
+        precision: `fp32`, `fp16` or `int8`.
+        streamable: whether a patch's tokens are independent of the other patches in a batch.
         window: seconds that one score covers by default.
         level1: dB SPL of RMS 1.0 in the samples that the encoder expects.
-        encoder_input: `fbank`, `texture`, or `samples` (the front end is then in the graph).
-        tokens_per_patch, width: of the encoder's tokens.
-        parameters: of encoder and head together.
-        source_sha256: of the checkpoint that the bundle was made from.
-        files: role (`encoder`, `head`; beside .ort files `operators` and `types`, for builds of ONNX Runtime) to file.
-        figures: measured figures, by name.
-        notes: free text by topic: data, attribution, limits, how to make it again.
-        predicts: what scores stand for.
+        encoder_input: `fbank`, `texture`, or `samples` if the graph contains the front end.
+        tokens_per_patch: tokens that the encoder computes for each patch.
+        width: size of a token.
+        parameters: number of parameters of encoder and head together.
+        source_sha256: SHA-256 of the checkpoint from which the bundle was made.
+        files: files by role. Roles are `encoder` and `head`; bundles with .ort files add `operators` and `types`, for
+            builds of ONNX Runtime.
+        front_end: the front end that the model was trained with.
+        audiogram_frequencies: Hz of the levels that the head expects.
+        figures: measured results by name.
+        notes: free text by topic: data, attribution, limits, how to reproduce the model.
+        predicts: scale of the predicted quantity.
+        format: version of the card's schema.
     """
 
     name: str
@@ -125,11 +157,11 @@ class Card:
 
     @property
     def reading(self) -> str:
-        """What computes the encoder's input from samples, by its name in `encoder.READINGS`."""
+        """Name in `encoder.READINGS` of the front end that computes the encoder's input from samples."""
         return reading_name(self.encoder_input, self.front_end.texture_version)
 
     def metadata(self) -> dict[str, str]:
-        """What every ONNX file of the bundle carries."""
+        """Return the metadata that every ONNX file of the bundle carries."""
         return {
             "name": self.name,
             "version": self.version,
@@ -146,7 +178,10 @@ class Card:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON, without what scores stand for where it is HAAQI, and without version 1 of the texture."""
+        """Return the card as a dict for JSON.
+
+        `predicts` is left out if it is HAAQI, and `texture_version` if it is 1.
+        """
         values = asdict(self)
         if self.predicts == HAAQI:
             del values["predicts"]
@@ -155,16 +190,20 @@ class Card:
         return values
 
     def to_json(self) -> str:
-        """The text of `card.json`."""
+        """Return the text of `card.json`."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, origin: str) -> Card:
-        """Read a card; `origin` is what messages call it.
+        """Read a card.
+
+        Args:
+            text: content of `card.json`.
+            origin: name of the card in error messages.
 
         Raises:
-            BundleError: not JSON, a key missing, a value of the wrong type, or a schema or front end that this version
-                does not know.
+            BundleError: if the text is not JSON, if a key is missing or unknown, if a value has the wrong type or is
+                out of range, or if this version does not support the schema or the front end.
         """
         try:
             raw = json.loads(text)
@@ -187,14 +226,18 @@ class Card:
 
 
 class Bundle:
-    """A card and its folder, checksums verified.
+    """A model bundle: the card and the folder of its files. The checksums of all files are verified.
 
     Args:
-        model: the name of a shipped model, or the folder of a bundle.
+        model: name of a shipped model (see `shipped_models`), or path of a bundle's folder.
+
+    Attributes:
+        folder: path of the bundle's folder.
+        card: description of the model.
 
     Raises:
-        BundleNotFoundError: neither.
-        BundleError: the card cannot be read, or a file is missing or altered.
+        BundleNotFoundError: if `model` is neither.
+        BundleError: if the card cannot be read, or if a file is missing or altered.
     """
 
     def __init__(self, model: str | Path) -> None:
@@ -209,7 +252,11 @@ class Bundle:
             self._verify(role)
 
     def path(self, role: str) -> Path:
-        """The file of a role."""
+        """Return the path of the file with a role, such as `encoder` or `head`.
+
+        Raises:
+            BundleError: if the bundle has no file with this role.
+        """
         if role not in self.card.files:
             raise BundleError(
                 f"the bundle {self.folder} has no {role!r}: it holds {', '.join(self.card.files) or 'no files'}"
@@ -229,12 +276,12 @@ class Bundle:
 
 
 def shipped_models() -> list[str]:
-    """Names of the models in the package."""
+    """Return the names of the models that are shipped with the package, sorted."""
     return sorted(path.parent.name for path in SHIPPED.glob(f"*/{CARD}"))
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content, hex."""
+    """Return the SHA-256 of a file's content, hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -259,13 +306,13 @@ _CHECKS: Final[Mapping[str, Any]] = {
     "bool": bool,
     "float": (int, float),
     "Precision": str,
-    "Literal['fbank', 'texture', 'samples']": str,  # as annotations come back, whatever quotes they have here
+    "Literal['fbank', 'texture', 'samples']": str,  # Python stores annotations with single quotes
     "tuple[int, ...]": list,
 }
 
 
 def _build(cls: Any, raw: Mapping[str, Any], origin: str) -> Any:
-    """A dataclass from JSON: all keys known, all values of their types."""
+    """Build a dataclass from JSON. Raise `BundleError` for missing or unknown keys and values of the wrong type."""
     known = {f.name: f for f in fields(cls)}
     missing = [n for n, f in known.items() if n not in raw and f.default is MISSING and f.default_factory is MISSING]
     unknown = sorted(raw.keys() - known.keys())

@@ -1,4 +1,4 @@
-"""Encoder and head on one device: tokens pass from one to the other where they are, and never through the host."""
+"""Run encoder and head on one device. Tokens stay in device memory and are never copied to the host."""
 
 from __future__ import annotations
 
@@ -22,13 +22,19 @@ from .windows import Cut
 Array = npt.NDArray[np.float32]
 
 _ATTENTION: Final = 2**24
-"""clips x tokens^2 in one run of the head: the student's attention over so many takes about 1 GB"""
+"""Maximum of clips x tokens^2 in one run of the head. At this size, the student's attention takes about 1 GB."""
 GRAPHS: Final = 8
-"""shapes that CUDA graphs are kept for"""
+"""Maximum number of shapes for which CUDA graphs are stored."""
 
 
 class Task(NamedTuple):
-    """A window to be heard: features float32 [patches, ...]; the clip that is told, and the window's place there."""
+    """A window to score.
+
+    Attributes:
+        features: float32 [patches, ...].
+        clip: the clip that receives the scores.
+        place: index of the window in the clip.
+    """
 
     features: Array
     clip: Assembly
@@ -36,12 +42,13 @@ class Task(NamedTuple):
 
 
 class Pair:
-    """An encoder and a head bound to each other.
+    """An encoder and a head that exchange tokens in device memory.
 
     Args:
-        encoder, head: sessions on one device.
-        card: the model's.
-        limits: what the provider takes in one run.
+        encoder: session of the encoder.
+        head: session of the head, on the same device.
+        card: card of the model.
+        limits: limits of the provider per run.
     """
 
     def __init__(self, encoder: Session, head: Session, card: Card, limits: Acceleration) -> None:
@@ -49,14 +56,19 @@ class Pair:
         self.predicts = card.predicts
         self._input, self._row = card.encoder_input, (card.tokens_per_patch, card.width)
         self.several_clips: bool = not isinstance(head.inputs["tokens"][0], int)
-        """whether the head takes windows of several clips in one run"""
-        # Buffers that stay can't be written by two threads.
+        """Whether the head accepts windows of several clips in one run."""
+        # CUDA graphs use fixed buffers, which two threads must not write at the same time.
         self._alone: AbstractContextManager[object] = threading.Lock() if encoder.captures else nullcontext()
         self._seen: set[tuple[int, ...]] = set()
         self._kept: dict[tuple[int, ...], tuple[int, Any, Any, Any]] = {}
 
     def together(self, patches: int, batch: int) -> int:
-        """How many windows of so many patches are heard at once, if `batch` patches may be."""
+        """Return how many windows to score in one run, at least 1.
+
+        Args:
+            patches: patches in each window.
+            batch: patches to encode in one run.
+        """
         most = batch // patches
         if self.several_clips:
             most = min(most, _ATTENTION // (patches * self._row[0]) ** 2, self._limits.listeners or most)
@@ -67,7 +79,19 @@ class Pair:
         return max(1, most)
 
     def score(self, windows: Iterable[Cut], listeners: Sequence[Audiogram], name: str) -> list[Score]:
-        """The scores of one clip, from windows of features."""
+        """Score one clip.
+
+        Args:
+            windows: the clip's windows, with features in place of tokens.
+            listeners: the listeners.
+            name: name of the clip in error messages.
+
+        Returns:
+            One `Score` per listener.
+
+        Raises:
+            AudioError: if all windows are silent.
+        """
         clip = Assembly(listeners, name, self.predicts)
         for window in windows:
             place = clip.add(window)
@@ -76,7 +100,11 @@ class Pair:
         return clip.scores()
 
     def hear(self, tasks: Sequence[Task]) -> None:
-        """Encode windows of one length, score them, and tell their clips. As many listeners for each."""
+        """Encode and score windows, and add the scores to their clips.
+
+        Args:
+            tasks: windows of the same length, from clips with the same number of listeners.
+        """
         with self._alone:
             self._hear(tasks)
 
@@ -91,7 +119,7 @@ class Pair:
         if windows == 1:
             parts = [self._heard(tokens, 1, rows[0, i : i + most]) for i in range(0, listeners, most)]
             frames, scores = (np.concatenate(part)[None] for part in zip(*parts, strict=True))
-        else:  # a listener of each clip at a time
+        else:  # one listener of each clip per run
             parts = [self._heard(tokens, windows, np.ascontiguousarray(rows[:, i])) for i in range(listeners)]
             frames, scores = (np.stack(part, axis=1) for part in zip(*parts, strict=True))
         if self._row[0] > 1:
@@ -100,7 +128,7 @@ class Pair:
             task.clip.hear(task.place, Heard(curve, values))
 
     def _tokens(self, features: Array) -> Any:
-        """Tokens of patches, where they were computed."""
+        """Encode features and return the tokens in device memory."""
         shape = features.shape
         if self._encoder.captures and (shape in self._kept or (shape in self._seen and len(self._kept) < GRAPHS)):
             return self._replayed(features)
@@ -112,7 +140,7 @@ class Pair:
         return binding.get_outputs()[0]
 
     def _replayed(self, features: Array) -> Any:
-        """The same from buffers that stay, as a CUDA graph wants them."""
+        """Encode features as `_tokens` does, with the fixed buffers that a CUDA graph requires."""
         shape, device = features.shape, self._encoder.device
         if shape not in self._kept:
             place = onnxruntime.OrtValue.ortvalue_from_shape_and_type
@@ -128,7 +156,7 @@ class Pair:
         return tokens
 
     def _heard(self, tokens: Any, clips: int, audiograms: Array) -> tuple[Array, Array]:
-        """Frame scores [audiograms, tokens] and scores [audiograms] of tokens as they lie on the device."""
+        """Return frame scores [audiograms, tokens] and scores [audiograms] for tokens in device memory."""
         per_clip = tokens.shape()[0] * self._row[0] // clips
         binding = self._head.binding()
         shape = (clips, per_clip, self._row[1])

@@ -1,97 +1,104 @@
-"""The one error hierarchy of haaqi-edge.
+"""The error classes of haaqi-edge.
 
-Every error derives from `HaaqiEdgeError` and from the builtin that fits, so that callers may catch either. A message
-says what was given, what was expected and how to mend it.
+Every error derives from `HaaqiEdgeError` and from a matching built-in exception, so you can catch either. A message
+says what was given, what was expected and how to fix it.
 """
 
 from __future__ import annotations
 
 
 class HaaqiEdgeError(Exception):
-    """Base of every error that haaqi-edge raises on purpose; `exit_code` is what the command line ends with."""
+    """Base class of all errors that haaqi-edge raises deliberately.
+
+    Attributes:
+        exit_code: exit code of the command line after this error.
+    """
 
     exit_code: int = 2
 
 
 class AudioError(HaaqiEdgeError, ValueError):
-    """Audio that cannot be scored: empty, not finite, too short, silent, an unusable rate or shape."""
+    """Raised if audio cannot be scored.
+
+    Such audio is empty, too short, silent or not finite, or has an unusable sample rate or shape.
+    """
 
 
 class AudioFileError(AudioError):
-    """An audio file that is unreadable, truncated or of an unknown format."""
+    """Raised if an audio file is unreadable, truncated or of an unknown format."""
 
 
 class AudioFileNotFoundError(AudioFileError, FileNotFoundError):
-    """A path at which there is no audio."""
+    """Raised if a path leads to no audio file."""
 
 
 class AudiogramError(HaaqiEdgeError, ValueError):
-    """An audiogram of the wrong length, range, name or form."""
+    """Raised if an audiogram has the wrong length, range, name or format."""
 
 
 class OptionError(HaaqiEdgeError, ValueError):
-    """An option, or a combination of options, that has no meaning."""
+    """Raised if an option, or a combination of options, is invalid."""
 
 
 class BundleError(HaaqiEdgeError, ValueError):
-    """A bundle that is incomplete, altered or not of a kind this version understands."""
+    """Raised if a bundle is incomplete or altered, or if this version does not support it."""
 
 
 class GraphError(BundleError):
-    """A graph that the installed ONNX Runtime cannot load."""
+    """Raised if the installed ONNX Runtime cannot load a graph."""
 
 
 class BundleNotFoundError(BundleError, FileNotFoundError):
-    """Neither a shipped model's name nor a folder that holds a bundle."""
+    """Raised if a model is neither the name of a shipped model nor the folder of a bundle."""
 
 
 class ProviderError(HaaqiEdgeError, RuntimeError):
-    """An execution provider that is not installed, or that did not come up."""
+    """Raised if an execution provider is not installed, does not start or cannot run the model."""
 
 
 class StreamError(HaaqiEdgeError, RuntimeError):
-    """A stream used out of turn: after its end, after an error, or from two threads at once."""
+    """Raised if a stream is used after its end, after an error, once it is closed, or from two threads at once."""
 
 
 class DeviceError(HaaqiEdgeError, RuntimeError):
-    """A microphone that is not there, or that stopped."""
+    """Raised if there is no microphone, or if it stopped."""
 
 
 class CheckpointError(HaaqiEdgeError, ValueError):
-    """A checkpoint of the wrong kind, or one that cannot be read safely."""
+    """Raised if a checkpoint is of the wrong kind or cannot be read safely."""
 
 
 class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
-    """A path at which there is no checkpoint."""
+    """Raised if a path leads to no checkpoint."""
 
 
 class ExportError(HaaqiEdgeError, RuntimeError):
-    """An export whose result does not agree with the network it came from."""
+    """Raised if the result of an export does not agree with the exported network."""
 
     exit_code = 1
 
 
 class WorkerError(HaaqiEdgeError, RuntimeError):
-    """A process that worked for this one and was ended from outside."""
+    """Raised if a worker process was ended from outside."""
 
     exit_code = 1
 
 
 class DependencyError(HaaqiEdgeError, ImportError):
-    """A command that needs an extra which is not installed."""
+    """Raised if a command needs an extra that is not installed."""
 
 
 class CorpusError(HaaqiEdgeError, ValueError):
-    """A music corpus or a label table that is missing or not in the expected form."""
+    """Raised if a music corpus or a label table is missing or does not have the expected format."""
 
 
 class LabelError(HaaqiEdgeError, RuntimeError):
-    """Labels that differ from the scores of their sounds."""
+    """Raised if labels differ from the recomputed scores of their sounds."""
 
     exit_code = 1
 
 
 class TrainingError(HaaqiEdgeError, RuntimeError):
-    """A training came to nothing: its loss is not finite."""
+    """Raised if a training fails because its loss is not finite."""
 
     exit_code = 1

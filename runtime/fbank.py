@@ -1,6 +1,7 @@
-"""Kaldi's log-mel filterbank in numpy: the front end of every network of the family.
+"""Kaldi's log-mel filterbank in numpy, the front end of the teacher and the student.
 
-`PatchStream` takes samples in any chunks; `fbank` and `patches` take a whole signal and are the same computation.
+`fbank` and `patches` compute the features of a whole signal. `PatchStream` splits a signal that arrives in chunks into
+whole patches.
 """
 
 from __future__ import annotations
@@ -16,21 +17,22 @@ from . import frontend as fe
 Array = npt.NDArray[np.float32]
 
 _BLOCK: Final = 128
-"""frames computed at once: their spectra stay in the second-level cache"""
+"""Frames that are computed at once; their spectra fit in the second-level cache."""
 _FLOOR: Final = np.finfo(np.float32).eps
 
 
 @cache
 def povey_window() -> Array:
-    """Float32 [400]: the symmetric Hann window to the power 0.85, which Kaldi calls Povey's."""
+    """Return Kaldi's Povey window, float32 [400]: the symmetric Hann window to the power 0.85."""
     return _constant(np.hanning(fe.FRAME_LENGTH) ** fe.POVEY_EXPONENT)
 
 
 @cache
 def mel_filters() -> Array:
-    """Float32 [256, 128]: weights of the FFT bins 0 to 255 (the Nyquist bin counts nowhere) in each mel band.
+    """Return the weight of each FFT bin in each mel band, float32 [256, 128].
 
-    Triangles of equal width on the scale 1127 ln(1 + f / 700), their sides straight on that scale.
+    The rows are the FFT bins 0 to 255; the Nyquist bin has no weight. The filters are triangles of equal width on the
+    scale 1127 ln(1 + f / 700), with straight sides on that scale.
     """
 
     place, band = _mel_places()[:, None], np.arange(fe.MEL_BINS)
@@ -38,7 +40,7 @@ def mel_filters() -> Array:
 
 
 def fbank(samples: Array) -> Array:
-    """Normalised log-mel features of a signal.
+    """Compute the normalised log-mel features of a signal.
 
     Args:
         samples: float32 [n] at 16 kHz, n at least 400, full scale 1.0.
@@ -67,9 +69,15 @@ def fbank(samples: Array) -> Array:
 
 
 def patches(samples: Array) -> Array:
-    """Features of a signal in whole patches: float32 [n] at 16 kHz to float32 [patches, 16, 128].
+    """Compute the features of a signal in whole patches.
 
-    Samples after the last whole patch are left out; none fit in fewer than 2,800 samples.
+    Samples after the last whole patch are ignored. A signal of fewer than 2,800 samples has no patch.
+
+    Args:
+        samples: float32 [n] at 16 kHz.
+
+    Returns:
+        float32 [patches, 16, 128].
     """
     count = fe.patch_count(len(samples))
     if count == 0:
@@ -79,14 +87,23 @@ def patches(samples: Array) -> Array:
 
 
 class PatchStream:
-    """Cuts a signal that arrives in chunks into the samples of whole patches; no patch depends on the chunks."""
+    """Splitter of a signal that arrives in chunks into the samples of whole patches.
+
+    The patches do not depend on how the signal is split into chunks.
+    """
 
     def __init__(self) -> None:
         self._rest = np.empty(0, dtype=np.float32)
 
     def push(self, samples: Array) -> Array:
-        """Take samples float32 [n] at 16 kHz; give the samples that the patches completed by them read: float32
-        [(p - 1) * 2560 + 2800], or [0] where none is complete."""
+        """Add samples, and return those that the newly completed patches read.
+
+        Args:
+            samples: float32 [n] at 16 kHz.
+
+        Returns:
+            float32 [(p - 1) * 2560 + 2800] for p completed patches, or [0] if no patch is complete.
+        """
         joined = np.concatenate([self._rest, samples]) if len(self._rest) else samples
         count = fe.patch_count(len(joined))
         self._rest = joined[count * fe.PATCH_SHIFT :]
@@ -94,14 +111,17 @@ class PatchStream:
 
 
 def _mel_places() -> npt.NDArray[np.float64]:
-    """Where each FFT bin lies among the bands, [256]: band b rises from b to b + 1 and falls to b + 2."""
+    """Return the position of each FFT bin on the axis of mel bands, float64 [256].
+
+    Band b rises from b to b + 1 and falls to b + 2.
+    """
     bins = np.arange(fe.FFT_LENGTH // 2) * (fe.SAMPLE_RATE / fe.FFT_LENGTH)
     mel = 1127.0 * np.log1p(np.array([fe.MEL_LOW, fe.MEL_HIGH, *bins]) / 700.0)
     return np.asarray((mel[2:] - mel[0]) / (mel[1] - mel[0]) * (fe.MEL_BINS + 1))
 
 
 class _Slopes(NamedTuple):
-    """The triangles as sums over neighbouring bins; a bin counts where one band falls and the next rises."""
+    """The mel triangles as sums over neighbouring bins. In each bin, one band falls and the next one rises."""
 
     bins: slice
     rise: Array
@@ -121,10 +141,10 @@ def _slopes() -> _Slopes:
 
 
 def _mel_bands(power: Array) -> Array:
-    """Power float32 [frames, 256] times `mel_filters`, [frames, 128].
+    """Multiply power spectra, float32 [frames, 256], by `mel_filters`; the result is [frames, 128].
 
-    Not as a product of matrices: a BLAS rounds by the number of rows, which would let a patch depend on how many come
-    with it, and its threads spin, which on a busy machine takes a hundred times as long.
+    A matrix product would have two disadvantages. A BLAS rounds differently for different numbers of rows, so a patch
+    would depend on the size of its batch. Its threads spin, which takes a hundred times as long on a busy machine.
     """
     slopes = _slopes()
     used = power[:, slopes.bins]

@@ -1,4 +1,4 @@
-"""Whether a path leads to something; one that no system would take (too long, say) leads to nothing."""
+"""Check whether a path exists. A path that the system rejects, for example because it is too long, does not exist."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file."""
+    """Return whether the path is an existing file."""
     try:
         return path.is_file()
     except OSError:
@@ -14,7 +14,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder."""
+    """Return whether the path is an existing folder."""
     try:
         return path.is_dir()
     except OSError:

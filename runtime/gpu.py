@@ -1,4 +1,4 @@
-"""Which GPU this is, asked of NVIDIA's driver itself: engines and their caches fit one kind alone."""
+"""Identify the GPU through NVIDIA's driver. Engines and their caches fit only one kind of GPU."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ from .errors import ProviderError
 LIBRARY: Final = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _MAJOR: Final = 75
 _MINOR: Final = 76
-"""CUdevice_attribute: the compute capability's two numbers"""
+"""Values of CUdevice_attribute: the two numbers of the compute capability."""
 
 
 class Gpu(NamedTuple):
-    """The first GPU: its name, compute capability (as `8.6`) and the driver's CUDA version (as `12.8`)."""
+    """The first GPU of the machine.
+
+    Attributes:
+        name: name that the driver reports.
+        capability: compute capability, for example `8.6`.
+        driver: CUDA version of the driver, for example `12.8`.
+    """
 
     name: str
     capability: str
@@ -23,16 +29,19 @@ class Gpu(NamedTuple):
 
     @property
     def slug(self) -> str:
-        """For a file's name."""
+        """Name and compute capability in a form for file names."""
         words = "".join(c if c.isalnum() else "-" for c in self.name.removeprefix("NVIDIA ").lower())
         return f"{'-'.join(filter(None, words.split('-')))}-sm{self.capability.replace('.', '')}"
 
 
 def first_gpu(library: str = LIBRARY) -> Gpu:
-    """The GPU that CUDA calls 0.
+    """Return the GPU with CUDA index 0.
+
+    Args:
+        library: name of the driver's library.
 
     Raises:
-        ProviderError: no driver, or no GPU.
+        ProviderError: if there is no driver or no GPU.
     """
     try:
         cuda = ctypes.CDLL(library)

@@ -1,4 +1,4 @@
-"""The head at work: a window of tokens and audiograms in, scores out."""
+"""The head of a bundle: computes scores from a window of tokens and audiograms."""
 
 from __future__ import annotations
 
@@ -13,24 +13,35 @@ from .sessions import Options, Session
 Array = npt.NDArray[np.float32]
 
 _ATTENTION: Final = 2**22
-"""listeners x tokens^2 in one run of the head: bounds the memory of the student's attention to about 0.3 GB, one
-listener's longest window apart"""
+"""Maximum of listeners x tokens^2 in one run of the head.
+
+It limits the memory of the student's attention to about 0.3 GB. A single listener with a very long window may exceed
+it.
+"""
 
 
 def listeners_at_once(tokens: int) -> int:
-    """How many listeners the head scores in one run over so many tokens."""
+    """Return how many listeners the head scores in one run for a window of `tokens` tokens."""
     return max(1, _ATTENTION // tokens**2)
 
 
 class Heard(NamedTuple):
-    """What listeners make of a window: frame scores float32 [listeners, patches] and scores float32 [listeners]."""
+    """Scores of a window: frame scores float32 [listeners, patches] and scores float32 [listeners]."""
 
     frame_scores: Array
     scores: Array
 
 
 class Head:
-    """The head of a bundle; `most` listeners in one run, where the provider has a limit."""
+    """The head of a bundle.
+
+    Args:
+        bundle: the model.
+        provider: see `Session`.
+        threads: see `Session`.
+        options: see `Session`.
+        most: maximum number of listeners in one run; None if the provider has no limit.
+    """
 
     def __init__(
         self,
@@ -44,7 +55,15 @@ class Head:
         self._most = most
 
     def run(self, tokens: Array, audiograms: Array) -> Heard:
-        """Scores of tokens [patches, tokens per patch, width] for audiograms float32 [listeners, 8] in dB HL."""
+        """Score a window for one or more listeners.
+
+        Args:
+            tokens: float32 [patches, tokens per patch, width].
+            audiograms: float32 [listeners, 8], dB HL.
+
+        Returns:
+            Frame scores and scores. A frame score is the mean over the tokens of a patch.
+        """
         flat = tokens.reshape(1, -1, tokens.shape[2])
         batch = min(listeners_at_once(flat.shape[1]), self._most or len(audiograms))
         parts = [

@@ -1,4 +1,4 @@
-"""What a stream takes in: chunks of any size to mono samples at 16 kHz."""
+"""Convert the chunks of a stream, of any size, to mono samples at 16 kHz."""
 
 from __future__ import annotations
 
@@ -17,21 +17,26 @@ Array = npt.NDArray[np.float32]
 
 NAME: Final = "the stream"
 RESAMPLED: Final = 0.02
-"""seconds that are resampled at once. soxr's samples do not depend on how its input is cut, but when it gives them
-does, and a call costs as much as 10 ms of audio: blocks of one size settle both, for up to 20 ms of delay."""
+"""Seconds of audio that are resampled in one call.
+
+The samples from soxr do not depend on how its input is split, but the time at which it returns them does. Each call
+also has a fixed cost, equal to that of 10 ms of audio. Blocks of one size solve both problems. They delay the audio by
+up to 20 ms.
+"""
 _EMPTY: Final = np.empty(0, dtype=np.float32)
 
 
 class Intake:
-    """Chunks from one sample up to mono blocks at 16 kHz; neither the samples nor when they come depend on the chunks.
+    """Converter of chunks, from one sample up, to mono blocks at 16 kHz.
 
-    At 16 kHz no patch waits: blocks end where patches do.
+    The samples, and the time at which they are returned, do not depend on how the audio is split into chunks. At
+    16 kHz, blocks end where patches end, so no patch is delayed.
 
     Args:
-        rate: Hz of the chunks.
+        rate: sample rate of the chunks, Hz.
 
     Raises:
-        AudioError: a rate that cannot be used.
+        AudioError: if the rate cannot be used.
     """
 
     def __init__(self, rate: int) -> None:
@@ -44,10 +49,10 @@ class Intake:
         self._channels: int | None = None
 
     def check(self, samples: Any) -> npt.NDArray[Any]:
-        """A chunk as an array [n] or [n, channels] that `push` takes.
+        """Return a chunk as an array [n] or [n, channels] for `push`.
 
         Raises:
-            AudioError: no samples of a usable type and shape, or another number of channels than before.
+            AudioError: if the type or shape of the samples cannot be used, or if the number of channels has changed.
         """
         chunk = checked_samples(samples)
         channels = chunk.shape[1] if chunk.ndim == 2 else 1
@@ -66,7 +71,14 @@ class Intake:
         return chunk
 
     def push(self, chunk: npt.NDArray[Any]) -> Iterator[Array]:
-        """What `check` gave in; the samples that are ready out, in blocks of at most some seconds, all of them new.
+        """Convert a chunk.
+
+        Args:
+            chunk: an array from `check`.
+
+        Yields:
+            float32 [m] at 16 kHz: the samples that are ready, in blocks of a few seconds at most. The blocks do not
+            share memory with `chunk`.
 
         Raises:
             AudioError: see `Resampler.mix`.
@@ -80,7 +92,7 @@ class Intake:
                 yield self._blocks(mono)
 
     def finish(self) -> Array:
-        """The last samples: what was held back here and in the resampler."""
+        """Return the last samples, which were held back here and in the resampler."""
         last = self._resampler.resample(self._block[: self._held].copy()) if self._held else _EMPTY
         self._held = 0
         return np.concatenate([last, self._resampler.finish()])

@@ -1,4 +1,4 @@
-"""One presented signal of a stream: from samples to the window of its last tokens, and what its listeners hear."""
+"""One presented signal of a stream: its samples, the window of its latest tokens, and the scores of its listeners."""
 
 from __future__ import annotations
 
@@ -23,7 +23,14 @@ Array = npt.NDArray[np.float32]
 
 
 class Network(NamedTuple):
-    """What a stream needs of a model: encoder and head, tokens per patch and their width, dB SPL of RMS 1.0."""
+    """The parts of a model that a stream uses.
+
+    Attributes:
+        encoder: the encoder.
+        head: the head.
+        row: tokens per patch, and their width.
+        level1: dB SPL of RMS 1.0.
+    """
 
     encoder: Encoder
     head: Head
@@ -32,21 +39,23 @@ class Network(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Encoded patches, and the mean square of the samples that each reads, float32 [patches]."""
+    """Encoded patches, and the mean square of the samples that each patch reads, float32 [patches]."""
 
     encoded: Encoded
     powers: Array
 
 
 class Lane:
-    """The window of a presented signal, each patch encoded once; listeners who hear the same signal share it.
+    """The window of a presented signal. Each patch is encoded once.
+
+    All listeners who hear the same presented signal share a lane.
 
     Args:
         network: the model.
-        listeners: who hears it.
-        presenter: what makes the signal of samples at 16 kHz.
-        length: patches of a window.
-        silence: peak up to which a patch is silent.
+        listeners: listeners of the signal.
+        presenter: converts samples at 16 kHz to the presented signal.
+        length: patches in a window.
+        silence: peak amplitude up to which a patch is silent.
     """
 
     def __init__(
@@ -56,13 +65,16 @@ class Lane:
         self._cutter = PatchStream()
         self._length = length
         self._ring = Ring(length, network.row)
-        self._quiet = 0  # silent patches since the last one that sounded
-        self._power, self._measured, self._sounded = 0.0, 0, False  # of the patches since the last update
+        self._quiet = 0  # silent patches since the last one with sound
+        self._power, self._measured, self._sounded = 0.0, 0, False  # over the patches since the last update
         self._level: float | None = None
         self.hear(listeners)
 
     def hear(self, listeners: Sequence[Audiogram]) -> None:
-        """Who hears the signal from now on, what is in the window included; their means start here."""
+        """Set the listeners of the signal, including the patches that are in the window already.
+
+        The means over whole windows restart.
+        """
         self.listeners = tuple(listeners)
         self._audiograms = np.stack([listener.array() for listener in listeners])
         self._sums = np.zeros(len(self.listeners))
@@ -71,7 +83,7 @@ class Lane:
 
     @property
     def count(self) -> int:
-        """Patches in the window."""
+        """Number of patches in the window."""
         return self._ring.count
 
     def warm_up(self) -> None:
@@ -80,7 +92,12 @@ class Lane:
         self._network.head.run(np.zeros((self._length, *self._network.row), dtype=np.float32), self._audiograms)
 
     def encode(self, samples: Array, last: bool) -> Iterator[Measured]:
-        """The patches that samples float32 [n] at 16 kHz complete; `last` where no more will follow."""
+        """Encode the patches that new samples complete.
+
+        Args:
+            samples: float32 [n] at 16 kHz.
+            last: whether these are the last samples.
+        """
         presented = self._presenter.push(samples)
         if last:
             presented = np.concatenate([presented, self._presenter.finish()])
@@ -90,7 +107,12 @@ class Lane:
             yield Measured(self._network.encoder.encode_batch(part, self._silence), powers)
 
     def add(self, measured: Measured, index: int) -> None:
-        """Let a patch into the window."""
+        """Add a patch to the window.
+
+        Args:
+            measured: encoded patches.
+            index: index of the patch.
+        """
         silent = bool(measured.encoded.silent[index])
         self._ring.push(measured.encoded.tokens[index])
         self._quiet = self._quiet + 1 if silent else 0
@@ -100,13 +122,16 @@ class Lane:
         self._heard = None
 
     def close_window(self) -> None:
-        """Count the window in the means; it is a whole one that begins where the last one counted ended."""
+        """Add the score of the window to the means.
+
+        Call this at the end of each whole window. Whole windows are consecutive and do not overlap.
+        """
         if not self._silent():
             self._sums += self._hear().scores.astype(np.float64) * self._length
             self._weight += self._length
 
     def readings(self) -> list[Reading]:
-        """What each listener hears now; the level is over the patches since this was last asked."""
+        """Return the current result of each listener. The level covers the patches since the previous call."""
         if self._measured:
             self._level = (
                 self._network.level1 + decibels(float(np.sqrt(self._power / self._measured))) if self._sounded else None
@@ -120,7 +145,11 @@ class Lane:
         return readings
 
     def totals(self, rest: int) -> list[Total]:
-        """The means, the window that ends now counted by the `rest` patches that are in no whole window yet."""
+        """Return the mean score of each listener, including the window that ends now.
+
+        Args:
+            rest: patches that belong to no whole window yet. They are the weight of the window that ends now.
+        """
         counts = rest > 0 and not self._silent()
         sums = self._sums + self._hear().scores.astype(np.float64) * rest if counts else self._sums
         weight = self._weight + (rest if counts else 0)

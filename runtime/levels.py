@@ -1,4 +1,4 @@
-"""Presentation level and amplification: what the music is turned into before it reaches the ear."""
+"""Presentation level, silence and NAL-R amplification."""
 
 from __future__ import annotations
 
@@ -12,23 +12,33 @@ from .audiogram import Audiogram
 from .errors import OptionError
 
 LEVEL1: Final = 85.0
-"""dB SPL of a signal whose RMS is 1.0; music at -20 dBFS RMS is then presented at 65 dB SPL."""
+"""Default level in dB SPL of a signal with RMS 1.0. It presents music at -20 dBFS RMS at 65 dB SPL."""
 LOWEST_LEVEL, HIGHEST_LEVEL = 0.0, 140.0
-"""dB SPL that `level1` and `spl` may take"""
+"""Range of `level1` and `spl`, dB SPL."""
 SILENCE: Final = 2.0**-24
-"""peak amplitude up to which samples count as silence (half a step of 24-bit audio: only digital zero, and what a
-resampler rings around it)"""
+"""Peak amplitude up to which samples are silent.
+
+It is half a step of 24-bit audio. Only digital zero, and the ringing of a resampler around it, stay below it.
+"""
 
 NALR_FREQUENCIES: Final = (250, 500, 1000, 2000, 4000, 6000)
 _NALR_BIAS: Final = (-17.0, -8.0, 1.0, -1.0, -2.0, -2.0)
 _NALR_TAPS: Final = 140 / 24_000
-"""seconds; pyclarity's filter has order 140 at 24 kHz"""
+"""Length of the filter in seconds. pyclarity's filter has order 140 at 24 kHz."""
 _GRID: Final = 513
-"""frequency points of the design (MATLAB's fir2)"""
+"""Frequency points of the filter design, as in MATLAB's fir2."""
 
 
 def check_level(name: str, value: float) -> float:
-    """`value` in dB SPL if it can be a level, an `OptionError` otherwise."""
+    """Return a level as a float.
+
+    Args:
+        name: name of the option in the error message.
+        value: dB SPL.
+
+    Raises:
+        OptionError: if the level is not from 0 to 140 dB SPL.
+    """
     if not LOWEST_LEVEL <= value <= HIGHEST_LEVEL:
         raise OptionError(
             f"{name}={value!r} is not a sound pressure level: give dB SPL from {LOWEST_LEVEL:g} to {HIGHEST_LEVEL:g} "
@@ -38,20 +48,21 @@ def check_level(name: str, value: float) -> float:
 
 
 def decibels(ratio: float) -> float:
-    """20 log10 of an amplitude ratio above 0."""
+    """Convert an amplitude ratio above 0 to dB, 20 log10."""
     return 20.0 * float(np.log10(ratio))
 
 
 def amplitude(decibel: float) -> float:
-    """The amplitude ratio of a level difference in dB."""
+    """Convert a level difference in dB to an amplitude ratio."""
     return float(10.0 ** (decibel / 20.0))
 
 
 def nal_r_gains(audiogram: Audiogram) -> npt.NDArray[np.float64]:
-    """NAL-R insertion gains.
+    """Compute the NAL-R insertion gains for a listener.
 
     Returns:
-        float64 [6], dB at 250, 500, 1000, 2000, 4000 and 6000 Hz, floored at 0; all 0 where no level exceeds 0 dB HL.
+        float64 [6], dB at 250, 500, 1000, 2000, 4000 and 6000 Hz. Negative gains are set to 0. All gains are 0 if no
+        level exceeds 0 dB HL.
 
     Source: Byrne & Dillon (1986), Ear and Hearing 7(4), with the severe-loss slope that pyclarity's `NALR` uses.
     """
@@ -66,15 +77,15 @@ def nal_r_gains(audiogram: Audiogram) -> npt.NDArray[np.float64]:
 
 @lru_cache(maxsize=64)
 def nal_r_filter(audiogram: Audiogram, rate: int) -> npt.NDArray[np.float64]:
-    """Linear-phase FIR of the NAL-R gains, as pyclarity's `NALR(order, rate).build`.
+    """Design the linear-phase FIR filter of the NAL-R gains, as pyclarity's `NALR(order, rate).build` does.
 
     Args:
         audiogram: the listener.
-        rate: Hz of the signal to be filtered, above 12 kHz.
+        rate: sample rate of the signal, above 12 kHz.
 
     Returns:
-        float64 [order + 1], order even and 140 at 24 kHz; its delay is order / 2 samples. A unit impulse where
-        the listener needs no gain.
+        float64 [order + 1]. The order is even, and 140 at 24 kHz. The delay is order / 2 samples. If the listener needs
+        no gain, the filter is a unit impulse.
     """
     order = 2 * round(_NALR_TAPS * rate / 2)
     taps = np.zeros(order + 1)
@@ -84,10 +95,10 @@ def nal_r_filter(audiogram: Audiogram, rate: int) -> npt.NDArray[np.float64]:
     gains = nal_r_gains(audiogram)
     nyquist = rate / 2
     points = np.linspace(0.0, 1.0, order + 1)
-    decibel = np.interp(nyquist * points, NALR_FREQUENCIES, gains)  # ends held
+    decibel = np.interp(nyquist * points, NALR_FREQUENCIES, gains)  # constant beyond both ends
     gain = 10.0 ** (decibel / 20.0)
-    # Frequency sampling as MATLAB's fir2 does it: piecewise linear between the points, each of which falls on an
-    # index of the grid; kept to the letter because the oracle's filter is defined by it.
+    # Frequency sampling as in MATLAB's fir2: piecewise linear between the points, each of which falls on an index of
+    # the grid. It follows fir2 exactly, because pyclarity's filter is defined by it.
     edges = np.concatenate([[0], np.trunc(points[1:] * _GRID).astype(int)])
     response = np.empty(_GRID)
     for start, stop, low, high in zip(edges[:-1], edges[1:], gain[:-1], gain[1:], strict=True):
@@ -99,7 +110,7 @@ def nal_r_filter(audiogram: Audiogram, rate: int) -> npt.NDArray[np.float64]:
 
 
 def nal_r_design() -> dict[str, Any]:
-    """The numbers behind `nal_r_gains` and `nal_r_filter`, for a place that has to design the filter itself."""
+    """Return the constants of `nal_r_gains` and `nal_r_filter`, for other implementations of the filter design."""
     return {
         "frequencies": list(NALR_FREQUENCIES),
         "bias": list(_NALR_BIAS),
@@ -109,10 +120,14 @@ def nal_r_design() -> dict[str, Any]:
 
 
 class NalR:
-    """NAL-R amplification of a signal that arrives in blocks; the filter's delay is taken out.
+    """NAL-R amplification of a signal that arrives in blocks, with the delay of the filter removed.
 
-    `push` the blocks in turn, then `finish`: together the outputs have as many samples as the inputs, aligned with
-    them, and do not depend on where the blocks were cut.
+    Call `push` for each block, then `finish`. Together the outputs have as many samples as the inputs and are aligned
+    with them. They do not depend on how the signal is split into blocks.
+
+    Args:
+        audiogram: the listener.
+        rate: sample rate, Hz.
     """
 
     def __init__(self, audiogram: Audiogram, rate: int) -> None:
@@ -121,7 +136,7 @@ class NalR:
         self._skip = len(self._taps) // 2
 
     def push(self, samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Samples float32 [n] in, the amplified ones that are ready out."""
+        """Amplify a block, float32 [n], and return the amplified samples that are ready."""
         joined = np.concatenate([self._history, samples])
         if len(joined) < len(self._taps):
             self._history = joined
@@ -133,11 +148,20 @@ class NalR:
         return ready[dropped:]
 
     def finish(self) -> npt.NDArray[np.float32]:
-        """The last samples, those that waited for the filter's look-ahead."""
+        """Return the last samples, which waited for the filter's look-ahead."""
         return self.push(np.zeros(len(self._taps) // 2, dtype=np.float32))
 
 
 def nal_r(samples: npt.NDArray[np.float32], rate: int, audiogram: Audiogram) -> npt.NDArray[np.float32]:
-    """Amplify raw music, float32 [n] at `rate` Hz, by NAL-R for a listener; the result is aligned and as long."""
+    """Amplify music for a listener by NAL-R.
+
+    Args:
+        samples: float32 [n], unamplified.
+        rate: sample rate, Hz.
+        audiogram: the listener.
+
+    Returns:
+        float32 [n], aligned with the input.
+    """
     stage = NalR(audiogram, rate)
     return np.concatenate([stage.push(samples), stage.finish()])

@@ -1,4 +1,7 @@
-"""Many clips at once: read and decoded ahead in threads, encoded together, scored each as if it were alone."""
+"""Score many clips: threads read and decode ahead, and patches of several clips are encoded together.
+
+The scores of a clip are the same as if it were scored alone.
+"""
 
 from __future__ import annotations
 
@@ -20,15 +23,21 @@ from .scores import Assembly, Score
 from .windows import Cut, Encoded, cut
 
 BATCH: Final = 256
-"""patches that are encoded together by default: four windows of 10 s"""
+"""Default number of patches that are encoded together: four windows of 10 s."""
 _AHEAD: Final = 3
-"""batches that may be read before they are encoded"""
+"""Maximum number of batches that are read but not yet encoded."""
 _OPEN: Final = 64
-"""clips that may wait for a window to be heard"""
+"""Maximum number of clips whose windows may wait to be scored."""
 
 
 class Job(NamedTuple):
-    """A clip for listeners who hear the same signal: how it is read, and what messages call it."""
+    """A clip, and the listeners who hear the same presented signal.
+
+    Attributes:
+        read: function that yields the clip's patches, with features in place of tokens.
+        listeners: the listeners.
+        name: name of the clip in error messages.
+    """
 
     read: Callable[[], Iterator[Encoded]]
     listeners: Sequence[Audiogram]
@@ -47,16 +56,19 @@ def score_jobs(
     heard: Callable[[Iterator[Cut], Sequence[Audiogram], str], list[Score]],
     pair: Pair | None = None,
 ) -> Iterator[Outcome]:
-    """What comes of each job, in their order: scores, or what is wrong with its clip.
+    """Score jobs, and yield the outcomes in the order of the jobs.
 
     Args:
-        jobs: clips.
-        length: patches of a window, see `windows.cut`.
+        jobs: the clips.
+        length: patches in a window, see `windows.cut`.
         batch: patches to encode in one run.
         readers: threads that read and decode.
-        encoder: of the model.
-        heard: scores of windows of tokens.
-        pair: encoder and head on one device, which then take windows of features instead.
+        encoder: encoder of the model.
+        heard: function that scores windows of tokens.
+        pair: encoder and head on one device. If given, it scores windows of features instead.
+
+    Yields:
+        The scores of a job, or the error of its clip.
     """
     with _Ahead(jobs, batch, readers) as ahead:
         if pair is None:
@@ -69,7 +81,7 @@ def score_jobs(
 
 
 class _End(NamedTuple):
-    """No more of a job comes; an error says why, if it is one."""
+    """The end of a job, with the error that caused it, if any."""
 
     error: HaaqiEdgeError | None
 
@@ -78,14 +90,14 @@ _Item = tuple[int, Encoded | _End]
 
 
 class _Ahead:
-    """What the encoder is to read of each job, in order, from threads that read the next jobs meanwhile."""
+    """Features of all jobs in order, read ahead by threads."""
 
     def __init__(self, jobs: Sequence[Job], batch: int, readers: int) -> None:
         self.jobs, self._most = jobs, _AHEAD * batch
         self._queues: list[queue.SimpleQueue[Encoded | _End]] = [queue.SimpleQueue() for _ in jobs]
         self._room = threading.Condition()
-        self._taken = 0  # the job that is being taken
-        self._waiting = 0  # patches read and not taken
+        self._taken = 0  # the job whose blocks are being taken
+        self._waiting = 0  # patches that are read but not taken
         self._stopped = False
         self._pool = ThreadPoolExecutor(readers, "haaqi-edge-reader")
         self._reading: list[Future[None]] = []
@@ -101,12 +113,12 @@ class _Ahead:
         self._pool.shutdown(cancel_futures=True)
 
     def take(self) -> _Item:
-        """The next of what is read; waits for it."""
+        """Return the next item. Wait until it is available."""
         number = self._taken
         item = self._queues[number].get()
         with self._room:
             if isinstance(item, _End):
-                self._reading[number].result()  # raises what nobody foresaw
+                self._reading[number].result()  # raises any unexpected error of the thread
                 self._taken += 1
             else:
                 self._waiting -= len(item.silent)
@@ -129,20 +141,23 @@ class _Ahead:
             self._queues[number].put(_End(end))
 
     def _may_read(self, number: int) -> bool:
-        """There is room, or the job is waited for: all others would wait with it."""
+        """Return whether a job may store a block: there is space, or the consumer waits for this job.
+
+        In the second case all other jobs would wait as well.
+        """
         return self._waiting < self._most or (number == self._taken and self._queues[number].empty())
 
 
 class _Encoded:
-    """Tokens of each job's patches, encoded with what was read behind them."""
+    """Tokens of all jobs in order. Patches of several jobs are encoded together."""
 
     def __init__(self, ahead: _Ahead, encoder: Encoder, batch: int) -> None:
         self._ahead, self._encoder, self._batch = ahead, encoder, batch
         self._ready: deque[_Item] = deque()
-        self._read = 0  # jobs whose end has been taken
+        self._read = 0  # jobs that have been taken to their end
 
     def take(self) -> _Item:
-        """The next, encoded."""
+        """Return the next item, encoded."""
         if not self._ready:
             self._fill()
         return self._ready.popleft()
@@ -167,10 +182,10 @@ class _Encoded:
 
 
 def _blocks(take: Callable[[], _Item], number: int) -> Iterator[Encoded]:
-    """A job's blocks; jobs are asked for in order."""
+    """Yield the blocks of a job, and raise its error. Jobs must be requested in order."""
     while True:
         of, item = take()
-        if of < number:  # of a job that was given up
+        if of < number:  # left over from a job that failed
             continue
         if isinstance(item, _End):
             if item.error is not None:
@@ -180,7 +195,7 @@ def _blocks(take: Callable[[], _Item], number: int) -> Iterator[Encoded]:
 
 
 def _on_device(jobs: Sequence[Job], ahead: _Ahead, length: int | None, batch: int, pair: Pair) -> Iterator[Outcome]:
-    """Windows of one length and as many listeners are heard together, whatever clip they are of."""
+    """Score windows of the same length and number of listeners together, across clips."""
     waiting: dict[tuple[int, int], list[Task]] = {}
     done: deque[Assembly | HaaqiEdgeError] = deque()
 

@@ -1,4 +1,4 @@
-"""Raw PCM, as `ffmpeg`, `arecord` and `sox` write it into a pipe, to samples."""
+"""Convert raw PCM, as `ffmpeg`, `arecord` and `sox` write it to a pipe, to samples."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from .audio import MOST_CHANNELS
 from .errors import AudioError, OptionError
 
 FORMATS: Final = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
-"""ffmpeg's names to bytes per sample: signed integers and floating point, little endian"""
+"""Bytes per sample by ffmpeg's format name: signed integers and floating point, little endian."""
 _CONTAINERS: Final = {b"RIFF": "wav", b"RIFX": "wav", b"RF64": "wav", b"fLaC": "FLAC", b"OggS": "Ogg", b"FORM": "aiff"}
 _TINIEST: Final = 1e-12
 _LOUDEST: Final = 100.0
-"""amplitudes that floating-point audio has"""
+"""Range of plausible amplitudes of floating-point audio."""
 _ENOUGH: Final = 16
-"""samples to tell by"""
+"""Minimum number of samples for the check of amplitudes."""
 _MAGIC: Final = 4
-"""bytes by which a file is told from samples"""
+"""Leading bytes that distinguish a file from raw samples."""
 
 
 class Pcm:
-    """Bytes in pieces of any size to samples [n, channels].
+    """Decoder of bytes, in pieces of any size, to samples [n, channels].
 
     Args:
         form: a key of `FORMATS`.
-        channels: how many are interleaved.
+        channels: number of interleaved channels.
 
     Raises:
-        OptionError: another format, or a number of channels out of range.
+        OptionError: if the format is unknown or the number of channels is out of range.
     """
 
     def __init__(self, form: str, channels: int) -> None:
@@ -42,13 +42,17 @@ class Pcm:
         self._frame = FORMATS[form] * channels
         self._rest = b""
         self._begun = False
-        self._sane = form != "f32le"  # any bytes are integers
+        self._sane = form != "f32le"  # any bytes are valid integers
 
     def push(self, data: bytes) -> npt.NDArray[Any]:
-        """Samples [n, channels] of the frames that are whole: int16, int32 (24 bits at its upper end) or float32.
+        """Add bytes, and return the samples of the frames that are complete.
+
+        Returns:
+            [n, channels] of int16, int32 (24-bit samples use the upper 24 bits) or float32.
 
         Raises:
-            AudioError: the first bytes are a file's and no samples, or the first floating-point numbers are no audio.
+            AudioError: if the first bytes belong to an audio file instead of raw samples, or if the first
+                floating-point numbers cannot be audio.
         """
         joined = self._rest + data
         if not self._begun:
@@ -69,10 +73,10 @@ class Pcm:
         return samples.reshape(-1, self._channels)
 
     def finish(self) -> None:
-        """The bytes have ended.
+        """Check that the bytes end with a complete frame.
 
         Raises:
-            AudioError: within a frame.
+            AudioError: if they end within a frame.
         """
         if over := len(self._rest) % self._frame:
             raise AudioError(
@@ -81,11 +85,14 @@ class Pcm:
             )
 
     def _judge(self, samples: npt.NDArray[Any]) -> None:
-        """Tell integers that are read as floating point by the first that are not 0: most are far from audio."""
+        """Raise `AudioError` if the first numbers other than 0 cannot be audio.
+
+        Integers that are read as floating point mostly lie far outside the amplitudes of audio.
+        """
         sounding = np.abs(samples[samples != 0])
         if len(sounding) < _ENOUGH:
             return
-        if np.mean((sounding > _TINIEST) & (sounding < _LOUDEST)) < 0.5:  # NaN is neither
+        if np.mean((sounding > _TINIEST) & (sounding < _LOUDEST)) < 0.5:  # false for NaN
             first = ", ".join(f"{x:.3g}" for x in samples[samples != 0][:3])
             raise AudioError(
                 f"samples such as {first} are no audio of the format {self._form}: give the --format that is sent, "

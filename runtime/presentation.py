@@ -1,4 +1,7 @@
-"""From a recording to the presented signal: level and NAL-R, applied block by block."""
+"""Convert a recording to the presented signal: apply the level and NAL-R, block by block.
+
+The presented signal is the one that reaches the listener's ear.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,15 @@ from .levels import SILENCE, NalR, amplitude, check_level
 
 @dataclass(frozen=True)
 class Presentation:
-    """How loud a recording is played, and for whom it is amplified.
+    """The level at which a recording is played, and the listener for whom it is amplified.
 
     Attributes:
-        level1: dB SPL of RMS 1.0; None takes the model's (85).
-        spl: dB SPL of the whole clip instead, before amplification (usual value 65).
-        listener: NAL-R amplifies for this audiogram; None leaves the music as it is (amplified already, or unaided).
+        level1: dB SPL of RMS 1.0. Default: the model's value (85).
+        spl: dB SPL of the whole clip before amplification (usually 65), instead of `level1`.
+        listener: the listener for whom NAL-R amplifies. None leaves the music as it is (already amplified, or unaided).
+
+    Raises:
+        OptionError: if `level1` and `spl` are both given, or if a level is out of range.
     """
 
     level1: float | None = None
@@ -38,7 +44,17 @@ class Presentation:
                 check_level(name, value)
 
     def gain(self, audio: Audio, model_level1: float) -> float:
-        """The amplitude factor that brings a recording to this level in the model's scale; `spl` reads it all."""
+        """Compute the amplitude factor that brings a recording to this level.
+
+        With `spl`, this reads the whole recording.
+
+        Args:
+            audio: the recording.
+            model_level1: dB SPL of RMS 1.0 that the model expects.
+
+        Raises:
+            AudioError: if `spl` is given and the recording is silent.
+        """
         if self.spl is None:
             return self.level1_gain(model_level1)
         energy, samples, peak = 0.0, 0, 0.0
@@ -51,11 +67,11 @@ class Presentation:
         return amplitude(self.spl - model_level1) / float(np.sqrt(energy / samples))
 
     def level1_gain(self, model_level1: float) -> float:
-        """The amplitude factor of `level1` alone, which needs no recording."""
+        """Compute the amplitude factor of `level1` alone, without a recording."""
         return 1.0 if self.level1 is None else amplitude(self.level1 - model_level1)
 
     def blocks(self, audio: Audio, gain: float) -> Iterator[npt.NDArray[np.float32]]:
-        """The presented signal, float32 blocks at 16 kHz."""
+        """Yield the presented signal, float32 blocks at 16 kHz."""
         presenter = Presenter(gain, self.listener)
         for block in audio.blocks():
             yield presenter.push(block)
@@ -63,11 +79,13 @@ class Presentation:
 
 
 class Presenter:
-    """The presented signal of a recording that arrives in blocks at 16 kHz, whatever the blocks.
+    """Converter of a recording that arrives in blocks at 16 kHz to the presented signal.
+
+    The result does not depend on how the recording is split into blocks.
 
     Args:
         gain: amplitude factor.
-        listener: for whom NAL-R amplifies, if it does.
+        listener: the listener for whom NAL-R amplifies; None for no amplification.
     """
 
     def __init__(self, gain: float, listener: Audiogram | None) -> None:
@@ -75,15 +93,15 @@ class Presenter:
         self._stage = NalR(listener, SAMPLE_RATE) if listener else None
 
     def push(self, block: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Samples float32 [n] in, the presented ones that are ready out."""
+        """Convert a block, float32 [n], and return the presented samples that are ready."""
         scaled = block if self._gain == 1.0 else block * np.float32(self._gain)
         return self._stage.push(scaled) if self._stage else scaled
 
     def finish(self) -> npt.NDArray[np.float32]:
-        """The last samples, those that waited for the filter's look-ahead."""
+        """Return the last samples, which waited for the filter's look-ahead."""
         return self._stage.finish() if self._stage else np.empty(0, dtype=np.float32)
 
 
 def silent(audio: Audio) -> AudioError:
-    """The error for a recording that holds nothing but zeros."""
+    """Return the error for a recording that is silent throughout."""
     return AudioError(f"{audio.name} is silent throughout: a quality needs sound; check the recording or its channel")

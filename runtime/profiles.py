@@ -1,4 +1,4 @@
-"""Optimization profiles: the shapes that TensorRT prepares an engine for."""
+"""Optimization profiles: the ranges of shapes for which TensorRT builds an engine."""
 
 from __future__ import annotations
 
@@ -16,18 +16,23 @@ from .head import listeners_at_once
 from .windows import LONGEST, window_patches
 
 MOST: Final = int(LONGEST / fe.PATCH_SECONDS)
-"""patches of the longest window"""
+"""Patches in the longest window."""
 LISTENERS: Final = 8
-"""that the head scores at once, if memory allows"""
+"""Maximum number of listeners that the head scores at once, if memory allows."""
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Patches that an engine takes at least and at most, and those that it is tuned for.
+    """Numbers of patches for which an engine is built.
+
+    Attributes:
+        least: minimum.
+        best: number for which the engine is optimized.
+        most: maximum.
 
     Raises:
-        OptionError: out of order, or more than the longest window has.
+        OptionError: unless 1 <= least <= best <= most <= `MOST`.
     """
 
     least: int
@@ -44,7 +49,11 @@ class Profile:
 
     @classmethod
     def parse(cls, text: str) -> Profile:
-        """`62`, or `1:62:375` for least, best and most."""
+        """Parse one number of patches, for example `62`, or MIN:OPT:MAX, for example `1:62:375`.
+
+        Raises:
+            OptionError: if the text has another form, or if the numbers are invalid.
+        """
         parts = text.split(":")
         if len(parts) not in (1, 3) or not all(part.isdecimal() for part in parts):
             raise OptionError(f"the profile {text!r}: give a number of patches, or MIN:OPT:MAX, as 1:62:375")
@@ -52,11 +61,19 @@ class Profile:
         return cls(*(numbers * 3 if len(numbers) == 1 else numbers))
 
     def listeners(self, card: Card) -> int:
-        """The most that the head scores in one run."""
+        """Return the maximum number of listeners that the head scores in one run."""
         return min(LISTENERS, listeners_at_once(self.most * card.tokens_per_patch))
 
     def shapes(self, card: Card, *, several_clips: bool = True) -> dict[str, dict[str, tuple[Shape, Shape, Shape]]]:
-        """Role to input to its shapes at least, best and most; a head that takes one clip keeps to it."""
+        """Return the shapes of all inputs.
+
+        Args:
+            card: card of the model.
+            several_clips: whether the head accepts several clips in one run.
+
+        Returns:
+            For each role and input, the min, opt and max shapes.
+        """
         sizes = (self.least, self.best, self.most)
         listeners = (1, 1, self.listeners(card))
         patch = READINGS[card.encoder_input](np.zeros(fe.PATCH_LENGTH, dtype=np.float32)).shape[1:]
@@ -77,7 +94,14 @@ class Profile:
 
 
 def default_profiles(window: float) -> tuple[Profile, ...]:
-    """A patch, as streams have them; a window of so many seconds; anything up to the longest window."""
+    """Return the default profiles.
+
+    Args:
+        window: seconds in a window.
+
+    Returns:
+        Profiles for one patch (streaming), for one window, and for any length up to the longest window.
+    """
     patches = window_patches(window)
     assert patches is not None
     return Profile(1, 1, 1), Profile(patches, patches, patches), Profile(1, patches, MOST)

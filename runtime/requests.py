@@ -1,4 +1,4 @@
-"""What one process does of a library: files scored as a request says, by a model that is loaded once."""
+"""Score files in one process, with a model that is loaded once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .scores import Score
 
 @dataclass(frozen=True)
 class Request:
-    """How files are scored; see `Scorer` and its `score`.
+    """Options for scoring files; see `Scorer` and `Scorer.score`.
 
     Attributes:
         batch: patches to encode in one run; None scores one file after another.
@@ -34,19 +34,19 @@ class Request:
     cuda_graphs: bool = False
 
     def scorer(self) -> Scorer:
-        """The model, loaded once in a process."""
+        """Return the scorer of this request. Each process loads a model once."""
         return _scorer(self.model, self.provider, self.threads, self.cuda_graphs)
 
 
 class Scored(NamedTuple):
-    """A file's place in its library, and its scores or what is wrong with it."""
+    """The index of a file in its list, and its scores or its error."""
 
     place: int
     outcome: list[Score] | HaaqiEdgeError
 
 
 class Part(NamedTuple):
-    """Files that were scored in one go, and what ran."""
+    """Results of the files that one process scored, with the provider and the number of threads that it used."""
 
     files: list[Scored]
     provider: str
@@ -54,11 +54,19 @@ class Part(NamedTuple):
 
 
 def score_files(request: Request, files: Sequence[tuple[int, Path]]) -> Iterator[Scored]:
-    """Score files, given with their places.
+    """Score files.
+
+    Args:
+        request: options.
+        files: pairs of an index and a path.
+
+    Yields:
+        The result of each file, in order.
 
     Raises:
-        OptionError: what is wrong with the request, and so with every file.
-        BundleError, ProviderError: see `Scorer`.
+        OptionError: if an option is invalid, which concerns every file.
+        BundleError: see `Scorer`.
+        ProviderError: see `Scorer`.
     """
     scorer, listeners = request.scorer(), list(request.listeners)
     paths = [path for _, path in files]
@@ -80,7 +88,7 @@ def score_files(request: Request, files: Sequence[tuple[int, Path]]) -> Iterator
 
 
 def score_part(request: Request, files: Sequence[tuple[int, Path]]) -> Part:
-    """The same in one go, for a process that was sent the request."""
+    """Score files as `score_files` does, and return all results at once. For use in a worker process."""
     scorer = request.scorer()
     return Part(list(score_files(request, files)), scorer.provider, scorer.threads)
 

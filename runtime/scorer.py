@@ -1,4 +1,4 @@
-"""Scoring: audio and an audiogram to a quality from 0 to 1."""
+"""Score audio for listeners: predict a quality from 0 to 1 from the audio and an audiogram."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ WindowLike = float | None | Literal["card"]
 
 @dataclass(frozen=True)
 class Tokens:
-    """An encoded clip, to be scored for any number of listeners.
+    """An encoded clip from `Scorer.encode`, which can be scored for any number of listeners.
 
     Attributes:
-        encoded: tokens float32 [patches, tokens per patch, width] and silent bool [patches].
-        source_sha256: of the checkpoint behind the model that made them; only that model can score them.
-        listener: for whom NAL-R amplified the music, if it did.
+        encoded: tokens float32 [patches, tokens per patch, width], and silent bool [patches].
+        source_sha256: SHA-256 of the checkpoint from which the model was made. Only the same model can score the
+            tokens.
+        listener: the listener for whom NAL-R amplified the audio; None without amplification.
     """
 
     encoded: Encoded
@@ -48,16 +49,37 @@ class Tokens:
 
 
 class Scorer:
-    """A model ready to score. Safe to use from several threads.
+    """A model that predicts how good music sounds to a listener, from the audio and the listener's audiogram.
+
+    Scores are from 0 to 1. They predict HAAQI, unless the model's card names another quantity (`Card.predicts`). You
+    can score any number of clips and listeners with one scorer, also from several threads at once.
+
+        scorer = Scorer("nano")
+        scorer.score("song.flac", "N3").score
+
+        tokens = scorer.encode("song.flac")  # encode once, score for many listeners
+        for score in scorer.score(tokens, ["N2", "N3", "N4"]):
+            print(score.audiogram.name, score.score)
 
     Args:
-        model: a shipped name or the folder of a bundle.
-        provider: `cpu`, `cuda`, ...; None chooses the CPU. What was asked for runs, or an error says why not.
-        threads: None takes the cores that this process may use.
-        cuda_graphs: on a GPU, replay the encoder's kernels for shapes that recur (windows of one length).
+        model: name of a shipped model (see `shipped_models`), or path of a bundle's folder.
+        provider: execution provider: `cpu`, `cuda`, `tensorrt`, `coreml`, `openvino`, `xnnpack`, or ONNX Runtime's name
+            of a provider. Default: `cpu`. There is no fallback: if the provider cannot run the model, you get an error.
+        threads: number of CPU threads, 1 to 1024. Default: the number of cores that this process may use.
+        cuda_graphs: with `cuda` or `tensorrt`, replay the encoder's kernels as CUDA graphs for shapes that recur
+            (windows of one length).
+
+    Attributes:
+        card: description of the model, a `Card`.
+        provider: ONNX Runtime's name of the provider in use.
+        placement: for `encoder` and `head`, how often each operator runs on each provider; see `Session.placement`.
+        threads: number of CPU threads in use.
 
     Raises:
-        BundleError, BundleNotFoundError, ProviderError, OptionError: see `Bundle` and `Session`.
+        BundleNotFoundError: if `model` is neither a shipped name nor the folder of a bundle.
+        BundleError: if the bundle is incomplete, altered or inconsistent, or if ONNX Runtime cannot load it.
+        ProviderError: if the provider is not installed, does not start or cannot run the model.
+        OptionError: if `threads` is out of range, or if `cuda_graphs` is used with another provider.
     """
 
     def __init__(
@@ -80,9 +102,7 @@ class Scorer:
         on_gpu = self._head.session.device == "cuda"
         self._pair = Pair(self._encoder.session, self._head.session, self.card, limits) if on_gpu else None
         self.provider: str = self._head.session.provider
-        """the provider that really runs"""
         self.placement = {"encoder": self._encoder.session.placement, "head": self._head.session.placement}
-        """role to provider to how often each operator runs there, see `Session.placement`"""
         self.threads: int = self._head.session.threads
 
     @overload
@@ -119,21 +139,32 @@ class Scorer:
         nal_r: bool = False,
         window: WindowLike = "card",
     ) -> Score | list[Score]:
-        """Score a clip for one listener or for several.
+        """Score a clip for one or more listeners.
 
         Args:
-            audio: a path, `(samples, rate)` with samples [n] or [n, channels], or tokens from `encode`.
-            audiogram: a name, 8 numbers, an `Audiogram`, or a list of them.
-            level1: dB SPL of RMS 1.0; None is the model's, 85.
-            spl: dB SPL at which the whole clip is played instead, before amplification.
-            nal_r: amplify raw music for the listener first. Without it the audio is taken as what reaches the ear.
-            window: seconds that one score covers; None for the whole clip; `card` for the model's own.
+            audio: path of an audio file, `(samples, rate)`, or tokens from `encode`. Samples are [n] or [n, channels];
+                floating point with full scale 1.0, or signed integers with the full scale of their type. The rate is in
+                Hz. Channels are averaged.
+            audiogram: the name of a standard audiogram (`NH`, `N1` to `N7`, `S1` to `S3`), 8 hearing levels in dB HL at
+                250, 500, 1000, 2000, 3000, 4000, 6000 and 8000 Hz, a mapping of Hz to dB HL, the path of a CSV or JSON
+                file, or an `Audiogram`. For several listeners, a list of these.
+            level1: presentation level, in dB SPL of a signal with RMS 1.0. Default: the model's value (85).
+            spl: presentation level, in dB SPL of the whole clip before amplification. Replaces `level1`; you can set
+                only one of them.
+            nal_r: whether to amplify the audio for each listener by NAL-R first. Use this for unprocessed music. By
+                default the audio is taken as the signal that reaches the ear.
+            window: seconds that one score covers, from 0.16 to 60; None for the whole clip (up to 60 s); `card` for the
+                model's default.
 
         Returns:
-            A `Score`, or a list of them where a list of audiograms was given.
+            A `Score`, or a list with one `Score` per listener if `audiogram` is a list of audiograms.
 
         Raises:
-            AudioError, AudiogramError, OptionError: see their messages. Nothing is scored then.
+            AudioError: if the audio cannot be read, is shorter than one patch (175 ms), is silent throughout, or
+                contains invalid samples.
+            AudiogramError: if an audiogram is invalid.
+            OptionError: if an option is invalid, if `level1`, `spl` or `nal_r` is set for tokens (set them in
+                `encode`), or if the tokens come from another model or were amplified for another listener.
         """
         listeners, several = as_audiograms(audiogram)
         length = window_patches(self.card.window if window == "card" else window)
@@ -161,21 +192,27 @@ class Scorer:
         nal_r: bool = False,
         window: WindowLike = "card",
     ) -> Iterator[list[Score] | HaaqiEdgeError]:
-        """Score many clips: one is read while another is scored, and their patches are encoded together.
+        """Score many clips.
+
+        Clips are read while others are scored, and patches of several clips are encoded together.
 
         Args:
-            audios: clips, as for `score`.
-            audiograms: the listeners, or one.
-            batch: patches that are encoded in one run, of as many clips as it takes.
-            level1, spl, nal_r, window: as for `score`.
+            audios: the clips: paths or `(samples, rate)`, as for `score`.
+            audiograms: one listener or a list of listeners, as for `score`.
+            batch: number of patches to encode in one run, from as many clips as needed.
+            level1: as for `score`.
+            spl: as for `score`.
+            nal_r: as for `score`.
+            window: as for `score`.
 
-        Returns:
-            A generator: for each clip in turn a list of scores, or the error that `score` would raise. On the CPU the
-            scores are the same to the last bit.
+        Yields:
+            For each clip, in order: a list with one `Score` per listener, or the error that `score` would raise. On the
+            CPU, the scores are identical to those of `score`, to the last bit.
 
         Raises:
-            BundleError: a model whose tokens depend on what a patch is batched with.
-            AudiogramError, OptionError: what is wrong with all clips.
+            BundleError: if a patch's tokens depend on the other patches in a batch (see `Card.streamable`).
+            AudiogramError: if an audiogram is invalid.
+            OptionError: if an option is invalid, which concerns all clips.
         """
         if not self.card.streamable:
             raise BundleError(
@@ -210,19 +247,27 @@ class Scorer:
         spl: float | None = None,
         nal_r: bool = False,
     ) -> Stream:
-        """Score audio as it comes.
+        """Create a stream, which scores audio while it arrives.
 
         Args:
-            audiogram: a listener or a list of them, as for `score`; without `nal_r` all share one encoder pass.
-            sample_rate: Hz of the audio.
-            window: seconds that one score covers; `card` for the model's own; None, the whole clip, is refused.
-            hop: seconds between updates, a multiple of 0.16; None for 0.16.
-            level1, nal_r: as for `score`.
-            spl: refused, for it needs the whole clip.
+            audiogram: one listener or a list of listeners, as for `score`. All listeners share one encoder pass, except
+                with `nal_r`.
+            sample_rate: sample rate of the audio, Hz.
+            window: seconds that one score covers, from 0.16 to 60; `card` for the model's default. None, the whole
+                clip, is not possible.
+            hop: seconds between updates, a multiple of 0.16. Default: 0.16.
+            level1: as for `score`.
+            spl: not supported, because it needs the whole clip. Use `level1`.
+            nal_r: as for `score`.
+
+        Returns:
+            A `Stream`.
 
         Raises:
-            BundleError: a model whose tokens depend on what a patch is batched with.
-            AudioError, AudiogramError, OptionError: see their messages.
+            BundleError: if a patch's tokens depend on the other patches in a batch (see `Card.streamable`).
+            AudioError: if the sample rate cannot be used.
+            AudiogramError: if an audiogram is invalid.
+            OptionError: if an option is invalid.
         """
         if not self.card.streamable:
             raise BundleError(
@@ -249,14 +294,22 @@ class Scorer:
         spl: float | None = None,
         nal_r: AudiogramLike | None = None,
     ) -> Tokens:
-        """Encode a clip once, to be scored for any number of listeners.
+        """Encode a clip once, to score it for any number of listeners.
 
         Args:
-            audio, level1, spl: as for `score`.
-            nal_r: the listener for whom the music is amplified first; only that listener can be scored then.
+            audio: path of an audio file, or `(samples, rate)`, as for `score`.
+            level1: as for `score`.
+            spl: as for `score`.
+            nal_r: the listener for whom NAL-R amplifies the audio first. You can then score the tokens for this
+                listener only. Default: no amplification.
+
+        Returns:
+            `Tokens`, to pass to `score` in place of audio.
 
         Raises:
-            AudioError, OptionError: as `score`.
+            AudioError: as for `score`.
+            AudiogramError: if the audiogram is invalid.
+            OptionError: if an option is invalid.
         """
         listener = None if nal_r is None else as_audiogram(nal_r)
         blocks = list(self._encode(audio, Presentation(level1, spl, listener)))
@@ -268,7 +321,11 @@ class Scorer:
             yield block._replace(tokens=self._encoder.tokens(block.tokens))
 
     def _read(self, audio: AudioLike, presentation: Presentation) -> Iterator[Encoded]:
-        """The patches of a clip as the encoder reads them, in the place of tokens."""
+        """Yield the patches of a clip, with features in place of tokens.
+
+        Raises:
+            AudioError: if the clip is shorter than one patch, or silent throughout.
+        """
         source = open_audio(audio)
         gain = presentation.gain(source, self.card.level1)
         any_patch = any_sound = False
@@ -289,7 +346,7 @@ class Scorer:
         return self._heard(cut(self._encode(audio, presentation), length), listeners, name)
 
     def _heard(self, windows: Iterable[Cut], listeners: Sequence[Audiogram], name: str) -> list[Score]:
-        """Run the head over windows of tokens, and put what is heard together."""
+        """Run the head on windows of tokens, and return one score per listener."""
         clip = Assembly(listeners, name, self.card.predicts)
         for window in windows:
             quiet = window.patches.silent.all()
@@ -308,14 +365,14 @@ class Scorer:
 
 
 def _is_clip(audios: object) -> bool:
-    """Whether it is a path, or `(samples, rate)`, rather than several clips."""
+    """Return whether `audios` is a single clip, a path or `(samples, rate)`, rather than several."""
     return isinstance(audios, str | Path) or (
         isinstance(audios, tuple) and len(audios) == 2 and isinstance(audios[1], int | np.integer)
     )
 
 
 def _joined(parts: Sequence[list[Score] | HaaqiEdgeError]) -> list[Score] | HaaqiEdgeError:
-    """The scores of a clip's groups of listeners, or the first error; one that holds for every clip is raised."""
+    """Return the scores of a clip's groups of listeners, or the first error. Raise errors that concern every clip."""
     scores: list[Score] = []
     for part in parts:
         if isinstance(part, OptionError):
@@ -327,7 +384,10 @@ def _joined(parts: Sequence[list[Score] | HaaqiEdgeError]) -> list[Score] | Haaq
 
 
 def _disagreements(card: Card, role: str, session: Session) -> list[str]:
-    """What a graph says otherwise than the card; a size that the graph leaves open is not compared."""
+    """Return the properties in which a graph disagrees with the card.
+
+    Sizes that the graph leaves open are not compared.
+    """
     expected, found = ({TEXTURE_VERSION: "1", **metadata} for metadata in (card.metadata(), session.metadata))
     wrong = sorted(k for k, v in expected.items() if found.get(k) != v)
     inputs, outputs = {

@@ -1,4 +1,4 @@
-"""What scoring gives, put together from windows as they are heard."""
+"""The scores of a clip, and their computation from windows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ Array = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of a clip in seconds, and its score; None where it is silent."""
+    """A window of a clip, and its score.
+
+    Attributes:
+        start: seconds from the start of the clip.
+        end: seconds from the start of the clip.
+        score: 0 to 1; None if the window is silent.
+    """
 
     start: float
     end: float
@@ -30,15 +36,16 @@ class Window:
 
 @dataclass(frozen=True)
 class Score:
-    """The quality that one listener hears.
+    """The predicted quality of a clip for one listener.
 
     Attributes:
-        score: 0 to 1, the mean of the windows weighted by the patches that each adds.
-        frame_scores: float32 [patches], NaN in silent windows.
+        score: quality from 0 to 1; higher is better. It is the mean of the windows' scores. The weight of a window is
+            the number of its patches that no earlier window covers. Silent windows are left out.
+        frame_scores: float32 [patches], the score of each patch; NaN in silent windows.
         times: float64 [patches], seconds from the start of the clip to the middle of each patch.
-        windows: the windows that were scored.
+        windows: all windows of the clip with their scores, in order.
         audiogram: the listener.
-        scale: what the score stands for.
+        scale: scale of the quantity that the model predicts.
     """
 
     score: float
@@ -50,11 +57,14 @@ class Score:
 
     @property
     def value(self) -> float:
-        """The score on the scale of what the model predicts: itself for HAAQI, 1 to 5, say, for ratings."""
+        """The score on the scale of the predicted quantity.
+
+        For HAAQI this is the score itself; for ratings it may be a value from 1 to 5.
+        """
         return self.scale.of_score(self.score)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: silence is null."""
+        """Return the score as a dict for JSON. Scores of silent parts are None."""
         return {
             "audiogram": self.audiogram.name,
             "levels": list(self.audiogram.levels),
@@ -67,7 +77,15 @@ class Score:
 
 
 class _Part(NamedTuple):
-    """A window of a clip: where it lies, its patches, those that no earlier one covered, and what was heard."""
+    """A window of a clip.
+
+    Attributes:
+        start: seconds.
+        end: seconds.
+        patches: number of patches.
+        added: number of patches that no earlier window covers.
+        heard: the scores of the window; None if it is silent or not yet scored.
+    """
 
     start: float
     end: float
@@ -77,7 +95,13 @@ class _Part(NamedTuple):
 
 
 class Assembly:
-    """A clip's scores for its listeners, from its windows; what they hear of a window may come later."""
+    """Collector of window scores, from which it computes the scores of a clip.
+
+    Args:
+        listeners: the listeners.
+        name: name of the clip in error messages.
+        scale: scale of the predicted quantity.
+    """
 
     def __init__(self, listeners: Sequence[Audiogram], name: str, scale: Scale) -> None:
         self.listeners, self._name, self._scale = listeners, name, scale
@@ -85,21 +109,29 @@ class Assembly:
         self._parts: list[_Part] = []
 
     def add(self, window: Cut, heard: Heard | None = None) -> int:
-        """Take a clip's next window; gives its place, for `hear`. One of which nothing is heard is silent."""
+        """Add the next window of the clip.
+
+        Args:
+            window: the window.
+            heard: its scores. None if the window is silent, or if `hear` adds the scores later.
+
+        Returns:
+            The index of the window, for `hear`.
+        """
         patches = len(window.patches.silent)
         span = window.start * fe.PATCH_SECONDS, fe.patch_end(window.start + patches)
         self._parts.append(_Part(*span, patches, window.added, heard))
         return len(self._parts) - 1
 
     def hear(self, place: int, heard: Heard) -> None:
-        """Take what listeners hear of a window."""
+        """Set the scores of the window with index `place`."""
         self._parts[place] = self._parts[place]._replace(heard=heard)
 
     def scores(self) -> list[Score]:
-        """One for each listener.
+        """Return one `Score` per listener.
 
         Raises:
-            AudioError: all windows are silent.
+            AudioError: if all windows are silent.
         """
         total = sum(part.added for part in self._parts if part.heard)
         if total == 0:

@@ -1,4 +1,4 @@
-"""The one place where ONNX Runtime sessions are made: providers, threads, determinism."""
+"""Create ONNX Runtime sessions for inference, with their providers, threads and deterministic settings."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ PROVIDERS: Final = {
     "openvino": "OpenVINOExecutionProvider",
     "xnnpack": "XnnpackExecutionProvider",
 }
-"""short names; ONNX Runtime's own names are understood too"""
+"""ONNX Runtime's names of providers by short name. Both are accepted."""
 GPU_PROVIDERS: Final = (PROVIDERS["cuda"], PROVIDERS["tensorrt"])
 HEAVY: Final = frozenset({"Conv", "MatMul", "Gemm", "LSTM", "GRU"})
-"""operators that must run where they were asked to; shapes and the like may be left to the CPU"""
+"""Operators that must run on the requested provider. Others, such as shape operators, may run on the CPU."""
 CUDA: Final = {"use_tf32": "0"}
-"""options of CUDA: fp32 products keep all bits of their factors"""
+"""Provider options of CUDA. Without TF32, products of fp32 numbers have full precision."""
 Options = Mapping[str, str]
-"""a provider's own options"""
+"""Options of a provider, by name."""
 
 MOST_THREADS: Final = 1024
-"""more than any machine's cores; tens of thousands would hang it"""
+"""Maximum number of threads: more than the cores of any machine. Tens of thousands would make it hang."""
 
 
 def available_cores() -> int:
-    """Cores that this process may run on: its CPU affinity where the system has one."""
+    """Return the number of cores that this process may use: its CPU affinity, if the system supports it."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 class Session:
-    """An ONNX graph ready to run.
+    """An ONNX graph that is loaded and ready to run.
 
     Args:
-        model: path of the graph, or the graph itself.
-        provider: a key of `PROVIDERS`; None chooses the CPU.
-        threads: None takes `available_cores()`.
-        options: the provider's own, see `runtime.acceleration`.
+        model: path of the graph, or its bytes.
+        provider: a key of `PROVIDERS`. Default: the CPU.
+        threads: number of CPU threads. Default: `available_cores()`.
+        options: options of the provider, see `runtime.acceleration`.
 
     Raises:
-        ProviderError: the provider is unknown, not installed, did not come up, or would leave a product to the CPU.
-            There is no falling back.
-        OptionError: a number of threads below 1 or above `MOST_THREADS`.
-        GraphError: the graph cannot be loaded.
+        ProviderError: if the provider is unknown, not installed or does not start, or if it would run an operator of
+            `HEAVY` on the CPU. There is no fallback.
+        OptionError: if `threads` is not from 1 to `MOST_THREADS`.
+        GraphError: if the graph cannot be loaded.
     """
 
     def __init__(
@@ -76,31 +76,31 @@ class Session:
         settings.intra_op_num_threads = threads or available_cores()
         settings.inter_op_num_threads = 1
         settings.use_deterministic_compute = True
-        # Threads that wait sleep: spinning ones cost twice the time on a machine that does anything else.
+        # Waiting threads sleep. Spinning threads would take twice as long on a machine that also does other work.
         settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # int8 products that would overflow on x86 without VNNI are computed exactly, some 20% slower; those whose
-        # weights have 7 bits can't overflow and stay as they are.
+        # On x86 without VNNI, int8 products that could overflow are computed exactly, about 20% slower. Products with
+        # 7-bit weights cannot overflow and are not affected.
         settings.add_session_config_entry("session.x64quantprecision", "1")
-        settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")  # unknown before 1.24
+        settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")  # from 1.24 on
         settings.log_severity_level = 3
         source = model if isinstance(model, bytes) else str(model)
         if wanted in GPU_PROVIDERS:
             _preload()
         try:
-            # ONNX Runtime's own falling back, when a session is made and at every run, only prints a line.
+            # ONNX Runtime's own fallback, at creation and in every run, would only print a line.
             self._session = onnxruntime.InferenceSession(
                 source, settings, providers=_chain(wanted, options or {}), enable_fallback=0
             )
         except Exception as error:  # onnxruntime's exceptions share no base class
             if wanted != PROVIDERS["cpu"]:
-                Session(model, None, threads)  # an error of its own where it is the graph that is wrong
+                Session(model, None, threads)  # raises GraphError if the graph is invalid
                 raise ProviderError(
                     f"{wanted} is installed and cannot run {what_of(model)} ({error}): mend the installation or ask "
                     'for provider="cpu"'
                 ) from error
             raise GraphError(f"onnxruntime {onnxruntime.__version__} cannot load {what_of(model)}: {error}") from error
         self.provider: str = self._session.get_providers()[0]
-        """the provider that really runs"""
+        """ONNX Runtime's name of the provider in use."""
         if self.provider != wanted:
             raise ProviderError(
                 f"{wanted} is installed but did not start (a driver or library is missing); onnxruntime would fall "
@@ -110,12 +110,12 @@ class Session:
             (options or {}).get("enable_cuda_graph"),
             (options or {}).get("trt_cuda_graph_enable"),
         )
-        """whether runs that are bound may be captured as CUDA graphs"""
+        """Whether runs with I/O binding may be captured as CUDA graphs."""
         self._uncaptured = _graph(-1) if self.captures else None
         self.device: str = "cuda" if self.provider in GPU_PROVIDERS else "cpu"
-        """where it computes, as ONNX Runtime's bindings call it"""
+        """Device of the computation, as I/O binding names it."""
         self.placement: dict[str, dict[str, int]] = _placement(self._session)
-        """provider to how often each operator runs on it, as far as ONNX Runtime tells (from 1.24 on)"""
+        """For each provider, how often each operator runs on it. Empty before ONNX Runtime 1.24."""
         elsewhere = {name for of, names in self.placement.items() if of != wanted for name in names} & HEAVY
         if elsewhere and self.device == "cuda" and not set(self.placement) & set(GPU_PROVIDERS) - {wanted}:
             raise ProviderError(
@@ -128,39 +128,54 @@ class Session:
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
 
     def run(self, **inputs: npt.NDArray[Any]) -> list[npt.NDArray[np.float32]]:
-        """All outputs, in the graph's order, for inputs given by name."""
+        """Run the graph.
+
+        Args:
+            inputs: the inputs, by name.
+
+        Returns:
+            All outputs, in the graph's order.
+        """
         return list(self._session.run(None, inputs, self._uncaptured))
 
     def binding(self) -> Any:
-        """ONNX Runtime's own binding of inputs and outputs to places on devices, for `run_bound`."""
+        """Return a new I/O binding for `run_bound`."""
         return self._session.io_binding()
 
     def run_bound(self, binding: Any, graph: int | None = None) -> None:
-        """Run with a binding; `graph` is the number of the CUDA graph that this shape is captured in, if any."""
+        """Run the graph with an I/O binding.
+
+        Args:
+            binding: inputs and outputs on their devices, see `binding`.
+            graph: ID of the CUDA graph for this shape; None to run without one.
+        """
         self._session.run_with_iobinding(binding, self._uncaptured if graph is None else _graph(graph))
 
 
 def _graph(number: int) -> Any:
-    """Options of a run that belongs to a CUDA graph; -1 is none."""
+    """Return the options of a run with this CUDA graph ID; -1 means no CUDA graph."""
     run = onnxruntime.RunOptions()
     run.add_run_config_entry("gpu_graph_id", str(number))
     return run
 
 
 def what_of(model: Path | bytes) -> str:
-    """What messages call a graph."""
+    """Return the name of a graph in error messages."""
     return "the graph" if isinstance(model, bytes) else str(model)
 
 
 def provider_name(name: str | None) -> str:
-    """ONNX Runtime's name of a provider that is installed; None is the CPU's.
+    """Return ONNX Runtime's name of a provider.
+
+    Args:
+        name: short name or ONNX Runtime's name. Default: the CPU.
 
     Raises:
-        ProviderError: it isn't.
+        ProviderError: if the provider is not installed.
     """
     name = name or "cpu"
     wanted = PROVIDERS.get(name.lower(), name)
-    # Azure's provider only calls a service; a graph on this machine would run on the CPU in its name.
+    # Azure's provider only calls a remote service. A local graph would run on the CPU under its name.
     installed = [name for name in onnxruntime.get_available_providers() if name != "AzureExecutionProvider"]
     if wanted in installed:
         return wanted
@@ -176,7 +191,10 @@ def provider_name(name: str | None) -> str:
 
 
 def _preload() -> None:
-    """Load CUDA's libraries from their wheels, where they are installed so; ONNX Runtime prints what it misses."""
+    """Load CUDA's libraries from their wheels, if they are installed in this way.
+
+    ONNX Runtime prints the names of missing libraries; this output is discarded.
+    """
     load = getattr(onnxruntime, "preload_dlls", None)
     if load is not None:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -184,7 +202,7 @@ def _preload() -> None:
 
 
 def _chain(wanted: str, options: Options) -> list[str | tuple[str, dict[str, str]]]:
-    """The provider, and behind it those for operators that it leaves."""
+    """Return the provider, followed by the providers for operators that it does not support."""
     cpu = PROVIDERS["cpu"]
     if wanted == cpu:
         return [cpu]
@@ -195,7 +213,11 @@ def _chain(wanted: str, options: Options) -> list[str | tuple[str, dict[str, str
 
 
 def _placement(session: Any) -> dict[str, dict[str, int]]:
-    """Provider to operator to how often it runs there; empty where this ONNX Runtime doesn't tell."""
+    """Return how often each operator runs on each provider.
+
+    Returns:
+        Provider to operator to count. Empty if this version of ONNX Runtime does not report it.
+    """
     asked = getattr(session, "get_provider_graph_assignment_info", None)
     found: dict[str, Counter[str]] = {}
     for part in asked() if asked else []:

@@ -1,8 +1,8 @@
-"""Streaming: audio as it comes, and a score that moves with it.
+"""Streaming: score audio while it arrives.
 
-The contract: after any audio the score is that of the head over the last whole patches of the window, at most
-`floor(window / 0.16)` of them, as `Scorer.encode` gives them for all the audio so far; how the samples were split into
-chunks changes nothing.
+The contract: at any time, the score is the head's score for the latest whole patches, at most `floor(window / 0.16)` of
+them. The tokens are those that `Scorer.encode` gives for all audio so far. The results do not depend on how the samples
+are split into chunks.
 """
 
 from __future__ import annotations
@@ -35,37 +35,46 @@ _NOTHING: Final = np.empty(0, dtype=np.float32)
 
 
 class Stream:
-    """A stream of audio and the listeners who hear it; made by `Scorer.stream`.
+    """A stream of audio that is scored for one or more listeners while it arrives. Create it with `Scorer.stream`.
 
-    Memory is bounded by the window. One thread at a time: while a call is at work, a call from another thread is
-    refused with a `StreamError` and changes nothing. Streams of one `Scorer` are independent of each other, each may
-    have a thread of its own.
+        with Scorer("nano").stream("N3", 48_000) as stream:
+            for chunk in chunks:
+                for update in stream.accept_waveform(chunk):
+                    print(update.time, update.score)
+            stream.input_finished()
+            print(stream.summary().score)
+
+    Memory use does not grow with the length of the audio; it depends on the window. Only one thread at a time may use a
+    stream: a call from another thread during a call raises `StreamError` and changes nothing. Streams of one `Scorer`
+    are independent, so each may have its own thread.
 
     Args:
         network: the model.
-        audiogram: a listener or a list of them, as for `Scorer.score`.
-        sample_rate: Hz of the chunks.
-        window: seconds that a score covers.
-        hop: seconds between updates, a multiple of 0.16; None for 0.16.
-        presentation: how loud the audio is played.
-        nal_r: amplify for each listener first; each is encoded by itself then.
+        audiogram: one listener or a list of listeners, as for `Scorer.score`.
+        sample_rate: sample rate of the chunks, Hz.
+        window: seconds that one score covers.
+        hop: seconds between updates, a multiple of 0.16. Default: 0.16.
+        presentation: presentation level of the audio.
+        nal_r: whether to amplify the audio for each listener first. The audio is then encoded for each listener.
 
     Raises:
-        AudioError, AudiogramError, OptionError: see their messages.
+        AudioError: if the sample rate cannot be used.
+        AudiogramError: if an audiogram is invalid.
+        OptionError: if an option is invalid.
     """
 
     _intake: Intake
     _lanes: list[Lane]
     _patches: int
-    """complete ones, since the start of the stream"""
+    """Complete patches since the start of the stream."""
     _start: int
-    """the first patch of the first window"""
+    """Index of the first patch of the first window."""
     _told: int
-    """patches at the last update"""
+    """Number of patches at the last update."""
     _rest: Array
-    """with `nal_r`, the samples from the next patch on, unamplified"""
+    """With `nal_r`, the unamplified samples from the start of the next patch on."""
     _ended: str
-    """why no more audio is taken; empty while it is"""
+    """Reason why no more audio is accepted; empty while audio is accepted."""
 
     def __init__(
         self,
@@ -98,17 +107,17 @@ class Stream:
 
     @property
     def sample_rate(self) -> int:
-        """Hz of the chunks."""
+        """Sample rate of the chunks, Hz."""
         return self._rate
 
     @property
     def audiograms(self) -> tuple[Audiogram, ...]:
-        """Who listens."""
+        """The current listeners."""
         return tuple(self._listeners)
 
     @property
     def window(self) -> float:
-        """Seconds from one whole window to the next: whole patches of 0.16 s."""
+        """Length of a window in seconds, in whole patches of 0.16 s."""
         return self._length * fe.PATCH_SECONDS
 
     @property
@@ -117,20 +126,21 @@ class Stream:
         return self._hop * fe.PATCH_SECONDS
 
     def accept_waveform(self, samples: Samples, sample_rate: int | None = None) -> list[Update]:
-        """Take a chunk, and tell what became ready.
+        """Process a chunk of audio.
 
         Args:
-            samples: [n] or [n, channels], from one sample up; floating point with full scale 1.0, or signed integers.
-                Channels are averaged.
-            sample_rate: Hz; only to make sure that it is still the stream's.
+            samples: [n] or [n, channels], from one sample up; floating point with full scale 1.0, or signed integers
+                with the full scale of their type. Channels are averaged.
+            sample_rate: Hz. Optional; only checked against the rate of the stream.
 
         Returns:
-            The updates whose patches are complete, oldest first.
+            The updates that became ready, oldest first. The list may be empty.
 
         Raises:
-            AudioError: a chunk of another form or rate (nothing of it is taken, the stream goes on without it); or a
-                sample that is not finite or far above full scale, its time named: the stream goes on after `reset`.
-            StreamError: after `input_finished`, after such a sample, or while another thread uses the stream.
+            AudioError: in two cases. If the shape, type, number of channels or rate of the chunk is invalid, the chunk
+                is ignored and you can continue. If a sample is not finite or far above full scale, the message gives
+                its time, and you must call `reset` to continue.
+            StreamError: after `input_finished`, `close` or an invalid sample, or while another thread uses the stream.
         """
         with self._turn:
             self._refuse_if_ended()
@@ -143,21 +153,21 @@ class Stream:
             try:
                 return [update for block in self._intake.push(chunk) for update in self._take(block, last=False)]
             except BaseException:
-                self._ended = _BROKEN  # patches may be half taken
+                self._ended = _BROKEN  # the chunk may be partly processed
                 raise
 
     def input_finished(self) -> list[Update]:
-        """The audio has ended: what resampler and NAL-R held back is scored too.
+        """End the audio, and score the samples that the resampler and NAL-R still hold back.
 
         Returns:
-            The last updates; the last one of them is at the last whole patch, on a hop or not.
+            The remaining updates. The last one covers the last whole patch, even between two hops.
 
         Raises:
-            StreamError: as `accept_waveform`.
+            StreamError: as for `accept_waveform`.
         """
         with self._turn:
             self._refuse_if_ended()
-            self._ended = _BROKEN  # unless all of it goes well
+            self._ended = _BROKEN  # replaced below if there is no error
             updates = self._take(self._intake.finish(), last=True)
             if self._patches > self._told:
                 updates.append(self._update())
@@ -165,26 +175,30 @@ class Stream:
             return updates
 
     def reset(self) -> None:
-        """Start anew, at time 0 and with an empty window, whatever happened before.
+        """Restart the stream at time 0 with an empty window. This also works after an error or the end of the audio.
 
         Raises:
-            StreamError: closed, or in use by another thread.
+            StreamError: if the stream is closed, or in use by another thread.
         """
         with self._turn:
             self._begin()
 
     def set_audiogram(self, audiogram: AudiogramLike | Sequence[AudiogramLike]) -> Update | None:
-        """From now on others listen; means and summary start here.
+        """Change the listeners. Their means and their summary start now.
 
-        What is in the window is scored for them at once, without encoding it again. With `nal_r` they hear another
-        signal: the window starts anew, with the samples that are in no patch yet.
+        Without `nal_r`, the patches in the window are scored for the new listeners immediately, and are not encoded
+        again. With `nal_r`, the new listeners hear a different signal. The window then restarts, with the samples that
+        are in no patch yet.
+
+        Args:
+            audiogram: one listener or a list of listeners, as for `Scorer.score`.
 
         Returns:
-            What they hear now; None with `nal_r`, or where no patch is complete yet.
+            An update for the new listeners; None with `nal_r`, or if no patch is complete yet.
 
         Raises:
-            AudiogramError: not an audiogram; the listeners stay.
-            StreamError: as `accept_waveform`.
+            AudiogramError: if an audiogram is invalid. The listeners do not change.
+            StreamError: as for `accept_waveform`.
         """
         with self._turn:
             self._refuse_if_ended()
@@ -199,10 +213,12 @@ class Stream:
             return None
 
     def summary(self) -> Summary:
-        """All of the audio so far, or since the listeners changed: what `Scorer.score` gives for its whole patches.
+        """Return the scores of all audio so far, or since the listeners changed.
+
+        If the listeners did not change, the scores equal those of `Scorer.score` for the whole patches so far.
 
         Raises:
-            StreamError: closed, broken off by an error, or in use by another thread.
+            StreamError: if the stream is closed, stopped by an error, or in use by another thread.
         """
         with self._turn:
             if self._ended == _BROKEN:
@@ -212,21 +228,28 @@ class Stream:
             return Summary(fe.patch_end(self._patches) if self._patches else 0.0, tuple(totals))
 
     def updates(self, chunks: Iterable[Samples]) -> Iterator[Update]:
-        """All updates of audio that comes in chunks, the last ones included.
+        """Process audio that arrives in chunks, to its end.
+
+        Args:
+            chunks: samples as for `accept_waveform`.
+
+        Yields:
+            All updates, including those of `input_finished`.
 
         Raises:
-            AudioError, StreamError: as `accept_waveform`.
+            AudioError: as for `accept_waveform`.
+            StreamError: as for `accept_waveform`.
         """
         for chunk in chunks:
             yield from self.accept_waveform(chunk)
         yield from self.input_finished()
 
     async def updates_async(self, chunks: AsyncIterable[Samples]) -> AsyncIterator[Update]:
-        """As `updates`, for chunks that come asynchronously; the work is done in a thread, the event loop goes on.
+        """Process chunks from an asynchronous source, as `updates` does. The event loop is not blocked.
 
-        A task that is cancelled lets the chunk that it is at be finished in its thread.
+        The computation runs in a thread. If the task is cancelled, the thread still finishes the current chunk.
         """
-        import asyncio  # here: a device that does not use it is spared some megabytes
+        import asyncio  # here, to save memory on devices that do not use it
 
         async for chunk in chunks:
             for update in await asyncio.to_thread(self.accept_waveform, chunk):
@@ -235,7 +258,10 @@ class Stream:
             yield update
 
     def close(self) -> None:
-        """Let go of the buffers, once a call that is at work has ended; a closed stream stays closed."""
+        """Close the stream and release its buffers. This waits for a call in progress.
+
+        A closed stream cannot be opened again.
+        """
         self._turn.close()
         self._lanes, self._rest = [], _NOTHING
 
@@ -268,7 +294,7 @@ class Stream:
         ]
 
     def _take(self, samples: Array, last: bool) -> list[Update]:
-        """Samples at 16 kHz to the updates that they complete."""
+        """Process samples at 16 kHz, and return the updates that they complete."""
         updates, before = [], self._patches
         for parts in zip(*(lane.encode(samples, last) for lane in self._lanes), strict=True):
             for index in range(len(parts[0].powers)):
@@ -286,7 +312,7 @@ class Stream:
         return updates
 
     def _keep_rest(self, samples: Array, patches: int) -> None:
-        """Keep the samples from the next patch on, before any amplification, for listeners to come."""
+        """Store the unamplified samples from the start of the next patch on, for later listeners."""
         self._rest = np.concatenate([self._rest, samples])[patches * fe.PATCH_SHIFT :]
 
     def _update(self) -> Update:
@@ -300,7 +326,10 @@ class Stream:
 
 
 class _Turn:
-    """Lets in one thread at a time, and none once it is closed; who comes at the wrong moment gets a `StreamError`."""
+    """A lock that admits one thread at a time, and none after `close`.
+
+    A thread that is not admitted gets a `StreamError`.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -319,20 +348,23 @@ class _Turn:
         self._lock.release()
 
     def close(self) -> None:
-        """Let nobody in any more, once who is in has left."""
+        """Wait until the current thread has left, then admit no more."""
         with self._lock:
             self._closed = True
 
 
 def hop_patches(hop: float | None) -> int:
-    """Patches between updates `hop` seconds apart; None is one.
+    """Convert the time between updates to patches.
+
+    Args:
+        hop: seconds. Default: one patch.
 
     Raises:
-        OptionError: not a whole number of patches of 0.16 s.
+        OptionError: if `hop` is not a whole number of patches of 0.16 s.
     """
     if hop is None:
         return 1
     patches = hop / fe.PATCH_SECONDS
-    if not (1 - 1e-6 <= patches < 2**31 and abs(patches - round(patches)) < 1e-6):  # NaN too
+    if not (1 - 1e-6 <= patches < 2**31 and abs(patches - round(patches)) < 1e-6):  # also true for NaN
         raise OptionError(f"a hop of {hop:g} s: give a multiple of {fe.PATCH_SECONDS:g} s, the length of a patch")
     return round(patches)

@@ -1,4 +1,4 @@
-"""What a stream tells: an update every hop, and a summary."""
+"""Results of a stream: an update per hop, and a summary."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _One = TypeVar("_One")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one listener hears at a moment of a stream.
+    """The result for one listener at one moment of a stream.
 
     Attributes:
         audiogram: the listener.
-        score: 0 to 1, over the window that ends now; None where it is silent.
-        mean: of the scores of the consecutive whole windows so far, silent ones left out: what `Scorer.score` gives for
-            so much audio. None before the first.
-        level: dB SPL of the presented signal, RMS over the patches since the last update (175 ms each); None where they
-            are silent.
-        frame_scores: float32 [patches], the score of each patch of the window as the head sees it now, NaN in silence.
+        score: 0 to 1, for the window that ends now; None if the window is silent.
+        mean: mean score of the consecutive whole windows so far, without silent ones. `Scorer.score` gives the same
+            number for this audio. None if there is no such window yet.
+        level: RMS level of the presented signal in dB SPL, over the patches since the last update (175 ms each); None
+            if they are silent.
+        frame_scores: float32 [patches], the current score of each patch in the window; NaN if the window is silent.
     """
 
     audiogram: Audiogram
@@ -37,12 +37,12 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """A moment of a stream.
+    """The results of a stream at one moment.
 
     Attributes:
         time: seconds from the start of the stream to the end of the last patch.
-        full: whether the window is as long as it gets.
-        readings: one a listener, in the order in which they were given.
+        full: whether the window has reached its full length.
+        readings: one result per listener, in the order of the listeners.
     """
 
     time: float
@@ -51,26 +51,34 @@ class Update:
 
     @property
     def score(self) -> float | None:
-        """Of the only listener; `OptionError` where there are several."""
+        """The score of the only listener.
+
+        Raises:
+            OptionError: if there are several listeners.
+        """
         return _only(self.readings).score
 
     @property
     def mean(self) -> float | None:
-        """Of the only listener."""
+        """The mean of the only listener; see `score`."""
         return _only(self.readings).mean
 
     @property
     def level(self) -> float | None:
-        """Of the only listener."""
+        """The level of the only listener; see `score`."""
         return _only(self.readings).level
 
     @property
     def frame_scores(self) -> npt.NDArray[np.float32]:
-        """Of the only listener."""
+        """The frame scores of the only listener; see `score`."""
         return _only(self.readings).frame_scores
 
     def to_dict(self, frames: bool = False) -> dict[str, Any]:
-        """For JSON: silence is null; with `frames` the score of every patch of the window."""
+        """Return the update as a dict for JSON. Values of silent audio are None.
+
+        Args:
+            frames: whether to include the score of each patch in the window.
+        """
         readings = []
         for reading in self.readings:
             one: dict[str, Any] = {
@@ -87,7 +95,12 @@ class Update:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """The quality of a whole stream for one listener, 0 to 1; None where all of it was silent."""
+    """The quality of all audio of a stream for one listener.
+
+    Attributes:
+        audiogram: the listener.
+        score: 0 to 1; None if all audio was silent.
+    """
 
     audiogram: Audiogram
     score: float | None
@@ -95,11 +108,12 @@ class Total:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """All of a stream so far.
+    """The results for all audio of a stream so far.
 
     Attributes:
-        time: seconds from the start of the stream to the end of the last patch; 0 before the first.
-        totals: one a listener: what `Scorer.score` gives for these patches, the last window ending with the last one.
+        time: seconds from the start of the stream to the end of the last patch; 0 before the first patch.
+        totals: one result per listener, equal to that of `Scorer.score` for the same patches. The last window ends with
+            the last patch.
     """
 
     time: float
@@ -107,11 +121,15 @@ class Summary:
 
     @property
     def score(self) -> float | None:
-        """Of the only listener; `OptionError` where there are several."""
+        """The score of the only listener.
+
+        Raises:
+            OptionError: if there are several listeners.
+        """
         return _only(self.totals).score
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON: silence is null."""
+        """Return the summary as a dict for JSON. Scores of silent audio are None."""
         totals = [
             {"audiogram": one.audiogram.name, "levels": list(one.audiogram.levels), "score": one.score}
             for one in self.totals

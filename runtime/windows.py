@@ -1,4 +1,4 @@
-"""Windows: the stretches of patches that one score covers each."""
+"""Windows: the segments of consecutive patches that one score covers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,30 @@ from .errors import OptionError
 from .frontend import PATCH_SECONDS
 
 LONGEST: Final = 60.0
-"""seconds; the student's attention over more would take gigabytes"""
+"""Maximum length of a window in seconds. For longer windows, the student's attention would take gigabytes."""
 
 
 class Encoded(NamedTuple):
-    """Consecutive patches: tokens float32 [patches, tokens per patch, width], or in their place what the encoder is to
-    read, float32 [patches, ...]; and bool [patches], True for silence."""
+    """Consecutive patches.
+
+    Attributes:
+        tokens: float32 [patches, tokens per patch, width]. Before encoding, this field holds the encoder's input
+            instead, float32 [patches, ...].
+        silent: bool [patches], True for silence.
+    """
 
     tokens: npt.NDArray[np.float32]
     silent: npt.NDArray[np.bool_]
 
 
 class Cut(NamedTuple):
-    """A window: its first patch, its patches, and how many of them, at its end, no earlier window covered."""
+    """A window of a clip.
+
+    Attributes:
+        start: index of the first patch.
+        patches: the patches of the window.
+        added: number of patches, at the end of the window, that no earlier window covers.
+    """
 
     start: int
     patches: Encoded
@@ -32,10 +43,16 @@ class Cut(NamedTuple):
 
 
 def window_patches(window: float | None) -> int | None:
-    """Whole patches in a window of so many seconds; None, the whole clip, stays None.
+    """Convert the length of a window to whole patches.
+
+    Args:
+        window: seconds; None for the whole clip.
+
+    Returns:
+        The number of patches; None for the whole clip.
 
     Raises:
-        OptionError: less than one patch, or more than `LONGEST`.
+        OptionError: if the window is shorter than one patch or longer than `LONGEST`.
     """
     if window is None:
         return None
@@ -48,17 +65,20 @@ def window_patches(window: float | None) -> int | None:
 
 
 def cut(blocks: Iterable[Encoded], length: int | None) -> Iterator[Cut]:
-    """Consecutive windows of `length` patches, the last one ending with the last patch.
+    """Split a clip into consecutive windows. The last window ends with the last patch and may overlap the one before.
 
-    A clip shorter than a window is one window; `length` None makes one of the whole clip. No more than two windows
-    and a block are held at a time.
+    A clip that is shorter than a window becomes one window. At most two windows and one block are in memory at a time.
+
+    Args:
+        blocks: the patches of the clip, in blocks.
+        length: patches in a window; None for one window of the whole clip.
 
     Raises:
-        OptionError: `length` is None and the clip is longer than `LONGEST`.
+        OptionError: if `length` is None and the clip is longer than `LONGEST`.
     """
     longest = int(LONGEST / PATCH_SECONDS)
     held: Encoded | None = None
-    start = fresh = 0  # first patch held, and how many at the end of those held are in no window yet
+    start = fresh = 0  # first stored patch; number of stored patches, at the end, that are in no window yet
     for block in blocks:
         held = block if held is None else _joined(held, block)
         fresh += len(block.silent)
@@ -73,7 +93,7 @@ def cut(blocks: Iterable[Encoded], length: int | None) -> Iterator[Cut]:
             first = len(held.silent) - fresh
             yield Cut(start + first, _part(held, first, first + length), length)
             fresh -= length
-            drop = max(0, len(held.silent) - fresh - length)  # a whole window stays: the last one may need it
+            drop = max(0, len(held.silent) - fresh - length)  # keep one window: the last one may overlap it
             held, start = _part(held, drop, len(held.silent)), start + drop
     if held is not None and fresh:
         size = len(held.silent) if length is None else min(length, len(held.silent))

@@ -1,4 +1,7 @@
-"""Bundles and files put in place whole: written under another name first, so that nothing half-written stays behind."""
+"""Write files and bundles atomically.
+
+The content is first written under a temporary name. If writing fails, no incomplete file remains.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +20,29 @@ from .errors import OptionError
 
 
 def check_folder(folder: Path, mark: str = CARD, what: str = "a bundle") -> None:
-    """Raise OptionError where no bundle can be put, or whatever else is known by a file `mark`: a file, a folder
-    that holds something else, or a place where none can be made."""
+    """Raise `OptionError` unless a bundle can be written to a folder.
+
+    Args:
+        folder: must be new, empty or a bundle to replace.
+        mark: name of the file that identifies a bundle, or another kind of content.
+        what: name of the content in the error message.
+
+    Raises:
+        OptionError: if `folder` is a file, holds something else, or cannot be created.
+    """
     with _told(folder):
         above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         if not above.is_dir() or (above == folder and any(folder.iterdir()) and not (folder / mark).is_file()):
             raise OptionError(f"{above} exists and is not {what}: give a new folder, or that of {what} to replace")
-        tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=above).cleanup()  # rights alone do not tell
+        tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=above).cleanup()  # permissions alone may mislead
 
 
 def check_file(path: Path) -> None:
-    """Raise OptionError where no file can be put: a folder, or one above it that is missing or takes no files."""
+    """Raise `OptionError` unless a file can be written.
+
+    Raises:
+        OptionError: if `path` is a folder, or if the folder above it is missing or not writable.
+    """
     with _told(path):
         if not path.parent.is_dir() or path.is_dir():
             raise OptionError(f"cannot write {path}: give the path of a file in a folder that exists")
@@ -37,8 +52,14 @@ def check_file(path: Path) -> None:
 def with_files(
     card: Card, graphs: Mapping[str, bytes], precisions: Mapping[str, Precision] | None = None, form: str = "onnx"
 ) -> Card:
-    """The card that names these graphs, by role, with their checksums; of the card's own precision unless said. Their
-    format is their suffix."""
+    """Return a card that lists these graphs with their checksums.
+
+    Args:
+        card: the card.
+        graphs: content of the graphs, by role.
+        precisions: precision by role. Default: the precision of the card.
+        form: format of the graphs, which is also the file suffix.
+    """
     files = {
         role: File(
             f"{role}.{form}", form, (precisions or {}).get(role, card.precision), hashlib.sha256(graph).hexdigest()
@@ -51,13 +72,13 @@ def with_files(
 def write_files(
     card: Card, graphs: Mapping[str, bytes], folder: Path, beside: Mapping[str, bytes] | None = None
 ) -> None:
-    """Put a bundle into its folder; a bundle that is there is replaced.
+    """Write a bundle to a folder. An existing bundle is replaced.
 
     Args:
-        card: names the graphs' files, see `with_files`.
-        graphs: by role.
+        card: lists the files of the graphs, see `with_files`.
+        graphs: content of the graphs, by role.
         folder: see `check_folder`.
-        beside: files that the card does not name, by theirs.
+        beside: content of files that the card does not list, by file name.
     """
     with _replacing(folder) as part:
         for name, content in (beside or {}).items():
@@ -69,7 +90,7 @@ def write_files(
 
 @contextlib.contextmanager
 def putting(path: Path) -> Iterator[Path]:
-    """Where to write a file: what is written there takes its place in the end, and vanishes where that fails."""
+    """Provide a temporary path for writing a file. It replaces `path` at the end, and is deleted on an error."""
     part = path.with_name(f"{path.name}.part")
     try:
         yield part
@@ -79,13 +100,13 @@ def putting(path: Path) -> Iterator[Path]:
 
 
 def write_file(content: bytes, path: Path) -> None:
-    """Put a file in its place; one that is there is replaced."""
+    """Write a file. An existing file is replaced."""
     with putting(path) as part:
         part.write_bytes(content)
 
 
 def to_json(value: object, indent: int | None = 2) -> str:
-    """Format a value as JSON. What is undefined, NaN in Python, is null."""
+    """Format a value as JSON. NaN, which means undefined, becomes null."""
     return json.dumps(_defined(value), ensure_ascii=False, allow_nan=False, indent=indent)
 
 
@@ -98,13 +119,23 @@ def _defined(value: object) -> object:
 
 
 def write_json(value: object, path: Path) -> None:
-    """Put a JSON file in its place, and make its folder."""
+    """Write a value to a JSON file, and create its folder if necessary."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file((to_json(value) + "\n").encode(), path)
 
 
 def write_group(contents: Mapping[str, bytes], folder: Path) -> None:
-    """Put files in their places in a folder, by name, all of them written before the first one is; others stay."""
+    """Write files to a folder. Other files in the folder stay.
+
+    All files are written under temporary names before the first one is moved to its place.
+
+    Args:
+        contents: content by file name.
+        folder: created if necessary.
+
+    Raises:
+        OptionError: if the folder cannot be created.
+    """
     with _told(folder):
         folder.mkdir(parents=True, exist_ok=True)
     parts = {folder / name: folder / f"{name}.part" for name in contents}
@@ -116,7 +147,7 @@ def write_group(contents: Mapping[str, bytes], folder: Path) -> None:
 
 @contextlib.contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """Where the system lets nothing be put, raise OptionError."""
+    """Convert an `OSError` of the file system to an `OptionError`."""
     try:
         yield
     except OSError as error:
@@ -127,7 +158,7 @@ def _told(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder` that takes its place when all went well, and vanishes when not."""
+    """Provide a new folder for writing. It replaces `folder` at the end, and is deleted on an error."""
     with _told(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

@@ -1,4 +1,4 @@
-"""What a trained model's card says of its training: figures by group, data and their attribution."""
+"""The training section of a model's card: results by group, the data, and attribution of the music."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .degradations.sampling import HELD_OUT, family, from_studies, is_unseen
 from .metrics import agreement, intervals
 
 LEAST: Final = 20
-"""rows that a group needs to get figures of its own"""
+"""Minimum number of rows of a group that gets its own results."""
 _HELD_OUT_SINCE: Final = frozenset({"crowd"})
-"""conditions that later tables than those of 2026-11 hold out"""
+"""Conditions that only tables later than those of 2026-11 hold out."""
 _HELD_OUT_BEFORE: Final = frozenset({"ringing"})
-"""conditions that only the tables of 2026-11 hold out; cards of networks trained on them do not name any"""
+"""Conditions that only the tables of 2026-11 hold out. Cards of networks trained on them list no held-out ones."""
 _POOREST: Final = 6
-"""groups that the page names as limits"""
+"""Number of groups that the page names as limits."""
 _CHECKS: Final = {
     "snr": "share of clips whose score falls with the SNR (rank correlation of 0.95 or more), at least",
     "clean": "mean score of clean music with NAL-R, more than",
@@ -41,9 +41,18 @@ _WHOLE: Final = {
 def split_figures(
     rows: Sequence[Row], predicted: npt.NDArray[np.float32], genres: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """LCC, SRCC, MSE of predictions [rows] with bootstrap intervals: of all rows, of the conditions that training holds
-    (`seen`) and does not (`unseen`), of the rows that compare with HAAQI-Net's paper (`comparable`), and by family of
-    condition, aid, listener, level, and genre where `genres` says it of each clip."""
+    """Compute LCC, SRCC and MSE with bootstrap intervals, for all rows and for groups of rows.
+
+    Args:
+        rows: rows of a label table.
+        predicted: predicted scores [rows].
+        genres: genre of each clip. None leaves out the groups by genre.
+
+    Returns:
+        Results of all rows (`all`), of the conditions that training includes (`seen`) and does not include (`unseen`),
+        and of the rows that are comparable with HAAQI-Net's paper (`comparable`). Also results by family of condition,
+        hearing aid, listener, level and genre.
+    """
     labels = np.array([row.score for row in rows])
 
     def figures(chosen: npt.NDArray[np.bool_]) -> dict[str, float | int]:
@@ -84,12 +93,12 @@ def split_figures(
 
 
 def is_comparable(row: Row) -> bool:
-    """Whether HAAQI-Net's paper has such rows: conditions of the HAAQI studies, NAL-R, 65 dB SPL."""
+    """Return whether HAAQI-Net's paper includes such rows: conditions of the HAAQI studies, NAL-R, 65 dB SPL."""
     return from_studies(row.chain) and row.aid == "nal-r" and row.level == PRESENTATION
 
 
 def describe(card: Card) -> str:
-    """The model card as Markdown, from what `card.json` says."""
+    """Return the model card as Markdown, from the content of `card.json`."""
     figures, notes = card.figures["test"], card.notes
     groups = [(name, figures[key]) for key, name in _WHOLE.items() if key in figures]
     kinds = [kind for kind in figures if kind not in _WHOLE]
@@ -153,7 +162,7 @@ def _absent(kind: str, held_out: Collection[str]) -> str:
 
 
 def _sanity(figures: Mapping[str, Any]) -> str:
-    """The section on sense, where it was measured (`benchmarks.sanity`)."""
+    """Return the section on plausibility, if it was measured (`benchmarks.sanity`)."""
     if "sanity" not in figures:
         return ""
     found = [(text, figures["sanity"][name]) for name, text in _CHECKS.items()]
@@ -174,13 +183,13 @@ def _sanity(figures: Mapping[str, Any]) -> str:
 def training_notes(
     corpus: Corpus, rows: Mapping[str, Sequence[Row]], config: Mapping[str, Any], trained_on: Sequence[str] = ("train",)
 ) -> dict[str, Any]:
-    """Describe data, labels, limits and how to make the model again.
+    """Describe the data, the labels, the limits, and how to reproduce the model.
 
     Args:
         corpus: of the label tables.
-        rows: that were used, by table.
+        rows: the rows that were used, by table.
         config: settings of the training.
-        trained_on: the tables that taught the network.
+        trained_on: the tables that the network was trained on.
     """
     music = {(str(corpus.part(name).folder), row.clip) for name in trained_on for row in rows[name]}
     recorded = {key for key in music if not key[1].startswith(SYNTHETIC)}

@@ -1,4 +1,4 @@
-"""Work on a dask cluster: all of its workers take part; one that is lost has its items done by another."""
+"""Parallel work on all workers of a dask cluster. If a worker is lost, another one repeats its items."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _PATIENCE: Final = 10
-"""seconds in which a scheduler must answer, and in which a worker must be there"""
+"""Timeout in seconds for the scheduler's answers, and for the first worker to appear."""
 _LOOK: Final = 1
-"""seconds without a result after which we look whether anybody works"""
+"""Seconds without a result after which to check that there are workers."""
 _ADDRESS: Final = re.compile(r"((tcp|tls|ws|wss)://)?(\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]]+):(\d{1,5})")
 
 
 def on_cluster(work: Callable[[Item], Result], items: Sequence[Item], scheduler: str) -> Iterator[Result]:
-    """What `work` gives for each item, as it comes, from a cluster's workers.
+    """Apply `work` to each item on a cluster's workers, and yield results in the order of completion.
 
     Raises:
         OptionError: no scheduler answers at the address, or it has no workers.
-        WorkerError: the scheduler or all workers were lost on the way, or several in turn that had one item.
+        WorkerError: the scheduler or all workers were lost, or several workers died in turn on the same item.
     """
     from distributed import Client
 
@@ -38,7 +38,7 @@ def on_cluster(work: Callable[[Item], Result], items: Sequence[Item], scheduler:
     with _quiet():
         try:
             client = Client(scheduler, timeout=_PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
-        except OSError as error:  # TimeoutError is one
+        except OSError as error:  # includes TimeoutError
             raise _silent(scheduler, str(error)) from error
         with client:
             yield from _results(client, work, items, scheduler)
@@ -46,7 +46,7 @@ def on_cluster(work: Callable[[Item], Result], items: Sequence[Item], scheduler:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the client's own tracebacks of a scheduler that was lost: that is said in an error."""
+    """Silence the client's tracebacks about a lost scheduler. An error reports it instead."""
     log = logging.getLogger("distributed.client")
     before = log.level
     log.setLevel(logging.CRITICAL)
@@ -81,11 +81,11 @@ def _results(client: Client, work: Callable[[Item], Result], items: Sequence[Ite
             except FutureCancelledError as error:
                 raise _lost(scheduler) from error
             except OSError as error:
-                if future.status == "error":  # the work's own
+                if future.status == "error":  # raised by `work` itself
                     raise
                 if not isinstance(error, TimeoutError):
                     raise _lost(scheduler) from error
-                future.add_done_callback(done.put)  # its worker was lost with the result, which is made anew
+                future.add_done_callback(done.put)  # the worker was lost with its result; dask computes it again
                 future = None
         if future is not None:
             met, last = True, time.monotonic()
@@ -98,7 +98,7 @@ def _results(client: Client, work: Callable[[Item], Result], items: Sequence[Ite
 
 
 def _check(scheduler: str) -> None:
-    """Refuse an address at which there is no scheduler, before a client is made: a client waits for some for ever."""
+    """Reject an address without a scheduler before a client is created, because a client would wait forever."""
     found = _ADDRESS.fullmatch(scheduler)
     if found is None or not 0 < int(found[4]) < 1 << 16:
         raise OptionError(
@@ -106,7 +106,7 @@ def _check(scheduler: str) -> None:
         )
     try:
         kind = asyncio.run(asyncio.wait_for(_kind(scheduler), _PATIENCE))
-    except Exception as error:  # another kind of server answers with anything
+    except Exception as error:  # another kind of server can cause any exception
         why = str(error) or f"nothing heard in {_PATIENCE} s"
         raise _silent(scheduler, why) from error
     if kind != "Scheduler":
@@ -114,7 +114,7 @@ def _check(scheduler: str) -> None:
 
 
 async def _kind(address: str) -> str:
-    """What dask calls that which listens there."""
+    """Return dask's name for the kind of server at an address."""
     from distributed import Security, rpc
 
     args = Security().get_connection_args("client")  # type: ignore[no-untyped-call]

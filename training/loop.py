@@ -1,7 +1,7 @@
-"""The one training loop: nano's fit, the teacher, distillation and ratings all run in it.
+"""The training loop that all tasks use: nano, the teacher, distillation and ratings.
 
-The same seed gives the same numbers, and so does a run that was stopped and gone on with, after an epoch or within
-one: the checkpoint holds the networks, the optimizer, the schedule and the state of every random generator.
+Results depend only on the seed. They are the same for a run that was stopped and resumed, after an epoch or within one:
+the checkpoint holds the networks, the optimizer, the schedule and the state of every random generator.
 """
 
 from __future__ import annotations
@@ -28,22 +28,23 @@ from .run_directory import Metrics, Run
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 B = TypeVar("B")
 SAVED_EVERY: Final = 300.0
-"""seconds between checkpoints within an epoch"""
+"""Seconds between checkpoints within an epoch."""
 _TYPES: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long a task is trained, and where.
+    """How long and on which device a task is trained.
 
     Attributes:
         epochs: passes over the data.
-        patience: epochs without a better one after which to stop.
+        patience: number of epochs without improvement after which training stops.
         seed: of the initial weights, the order of the data and dropout.
-        clip: largest norm of the gradient; None leaves it as it is.
-        device: `cpu`, `cuda`, or `auto`, which takes CUDA where there is some.
-        precision: of the forward pass; `auto` is bf16 on a CUDA device that has it, fp16 on others, fp32 on the CPU.
-        threads: torch's; None leaves them.
+        clip: maximum norm of the gradient. None does not clip.
+        device: `cpu`, `cuda`, or `auto`, which uses CUDA if available.
+        precision: of the forward pass. `auto` is bf16 on CUDA devices that support it, fp16 on other CUDA devices, and
+            fp32 on the CPU.
+        threads: number of torch's threads. None does not change it.
     """
 
     epochs: int = 10
@@ -56,13 +57,13 @@ class Plan:
 
 
 class Task(ABC, Generic[B]):
-    """What is trained.
+    """A network to train, with its data, loss and optimizer.
 
     Attributes:
-        learnt: every network and tensor that has a state; the checkpoint keeps it all.
-        steps: of an epoch.
-        optimizer, schedule: the latter takes a step after every one of the former.
-        watched: the metric that tells the best epoch, and whether more of it is better.
+        learnt: all networks and tensors with a state. The checkpoint contains them.
+        steps: number of steps per epoch.
+        optimizer, schedule: the schedule makes a step after every step of the optimizer.
+        watched: the metric that selects the best epoch, and whether higher is better.
         weights: file name of the best weights.
     """
 
@@ -75,22 +76,22 @@ class Task(ABC, Generic[B]):
 
     @abstractmethod
     def batches(self, rng: np.random.Generator) -> Iterator[B]:
-        """An epoch's batches, `steps` of them, in an order drawn from `rng` alone."""
+        """Yield the batches of an epoch, `steps` of them, in an order that depends only on `rng`."""
 
     @abstractmethod
     def loss(self, batch: B) -> Tensor:
-        """The loss of a batch, which is on the device already."""
+        """Return the loss of a batch that is on the device already."""
 
     @abstractmethod
     def validate(self) -> Metrics:
-        """What the network is worth now; gradients are off, and so is dropout where `train_mode` turns it off."""
+        """Return the current metrics. Gradients are off, and dropout is off if `train_mode` turns it off."""
 
     @abstractmethod
     def save(self, path: Path) -> None:
-        """Write the weights as they are used afterwards."""
+        """Write the weights in the form in which they are used after training."""
 
     def state(self) -> dict[str, Tensor]:
-        """All of `learnt` that training changes; what is frozen is left to where it came from."""
+        """Return the tensors of `learnt` that training changes. Frozen ones come from their original source."""
         frozen = {
             name for name, tensor in self.learnt.named_parameters(remove_duplicate=False) if not tensor.requires_grad
         }
@@ -101,11 +102,11 @@ class Task(ABC, Generic[B]):
         self.learnt.train(on)
 
     def stepped(self) -> None:
-        """Called after every step of the optimizer."""
+        """Do something after every step of the optimizer. The default does nothing."""
 
 
 class Progress(NamedTuple):
-    """Where a run is: epochs from 0, steps done of the epoch, its mean loss, steps a second, seconds left at most."""
+    """Progress of a run: epoch (from 0), steps done in it, its mean loss, steps per second, max. seconds left."""
 
     epoch: int
     epochs: int
@@ -117,14 +118,14 @@ class Progress(NamedTuple):
 
 
 class Stopped(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM, after everything was saved; says how to go on."""
+    """Raised by Ctrl-C or SIGTERM after everything was saved. The message says how to resume."""
 
 
 def device_of(name: str) -> torch.device:
-    """The device of a name.
+    """Return the device with the given name.
 
     Raises:
-        OptionError: no such device, or none here.
+        OptionError: the name is invalid, or the device is not available.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -143,22 +144,22 @@ def train(
     report: Callable[[Progress], None] | None = None,
     ended: Callable[[Metrics], None] | None = None,
 ) -> list[Metrics]:
-    """Train a task, or go on where its run was stopped.
+    """Train a task, or resume its run.
 
     Args:
-        task: freshly made; it is moved to the plan's device.
+        task: a newly created task. It is moved to the plan's device.
         plan: see `Plan`.
-        run: takes config, metrics, curves, checkpoint and the best weights.
+        run: the run's folder, for configuration, metrics, curves, checkpoint and the best weights.
         report: called after every step.
         ended: called after every epoch.
 
     Returns:
-        the metrics of every epoch: `epoch`, `loss`, what `validate` gives, and `seconds`.
+        The metrics of every epoch: `epoch`, `loss`, those from `validate`, and `seconds`.
 
     Raises:
-        OptionError: a device that isn't there.
-        TrainingError: a loss that is not finite; no weights of that epoch are kept.
-        Stopped: Ctrl-C; the same call goes on.
+        OptionError: the device is not available.
+        TrainingError: a loss is not finite. No weights of that epoch are saved.
+        Stopped: Ctrl-C. The same call resumes the run.
     """
     return _Loop(task, plan, run, report, ended).train()
 
@@ -213,7 +214,7 @@ class _Loop(Generic[B]):
         task.train_mode(True)
         for step, batch in enumerate(task.batches(self.rng)):
             if step < done:
-                continue  # taken before the run was stopped
+                continue  # done before the run was stopped
             self.losses.append(self._step(batch))
             now = time.monotonic()
             self.seconds = now - begun
@@ -237,7 +238,7 @@ class _Loop(Generic[B]):
         self.run.record(self.history)
         name, more = task.watched
         worth = result[name] if more else -result[name]
-        if self.epoch == 0 or worth > self.best:  # one that is NaN is never more
+        if self.epoch == 0 or worth > self.best:  # false for NaN
             self.best = float("-inf") if math.isnan(worth) else worth
             self.best_epoch = self.epoch
             task.save(self.run.folder / task.weights)
@@ -254,7 +255,7 @@ class _Loop(Generic[B]):
         with self._autocast():
             loss = task.loss(moved(batch, self.device))
         value = float(loss.item())
-        if not self.scaler.is_enabled():  # fp16 leaves such a step out, with a smaller scale from then on
+        if not self.scaler.is_enabled():  # the scaler of fp16 skips such a step and reduces its scale
             self._check({"loss": value})
         task.optimizer.zero_grad()
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -269,7 +270,7 @@ class _Loop(Generic[B]):
         return value
 
     def _check(self, found: Metrics) -> None:
-        """Raise TrainingError where a loss or an error is not finite; correlations may be."""
+        """Raise TrainingError if a loss or an error is not finite. Correlations are not checked."""
         checked = {name: value for name, value in found.items() if not name.endswith(("lcc", "srcc"))}
         other = [name for name, value in checked.items() if not math.isfinite(value)]
         if other:
@@ -324,7 +325,7 @@ class _Loop(Generic[B]):
 
     @contextlib.contextmanager
     def _stoppable(self) -> Iterator[None]:
-        """While inside, the first Ctrl-C or SIGTERM lets the step at hand finish; a second one doesn't wait."""
+        """Within this context, let the first Ctrl-C or SIGTERM finish the current step. A second one stops at once."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -343,7 +344,7 @@ class _Loop(Generic[B]):
 
 
 def moved(value: Any, device: torch.device) -> Any:
-    """Tensors, also those in tuples and lists, on a device."""
+    """Move tensors to a device, including those in tuples and lists."""
     if isinstance(value, Tensor):
         return value.to(device)
     if isinstance(value, tuple | list):
@@ -353,7 +354,7 @@ def moved(value: Any, device: torch.device) -> Any:
 
 
 def _autocast_type(precision: Precision, device: torch.device) -> torch.dtype | None:
-    """What the forward pass computes in; None for fp32."""
+    """Return the type that the forward pass computes in. None means fp32."""
     if precision == "auto":
         if device.type == "cpu":
             return None

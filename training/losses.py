@@ -1,17 +1,17 @@
-"""What a distilled network's losses are, and how several of them become one.
+"""Losses of distillation, and their combination into one.
 
-The plain form is DistilHuBERT's (Chang et al. 2022, ICASSP) for every predicted layer: the mean L1 distance and
+The plain form is DistilHuBERT's (Chang et al. 2022, ICASSP): for every predicted layer, the mean L1 distance and the
 -log sigmoid of the cosine similarity of tokens, with fixed weights.
 
-The adaptive form of HAAQI-Net's paper is not published. Ours weights every term by a variance that is learned with the
-network (Kendall, Gal & Cipolla 2018, "Multi-task learning using uncertainty to weigh losses", CVPR): each is taken for
-the negative log-likelihood of an error whose scale b is unknown,
+The adaptive form of HAAQI-Net's paper is not published. This one weights every term by a variance that is learned with
+the network (Kendall, Gal & Cipolla 2018, "Multi-task learning using uncertainty to weigh losses", CVPR). Each term is
+treated as the negative log-likelihood of an error with an unknown scale b:
 
     L1 distance (Laplace), -log sigmoid(cosine):   loss / b + log b
     squared error of scores (Gaussian):            loss / (2 b) + log(b) / 2      (b the variance)
 
-with log b learned from 0, ten times as fast as the weights, and held within [-6, 6]. Terms that are still far off count
-less, those that are known exactly count more, and none of them has a weight to be tuned.
+log b is learned from 0, with 10 times the learning rate of the weights, and is clamped to [-6, 6]. Terms with large
+errors count less, terms with small errors count more, and no weight has to be tuned.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from torch.nn import functional as F
 Form = Literal["l1_cosine", "adaptive"]
 FORMS: Final[tuple[Form, ...]] = ("l1_cosine", "adaptive")
 ADAPTING: Final = 10.0
-"""how much faster than the weights the scales are learned"""
+"""Ratio of the learning rates of the scales and the weights."""
 _RANGE: Final = 6.0
 
 
 def token_distances(predicted: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """L1 and cosine distance of tokens [..., width], each a mean over all of them."""
+    """Return the L1 and the cosine distance of tokens [..., width], each averaged over all tokens."""
     cosine = F.cosine_similarity(predicted, target, dim=-1)
     return F.l1_loss(predicted, target), -F.logsigmoid(cosine).mean()
 
 
 class FixedSum(nn.Module):
-    """The plain form: distances and squared errors with weights that are told."""
+    """The plain form: a sum of distances and squared errors with fixed weights."""
 
     def __init__(self, cosine_weight: float) -> None:
         super().__init__()
@@ -46,8 +46,13 @@ class FixedSum(nn.Module):
     def forward(
         self, l1: Sequence[Tensor], cosine: Sequence[Tensor], squared: Sequence[Tensor], counted: Sequence[bool]
     ) -> Tensor:
-        """One loss from the terms of each kind, distances averaged over layers; squared errors that a batch can't tell
-        are 0 and not `counted`."""
+        """Combine the terms of each kind into one loss.
+
+        Args:
+            l1, cosine: distances, one per layer. They are averaged over layers.
+            squared: squared errors. One that a batch cannot provide is 0.
+            counted: whether each squared error is used.
+        """
         distance = [a + self.cosine_weight * b for a, b in zip(l1, cosine, strict=True)]
         far = torch.stack(distance).mean() if distance else 0.0
         total: Tensor = torch.stack([term * told for term, told in zip(squared, counted, strict=True)]).sum() + far
@@ -55,7 +60,7 @@ class FixedSum(nn.Module):
 
 
 class AdaptiveSum(nn.Module):
-    """The adaptive form; see the module. `log_scales` are learned."""
+    """The adaptive form, see the module. `log_scales` are learned."""
 
     def __init__(self, distances: int, squared: int) -> None:
         super().__init__()
@@ -65,7 +70,7 @@ class AdaptiveSum(nn.Module):
     def forward(
         self, l1: Sequence[Tensor], cosine: Sequence[Tensor], squared: Sequence[Tensor], counted: Sequence[bool]
     ) -> Tensor:
-        """One loss from the terms of each kind; a squared error that is not `counted` doesn't move its scale either."""
+        """Combine the terms of each kind into one loss. A squared error not `counted` does not change its scale."""
         terms = torch.stack([*l1, *cosine, *squared])
         log_scale = self.log_scales.clamp(-_RANGE, _RANGE)
         each = terms * torch.exp(-log_scale) + log_scale

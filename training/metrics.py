@@ -1,4 +1,4 @@
-"""How well predictions follow labels."""
+"""Agreement of predictions with labels: correlations, mean squared error, bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Array = npt.NDArray[np.floating]
 
 
 class Agreement(NamedTuple):
-    """Linear and rank correlation and mean squared error over `rows` pairs."""
+    """Linear correlation, rank correlation and mean squared error over `rows` pairs."""
 
     lcc: float
     srcc: float
@@ -21,14 +21,17 @@ class Agreement(NamedTuple):
 
 
 class Interval(NamedTuple):
-    """From, to."""
+    """Lower and upper bound of an interval."""
 
     low: float
     high: float
 
 
 def agreement(predicted: Array, label: Array) -> Agreement:
-    """LCC (Pearson), SRCC (Spearman) and MSE of predictions [n] against labels [n]; constants correlate NaN."""
+    """Compute LCC (Pearson), SRCC (Spearman) and MSE of predictions [n] and labels [n].
+
+    Both correlations are NaN if the predictions or the labels are constant.
+    """
     error = float(np.mean((np.asarray(predicted, np.float64) - label) ** 2))
     if min(np.ptp(predicted), np.ptp(label)) == 0:
         return Agreement(np.nan, np.nan, error, len(label))
@@ -37,7 +40,7 @@ def agreement(predicted: Array, label: Array) -> Agreement:
 
 
 class Intervals(NamedTuple):
-    """Those of an agreement."""
+    """Intervals of the three metrics of an agreement."""
 
     lcc: Interval
     srcc: Interval
@@ -45,7 +48,7 @@ class Intervals(NamedTuple):
 
 
 def intervals(predicted: Array, label: Array, seed: int = 0, draws: int = 500) -> Intervals:
-    """The 95% bootstrap intervals of LCC, SRCC and MSE over resampled rows."""
+    """Compute the 95% bootstrap intervals of LCC, SRCC and MSE over resampled rows."""
     rng = np.random.default_rng(seed)
     found = np.empty((3, draws))
     for draw in range(draws):

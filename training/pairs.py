@@ -1,4 +1,4 @@
-"""Files in pairs, a reference and what was made of it: matched by name, read, and compared by HAAQI."""
+"""Pairs of a reference file and a processed file: matched by name, read, and compared by HAAQI."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from .spread import spread
 
 
 class Pair(NamedTuple):
-    """The files of a clean original and of what a hearing aid made of it."""
+    """The files of a clean original and of the output of a hearing aid."""
 
     reference: Path
     processed: Path
 
 
 class Matched(NamedTuple):
-    """Pairs, and the files of both folders that have no partner, each with what is missing."""
+    """Pairs, and the files in both folders that have no partner, each with an error that names the missing file."""
 
     pairs: list[Pair]
     alone: list[tuple[Path, AudioFileNotFoundError]]
 
 
 def match(reference: Path, processed: Path) -> Matched:
-    """Two files, or the files of two folders that have the same path below them.
+    """Match two files, or the files of two folders by their relative paths.
 
-    A processed file goes with the reference of the same name, or else with the one whose name differs in the suffix
-    alone; several may go with one reference.
+    The partner of a processed file is the reference of the same name, or else the one whose name differs only in the
+    suffix. Several processed files may have the same reference.
 
     Raises:
-        AudioFileNotFoundError: nothing there, a folder without audio, or folders in which nothing matches.
-        OptionError: a file and a folder, or a processed file that several references match.
+        AudioFileNotFoundError: a path does not exist, a folder contains no audio, or no files match.
+        OptionError: one path is a file and the other a folder, or several references match a processed file.
     """
     for path in (reference, processed):
         if not (is_folder(path) or is_file(path)):
@@ -81,15 +81,19 @@ def match(reference: Path, processed: Path) -> Matched:
 
 
 def score_pair(pair: Pair, ears: Sequence[Ear], amplify: bool = False) -> list[Haaqi]:
-    """HAAQI of a pair of files for each ear.
+    """Compute HAAQI of a pair of files for each ear.
 
-    With `amplify` the processed file is raw music, and is amplified for each listener first (NAL-R).
+    Channels are averaged. Files are compared at their own rates. If the rates differ, a file whose rate is not a
+    multiple of 1 kHz is first resampled to the rate of the model, which would otherwise play it at another speed
+    (`Reference`).
 
-    Channels are averaged. Files are compared at their own rates; where these differ, a file whose rate is no whole
-    number of kHz is first brought to the model's, which would else play it at another speed (`Reference`).
+    Args:
+        pair: the files.
+        ears: the listeners.
+        amplify: whether the processed file is unamplified music. If so, it is amplified for each listener (NAL-R).
 
     Raises:
-        AudioError: a file that cannot be read, or that `Reference` refuses.
+        AudioError: a file cannot be read, or `Reference` rejects it.
     """
     files = [FileAudio(path) for path in pair]
     differ = files[0].rate != files[1].rate
@@ -109,10 +113,10 @@ def _heard(processed: npt.NDArray[np.float64], ear: Ear, amplify: bool) -> npt.N
 def score_pairs(
     pairs: Sequence[Pair], ears: Sequence[Ear], jobs: int, amplify: bool = False
 ) -> Iterator[tuple[int, list[Haaqi] | HaaqiEdgeError]]:
-    """The place and the scores of each pair, or what is wrong with it, as they come out of `jobs` processes.
+    """Score pairs in `jobs` processes, and yield the index and the scores or error of each, in order of completion.
 
     Raises:
-        WorkerError: a process was ended from outside.
+        WorkerError: a process was terminated from outside.
     """
     yield from spread(
         partial(_attempt, ears=ears, amplify=amplify),
@@ -131,7 +135,7 @@ def _attempt(item: tuple[int, Pair], ears: Sequence[Ear], amplify: bool) -> tupl
 
 
 def _at_model_rate(audio: Audio, rate: int) -> npt.NDArray[np.float64]:
-    """A sound at `RATE`, read at `rate`."""
+    """Return a sound at `RATE`, read at `rate`."""
     blocks, count = [], 0
     for block in audio.blocks(rate):
         blocks.append(block)

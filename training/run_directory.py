@@ -1,10 +1,10 @@
-"""A run's folder: what was asked, how it went, the curves, the weights so far, and what going on needs.
+"""The folder of a training run: settings, metrics, curves, best weights, and the checkpoint for resuming.
 
-config.json      what was asked, and of which data
-metrics.jsonl    a line an epoch
-curves.png       the same as a picture
-checkpoint.pt    networks, optimizer, schedule, random numbers: `loop.train` goes on from it
-WEIGHTS          the best weights, as the task writes them
+config.json      the settings, and a fingerprint of the data
+metrics.jsonl    one line per epoch
+curves.png       the metrics as a plot
+checkpoint.pt    networks, optimizer, schedule, random state: `loop.train` resumes from it
+WEIGHTS          the best weights, in the task's format
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from ..runtime.errors import CheckpointError, OptionError
 from ..runtime.writing import putting, to_json, write_file, write_json
 
 Metrics = dict[str, float]
-"""what an epoch came to, by name"""
+"""The metrics of an epoch, by name."""
 CHECKPOINT: Final = "checkpoint.pt"
 DRAWN_EVERY: Final = 20.0
-"""seconds between two pictures of a run"""
+"""Seconds between two plots of a run."""
 UNCOMPARED: Final = ("threads", "plan.threads")
-"""settings that a run may change when it goes on: they change no number"""
+"""Settings that may differ when a run is resumed, because they do not affect the results."""
 
 
 class Run:
     """The folder of one training run.
 
     Args:
-        folder: made when something is written.
-        config: what was asked and of which data, as JSON takes it.
+        folder: created when something is written.
+        config: the settings and the data, as values that JSON can represent.
 
     Raises:
-        OptionError: the folder is a file, or holds a run that was asked for something else.
+        OptionError: the folder is a file, or holds a run with other settings.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
@@ -50,16 +50,16 @@ class Run:
             self._check()
 
     def has_checkpoint(self) -> bool:
-        """Whether there is a run to go on with."""
+        """Return whether there is a run to resume."""
         return (self.folder / CHECKPOINT).is_file()
 
     def begin(self) -> None:
-        """Write what was asked; what an earlier run left is overwritten as this one goes."""
+        """Write the settings. The files of an earlier run are overwritten as this one proceeds."""
         write_json(self.config, self.folder / "config.json")
         self.record([])
 
     def record(self, history: Sequence[Metrics], last: bool = False) -> None:
-        """Write the metrics of all epochs; draw them now and then, and when they are the `last`."""
+        """Write the metrics of all epochs. Plot them from time to time, and always if they are the `last`."""
         lines = "".join(to_json(epoch, indent=None) + "\n" for epoch in history)
         write_file(lines.encode(), self.folder / "metrics.jsonl")
         if history and (last or time.monotonic() - self._drawn > DRAWN_EVERY):
@@ -67,12 +67,12 @@ class Run:
             self._drawn = time.monotonic()
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Write the checkpoint, whole or not at all."""
+        """Write the checkpoint atomically."""
         with putting(self.folder / CHECKPOINT) as part:
             torch.save(dict(state), part)
 
     def load(self) -> dict[str, Any]:
-        """Read the checkpoint; nothing in it is run.
+        """Read the checkpoint. No code in it is run.
 
         Raises:
             CheckpointError: it is damaged.
@@ -80,7 +80,7 @@ class Run:
         path = self.folder / CHECKPOINT
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except Exception as error:  # a malformed pickle raises anything
+        except Exception as error:  # a malformed pickle can raise any exception
             raise CheckpointError(f"{path} is damaged ({type(error).__name__}): remove it to begin again") from error
         return state
 
@@ -105,7 +105,7 @@ class Run:
 
 
 def _flat(config: Mapping[str, Any], within: str = "") -> dict[str, Any]:
-    """Settings within settings by names such as `plan.seed`."""
+    """Flatten nested settings to names such as `plan.seed`."""
     found: dict[str, Any] = {}
     for name, value in config.items():
         inner = isinstance(value, dict)
@@ -114,7 +114,7 @@ def _flat(config: Mapping[str, Any], within: str = "") -> dict[str, Any]:
 
 
 def draw_curves(history: Sequence[Metrics], path: Path) -> None:
-    """Write a PNG of metrics over epochs: losses on the left, correlations on the right where there are any."""
+    """Write a PNG of the metrics over epochs: losses on the left, correlations (if any) on the right."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator

@@ -1,4 +1,4 @@
-"""Settings of a run from a YAML or JSON file, and from what is said beside it; HAAQI-Net's own file is understood."""
+"""Settings of a run, from a YAML or JSON file and from command-line flags. HAAQI-Net's own file is supported too."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from .loop import Plan
 
 T = TypeVar("T")
 CONFIGS: Final = Path(__file__).parent / "configs"
-"""settings that come with the package: the published ones, and every row of the paper's Table IV"""
+"""Settings that the package includes: the published ones, and every row of the paper's Table IV."""
 
 _LEAST: Final = {"seed": 0, "free": 0, "predicts": 0, "folds": 2}
-"""of whole numbers; of others 1"""
+"""Minimum of whole numbers, by name. The minimum of others is 1."""
 
 
 def shipped_configs() -> list[str]:
-    """Names of the settings in the package."""
+    """Return the names of the settings in the package."""
     return sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 
 
 def read_settings(path: str | Path) -> dict[str, Any]:
-    """The mapping in a file, or in the shipped file of a name.
+    """Read the settings in a file, or in the shipped file of a given name.
 
     Raises:
-        OptionError: no such file, or no mapping in it.
+        OptionError: the file cannot be read, or does not hold a mapping.
     """
     import yaml
 
@@ -47,12 +47,18 @@ def read_settings(path: str | Path) -> dict[str, Any]:
 
 
 def settings(kind: type[T], told: Mapping[str, Any], said: Mapping[str, Any] | None = None, origin: str = "") -> T:
-    """A dataclass of settings, with a `plan`, from what a file tells and what flags say; None says nothing.
+    """Create a dataclass of settings that has a `plan`.
 
-    The plan's own settings (`epochs`, `seed`) may stand beside the others, without its name.
+    Settings of the plan (such as `epochs`, `seed`) may also be given at the top level.
+
+    Args:
+        kind: the dataclass.
+        told: settings from a file.
+        said: settings from flags. They take precedence, except for None, which stands for a flag that is not given.
+        origin: the name of the file in messages.
 
     Raises:
-        OptionError: a name that is no setting, or a value of the wrong type or out of its range.
+        OptionError: a name is no setting, or a value has the wrong type or is out of range.
     """
     said = {name: value for name, value in (said or {}).items() if value is not None}
     inner = told.get("plan") or {}
@@ -85,7 +91,7 @@ def _build(kind: type[T], told: Mapping[str, Any], origin: str) -> T:
 
 
 def _checked(value: Any, hint: Any, name: str, place: str) -> Any:
-    """A value of a setting of type `hint`; numbers are finite and not below `_LEAST`."""
+    """Check the value of a setting of type `hint`. Numbers must be finite and not below `_LEAST`."""
     kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
     if value is None and type(None) in kinds:
         return None
@@ -114,7 +120,7 @@ def _checked(value: Any, hint: Any, name: str, place: str) -> Any:
 
 
 def _number(value: Any) -> float | None:
-    """A number, also one that YAML takes for a text (1e-3)."""
+    """Convert a value to a number, including numbers that YAML reads as text (1e-3)."""
     try:
         return None if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
@@ -128,15 +134,17 @@ HAAQI_NET: Final = {
     "batch_size": "batch",
     "epochs": "epochs",
 }
-"""what HAAQI-Net's train_config.yaml calls settings, and what is said by flags here; where its weights go, and how many
-workers read, is left to ours"""
+"""Names of settings in HAAQI-Net's train_config.yaml, and the names of the corresponding flags here.
+
+Its output paths and its number of data workers are not used.
+"""
 
 
 def from_haaqi_net(told: Mapping[str, Any]) -> dict[str, Any] | None:
-    """HAAQI-Net's settings in our words; None where the file is not HAAQI-Net's.
+    """Translate HAAQI-Net's settings to those of this package. Return None for any other file.
 
     Raises:
-        OptionError: a network that is not the published one's kind.
+        OptionError: the settings describe a network of another kind than the published one.
     """
     model = told.get("model")
     if not isinstance(model, Mapping) or "input_size" not in model:

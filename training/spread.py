@@ -1,4 +1,4 @@
-"""Work spread over processes of this machine, by joblib, or over a dask cluster."""
+"""Parallel work in processes of this machine, by joblib, or on a dask cluster."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def spread(
     scheduler: str | None = None,
     advice: str = "use fewer jobs",
 ) -> Iterator[Result]:
-    """What `work` gives for each item, as it comes, from `jobs` processes; one does it in this process.
+    """Apply `work` to each item in parallel, and yield results in the order of completion.
 
     Args:
-        work: a function of a module, importable wherever it runs.
-        items: small things: paths, numbers. A cluster that loses a worker does its items again elsewhere.
-        jobs: processes, on this machine.
-        scheduler: address of a dask scheduler, as `tcp://10.0.0.1:8786`; all its workers work then.
-        advice: what to do where memory runs out.
+        work: a module-level function that can be imported wherever it runs.
+        items: small objects such as paths or numbers. If a cluster loses a worker, another one repeats its items.
+        jobs: number of processes on this machine. With 1, the work is done in this process.
+        scheduler: address of a dask scheduler, such as `tcp://10.0.0.1:8786`. All its workers are then used.
+        advice: for the error message if memory runs out.
 
     Raises:
-        WorkerError: a process was ended from outside.
+        WorkerError: a process was terminated from outside.
         OptionError, WorkerError: see `cluster.on_cluster`.
     """
     if scheduler is not None:

@@ -1,4 +1,4 @@
-"""The corpus: a folder of clips with a table `CLIPS.csv` of their splits, sources and genres; and its speech bank."""
+"""The corpus: a folder of clips, its table `CLIPS.csv` of their splits, sources and genres, and its speech bank."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "valid", "test"]
 MUSIC: Final = "music"
-"""folder, inside a built corpus, of a corpus that it includes"""
+"""Folder of another corpus that a built corpus includes."""
 SPEECH: Final = "speech"
-"""folder, inside a built corpus, of its speech bank"""
+"""Folder of the speech bank in a built corpus."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Clip:
     """A clip of clean music.
 
     Attributes:
-        path: below the corpus's folder.
+        path: relative to the folder of the corpus.
         split, source, genre: from the table.
-        duration: seconds.
+        duration: in seconds.
         licence: empty if the table has no such column.
-        origin: the repository, page or package that it comes from; empty if the table has no such column.
-        checksum: SHA-256 of what the clip was cut or rendered from; empty if the table has no such column.
+        origin: the repository, page or package that the clip comes from. Empty if the table has no such column.
+        checksum: SHA-256 of the source that the clip was cut or rendered from. Empty if the table has no such column.
     """
 
     path: str
@@ -50,13 +50,13 @@ class Clip:
 
 
 class Corpus:
-    """A folder of music with its `CLIPS.csv`, and a speech bank in its folder `speech` if there is one.
+    """A folder of music with its `CLIPS.csv`, and optionally a speech bank in its folder `speech`.
 
-    The table has the columns clip, split, source, genre and duration_s. It may have licence and origin_repo, for
-    attribution, and origin_sha256; other columns are ignored.
+    The table has the columns clip, split, source, genre and duration_s. Optional columns are licence and origin_repo
+    (for attribution) and origin_sha256. Other columns are ignored.
 
     Raises:
-        CorpusError: no such table, or one without these columns.
+        CorpusError: there is no such table, or columns are missing.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -69,12 +69,12 @@ class Corpus:
         self.clips = [_clip(row, f"{table}, line {line}") for line, row in enumerate(rows, start=2)]
 
     def of(self, split: Split) -> list[Clip]:
-        """The clips of a split, in the table's order."""
+        """Return the clips of a split, in the order of the table."""
         return [clip for clip in self.clips if clip.split == split]
 
     @cached_property
     def digest(self) -> str:
-        """Fingerprint of what the corpus consists of: its clips, what they were made from, and the voices."""
+        """Fingerprint of the content of the corpus: its clips, their sources, and the voices."""
         parts = [f"{c.path}\t{c.split}\t{c.source}\t{c.duration:.3f}\t{c.checksum}" for c in self.clips]
         bank = self.folder / SPEECH
         if bank.is_dir():
@@ -84,16 +84,20 @@ class Corpus:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def voices(self, split: Split) -> SpeechVoices | None:
-        """The voices of a split; None if the corpus has no speech bank."""
+        """Return the voices of a split, or None if the corpus has no speech bank."""
         return _voices(self.folder / SPEECH, split)
 
     def part(self, table: str) -> Corpus:
-        """The corpus that a table's rows are made from: this one, or for tables of 2026-11 the music it includes."""
+        """Return the corpus of a table's rows: this one, or the included music for tables of 2026-11."""
         inner = self.folder / MUSIC
         return Corpus(inner) if table.endswith("-2026-11") and (inner / "CLIPS.csv").is_file() else self
 
     def excerpt(self, clip: str, start: float, duration: float) -> tuple[npt.NDArray[np.float64], int]:
-        """Samples float64 [n] (mono) of `duration` seconds from `start` seconds on, and their rate in Hz."""
+        """Return `duration` seconds from `start` seconds on, as float64 [n] (mono), and the rate in Hz.
+
+        Raises:
+            CorpusError: the clip is missing, unreadable, or shorter than `start`.
+        """
         path = self.folder / clip
         if not is_file(path):
             raise CorpusError(f"{path} does not exist: expected a clip there; check CLIPS.csv and the folder of music")
@@ -108,7 +112,7 @@ class Corpus:
 
 
 def read_from(file: soundfile.SoundFile, start: float, duration: float) -> npt.NDArray[np.float64]:
-    """Samples float64 [n] (channels averaged) of `duration` seconds of an open file from `start` seconds on."""
+    """Read `duration` seconds of an open file from `start` seconds on, float64 [n] (channels averaged)."""
     file.seek(round(start * file.samplerate))
     samples = file.read(round(duration * file.samplerate), dtype="float64", always_2d=True)
     return np.asarray(samples.mean(axis=1))
@@ -124,7 +128,7 @@ def _voices(folder: Path, split: Split) -> SpeechVoices | None:
 
 
 def _clip(row: dict[str, str], place: str) -> Clip:
-    """A line of the table; `place` is what messages call it."""
+    """Convert a line of the table to a clip. `place` is the name of the line in messages."""
     try:
         split, duration = row["split"], row["duration_s"]
         clip, source, genre = row["clip"], row["source"], row["genre"]

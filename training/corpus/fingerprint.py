@@ -184,17 +184,18 @@ class Index:
         lengths = np.array([item.length for item in self._prints])
         shared = np.searchsorted(query.frames, lengths[owners] - offsets) - np.searchsorted(query.frames, -offsets)
         good = np.flatnonzero((pairs >= _TWICE * agreement.seconds) & (pairs >= agreement.share * shared))
-        found: dict[int, Match] = {}
-        for place in good[np.argsort(-pairs[good], kind="stable")]:
-            owner = int(owners[place])
-            if owner in found:  # the offset with most hits counts
-                continue
+        # Of each recording the offset with most hits counts.
+        good = good[np.lexsort((-pairs[good], owners[good]))]
+        good = good[np.flatnonzero(np.diff(owners[good], prepend=-1))]
+        found: list[tuple[str, Match]] = []
+        for place in good:
             agreeing = np.unique(hits[first[place] : first[place] + pairs[place]])
             _, agreed = np.unique((query.frames[agreeing] / _SECOND).astype(np.int64), return_counts=True)
             seconds, share = int(np.count_nonzero(agreed >= _TWICE)), len(agreeing) / max(int(shared[place]), 1)
             if seconds >= agreement.seconds and share >= agreement.share:
-                found[owner] = Match(float(offsets[place] / _SECOND), len(agreeing), share, seconds)
-        return [(self._names[owner], match) for owner, match in sorted(found.items(), key=lambda item: -item[1].hits)]
+                match = Match(float(offsets[place] / _SECOND), len(agreeing), share, seconds)
+                found.append((self._names[int(owners[place])], match))
+        return sorted(found, key=lambda item: -item[1].hits)
 
     def _hits(self, query: Fingerprint) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Which hash of the query agrees, and with what (recording and offset in one number), [hits] each."""

@@ -1,4 +1,4 @@
-"""Sums of partials, fast: what composed music is made of."""
+"""Fast sums of partials, for synthetic music."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ..degradations.grammar import Array
 def decaying(
     out: Array, turns: Array, amplitudes: Array, rates: Array, phases: Array
 ) -> None:  # pragma: no cover - compiled
-    """Add partials that die away exponentially to `out` [n].
+    """Add exponentially decaying partials to `out` [n].
 
     Args:
-        out: takes them.
-        turns, rates: frequency and decay of each partial, as turns and nepers a sample, [partials].
-        amplitudes, phases: at the beginning, [partials]; radians.
+        out: receives the sum.
+        turns, rates: frequency in turns per sample and decay in nepers per sample of each partial, [partials].
+        amplitudes, phases: initial amplitude, and initial phase in radians, [partials].
     """
     for p in range(len(turns)):
         gain = np.exp(-rates[p])
@@ -35,7 +35,7 @@ def decaying(
 def harmonic(out: Array, phase: Array, amplitudes: Array) -> None:  # pragma: no cover - compiled
     """Add the harmonics of a fundamental to `out` [n]: sines of 1, 2, ... times its phase [n] in radians.
 
-    Each sine follows from the two before it (Chebyshev's recurrence).
+    Each sine is computed from the previous two (Chebyshev's recurrence).
     """
     for i in range(len(out)):
         twice = 2 * np.cos(phase[i])

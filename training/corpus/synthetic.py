@@ -1,7 +1,7 @@
-"""Music composed by chance, so that training hears more clean music than there are recordings of.
+"""Randomly composed music, which adds clean music for training to the limited number of recordings.
 
-A piece is one to four voices (struck and plucked strings, bells, bowed and blown and sung tones, electronic waves) that
-repeat motifs in a scale, often with drums, in a room. Its number alone recreates it.
+A piece has one to four voices (struck and plucked strings, bells, bowed, blown and sung tones, electronic waves). The
+voices repeat motifs in a scale, often with drums, in a room. A piece is defined by its number.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .oscillators import decaying, harmonic
 
 Rng: TypeAlias = np.random.Generator
 RATE: Final = 24_000
-"""Hz, of all pieces"""
+"""Rate of all pieces in Hz."""
 _SCALES: Final = (
     (0, 2, 4, 5, 7, 9, 11),
     (0, 2, 3, 5, 7, 8, 10),
@@ -31,11 +31,11 @@ _SCALES: Final = (
     tuple(range(12)),
 )
 _STEPS: Final = 16
-"""sixteenths of a bar"""
+"""Number of sixteenths in a bar."""
 
 
 class Note(NamedTuple):
-    """When it begins and how long it is held, in seconds; Hz; loudness as an amplitude."""
+    """Start and length of a note in seconds, its frequency in Hz, and its loudness as an amplitude."""
 
     start: float
     length: float
@@ -44,11 +44,11 @@ class Note(NamedTuple):
 
 
 def piece(number: int, seconds: float) -> Array:
-    """A piece of music.
+    """Generate a piece of music.
 
     Args:
-        number: which one, 0 or more.
-        seconds: how much of it.
+        number: of the piece, 0 or more.
+        seconds: duration.
 
     Returns:
         float64 [samples] at `RATE`, not silent.
@@ -68,12 +68,12 @@ def piece(number: int, seconds: float) -> Array:
         out += _levelled(voice, rng)
     if drums:
         out += _levelled(_drums(rng, len(out), beat), rng)
-    if not np.any(out):  # all notes fell into rests
+    if not np.any(out):  # all notes were replaced by rests
         return piece(number + 1_000_000_007, seconds)
     if rng.random() < 0.7:
         wet = float(np.exp(rng.uniform(np.log(0.005), np.log(0.6))))
         out = reverb(out, RATE, rng, t60=float(rng.uniform(0.2, 2.5)), wet=wet)
-    if rng.random() < 0.4:  # what a recording brings with it
+    if rng.random() < 0.4:  # noise of a recording
         out = mix(out, rng.standard_normal(len(out)), float(rng.uniform(45, 80)))
     return out
 
@@ -84,14 +84,14 @@ def _levelled(voice: Array, rng: Rng) -> Array:
 
 
 def _add(voice: Array, start: float, tone: Array, loudness: float) -> None:
-    """Add a tone [n] from a second on, as far as it fits."""
+    """Add a tone [n] from `start` seconds on, as far as it fits."""
     at = round(start * RATE)
     tone = tone[: len(voice) - at]
     voice[at : at + len(tone)] += loudness * tone
 
 
 def _part(rng: Rng, seconds: float, beat: float, scale: npt.NDArray[np.int64], key: float) -> list[Note]:
-    """The notes of a voice: a motif of two to eight beats, again and again, each time slightly changed."""
+    """Compose the notes of a voice: a motif of two to eight beats that repeats with slight changes."""
     units = np.array([0.25, 0.5, 1.0, 2.0, 4.0])
     shares = rng.dirichlet(np.full(len(units), 0.5))
     register = rng.uniform(36, 84)
@@ -125,25 +125,25 @@ def _accent(rng: Rng) -> float:
 
 
 def _hz(register: float, key: float, scale: npt.NDArray[np.int64], degree: int) -> float:
-    """The pitch of a degree of the scale counted from the key's note nearest to a register (MIDI numbers)."""
+    """Return the frequency of a degree of the scale, from the key's note nearest to a register (MIDI number)."""
     octave, place = divmod(degree, len(scale))
     root = key + 12 * round((register - key) / 12)
     midi = np.clip(root + 12 * octave + scale[place], 28, 103)
     return float(440 * 2 ** ((midi - 69) / 12))
 
 
-# Instruments: a function draws one, and gives what plays its notes
+# Instruments: each function draws an instrument and returns a function that plays a note
 
 Sound: TypeAlias = Callable[[Note], Array]
 
 
 def _orders(hz: float, most: int) -> Array:
-    """1, 2 and so on, as many harmonics as fit below 0.45 of the rate."""
+    """Return 1, 2 and so on, for up to `most` harmonics below 0.45 of the rate."""
     return np.arange(1, max(min(int(0.45 * RATE / hz), most), 1) + 1, dtype=np.float64)
 
 
 def _struck(rng: Rng) -> Sound:
-    """A struck or plucked string: stiff, its partials dying the sooner the higher; with a knock."""
+    """A struck or plucked string: stiff, with a knock, and with partials that decay faster the higher they are."""
     stiffness = float(np.exp(rng.uniform(np.log(1e-5), np.log(1e-3))))
     roll, place = rng.uniform(0.7, 2.2), rng.uniform(0.06, 0.45)
     decay, damping, release = rng.uniform(0.3, 3.0), rng.uniform(0.02, 0.5), rng.uniform(0.03, 0.4)
@@ -167,7 +167,7 @@ def _struck(rng: Rng) -> Sound:
 
 
 def _bell(rng: Rng) -> Sound:
-    """A bell, bar or bowl: a few partials of no series."""
+    """A bell, bar or bowl: a few inharmonic partials."""
     ratios = np.sort(np.concatenate([[1.0], rng.uniform(1.5, 9, int(rng.integers(2, 9)))]))
     amplitudes = ratios ** -rng.uniform(0.3, 1.5) * rng.uniform(0.3, 1, len(ratios))
     rates = rng.uniform(0.5, 6) * ratios ** rng.uniform(0.2, 1.2)
@@ -183,7 +183,7 @@ def _bell(rng: Rng) -> Sound:
 
 
 def _held(rng: Rng) -> Sound:
-    """A bowed, blown or sung tone: harmonics under formants, with vibrato, wander and breath."""
+    """A bowed, blown or sung tone: harmonics with formants, vibrato, random pitch variation and breath noise."""
     roll = rng.uniform(0.5, 1.8)
     formants, widths = rng.uniform(250, 4500, 4), rng.uniform(80, 700, 4)
     heights = rng.uniform(0, 6, 4)
@@ -215,7 +215,7 @@ def _held(rng: Rng) -> Sound:
 
 
 def _electronic(rng: Rng) -> Sound:
-    """A pulse, saw-tooth, triangle, sine or FM tone, often through a low-pass filter that closes."""
+    """A pulse, sawtooth, triangle, sine or FM tone, often through a low-pass filter that closes."""
     kind, width = int(rng.integers(5)), rng.choice([0.5, 0.25, 0.125])
     attack, release = float(np.exp(rng.uniform(np.log(0.002), np.log(0.2)))), rng.uniform(0.01, 0.3)
     fall = rng.uniform(0, 5) * (rng.random() < 0.6)
@@ -246,20 +246,20 @@ _INSTRUMENTS: Final[tuple[Callable[[Rng], Sound], ...]] = (*[_struck] * 3, _bell
 
 
 def _envelope(samples: int, attack: float, held: float, release: float) -> Array:
-    """Gains [samples]: up in `attack` seconds, after `held` seconds down with the time constant `release`."""
+    """Return gains [samples] that rise in `attack` s and fall after `held` s, with the time constant `release`."""
     t = np.arange(samples) / RATE
     end = np.minimum(1, (samples / RATE - t) / 0.01)
     return np.asarray(np.minimum(1, t / attack) * np.exp(-np.maximum(t - held, 0) / release) * end)
 
 
 def _slow(rng: Rng, samples: int) -> Array:
-    """A random curve [samples] of standard deviation about 1 that turns some five times a second."""
+    """Return a random curve [samples] with a standard deviation of about 1 and about five cycles per second."""
     knots = rng.standard_normal(samples * 10 // RATE + 3)
     return np.asarray(np.interp(np.arange(samples) * (10 / RATE), np.arange(len(knots)), knots))
 
 
 def _drums(rng: Rng, samples: int, beat: float) -> Array:
-    """A bar's pattern of kick, snare, cymbal and skin, repeated."""
+    """Compose a bar of kick, snare, cymbal and skin, and repeat it."""
     out = np.zeros(samples)
     step = beat / 4
     for kind in rng.choice(4, int(rng.integers(1, 5)), replace=False):

@@ -1,1 +1,1 @@
-"""Rows of the label table, their sounds, labels and features."""
+"""Rows of the label table, and their sounds, labels and features."""

@@ -1,4 +1,4 @@
-"""Examples and their features as batches, and the evaluation of a network on them."""
+"""Batches of examples with their features, and the evaluation of a network on them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Array = npt.NDArray[Any]
 
 
 class Batch(NamedTuple):
-    """Clips of one length.
+    """Clips of equal length.
 
     Attributes:
-        inputs: [batch, ...], what the network reads.
-        audiograms: [batch, 8], dB HL.
-        labels: [batch], 0 to 1; NaN where there is none.
+        inputs: [batch, ...], the input of the network.
+        audiograms: [batch, 8], in dB HL.
+        labels: [batch], 0 to 1. NaN if there is no label.
         targets: [batch, ...] each, in the order of `Clips.targets`.
     """
 
@@ -38,16 +38,16 @@ class Batch(NamedTuple):
 
 
 class Clips:
-    """Examples with their features, which are read from disk as batches need them.
+    """Examples with their features, which are read from disk when batches need them.
 
     Args:
         cache: holds all features named here.
         examples: at least one.
-        inputs: what the network reads.
-        targets: what it learns beside the labels.
+        inputs: the kind of features that the network reads.
+        targets: kinds of features that it learns in addition to the labels.
 
     Raises:
-        CorpusError: no examples, or features that are not in the cache.
+        CorpusError: there are no examples, or features are not in the cache.
     """
 
     def __init__(
@@ -65,17 +65,17 @@ class Clips:
         return len(self.examples)
 
     def steps(self, size: int, whole: bool = False) -> int:
-        """Return the number of batches in an epoch; see `batches`."""
+        """Return the number of batches per epoch. See `batches`."""
         return len(batched(self._inputs.lengths, size, whole=whole))
 
     def batches(
         self, size: int, rng: np.random.Generator | None = None, whole: bool = False
     ) -> Iterator[tuple[list[int], Batch]]:
-        """Yield the places of clips, and their batch.
+        """Yield the indices of clips, and the batch of these clips.
 
         Args:
-            size: clips in a batch, at most.
-            rng: of the order; None keeps that of the examples.
+            size: maximum number of clips per batch.
+            rng: for a random order. None keeps the order of the examples.
             whole: leave out batches of fewer clips.
         """
         for places in batched(self._inputs.lengths, size, rng, whole):
@@ -90,16 +90,16 @@ class Clips:
             )
 
     def features(self, places: Sequence[int]) -> Array:
-        """Return the inputs of clips of one length, [places, ...]."""
+        """Return the inputs of clips of equal length, [places, ...]."""
         return self._inputs.take(places)
 
     def target(self, number: int, places: Sequence[int]) -> Array:
-        """Return one of the targets of clips of one length, [places, ...]."""
+        """Return one of the targets of clips of equal length, [places, ...]."""
         return self._targets[number].take(places)
 
 
 class _Column:
-    """Where the arrays of examples are in the packs of their tables."""
+    """The positions of examples' arrays in the packs of their tables."""
 
     def __init__(self, cache: FeatureCache, kind: Kind, examples: Sequence[Example]) -> None:
         self.kind = kind
@@ -119,9 +119,9 @@ class _Column:
         self.lengths: list[int] = lengths.tolist()
 
     def take(self, places: Sequence[int]) -> Array:
-        """Arrays of one length, [places, length, ...]; what is missing has the kind's value.
+        """Return arrays of equal length, [places, length, ...]. Missing arrays are filled with the kind's value.
 
-        Where every array is missing, [places, 0].
+        If all arrays are missing, the shape is [places, 0].
         """
         rows = np.asarray(places, np.intp)
         present = self.present[rows]
@@ -143,14 +143,14 @@ class _Column:
 
 
 def _tensor(array: Array) -> Tensor:
-    """Floating-point numbers as float32, others as they are."""
+    """Convert an array to a tensor: float16 to float32, other types unchanged."""
     return torch.from_numpy(array.astype(np.float32) if array.dtype == np.float16 else array)
 
 
 def score_loss(scores: Scores, labels: Tensor) -> Tensor:
     """Compute HAAQI-Net's loss: MSE(clip) + MSE(every frame against the clip's label).
 
-    Clips without a label do not count.
+    Clips without a label are ignored.
     """
     known = ~labels.isnan()
     if not bool(known.any()):
@@ -165,9 +165,9 @@ def evaluate(
     """Score labelled clips with a network.
 
     Args:
-        network: gives scores for inputs and audiograms.
+        network: maps inputs and audiograms to scores.
         clips: with labels.
-        size: clips in a batch.
+        size: clips per batch.
         device: of the network.
 
     Returns:

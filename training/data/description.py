@@ -1,6 +1,6 @@
-"""What the data holds: counts of a corpus and of its label tables, plots of them, and the page that shows both.
+"""Description of the data: counts of a corpus and of its label tables, plots of them, and a page that shows both.
 
-The page has parts between markers that are generated (`page_parts`, `fill`); the text around them is written by hand.
+Parts of the page between markers are generated (`page_parts`, `fill`). The text around them is written by hand.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PERCENTILES: Final = (5, 25, 50, 75, 95)
-"""of the labels of a group of rows"""
+"""Percentiles of the labels of a group of rows."""
 BINS: Final = 20
-"""of the histogram of labels, from 0 to 1"""
+"""Number of bins of the histogram of labels, from 0 to 1."""
 PARTS: Final = ("corpus", "drawing", "tables", "conditions", "sources")
-"""generated parts of a page"""
+"""Generated parts of the page."""
 PLOTS: Final = ("labels", "label-by-condition", "conditions", "listening", "genres")
-"""names of the plots, PNG files"""
+"""Names of the plots, which are PNG files."""
 _COLUMNS: Final = ("clip", "duration", "variation", "chain", "aid", "level", "listener", "score")
 _GROUPINGS: Final = {
     "condition": "condition (alone or with others)",
@@ -55,27 +55,27 @@ _GROUPINGS: Final = {
     "genre": "genre",
     "variation": "variation of the clean music",
 }
-"""what rows are counted by, and its name on the page"""
+"""Properties by which rows are counted, and their names on the page."""
 _NAME: Final = re.compile(r"([a-z0-9_]+)\(")
-"""a condition or variation in a chain"""
+"""A condition or variation in a chain."""
 _AIDS: Final = {
     "nal-r": "NAL-R",
     "none": "none",
     "nal-r(gain=": "NAL-R with an error of gain and tilt",
     "nal-r(for=": "NAL-R for another listener",
 }
-"""names of aids by the beginning of what a table calls them"""
+"""Names of the hearing aids on the page, by the beginning of their name in a table."""
 _SYNTHETIC: Final = "synthetic"
 _STEP: Final = 5
-"""dB, of the bins of levels"""
+"""Width of the bins of levels, in dB."""
 _MOST_NAMES: Final = 12
-"""attributions or genres of a source beyond which the page gives their number"""
+"""Maximum number of attributions or genres of a source that the page lists. Otherwise, it shows only their number."""
 _MOST_GENRES: Final = 40
-"""in the plot"""
+"""Maximum number of genres in the plot."""
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Groups: TypeAlias = dict[str, list[int]]
-"""indices of rows by group"""
+"""Indices of rows by group."""
 
 
 # The corpus
@@ -83,14 +83,14 @@ Groups: TypeAlias = dict[str, list[int]]
 
 @dataclass(frozen=True)
 class Source:
-    """A source's clips in one split, with what attribution needs.
+    """A source's clips in one split, with the information needed for attribution.
 
     Attributes:
         source, split: as in `CLIPS.csv`.
         kind: `recorded` or `rendered`.
-        tracks, clips: how many.
-        hours: of clips.
-        genres, licences, attributions, origins: those that occur, sorted; origins are packages, repositories or
+        tracks, clips: number of each.
+        hours: total duration of the clips.
+        genres, licences, attributions, origins: all values that occur, sorted. Origins are packages, repositories or
             collections of scores.
     """
 
@@ -113,10 +113,10 @@ class Voices:
     Attributes:
         split: train, valid or test.
         kind: `human`, `synthetic` or `derived`.
-        voices, female: how many, and how many of them sound like a woman or a child.
-        languages: how many.
-        minutes: of speech.
-        licences: those that occur, sorted.
+        voices, female: number of voices, and number of those that sound like a woman or a child.
+        languages: number of languages.
+        minutes: total duration of speech.
+        licences: all licences that occur, sorted.
     """
 
     split: str
@@ -130,16 +130,16 @@ class Voices:
 
 @dataclass(frozen=True)
 class CorpusDescription:
-    """What a corpus holds.
+    """The content of a corpus.
 
     Attributes:
         digest: see `Corpus.digest`.
         sources: by split and name.
-        genres: clips by genre, then split.
-        voices: of the speech bank; none if there is no bank.
-        left_out: sources, tracks, pieces and voices that the build left out.
-        files, size: how many files and bytes the corpus takes, without what the build keeps to continue.
-        built: what the build took; empty if not known.
+        genres: number of clips by genre, then split.
+        voices: of the speech bank. Empty if there is no bank.
+        left_out: number of sources, tracks, pieces and voices that the build left out.
+        files, size: number of files and bytes of the corpus, without the build's state for resuming.
+        built: time and machine that the build took. Empty if unknown.
     """
 
     digest: str
@@ -152,7 +152,7 @@ class CorpusDescription:
     built: str = ""
 
     def totals(self) -> list[tuple[str, str, int, int, int, float]]:
-        """Split, kind, sources, tracks, clips and hours of all splits and kinds that occur."""
+        """Return split, kind, sources, tracks, clips and hours of all splits and kinds that occur."""
         found: list[tuple[str, str, int, int, int, float]] = []
         for split in SPLITS:
             for kind in sorted({source.kind for source in self.sources}):
@@ -165,7 +165,7 @@ class CorpusDescription:
 
 @dataclass(frozen=True)
 class _Line:
-    """A clip, with columns of the table that `Clip` does not have."""
+    """A clip, with the columns of the table that `Clip` lacks."""
 
     clip: Clip
     track: str
@@ -183,14 +183,14 @@ def _lines(corpus: Corpus) -> list[_Line]:
 
 
 def describe_corpus(corpus: Corpus, built: str = "") -> CorpusDescription:
-    """Count what a corpus holds.
+    """Count the content of a corpus.
 
     Args:
         corpus: built by `haaqi-edge corpus build`, or any folder with a `CLIPS.csv`.
-        built: what building it took, as the page says it, such as `90 minutes on 2 cores`.
+        built: time and machine that the build took, as text for the page, such as `90 minutes on 2 cores`.
 
     Raises:
-        CorpusError: a damaged `CORPUS.json` or speech bank.
+        CorpusError: `CORPUS.json` or the speech bank is damaged.
     """
     by_source: dict[tuple[str, str], list[_Line]] = defaultdict(list)
     genres: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
@@ -269,7 +269,7 @@ def _left_out(summary: Path) -> int:
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of a group of rows: how many, mean, standard deviation and `PERCENTILES`."""
+    """The labels of a group of rows: their number, mean, standard deviation and `PERCENTILES`."""
 
     rows: int
     mean: float
@@ -279,16 +279,16 @@ class Labels:
 
 @dataclass(frozen=True)
 class TableDescription:
-    """What a label table holds.
+    """The content of a label table.
 
     Attributes:
         name: train, valid, test or an older table.
-        hours: of sound.
-        unseen: rows of conditions that training does not hold.
+        hours: total duration of the sounds.
+        unseen: number of rows with conditions that training does not include.
         labels: of all rows.
-        histogram: rows in `BINS` bins of the label from 0 to 1.
+        histogram: number of rows in `BINS` bins of the label from 0 to 1.
         groups: labels by condition, family, number of conditions, level, aid, listener, kind, genre, variation. A row
-            is in a group of `condition` for each condition of its chain, likewise in `variation`.
+            belongs to a group of `condition` for each condition of its chain, and likewise for `variation`.
     """
 
     name: str
@@ -299,7 +299,7 @@ class TableDescription:
     groups: dict[str, dict[str, Labels]]
 
     def share(self, grouping: str, group: str) -> float:
-        """Percentage of the rows that are in a group."""
+        """Return the percentage of rows in a group."""
         found = self.groups[grouping].get(group)
         return 100 * found.rows / self.labels.rows if found else 0.0
 
@@ -313,11 +313,11 @@ class Description:
 
     @property
     def current(self) -> list[TableDescription]:
-        """The tables that plots and counts on the page show: train, valid and test; without any of them, all."""
+        """The tables in plots and counts on the page: train, valid and test if there are any, otherwise all."""
         return [table for table in self.tables if table.name in SPLITS] or list(self.tables)
 
     def groups(self, grouping: str) -> list[str]:
-        """The groups of a grouping in the current tables: ordered ones in their order, others the largest first."""
+        """Return the groups of a grouping in the current tables, in their natural order or by decreasing size."""
         shares: dict[str, float] = defaultdict(float)
         for table in self.current:
             for group in table.groups[grouping]:
@@ -342,12 +342,12 @@ def describe(
     Args:
         corpus: see `describe_corpus`.
         folder: of the tables' shards.
-        names: of tables; by default all in the folder: train, valid and test first, then older ones.
+        names: of tables. The default is all in the folder: train, valid and test first, then older ones.
         built: see `describe_corpus`.
-        report: told of progress: what is done, how many of how many parts.
+        report: called with the current step, the number of finished steps, and the total number.
 
     Raises:
-        CorpusError: no table, a damaged one, or one that was made from another corpus.
+        CorpusError: there is no table, or one is damaged or was made from another corpus.
     """
     found = tables(folder)
     # Train, valid, test, then the same of each older table.
@@ -355,7 +355,7 @@ def describe(
     found.sort(key=lambda name: (name.partition("-")[2], order.get(cast(Split, name.partition("-")[0]), len(order))))
     chosen = list(names) or found
     if not chosen:
-        shards(folder, SPLITS[0])  # says what was expected
+        shards(folder, SPLITS[0])  # raises an error that says what was expected
     described = []
     for number, name in enumerate(chosen):
         if report:
@@ -372,10 +372,10 @@ def describe_table(folder: str | Path, name: str, corpus: Corpus) -> TableDescri
     Args:
         folder: of the shards.
         name: train, valid, test or an older table.
-        corpus: what it was made from.
+        corpus: the corpus from which the table was made.
 
     Raises:
-        CorpusError: no such table, a damaged one, or one that was made from another corpus.
+        CorpusError: there is no such table, or it is damaged or was made from another corpus.
     """
     part = corpus.part(name)
     for shard in shards(folder, name):
@@ -403,7 +403,7 @@ def describe_table(folder: str | Path, name: str, corpus: Corpus) -> TableDescri
 
 
 def _columns(folder: str | Path, name: str) -> dict[str, list[Any]]:
-    """The columns of a table that are counted, without building rows, which would take ten times as long."""
+    """Read the columns that are counted. Building rows would take ten times as long."""
     import pyarrow
     import pyarrow.parquet
 
@@ -419,10 +419,10 @@ def _columns(folder: str | Path, name: str) -> dict[str, list[Any]]:
 
 
 def _grouped(columns: Mapping[str, list[Any]], corpus: Corpus, name: str) -> dict[str, Groups]:
-    """Indices of rows by grouping and group."""
+    """Return indices of rows by grouping and group."""
     music = {line.clip.path: (line.kind, line.clip.genre) for line in _lines(corpus)}
     groups: dict[str, dict[str, list[int]]] = {grouping: defaultdict(list) for grouping in _GROUPINGS}
-    # Few levels, aids and variations are distinct, and few clips.
+    # Tables have few distinct levels, aids, variations and clips.
     levels, aids = {level: _level(level) for level in set(columns["level"])}, {a: _aid(a) for a in set(columns["aid"])}
     variations = {text: set(_NAME.findall(text)) or {"none"} for text in set(columns["variation"])}
     for row, chain in enumerate(columns["chain"]):
@@ -474,11 +474,11 @@ def _labels(scores: Array) -> Labels:
 
 
 class _Probe:
-    """Stands for a random generator: returns the ends of distributions instead of drawing from them.
+    """A substitute for a random generator that returns the ends of distributions instead of random values.
 
     Args:
         end: 0 for the lower end, 1 for the upper.
-        place: of the value that is returned of several.
+        place: index of the option that `choice` returns.
     """
 
     def __init__(self, end: int, place: int) -> None:
@@ -499,11 +499,11 @@ class _Probe:
 
 
 def drawn(draw: Draw) -> tuple[list[float], bool]:
-    """What a parameter is drawn from.
+    """Return the values from which a parameter is drawn.
 
     Returns:
-        values, whole: all values in order and False; or where they are drawn from an interval its two ends and True. An
-        interval of either sign has four ends.
+        values, whole: all values in order, and False. For an interval, its two ends, and True. An interval with either
+        sign has four ends.
     """
     probe = _Probe(0, 0)
     draw(cast(np.random.Generator, probe))
@@ -526,7 +526,7 @@ def _number(value: float) -> str:
 
 
 def conditions_table() -> str:
-    """All conditions as a Markdown table: name, whether studied, whether held out, parameters, what it does."""
+    """Return a Markdown table of all conditions: name, use in the studies, held out, parameters, description."""
     together = {name for kind, names in HELD_OUT.items() if kind not in UNSEEN_FAMILIES for name in names}
     rows = []
     for name in sorted(CONDITIONS):
@@ -550,11 +550,11 @@ def draw_plots(description: Description, folder: Path) -> list[Path]:
     """Draw the plots of a description.
 
     Args:
-        description: what is shown.
-        folder: takes a PNG file for each of `PLOTS`.
+        description: the data to show.
+        folder: destination of one PNG file for each of `PLOTS`.
 
     Returns:
-        The files, each written whole or not at all.
+        The files, which are written atomically.
     """
     functions = (_draw_labels, _draw_by_condition, _draw_conditions, _draw_listening, _draw_genres)
     paths = []
@@ -567,7 +567,7 @@ def draw_plots(description: Description, folder: Path) -> list[Path]:
     return paths
 
 
-# Okabe & Ito's colours, which colour-blind readers tell apart.
+# The colours of Okabe & Ito, which colour-blind readers can distinguish.
 _COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 _INK: Final = "#30363d"
 _UNSEEN_COLOUR: Final = "#D55E00"
@@ -611,7 +611,7 @@ def _draw_labels(description: Description) -> Figure:
 
 
 def _draw_by_condition(description: Description) -> Figure:
-    """Boxes of the labels by family of chains; each from the largest table that has it."""
+    """Draw boxes of the labels by family of chains, each from the largest table that includes the family."""
     found: dict[str, Labels] = {}
     for table in description.current:
         for name, labels in table.groups["family"].items():
@@ -669,7 +669,7 @@ def _cycled() -> list[str]:
 
 
 def _offsets(tables: int) -> Array:
-    """Where in a group of bars each table's lies, centred on 0 [tables]."""
+    """Return the offset of each table's bar in a group of bars, centred on 0, [tables]."""
     return np.asarray((np.arange(tables) - (tables - 1) / 2) * 0.8 / tables)
 
 
@@ -678,7 +678,7 @@ def _folded(name: str) -> str:
 
 
 def _box(axis: Axes, labels: Labels, place: float, width: float, colour: str) -> None:
-    """A horizontal box of the quartiles, whiskers to the outer percentiles, and the median."""
+    """Draw a horizontal box of the quartiles, whiskers to the outer percentiles, and the median."""
     low, first, middle, third, high = labels.percentiles
     axis.hlines(place, low, high, color=colour, linewidth=1)
     axis.barh(place, third - first, width, first, color=colour, alpha=0.55)
@@ -686,7 +686,7 @@ def _box(axis: Axes, labels: Labels, place: float, width: float, colour: str) ->
 
 
 def _dots(axis: Axes, description: Description, grouping: str, names: Sequence[str]) -> None:
-    """A line for each group with a dot for each table's share."""
+    """Draw a line for each group, with a dot for the share of each table."""
     for table, colour in zip(description.current, _cycled(), strict=False):
         shares = np.array([table.share(grouping, name) for name in names])
         places = np.flatnonzero(shares)
@@ -701,11 +701,11 @@ def _dots(axis: Axes, description: Description, grouping: str, names: Sequence[s
 
 
 def page_parts(description: Description, plots: str) -> dict[str, str]:
-    """The generated parts of the page, Markdown by name.
+    """Return the generated parts of the page, as Markdown by name.
 
     Args:
-        description: what is shown.
-        plots: folder of the plots, as the page links to it.
+        description: the data to show.
+        plots: folder of the plots, as in the page's links.
     """
     return {
         "corpus": _corpus_part(description.corpus),
@@ -739,7 +739,7 @@ def fill(page: str, parts: Mapping[str, str]) -> str:
 
 
 def new_page() -> str:
-    """A page of headings and empty parts, for `fill`."""
+    """Return a page with headings and empty parts, for `fill`."""
     marked = [f"## {name.capitalize()}\n\n<!-- begin {name} -->\n<!-- end {name} -->\n" for name in PARTS]
     return "\n".join(["# Data\n", *marked])
 
@@ -772,7 +772,7 @@ def _corpus_part(corpus: CorpusDescription) -> str:
 
 
 def _drawing_part() -> str:
-    """How rows are drawn, in the numbers that the code has."""
+    """Describe how rows are drawn, with the numbers from the code."""
     lengths = [f"{share:.0%} {number or 'no'}" for number, share in enumerate(COUNTS)]
     seconds = ", ".join(f"{seconds:g} s in {split}" for split, seconds in SECONDS.items())
     return (
@@ -823,7 +823,7 @@ def _share(table: TableDescription, grouping: str, group: str) -> str:
 
 
 def _held_out_part() -> str:
-    """The held-out kinds and what they are made of."""
+    """Return a table of the held-out kinds and their conditions."""
     rows = [(kind, " then ".join(f"`{name}`" for name in names)) for kind, names in HELD_OUT.items()]
     head = ("held-out kind", "conditions")
     return _table(head, rows, "ll")
@@ -858,12 +858,12 @@ def _image(folder: str, name: str, title: str) -> str:
 
 
 def _details(title: str, inner: str) -> str:
-    """Markdown that is folded until a reader opens it."""
+    """Return Markdown that is collapsed until a reader opens it."""
     return f"<details><summary>{title}</summary>\n\n{inner}\n\n</details>"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[object]], align: str) -> str:
-    """A Markdown table; `align` has `l` or `r` for each column."""
+    """Return a Markdown table. `align` has `l` or `r` for each column."""
     lines = [head, ["---:" if side == "r" else "---" for side in align[: len(head)]], *rows]
     return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
 

@@ -1,4 +1,4 @@
-"""Examples to train on: a sound, its listener, and its label. From label tables, or from HAAQI-Net's train.json."""
+"""Examples for training: a sound, its listener, and its label, from label tables or from HAAQI-Net's train.json."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .rows import Row
 
 Single = npt.NDArray[np.float32]
 FILES: Final = "files"
-"""table of examples that are audio files"""
+"""Table name of examples that are audio files."""
 KEY_LENGTH: Final = 20
 
 
@@ -35,13 +35,13 @@ class Example:
     """One labelled sound.
 
     Attributes:
-        sound: key of the sound, whoever its listener is.
+        sound: key of the sound, independent of the listener.
         audiogram: 8 levels in dB HL.
         score: label, 0 to 1; NaN if there is none.
-        source: what makes the sound: a row of a label table, or an audio file of what reaches the ear.
+        source: origin of the sound: a row of a label table, or an audio file of the signal at the ear.
         group: examples of one group stay together when data are split: the piece of music.
         table: name of the label table, such as `train` or `train-2026-11`; `files` for audio files.
-        corpus: digest of the corpus that the table was made from; None if it is not known, or for audio files.
+        corpus: digest of the corpus from which the table was made. None if it is unknown, or for audio files.
     """
 
     sound: str
@@ -74,7 +74,7 @@ def of_table(folder: Path, name: str, rows: int | None = None) -> list[Example]:
         rows: use the first rows only.
 
     Raises:
-        CorpusError: no such table.
+        CorpusError: there is no such table.
     """
     made_of = corpus_of(shards(folder, name)[0])
     return [
@@ -84,15 +84,15 @@ def of_table(folder: Path, name: str, rows: int | None = None) -> list[Example]:
 
 
 def _table_key(row: str, corpus: str | None) -> str:
-    """The key of a row: the same row of another corpus may have another sound."""
+    """Return the key of a row. With another corpus, the same row may have another sound."""
     return f"{row}-{corpus}" if corpus else row
 
 
 def of_json(path: Path) -> list[Example]:
-    """Read HAAQI-Net's `{"data": [{"file_path", "audiogram", "haaqi_score"}]}`; paths start at the file's folder.
+    """Read HAAQI-Net's `{"data": [{"file_path", "audiogram", "haaqi_score"}]}`. Paths are relative to this file.
 
     Raises:
-        CorpusError: another form, a file that does not exist, or an invalid audiogram or score.
+        CorpusError: the file has another form, an audio file does not exist, or an audiogram or score is invalid.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))["data"]
@@ -106,10 +106,10 @@ def of_json(path: Path) -> list[Example]:
 
 
 def file_example(path: Path, levels: Any, score: float, place: str) -> Example:
-    """Make an example of an audio file; `place` is its name in messages.
+    """Create an example from an audio file. `place` is its name in messages.
 
     Raises:
-        CorpusError: no such file, or an invalid audiogram or score.
+        CorpusError: the file does not exist, or the audiogram or score is invalid.
     """
     if not is_file(path):
         raise CorpusError(f"{place}: {path} is not there; paths are taken from the table's own folder")
@@ -125,10 +125,10 @@ def file_example(path: Path, levels: Any, score: float, place: str) -> Example:
 
 
 def corpora(examples: Sequence[Example], corpus: Corpus | None) -> dict[str, Corpus]:
-    """Return the corpus of each label table that examples are from; none for audio files.
+    """Return the corpus of each label table that the examples come from. Audio files have none.
 
     Raises:
-        CorpusError: there are rows, and no corpus.
+        CorpusError: there are rows of a label table, but no corpus.
     """
     names = sorted({example.table for example in examples} - {FILES})
     if names and corpus is None:
@@ -137,10 +137,10 @@ def corpora(examples: Sequence[Example], corpus: Corpus | None) -> dict[str, Cor
 
 
 class Sounds:
-    """Makes the sounds of examples; consecutive rows of a group share their clean music.
+    """Renders the sounds of examples. Consecutive rows of a group share their clean music.
 
     Args:
-        corpora: by label table, see `corpora`.
+        corpora: corpus of each label table, see `corpora`.
     """
 
     def __init__(self, corpora: Mapping[str, Corpus]) -> None:
@@ -149,7 +149,7 @@ class Sounds:
         self._music: tuple[Array, int] = np.zeros(0), 0
 
     def music(self, example: Example) -> tuple[Array, int]:
-        """Return a row's clean music, float64 [samples], and its rate in Hz; see `rendering.reference_of`."""
+        """Return a row's clean music, float64 [samples], and its rate in Hz. See `rendering.reference_of`."""
         row = example.source
         assert isinstance(row, Row), "only rows of a label table have a clean reference"
         group = (example.table, row.clip, row.start, row.duration, row.variation, row.level)
@@ -158,11 +158,11 @@ class Sounds:
         return self._music
 
     def presented(self, example: Example) -> Single:
-        """Return what reaches the ear, float32 [samples] at 16 kHz.
+        """Return the signal at the ear, float32 [samples] at 16 kHz.
 
         Raises:
-            AudioError: a file that cannot be read.
-            CorpusError: a clip that is missing or silent.
+            AudioError: a file cannot be read.
+            CorpusError: a clip is missing or silent.
         """
         row = example.source
         if isinstance(row, Path):
@@ -176,17 +176,17 @@ def waveforms(examples: Sequence[Example], corpus: Corpus | None) -> Iterator[Si
     """Yield the sounds of examples, float32 [samples] at 16 kHz.
 
     Raises:
-        CorpusError: there are rows, and no corpus.
-        AudioError: a file that cannot be read.
+        CorpusError: there are rows of a label table, but no corpus.
+        AudioError: a file cannot be read.
     """
     yield from map(Sounds(corpora(examples, corpus)).presented, examples)
 
 
 def parted(examples: Sequence[Example], share: float, seed: int = 0) -> tuple[list[Example], list[Example]]:
-    """Split examples in two parts, about `share` of the groups in the second; no group is in both.
+    """Split examples into two parts, with about `share` of the groups in the second. No group is in both.
 
     Raises:
-        CorpusError: fewer than two groups.
+        CorpusError: there are fewer than two groups.
     """
     groups = sorted({example.group for example in examples})
     if len(groups) < 2:

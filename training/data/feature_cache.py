@@ -1,9 +1,11 @@
-"""The feature cache: what networks read of sounds, computed once for each sound and read memory-mapped.
+"""The feature cache: inputs and targets of networks, computed once per sound and read memory-mapped.
 
-A cache is a folder with a subfolder for each label table (`files` for audio files), and in it a `Pack` for each kind of
-array: `train/texture.npy`, `train/clean.npy`, `files/fbank.npy`. Arrays are found by the key of their example, not by
-their place: a table that grows adds to its packs, and a row whose sound changes gets a new array. Features are float16:
-fbank and texture lose less than a fifth of what a 16-bit file loses, and hidden layers a relative 5e-4.
+A cache is a folder with one subfolder per label table (`files` for audio files). Each subfolder holds one `Pack` per
+kind of array: `train/texture.npy`, `train/clean.npy`, `files/fbank.npy`. Arrays are looked up by the key of their
+example, not by their position: a growing table adds to its packs, and a row whose sound changes gets a new array.
+
+Features are float16. Fbank and texture lose less than a fifth of the precision that a 16-bit audio file loses. Hidden
+layers have a relative error of 5e-4.
 """
 
 from __future__ import annotations
@@ -35,19 +37,19 @@ from .targets import NONE
 Array = npt.NDArray[Any]
 KeyName = Literal["sound", "listening", "music"]
 CHUNK: Final = 40
-"""sounds that a process makes before they are saved"""
+"""Number of sounds that a process computes before they are saved."""
 _HEADER: Final = 128
-"""bytes of an .npy file's header; it is rewritten as the file grows"""
+"""Size in bytes of an .npy file's header, which is rewritten when the file grows."""
 
 
 class Kind(NamedTuple):
     """A kind of array.
 
     Attributes:
-        name: of its packs.
-        key: which of an example's keys the arrays have: one for each sound, sound and listener, or group's music.
-        axis: along which arrays of longer sounds are longer; packs have it first.
-        missing: value of arrays that are not there, for kinds that need not be complete.
+        name: name of its packs.
+        key: the example's key under which arrays are stored: one array per sound, per sound and listener, or per group.
+        axis: the axis whose size depends on the duration. Packs store it first.
+        missing: value of missing arrays, for kinds that may be incomplete.
     """
 
     name: str
@@ -61,18 +63,18 @@ class Kind(NamedTuple):
         return key
 
     def pack(self, array: Array) -> Array:
-        """Return an array as packs hold it: the axis that varies first, floating-point numbers as float16."""
+        """Return an array in the form of packs: the variable axis first, floating-point numbers as float16."""
         array = np.moveaxis(array, self.axis, 0)
         return array.astype(np.float16) if np.issubdtype(array.dtype, np.floating) else array
 
 
 def texture_kind(version: int = 1) -> Kind:
-    """Return the kind of the texture of a sound, [patches, 16, 32], by version of the front end."""
+    """Return the kind of a sound's texture, [patches, 16, 32], by version of the front end."""
     return Kind("texture" if version == 1 else f"texture-{version}")
 
 
 def clean_kind(version: int = 1) -> Kind:
-    """Return the kind of the amplified clean music's level, [patches, 32]; see `features.clean_level`."""
+    """Return the kind of the amplified clean music's level, [patches, 32]. See `features.clean_level`."""
     return Kind("clean" if version == 1 else f"clean-{version}", "music")
 
 
@@ -82,21 +84,21 @@ FRONT_ENDS: Final[Mapping[Kind, Callable[[Single], Array]]] = {
     FBANK: fbank,
     **{texture_kind(version): partial(textures, version=version) for version in VERSIONS},
 }
-"""kinds that are computed from the presented sound at 16 kHz"""
+"""Kinds that are computed from the presented sound at 16 kHz, and their functions."""
 DENSE: Final = Kind("targets", axis=1, missing=NONE)
-"""dense targets of rows, uint8 [3, patches, 32], see `targets`; rows without them have `NONE`"""
+"""Dense targets of rows, uint8 [3, patches, 32], see `targets`. Rows without them have `NONE`."""
 CLEAN: Final[Mapping[Kind, int]] = {clean_kind(version): version for version in VERSIONS}
-"""kinds that are computed from the clean music"""
+"""Kinds that are computed from the clean music, and their versions."""
 
 
 class Pack:
-    """Arrays of one kind in one file, which only grows; found by key.
+    """Arrays of one kind in a file that only grows, looked up by key.
 
-    `NAME.npy` holds all arrays, joined along their first axis; `NAME.index` has a line `KEY LENGTH` for each, in the
-    same order. An interrupted write leaves at most bytes behind the last indexed array; the next write replaces them.
+    `NAME.npy` holds all arrays, joined along their first axis. `NAME.index` has a line `KEY LENGTH` for each, in the
+    same order. An interrupted write can only leave bytes after the last indexed array. The next write replaces them.
 
     Args:
-        path: of the .npy file, whether it exists or not.
+        path: of the .npy file, which need not exist.
 
     Raises:
         CorpusError: the files are damaged.
@@ -127,10 +129,10 @@ class Pack:
         return self._array
 
     def place(self, key: str) -> tuple[int, int]:
-        """Return where an array begins in `array`, and its length.
+        """Return the start of an array in `array`, and its length.
 
         Raises:
-            KeyError: no such array.
+            KeyError: there is no such array.
         """
         return self._places[key]
 
@@ -141,10 +143,10 @@ class Pack:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[Pack]:
-        """Keep other processes from writing, and read what they have written.
+        """Lock the pack for writing, and load the arrays that other processes have written.
 
         Raises:
-            OptionError: another process is writing, or the folder cannot be written to.
+            OptionError: another process is writing, or the folder is not writable.
         """
         with _explained(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -155,14 +157,14 @@ class Pack:
             yield self
 
     def append(self, arrays: Sequence[tuple[str, Array]]) -> None:
-        """Write arrays that are not there yet; a reader sees all of them or none. Call it within `writing`.
+        """Write the arrays that do not exist yet. Readers see all of them or none. Call this within `writing`.
 
         Args:
-            arrays: with their keys, all of one type, and of one shape but for the first axis.
+            arrays: with their keys. All have the same type, and the same shape except for the first axis.
 
         Raises:
-            OptionError: the disk is full, or the file cannot be written.
-            CorpusError: arrays of another shape than those that are there.
+            OptionError: the disk is full, or the file is not writable.
+            CorpusError: the shape differs from that of the existing arrays.
         """
         new = {key: np.ascontiguousarray(array) for key, array in arrays if key not in self._places}
         if not new:
@@ -204,7 +206,7 @@ class Pack:
         if not self.index.exists() or self.index.stat().st_size == self._index_size:
             return
         text = self.index.read_bytes()
-        text = text[: text.rfind(b"\n") + 1]  # without a line that was being written
+        text = text[: text.rfind(b"\n") + 1]  # without a partially written line
         try:
             with self.path.open("rb") as file:
                 np.lib.format.read_magic(file)
@@ -227,7 +229,7 @@ class Pack:
 
 
 def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """Return the .npy header of an array, `_HEADER` bytes whatever its length."""
+    """Return the .npy header of an array, always of `_HEADER` bytes."""
     text = repr({"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape})
     magic = np.lib.format.magic(1, 0)
     length = _HEADER - len(magic) - 2
@@ -236,7 +238,7 @@ def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
 
 @contextlib.contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Raise OptionError where the system lets nothing be written."""
+    """Convert an OSError while writing to OptionError."""
     try:
         yield
     except OSError as error:
@@ -247,7 +249,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _lock(file: BinaryIO, path: Path) -> None:
-    """Lock a file until it is closed, where the system can; a killed process loses its locks."""
+    """Lock a file until it is closed, if the system supports it. The system releases the locks of killed processes."""
     try:
         import fcntl
     except ImportError:  # Windows
@@ -264,7 +266,7 @@ class FeatureCache:
     """A folder of packs.
 
     Args:
-        folder: whether it exists or not.
+        folder: need not exist.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -272,7 +274,7 @@ class FeatureCache:
         self._packs: dict[tuple[str, str], Pack] = {}
 
     def pack(self, kind: Kind, table: str) -> Pack:
-        """Return the arrays of one kind and table."""
+        """Return the pack of one kind and table."""
         place = table, kind.name
         if place not in self._packs:
             self._packs[place] = Pack(self.folder / table / f"{kind.name}.npy")
@@ -282,12 +284,12 @@ class FeatureCache:
         """Return the array of an example, memory-mapped.
 
         Raises:
-            KeyError: it is not there.
+            KeyError: it does not exist.
         """
         return np.moveaxis(self.pack(kind, example.table).get(kind.key_of(example)), 0, kind.axis)
 
     def missing(self, kind: Kind, examples: Sequence[Example]) -> list[int]:
-        """List the places of examples that have no array; of several with the same key, the first."""
+        """List the indices of examples without an array. Of examples with the same key, only the first is listed."""
         seen: set[tuple[str, str]] = set()
         places = []
         for place, example in enumerate(examples):
@@ -305,18 +307,18 @@ class FeatureCache:
         jobs: int = 1,
         done: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Make the features that are missing; finished ones are kept if it is interrupted.
+        """Compute the missing features. Finished ones are kept if this is interrupted.
 
         Args:
-            kinds: of `FRONT_ENDS` and, for rows of label tables, `CLEAN`.
-            examples: their sounds are made once for all kinds; consecutive rows of a group share their clean music.
-            corpus: of the label tables; not needed where nothing is missing.
-            jobs: processes.
-            done: called with the number of sounds that have their features, and of all.
+            kinds: from `FRONT_ENDS` and, for rows of label tables, from `CLEAN`.
+            examples: each sound is rendered once for all kinds. Consecutive rows of a group share their clean music.
+            corpus: of the label tables. Not needed if nothing is missing.
+            jobs: number of processes.
+            done: called with the number of sounds that have their features, and the total number.
 
         Raises:
-            CorpusError: no corpus, or one that is not the tables'; a clip that is missing or silent.
-            AudioError: a file that cannot be read.
+            CorpusError: there is no corpus, it is not the one of the tables, or a clip is missing or silent.
+            AudioError: a file cannot be read.
             OptionError: features cannot be written, or another process writes the same ones.
             WorkerError: a process was killed.
         """
@@ -346,13 +348,13 @@ class FeatureCache:
         compute: Callable[[Example], Array],
         done: Callable[[int, int], None] | None = None,
     ) -> None:
-        """Make the arrays that are missing in this process, such as the outputs of a network.
+        """Compute the missing arrays in this process, such as the outputs of a network.
 
         Args:
             kind: of the arrays.
-            examples: of which.
-            compute: gives the array of an example.
-            done: called with the number of arrays that are there, and of all.
+            examples: those that need an array.
+            compute: returns the array of an example.
+            done: called with the number of arrays that exist, and the total number.
 
         Raises:
             OptionError: see `fill`.
@@ -374,7 +376,7 @@ class FeatureCache:
                 done(len(examples), len(examples))
 
     def put(self, kind: Kind, table: str, arrays: Sequence[tuple[str, Array]]) -> None:
-        """Write arrays with their keys; those that are there already stay.
+        """Write arrays with their keys. Existing arrays are not replaced.
 
         Raises:
             OptionError: see `fill`.
@@ -385,17 +387,17 @@ class FeatureCache:
                 pack.append([(key, kind.pack(array)) for key, array in arrays])
 
     def add_targets(self, examples: Sequence[Example], work: Path) -> int:
-        """Add the dense targets that labelling kept (`labels.Labelling.targets`).
+        """Add the dense targets that labelling has saved (`labels.Labelling.targets`).
 
         Args:
-            examples: the first rows of label tables; chunks of labelling that are not whole in them have no targets.
-            work: folder that labelling worked in.
+            examples: the first rows of label tables. Chunks of labelling that are incomplete in them have no targets.
+            work: the work folder of labelling.
 
         Returns:
-            the number of examples with dense targets.
+            The number of examples with dense targets.
 
         Raises:
-            CorpusError: a file of dense targets is damaged or of other rows.
+            CorpusError: a file of dense targets is damaged, or belongs to other rows.
             OptionError: see `fill`.
         """
         for split in SPLITS:
@@ -408,7 +410,7 @@ class FeatureCache:
         return sum(DENSE.key_of(example) in self.pack(DENSE, example.table) for example in examples)
 
     def _wanted(self, kinds: Sequence[Kind], examples: Sequence[Example]) -> list[tuple[Example, list[Kind]]]:
-        """Examples without some of their features, in order, and which."""
+        """Return the examples that lack features, in order, with the missing kinds."""
         lacking: dict[int, list[Kind]] = {}
         for kind in kinds:
             for place in self.missing(kind, examples):
@@ -417,7 +419,7 @@ class FeatureCache:
 
 
 def _read_targets(path: Path, examples: Sequence[Example]) -> list[tuple[str, Array]]:
-    """Read the dense targets of a chunk of labelling, with the keys of its rows."""
+    """Read the dense targets of a chunk of labelling, and return them with the keys of its rows."""
     rows = [example.source for example in examples if isinstance(example.source, Row)]
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -433,14 +435,14 @@ def _read_targets(path: Path, examples: Sequence[Example]) -> list[tuple[str, Ar
 
 
 class _Made(NamedTuple):
-    """Features by kind and table, and of how many sounds they are."""
+    """Features by kind and table, and the number of sounds that they belong to."""
 
     sounds: int
     arrays: list[tuple[Kind, str, list[tuple[str, Array]]]]
 
 
 def _make(parts: Mapping[str, Corpus], wanted: Sequence[tuple[Example, Sequence[Kind]]]) -> _Made:
-    """Make features of sounds, each with the kinds that it lacks."""
+    """Compute the features of sounds, for each the kinds that it lacks."""
     sounds = Sounds(parts)
     found: dict[tuple[Kind, str], list[tuple[str, Array]]] = {}
     for example, kinds in wanted:
@@ -457,7 +459,7 @@ def _make(parts: Mapping[str, Corpus], wanted: Sequence[tuple[Example, Sequence[
 
 
 def _checked(examples: Sequence[Example], corpus: Corpus | None) -> dict[str, Corpus]:
-    """Return the corpora of label tables by name, or raise CorpusError if a table was made from another one."""
+    """Return the corpora of label tables by name. Raise CorpusError if a table was made from another corpus."""
     parts = corpora(examples, corpus)
     for table in parts:
         made_of = next(example.corpus for example in examples if example.table == table)
@@ -472,15 +474,15 @@ def _checked(examples: Sequence[Example], corpus: Corpus | None) -> dict[str, Co
 def batched(
     lengths: Sequence[int], size: int, rng: np.random.Generator | None = None, whole: bool = False
 ) -> list[list[int]]:
-    """Group places in batches of equally long sounds, in a random order if there is an `rng`.
+    """Group indices into batches of sounds of equal length, in a random order if `rng` is given.
 
-    Sounds of a table are equally long; files may not be, and are never cut or padded to each other.
+    Sounds of a label table have equal lengths. Audio files may differ, and are never cut or padded.
 
     Args:
         lengths: of the sounds.
-        size: places in a batch, at most.
-        rng: of the order.
-        whole: leave out batches of fewer places.
+        size: maximum number of sounds per batch.
+        rng: for the random order.
+        whole: leave out batches of fewer sounds.
     """
     order = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
     by_length: dict[int, list[int]] = {}
@@ -495,6 +497,6 @@ def batched(
 
 
 def fingerprint(examples: Sequence[Example]) -> str:
-    """Return a fingerprint of examples, their listeners and labels."""
+    """Return a fingerprint of examples with their listeners and labels."""
     text = "\n".join(f"{example.listening} {example.score:.6f}" for example in examples)
     return f"{len(examples)} examples, {hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -19,18 +19,18 @@ from ..degradations.grammar import Array
 from .rows import Row
 
 _SOUND: Final = tuple(field.name for field in fields(Row) if field.default is MISSING)
-"""the fields of a row that define its sound: all but the scores"""
+"""Fields of a row that define its sound: all except the scores."""
 _MUSIC: Final = ("clip", "start", "duration", "variation", "level", "audiogram")
-"""the fields of a row that define its amplified clean music, the same for all rows of a group"""
+"""Fields of a row that define its amplified clean music. All rows of a group have the same values."""
 
 
 def digest(rows: Sequence[Row]) -> str:
-    """Return a fingerprint of the sounds of rows; scores do not count."""
+    """Return a fingerprint of the sounds of rows. It does not depend on the scores."""
     return _fingerprint(rows, _SOUND)
 
 
 def music_digest(row: Row) -> str:
-    """Return a fingerprint of a row's clean music as its listener hears it, which `clean_level` reads."""
+    """Return a fingerprint of a row's amplified clean music, the input of `clean_level`."""
     return _fingerprint([row], _MUSIC)
 
 
@@ -40,17 +40,17 @@ def _fingerprint(rows: Sequence[Row], names: Sequence[str]) -> str:
 
 
 def patches_in(seconds: float) -> int:
-    """Return the number of whole patches in so many seconds."""
+    """Return the number of complete patches in a duration."""
     return patch_count(round(seconds * SAMPLE_RATE))
 
 
 def row_texture(row: Row, presented: Array, rate: int, version: int = 1) -> npt.NDArray[np.float16]:
-    """Compute the texture of a row's presented sound, resampled as the runtime does it.
+    """Compute the texture of a row's presented sound, resampled as in the runtime.
 
     Args:
-        row: tells the duration.
+        row: provides the duration.
         presented: float64 [samples], see `rendering.presented`.
-        rate: Hz.
+        rate: in Hz.
         version: of the front end.
 
     Returns:
@@ -60,12 +60,12 @@ def row_texture(row: Row, presented: Array, rate: int, version: int = 1) -> npt.
 
 
 def clean_level(row: Row, clean: Array, rate: int, version: int = 1) -> npt.NDArray[np.float16]:
-    """Compute the levels of a row's clean music with NAL-R, the best that its listener could hear.
+    """Compute the levels of a row's clean music with NAL-R, the best signal for its listener.
 
     Args:
-        row: tells duration and audiogram.
+        row: provides the duration and the audiogram.
         clean: float64 [samples], see `rendering.reference_of`.
-        rate: Hz.
+        rate: in Hz.
         version: of the front end.
 
     Returns:
@@ -76,12 +76,12 @@ def clean_level(row: Row, clean: Array, rate: int, version: int = 1) -> npt.NDAr
 
 
 def at_front_end(x: Array, rate: int, seconds: float) -> npt.NDArray[np.float32]:
-    """Resample a signal to 16 kHz and cut it to its whole patches, or pad it with zeros to them.
+    """Resample a signal to 16 kHz, and cut or zero-pad it to the complete patches of a duration.
 
     Args:
-        x: float64 [samples]; it may exceed 1.0, as amplification for a severe loss makes it.
-        rate: Hz.
-        seconds: of which the whole patches are kept.
+        x: float64 [samples]. It may exceed 1.0, for example after amplification for a severe hearing loss.
+        rate: in Hz.
+        seconds: the duration.
 
     Returns:
         float32 [samples at 16 kHz].

@@ -1,8 +1,8 @@
-"""The label table: rows that recreate a presented signal from a clip, and the HAAQI score of each.
+"""The label table: rows that define a presented signal, and the HAAQI score of each.
 
-A table is a set of Parquet shards, written once each. A row holds no audio: clip, start, duration, variation, chain,
-seed, aid, level and audiogram recreate it (`rendering.present`). Labelling saves chunk by chunk in a working folder, so
-that it can be interrupted and resumed; complete shards are collected from the chunks.
+A table is a set of Parquet shards, each of which is written once. A row holds no audio: clip, start, duration,
+variation, chain, seed, aid, level and audiogram recreate it (`rendering.present`). Labelling saves chunks in a work
+folder, so that it can be interrupted and resumed. Complete shards are collected from the chunks.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from .rows import GROUP, Row, plan
 from .targets import profile, to_bytes
 
 CHUNK: Final = 200
-"""rows that one process labels before it saves"""
+"""Number of rows that a process labels before it saves them."""
 SHARD_ROWS: Final = 2_000
 SECONDS: Final[dict[Split, float]] = {"train": 5.2, "valid": 10.0, "test": 10.0}
-"""length of a row's sound"""
+"""Duration of a row's sound, in seconds."""
 CORPUS_KEY: Final = b"corpus"
-"""under which a shard's Parquet metadata keeps the digest of its corpus"""
+"""Key of the corpus digest in a shard's Parquet metadata."""
 RECREATED: Final = 5e-4
-"""how far a score may move on another processor or with another numpy"""
+"""Maximum difference of a score that is recomputed on another processor or with another version of numpy."""
 _SCORES: Final = Haaqi._fields
 
 
 class Labelled(NamedTuple):
-    """Rows with their scores, and their dense targets uint8 [rows, 3, patches, 32] if they were wanted."""
+    """Rows with their scores, and their dense targets uint8 [rows, 3, patches, 32] if requested."""
 
     rows: list[Row]
     targets: npt.NDArray[np.uint8] | None
@@ -50,12 +50,12 @@ def label(rows: Sequence[Row], corpus: Corpus, targets: bool = False) -> Labelle
     """Score rows with HAAQI.
 
     Args:
-        rows: whole groups, of one duration.
+        rows: complete groups, all of the same duration.
         corpus: the clips and voices.
-        targets: also compute HAAQI's view of each patch and band (`targets.profile`).
+        targets: also compute the dense targets per patch and band (`targets.profile`).
 
     Raises:
-        CorpusError: a clip that is missing or silent.
+        CorpusError: a clip is missing or silent.
     """
     done: list[Row] = []
     dense: list[npt.NDArray[np.uint8]] = []
@@ -76,14 +76,14 @@ def label(rows: Sequence[Row], corpus: Corpus, targets: bool = False) -> Labelle
 
 @dataclass(frozen=True)
 class Labelling:
-    """Labels a split chunk by chunk.
+    """Labels a split in chunks.
 
     Attributes:
         corpus: the clips and voices.
-        split: which of its splits.
+        split: the split to label.
         table: folder of the shards.
-        work: folder of the chunks that are not part of a shard yet, and of dense targets.
-        targets: dense targets are kept for rows 0 to this one, 3 KB a row of 5 s.
+        work: folder of the chunks that are not part of a shard yet, and of the dense targets.
+        targets: number of rows, from the first, whose dense targets are saved; 3 KB per row of 5 s.
     """
 
     corpus: Corpus
@@ -93,11 +93,11 @@ class Labelling:
     targets: int = 0
 
     def shard(self, number: int) -> Path:
-        """Return the path of a shard, whether it exists or not."""
+        """Return the path of a shard, which need not exist."""
         return self.table / f"{self.split}-{number:04d}.parquet"
 
     def chunk(self, number: int) -> Path:
-        """Return the path of a chunk's rows, whether it exists or not."""
+        """Return the path of a chunk's rows, which need not exist."""
         return self.work / f"{self.split}-{number:06d}.parquet"
 
     def missing(self, first: int, last: int) -> list[int]:
@@ -117,7 +117,7 @@ class Labelling:
         return [n for n in undone if not self.chunk(n).exists()]
 
     def _check(self, path: Path, start: int, count: int) -> None:
-        """Raise CorpusError unless a file has the planned rows from `start` on; the first group of them is compared."""
+        """Raise CorpusError unless a file holds the planned rows from `start` on. Only the first group is compared."""
         rows = _read_file(path)
         planned = plan(self.corpus.of(self.split), self.split, start, GROUP, SECONDS[self.split])
         made_of = corpus_of(path)
@@ -128,7 +128,7 @@ class Labelling:
             )
 
     def make_chunk(self, number: int) -> int:
-        """Label a chunk and write it; returns its number."""
+        """Label a chunk, write it, and return its number."""
         clips = self.corpus.of(self.split)
         rows = plan(clips, self.split, number * CHUNK, CHUNK, SECONDS[self.split])
         done = label(rows, self.corpus, number * CHUNK < self.targets)
@@ -143,8 +143,8 @@ class Labelling:
         """Label rows `first` to `last` in `jobs` processes, and collect shards.
 
         Args:
-            first, last: rows; whole chunks are made.
-            jobs: processes.
+            first, last: rows. Complete chunks are labelled.
+            jobs: number of processes.
             done: called with the number of each finished chunk.
 
         Raises:
@@ -159,7 +159,7 @@ class Labelling:
         self.collect()
 
     def collect(self) -> None:
-        """Write the shards whose chunks are all there, and remove those chunks."""
+        """Write the shards whose chunks are complete, and remove those chunks."""
         per_shard = SHARD_ROWS // CHUNK
         numbers = {int(path.stem.rsplit("-", 1)[1]) for path in self.work.glob(f"{self.split}-{'[0-9]' * 6}.parquet")}
         for number in sorted({n // per_shard for n in numbers}):
@@ -174,12 +174,12 @@ class Labelling:
 
 
 def targets_file(work: Path, split: Split, chunk: int) -> Path:
-    """Return the path of a chunk's dense targets, whether it exists or not."""
+    """Return the path of a chunk's dense targets, which need not exist."""
     return work / "targets" / f"{split}-{chunk:06d}.npz"
 
 
 class Recreated(NamedTuple):
-    """A row of a table, and the score that its sound has when it is made and scored again."""
+    """A row of a table, and the score of its sound when rendered and scored again."""
 
     row: Row
     score: float
@@ -193,21 +193,21 @@ class Recreated(NamedTuple):
 def verify(
     table: str | Path, name: str, corpus: Corpus, count: int, jobs: int = 1, seed: int = 20
 ) -> Iterator[Recreated]:
-    """Make and score random rows of a table again.
+    """Render and score random rows of a table again.
 
     Args:
         table: folder of the shards.
         name: `train`, `valid`, `test`, or one of the older tables (`tables`).
-        corpus: what the table was made from.
-        count: rows.
-        jobs: processes.
-        seed: of the choice of rows.
+        corpus: the corpus from which the table was made.
+        count: number of rows.
+        jobs: number of processes.
+        seed: for the choice of rows.
 
     Yields:
-        One result for each row, as they are ready. See `RECREATED`.
+        One result per row, in order of completion. See `RECREATED`.
 
     Raises:
-        CorpusError: no such table, or a clip that the corpus does not have.
+        CorpusError: there is no such table, or the corpus lacks a clip.
     """
     rows, corpus = read(table, name), corpus.part(name)
     places = np.random.default_rng(seed).choice(len(rows), min(count, len(rows)), replace=False)
@@ -224,10 +224,10 @@ class _Recreate:
 
 
 def write(path: Path, rows: Sequence[Row], corpus: str | None = None) -> None:
-    """Write rows to a Parquet file; scores as float32. `corpus` is the digest of what they were made from.
+    """Write rows to a Parquet file, with scores as float32. `corpus` is the digest of their corpus.
 
     Raises:
-        OptionError: the disk is full, or the folder cannot be written to.
+        OptionError: the disk is full, or the folder is not writable.
     """
     import pyarrow
     import pyarrow.parquet
@@ -245,7 +245,7 @@ def write(path: Path, rows: Sequence[Row], corpus: str | None = None) -> None:
 
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[Path]:
-    """Where to write a file, as `putting`; makes its folder. Raises OptionError where that fails."""
+    """Create a file's folder and yield the path to write to, as `putting` does. Raise OptionError on failure."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with putting(path) as part:
@@ -283,7 +283,7 @@ def shards(folder: str | Path, name: str) -> list[Path]:
 
 
 def tables(folder: str | Path) -> list[str]:
-    """Names of the tables in a folder: splits, and older tables such as `test-2026-11`."""
+    """List the tables in a folder: splits, and older tables such as `test-2026-11`."""
     return sorted({path.stem.rsplit("-", 1)[0] for path in Path(folder).glob(f"*-{'[0-9]' * 4}.parquet")})
 
 
@@ -295,7 +295,7 @@ def read(folder: str | Path, name: str) -> list[Row]:
         name: a split, or an older table such as `test-2026-11`.
 
     Raises:
-        CorpusError: no shard of that table in the folder, or one that is damaged or not part of a label table.
+        CorpusError: the folder has no shard of that table, or a shard is damaged or not part of a label table.
     """
     return [row for shard in shards(folder, name) for row in _read_file(shard)]
 
@@ -303,10 +303,10 @@ def read(folder: str | Path, name: str) -> list[Row]:
 def table_for(folder: str | Path, name: str, corpus: Corpus) -> str:
     """Return the name of the table that a corpus can recreate: `name`, or its edition of 2026-11.
 
-    The tables of 2026-11 were made from the public music alone, those named like a split from the whole corpus.
+    The tables of 2026-11 were made from the public music only, those named after a split from the whole corpus.
 
     Raises:
-        CorpusError: no table of that name, or one that was made from another corpus.
+        CorpusError: there is no table of that name, or it was made from another corpus.
     """
     older = f"{name}-2026-11"
     there = tables(folder)
@@ -325,10 +325,10 @@ def table_for(folder: str | Path, name: str, corpus: Corpus) -> str:
 
 
 def corpus_of(path: Path) -> str | None:
-    """Return the digest of the corpus that a shard was made from; None for shards of 2026-11, which do not say.
+    """Return the digest of the corpus from which a shard was made, or None for shards of 2026-11, which lack it.
 
     Raises:
-        CorpusError: a damaged shard.
+        CorpusError: the shard is damaged.
     """
     import pyarrow
     import pyarrow.parquet

@@ -1,4 +1,4 @@
-"""From a row to its sounds: the clean music that HAAQI compares with, and the presented signal."""
+"""Rendering of a row's sounds: the clean music, which is HAAQI's reference, and the presented signal."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .rows import SYNTHETIC, Row
 
 
 def reference_of(row: Row, corpus: Corpus) -> tuple[Array, int]:
-    """A row's clean music, the same for all rows of a group.
+    """Render a row's clean music, which is the same for all rows of a group.
 
     Returns:
-        clean, rate: float64 [samples], where RMS 1.0 is `LEVEL1` dB SPL, not amplified; and Hz.
+        clean, rate: float64 [samples], not amplified, where an RMS of 1.0 is `LEVEL1` dB SPL; and the rate in Hz.
 
     Raises:
-        CorpusError: a clip that is missing, or silent there.
+        CorpusError: the clip is missing, or silent in this excerpt.
     """
     seconds = source_seconds(row.variation, row.duration)
-    # Another speed rounds its length; a few samples more are read and cut off.
+    # A change of speed rounds the length. A few extra samples are read and cut off.
     seconds += 0.01 if seconds != row.duration else 0.0
     if row.clip.startswith(SYNTHETIC):
         clean, rate = piece(int(row.clip.removeprefix(SYNTHETIC)), seconds), RATE
@@ -44,26 +44,26 @@ def presented(row: Row, clean: Array, rate: int, speech: Speech | None = None) -
     """Degrade and amplify a row's clean music.
 
     Args:
-        row: what to do.
+        row: defines the degradations and the amplification.
         clean: float64 [samples], see `reference_of`.
-        rate: Hz.
-        speech: the voices of the row's split, for conditions that need some (`Corpus.voices`).
+        rate: in Hz.
+        speech: the voices of the row's split, for conditions that use speech (`Corpus.voices`).
 
     Returns:
-        float64 [samples], aligned with `clean`; the values are those of float32.
+        float64 [samples], aligned with `clean`. The values have the precision of float32.
 
     Raises:
-        OptionError: a condition that needs speech, and none is given.
+        OptionError: a condition needs speech, but `speech` is None.
     """
     degraded = degrade(clean, rate, row.chain, row.seed, speech=speech).astype(np.float32)
     return amplify(degraded, rate, Audiogram(row.audiogram), row.aid).astype(np.float64)
 
 
 def present(row: Row, corpus: Corpus) -> tuple[Array, Array, int]:
-    """Both of a row's sounds, and their rate.
+    """Render both of a row's sounds.
 
     Returns:
-        clean, presented, rate: as `reference_of` and `presented`.
+        clean, presented, rate: see `reference_of` and `presented`.
     """
     clean, rate = reference_of(row, corpus)
     return clean, presented(row, clean, rate, corpus.voices(row.split)), rate

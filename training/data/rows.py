@@ -1,7 +1,7 @@
-"""The rows of the label table, and their plan: sound and listener of each, drawn at random from the row's place alone.
+"""The rows of the label table, and their plan. The plan draws sound and listener of a row from its index alone.
 
-Rows come in groups that share the clean music, the level and the listener, so that HAAQI's analysis of the reference
-serves all of a group. The plan of a table belongs to one corpus, whose digest the table keeps.
+Rows come in groups that share the clean music, the level and the listener, so that HAAQI analyses the reference once
+per group. The plan of a table belongs to one corpus, whose digest is stored in the table.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from ..degradations.sampling import random_chain, redrawn
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "valid", "test")
 GROUP: Final = 4
-"""rows of a group: 4k to 4k + 3"""
+"""Rows per group: 4k to 4k + 3."""
 PRESENTATION: Final = 65.0
-"""dB SPL of half of the groups"""
+"""Level in dB SPL of half of the groups."""
 UNSEEN: Final = 1 / 6
-"""share of the test split's groups whose conditions no training row has"""
+"""Share of the test split's groups with conditions that no training row has."""
 SYNTHETIC: Final = "composed/"
-"""a clip of this name and a number is not a file, but a piece of `corpus.synthetic`"""
+"""Prefix of the name of a synthetic clip. The rest of the name is the number of a piece of `corpus.synthetic`."""
 SYNTHETIC_SHARE: Final = 0.05
-"""of the training split's groups"""
+"""Share of the training split's groups with synthetic music."""
 LADDERS: Final = 0.15
-"""share of the training split's groups whose rows differ only in the strength of their conditions"""
+"""Share of the training split's groups whose rows differ only in the strength of their conditions."""
 MARGIN: Final = 0.05
-"""seconds by which an excerpt ends before its clip does: a clip may be a few samples shorter than its table says"""
+"""Seconds between the end of an excerpt and of its clip, because a clip may be slightly shorter than listed."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,15 @@ class Row:
     """One labelled sound.
 
     Attributes:
-        clip, start, duration: the excerpt, in seconds; a variation of another speed reads more or less of the clip.
-            A clip `composed/7` is the seventh piece of `corpus.synthetic`, whose start is always 0.
-        variation: changes of the clean music, the reference (`augmentation.vary`).
-        chain, seed: what degrades it then (`degradations.degrade`).
-        aid: how it is amplified (`hearing_aids.amplify`).
-        level: dB SPL of the music before amplification.
+        clip, start, duration: the excerpt, in seconds. A variation that changes the speed reads more or less of the
+            clip. A clip `composed/7` is piece 7 of `corpus.synthetic`, whose start is always 0.
+        variation: changes of the clean music, which is the reference (`augmentation.vary`).
+        chain, seed: the degradations that follow (`degradations.degrade`).
+        aid: the amplification (`hearing_aids.amplify`).
+        level: in dB SPL, of the music before amplification.
         listener: `notched`, `smooth`, or the standard audiogram of which `audiogram` is a noisy copy.
         audiogram: 8 levels in dB HL.
-        score and its parts: see `haaqi.index.Haaqi`; NaN until labelled.
+        score and its parts: see `haaqi.index.Haaqi`. NaN until labelled.
     """
 
     split: Split
@@ -76,20 +76,20 @@ class Row:
 def plan(clips: Sequence[Clip], split: Split, start: int, count: int, duration: float) -> list[Row]:
     """Plan rows `start` to `start + count` of a split.
 
-    Groups take every clip in turn, in another order each time; everything else is drawn at random from the place of the
-    group or row alone. Half of the groups are presented at 65 dB SPL, the rest at 45 to 85. In all splits some clean
-    music has the noise of a tape or record. Only the training split changes the music's speed and tone, has synthetic
-    music, and has groups of one kind of condition in several strengths. A sixth of the test split's groups has unseen
-    conditions (`degradations.sampling`).
+    Groups use every clip in turn, in another order each time. Everything else is drawn at random from the index of the
+    group or row alone. Half of the groups are presented at 65 dB SPL, the others at 45 to 85. In all splits, some clean
+    music has the noise of a tape or record. Only the training split has changes of the music's speed and tone,
+    synthetic music, and groups of one kind of condition in several strengths. One sixth of the test split's groups has
+    unseen conditions (`degradations.sampling`).
 
     Args:
         clips: those of the split.
         split: the split.
-        start, count: any; the rows do not depend on how a plan is cut.
-        duration: seconds.
+        start, count: any. A row does not depend on them.
+        duration: in seconds.
 
     Raises:
-        CorpusError: no clips.
+        CorpusError: there are no clips.
     """
     if not clips:
         raise CorpusError(f"no clip of split {split}: expected some in CLIPS.csv")
@@ -101,7 +101,7 @@ def plan(clips: Sequence[Clip], split: Split, start: int, count: int, duration: 
 
 
 def _group(clips: Sequence[Clip], split: Split, group: int, duration: float) -> list[Row]:
-    """The rows of a group; no two of them sound the same."""
+    """Return the rows of a group. No two of them sound the same."""
     rng = np.random.default_rng([19, SPLITS.index(split), group])
     cycle, place = divmod(group, len(clips))
     clip = clips[_order(len(clips), cycle)[place]]

@@ -1,8 +1,12 @@
-"""What HAAQI sees in each patch and band: dense targets beside a clip's one number.
+"""Dense targets: intermediate results of HAAQI per patch and band, in addition to the score of a clip.
 
-Three of them, float [patches, 32]: how well the basilar membrane's motion keeps in step with the reference
-(`synchrony`, 0 to 1), how well the envelope's modulations follow it (`envelope`, a correlation, -1 to 1), and how much
-louder the band has become (`gain`, dB of the envelope above threshold). NaN where the reference is inaudible.
+There are three targets, each float [patches, 32]:
+
+- `synchrony`, 0 to 1: how closely the basilar membrane's motion follows that of the reference.
+- `envelope`, a correlation, -1 to 1: how closely the modulations of the envelope follow those of the reference.
+- `gain`, in dB of the envelope above threshold: how much louder the band is than in the reference.
+
+They are NaN where the reference is inaudible.
 """
 
 from __future__ import annotations
@@ -19,19 +23,19 @@ from ...haaqi.segments import SEGMENT
 
 PLANES: Final = ("synchrony", "envelope", "gain")
 PATCH: Final = RATE * 16 // 100
-"""samples from a patch to the next, 160 ms"""
+"""Samples between the starts of two patches, 160 ms."""
 DELAY: Final = 450
-"""samples by which the model's bands come late"""
+"""Delay of the model's bands, in samples."""
 GAIN_RANGE: Final = 40.0
-"""dB, either way, that is told apart"""
+"""Maximum gain or attenuation in dB. Larger ones are clipped."""
 NONE: Final = 255
-"""of a stored byte: no value"""
+"""Stored byte that means that there is no value."""
 _LOWEST: Final = (0.0, -1.0, -GAIN_RANGE)
 _RANGE: Final = (1.0, 2.0, 2 * GAIN_RANGE)
 
 
 def profile(tiles: Tiles, patches: int) -> npt.NDArray[np.float32]:
-    """The three targets [3, patches, 32] of a comparison, `PLANES` in order."""
+    """Compute the three targets [3, patches, 32] of a comparison, in the order of `PLANES`."""
     heard = np.isfinite(tiles.synchrony)
     where = _patch(tiles, SEGMENT // 2, tiles.synchrony.shape[1], patches)
     count = _sums(heard.astype(np.float64), where, patches)
@@ -53,13 +57,13 @@ def profile(tiles: Tiles, patches: int) -> npt.NDArray[np.float32]:
 
 
 def _patch(tiles: Tiles, hop: int, count: int, patches: int) -> npt.NDArray[np.int64]:
-    """The patch in which each window of two hops has its middle."""
+    """Return the patch that contains the middle of each window of two hops."""
     middle = tiles.start + (np.arange(count) + 1) * hop - DELAY
     return np.clip(middle // PATCH, 0, patches - 1)
 
 
 def _sums(values: npt.NDArray[np.floating], where: npt.NDArray[np.int64], patches: int) -> npt.NDArray[np.float64]:
-    """Sums [patches, 32] of values [32, windows] by patch."""
+    """Return the sums [patches, 32] of values [32, windows] per patch."""
     sums = np.zeros((patches, BANDS))
     starts = np.flatnonzero(np.diff(where, prepend=-1))
     sums[where[starts]] = np.add.reduceat(values, starts, axis=1).T
@@ -67,13 +71,13 @@ def _sums(values: npt.NDArray[np.floating], where: npt.NDArray[np.int64], patche
 
 
 def to_bytes(planes: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-    """Targets [..., 3, patches, 32] as bytes, in steps of a 254th of their range."""
+    """Quantize targets [..., 3, patches, 32] to bytes, in steps of 1/254 of their range."""
     low, span = (np.array(v, np.float32)[:, None, None] for v in (_LOWEST, _RANGE))
     scaled = np.clip((planes - low) / span, 0, 1) * (NONE - 1)
     return np.where(np.isnan(planes), NONE, np.round(np.nan_to_num(scaled))).astype(np.uint8)
 
 
 def from_bytes(stored: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """What `to_bytes` took, NaN where there was no value."""
+    """Undo `to_bytes`, except for its rounding and clipping. Missing values are NaN."""
     low, span = (np.array(v, np.float32)[:, None, None] for v in (_LOWEST, _RANGE))
     return np.where(stored == NONE, np.float32(np.nan), stored.astype(np.float32) / (NONE - 1) * span + low)

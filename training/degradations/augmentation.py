@@ -1,6 +1,6 @@
-"""Variations of the clean music before anything degrades it, so that training hears each clip in many ways.
+"""Variations of the clean music before its degradation, so that training uses each clip in many versions.
 
-A variation is a chain of its own registry: `speed(ratio=1.1)|equalize(low=2,mid=-1,high=3)`.
+A variation is a chain with its own registry: `speed(ratio=1.1)|equalize(low=2,mid=-1,high=3)`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ VARIATIONS: Final[Registry] = {}
 
 
 class Spread(NamedTuple):
-    """How far variations go: the lowest and highest ratio of speed, and the equalizer's dB to both sides."""
+    """Range of variations: the lowest and highest speed ratio, and the equalizer's maximum gain in dB, up or down."""
 
     slowest: float
     fastest: float
@@ -28,19 +28,19 @@ class Spread(NamedTuple):
 
 SPREAD: Final = Spread(0.7, 1.4, 6.0)
 FIRST_SPREAD: Final = Spread(0.8, 1.25, 4.0)
-"""of the first rows of the table"""
+"""The range in the first rows of the table."""
 
 
 @condition(VARIATIONS, ratio=(0.5, 2))
 def speed(x: Array, rate: int, rng: np.random.Generator, *, ratio: float) -> Array:  # noqa: ARG001
-    """Play `ratio` times as fast, higher in pitch: [n] samples become [n / ratio]."""
+    """Play `ratio` times as fast, with a higher pitch: [n] samples become [n / ratio]."""
     exact = Fraction(f"{ratio:.3g}")
     return np.asarray(signal.resample_poly(x, exact.denominator, exact.numerator))
 
 
 @condition(VARIATIONS, low=(-12, 12), mid=(-12, 12), high=(-12, 12))
 def equalize(x: Array, rate: int, rng: np.random.Generator, *, low: float, mid: float, high: float) -> Array:  # noqa: ARG001
-    """A low shelf below 250 Hz, a bell an octave wide to each side of 1 kHz, a high shelf above 4 kHz, in dB."""
+    """Apply a low shelf below 250 Hz, a bell with one octave to each side of 1 kHz, a high shelf above 4 kHz, in dB."""
 
     def gain(hz: Array) -> Array:
         bass, treble = 1 / (1 + (hz / 250) ** 2), 1 / (1 + (4000 / np.maximum(hz, 1.0)) ** 2)
@@ -51,16 +51,16 @@ def equalize(x: Array, rate: int, rng: np.random.Generator, *, low: float, mid: 
 
 
 def vary(x: Array, rate: int, variation: str) -> Array:
-    """Apply a variation to clean music; speed changes the number of samples.
+    """Apply a variation to clean music. A change of speed changes the number of samples.
 
     Raises:
-        OptionError: an unknown variation or parameter.
+        OptionError: a variation or parameter is unknown.
     """
     return apply(np.asarray(x, dtype=np.float64), rate, variation, 0, VARIATIONS)
 
 
 def source_seconds(variation: str, duration: float) -> float:
-    """Seconds of a clip that become `duration` seconds of its variation."""
+    """Return the number of seconds of a clip that become `duration` seconds of its variation."""
     for entry, parameters in parse(variation, VARIATIONS):
         if entry is speed:
             duration *= parameters["ratio"]
@@ -68,12 +68,12 @@ def source_seconds(variation: str, duration: float) -> float:
 
 
 def random_variation(rng: np.random.Generator, fastest: float = 2.0, spread: Spread = SPREAD) -> str:
-    """Draw a variation: none in 35%; speed, equalization or both in equal parts of the rest.
+    """Draw a variation: none in 35%. The rest is divided equally between speed, equalization, and both.
 
     Args:
-        rng: what is drawn from.
-        fastest: the ratio of speed that the clip is long enough for.
-        spread: how far they go.
+        rng: the random generator.
+        fastest: highest speed ratio for which the clip is long enough.
+        spread: range of the parameters.
     """
     kind, place = rng.random(), rng.random()
     highest = max(min(fastest, spread.fastest), spread.slowest)
@@ -86,20 +86,20 @@ def random_variation(rng: np.random.Generator, fastest: float = 2.0, spread: Spr
     return chain_of(*(links[:1] if kind < 0.35 + 0.65 / 3 else links[1:] if kind < 0.35 + 1.3 / 3 else links))
 
 
-# Noises of old recordings, which are part of the clean music
+# Noises of old recordings, which belong to the clean music
 
 
 @condition(VARIATIONS, hiss_db=(-100, -20), wow=(0, 2), seed=(0, 999))
 def tape(x: Array, rate: int, rng: np.random.Generator, *, hiss_db: float, wow: float, seed: float) -> Array:
-    """A tape recorder: hiss, and wow and flutter.
+    """Add the sound of a tape recorder: hiss, and wow and flutter.
 
     Args:
         x: float [n].
-        rate: Hz.
-        rng: not used; a variation has the same generator for all clips.
+        rate: in Hz.
+        rng: not used, because a variation has the same generator for all clips.
         hiss_db: relative to the RMS of the music.
-        wow: peak deviation of speed in %, at 0.5 to 1.5 Hz, and a third as much at 6 to 10 Hz.
-        seed: of noise and wow, a whole number.
+        wow: peak deviation of the speed in % at 0.5 to 1.5 Hz, and a third of it at 6 to 10 Hz.
+        seed: of noise and wow, an integer.
     """
     rng = np.random.default_rng([1, int(seed)])
     if wow > 0:
@@ -115,14 +115,14 @@ def tape(x: Array, rate: int, rng: np.random.Generator, *, hiss_db: float, wow: 
 
 @condition(VARIATIONS, crackle_db=(-100, -20), hiss_db=(-100, -20), seed=(0, 999))
 def vinyl(x: Array, rate: int, rng: np.random.Generator, *, crackle_db: float, hiss_db: float, seed: float) -> Array:
-    """A record: crackle, 5 to 50 clicks a second of very different strength, and surface noise.
+    """Add the sound of a record: crackle of 5 to 50 clicks per second with very different levels, and surface noise.
 
     Args:
         x: float [n].
-        rate: Hz.
-        rng: not used; a variation has the same generator for all clips.
+        rate: in Hz.
+        rng: not used, because a variation has the same generator for all clips.
         crackle_db, hiss_db: relative to the RMS of the music.
-        seed: of both, a whole number.
+        seed: of both, an integer.
     """
     rng = np.random.default_rng([2, int(seed)])
     clicks = max(rng.poisson(len(x) / rate * rng.uniform(5, 50)), 1)
@@ -135,8 +135,10 @@ def vinyl(x: Array, rate: int, rng: np.random.Generator, *, crackle_db: float, h
 
 
 def random_clean_noise(rng: np.random.Generator) -> str:
-    """Draw the noise of an old recording for the end of a variation: none in 85%, tape or record in equal parts of the
-    rest, 40 to 70 dB below the music."""
+    """Draw the noise of an old recording, for the end of a variation.
+
+    There is none in 85%. The rest is divided equally between tape and record, 40 to 70 dB below the music.
+    """
     kind, seed = rng.random(), int(rng.integers(1000))
     levels, wow = rng.uniform(-70, -40, 2).tolist(), rng.uniform(0, 0.3)
     if kind < 0.85:
@@ -148,7 +150,7 @@ def random_clean_noise(rng: np.random.Generator) -> str:
 
 @numba.njit(cache=True)
 def _read_at(x: Array, places: Array) -> Array:  # pragma: no cover - compiled
-    """`x` [n] at places [n] between its samples, by 24 taps of a sinc under a Hann window; zero outside."""
+    """Interpolate `x` [n] at fractional positions [n] with 24 taps of a Hann-windowed sinc. Outside, `x` is zero."""
     half = 12
     offsets = np.arange(1 - half, half + 1)
     cosines, sines = np.cos(np.pi * offsets / half), np.sin(np.pi * offsets / half)

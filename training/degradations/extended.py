@@ -1,4 +1,4 @@
-"""What music meets in hearing aids and on its way to them, beyond the conditions of the HAAQI studies."""
+"""Degradations by hearing aids, rooms, transmission and codecs, in addition to the conditions of the HAAQI studies."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .grammar import Array, condition
 from .signals import follow, mix, pole, rms, spectra
 
 GAIN_RATE = 1000
-"""Hz at which the gains of multi-band compression are computed"""
+"""Rate in Hz at which the gains of multi-band compression are computed."""
 MP3_DELAY = 1105
-"""samples by which MP3 lags where its header has no room to say so: 576 of the encoder, 529 of the decoder"""
+"""Delay of MP3 in samples, if its header has no space to store it: 576 of the encoder, 529 of the decoder."""
 
-# In the hearing aid
+# Hearing aids
 
 
 @condition(bands=(1, 16), ratio=(1, 20), threshold=(-60, 20), attack=(0.1, 1000), release=(1, 5000))
@@ -32,20 +32,21 @@ def wdrc(
     attack: float,
     release: float,
 ) -> Array:
-    """Multi-band wide dynamic range compression.
+    """Apply multi-band wide dynamic range compression.
 
     Args:
-        bands: as many, their crossovers spread evenly over log frequency from 250 Hz to 6 kHz; two part at 250 Hz.
-        ratio: of level changes before and after, above the threshold.
-        threshold: dB relative to the RMS of the whole signal, the same in all bands, so that the soft bands, usually
-            the high ones, gain on the others.
-        attack, release: ms.
+        bands: number of bands. Their crossovers are evenly spaced in log frequency from 250 Hz to 6 kHz. With two
+            bands, the crossover is at 250 Hz.
+        ratio: ratio of level changes before and after compression, above the threshold.
+        threshold: in dB relative to the RMS of the whole signal. It is the same in all bands, so that soft bands,
+            usually the high ones, are emphasized.
+        attack, release: in ms.
     """
     spectrum, hz, length = spectra(x, rate)
     knee = rms(x) * 10 ** (threshold / 20)
     hop = rate // GAIN_RATE
     up, down = pole(attack, rate), pole(release, rate)
-    # Shares of neighbouring bands cross at -6 dB, fall by 24 dB per octave and add up to one.
+    # The responses of neighbouring bands cross at -6 dB, fall by 24 dB per octave and add up to one.
     edges = np.geomspace(250, 6000, int(bands) - 1) if bands >= 2 else np.empty(0)
     below = [1.0 / (1.0 + np.square(np.square(hz / edge))) for edge in edges]
     shares = np.diff(np.array([np.zeros_like(hz), *below, np.ones_like(hz)]), axis=0)
@@ -59,7 +60,7 @@ def wdrc(
 
 @numba.njit(cache=True)
 def _add_scaled(y: Array, band: Array, gains: Array, hop: int) -> None:  # pragma: no cover - compiled
-    """Add to `y` [n] the band [n] times gains [n / hop] that are interpolated linearly."""
+    """Add to `y` [n] the band [n] times linearly interpolated gains [n / hop]."""
     for i in range(len(gains)):
         here, there = gains[i], gains[min(i + 1, len(gains) - 1)]
         for j in range(min(hop, len(y) - i * hop)):
@@ -68,17 +69,17 @@ def _add_scaled(y: Array, band: Array, gains: Array, hop: int) -> None:  # pragm
 
 @condition(drive=(-20, 60))
 def softclip(x: Array, rate: int, rng: np.random.Generator, *, drive: float) -> Array:  # noqa: ARG001
-    """Saturation by a hyperbolic tangent whose knee the peak exceeds by `drive` dB."""
+    """Saturate with a hyperbolic tangent. The peak exceeds the knee of the curve by `drive` dB."""
     knee = np.abs(x).max() * 10 ** (-drive / 20)
     return np.asarray(np.tanh(x / knee) * knee)
 
 
 @condition(hz=(200, 6_000), gain=(-20, 6))
 def ringing(x: Array, rate: int, rng: np.random.Generator, *, hz: float, gain: float) -> Array:
-    """Acoustic feedback near a howl: narrow tones around `hz` that grow, hold and decay.
+    """Simulate acoustic feedback near howling: narrow tones around `hz` that grow, hold and decay.
 
-    The output returns to the input after 7 ms, through a band-pass (Q of 8) and a limiter. The loop's gain swings
-    between `gain` dB and 8 dB below it, once in one to three seconds; below 0 dB the loop rings, above it howls.
+    The output returns to the input after 7 ms, through a band-pass (Q of 8) and a limiter. The loop gain varies between
+    `gain` dB and 8 dB below it, with a period of one to three seconds. Below 0 dB the loop rings, above 0 dB it howls.
     """
     centre = hz * 2 ** rng.uniform(-0.1, 0.1)
     swing = (np.arange(len(x)) / rate / rng.uniform(1, 3) + rng.random()) * 2 * np.pi
@@ -91,7 +92,10 @@ def ringing(x: Array, rate: int, rng: np.random.Generator, *, hz: float, gain: f
 def _feed_back(
     x: Array, loop: Array, b0: float, a1: float, a2: float, delay: int, limit: float
 ) -> Array:  # pragma: no cover - compiled
-    """A feedback loop [n] around x [n] with the band-pass b0 (1 - z^-2) / (1 + a1 z^-1 + a2 z^-2) and soft limiting."""
+    """Run x [n] through a feedback loop with gains `loop` [n], a band-pass and a soft limiter.
+
+    The band-pass is b0 (1 - z^-2) / (1 + a1 z^-1 + a2 z^-2).
+    """
     y = np.empty_like(x)
     v1, v2 = 0.0, 0.0
     for n in range(len(x)):
@@ -106,21 +110,21 @@ def _feed_back(
 
 @condition(hz=(0.1, 20), depth=(0, 0.99), skew=(0.02, 0.98))
 def modulation(x: Array, rate: int, rng: np.random.Generator, *, hz: float, depth: float, skew: float) -> Array:
-    """Periodic gain changes: in the part `skew` of a period the gain falls by the part `depth`, then it recovers.
+    """Modulate the gain periodically: it falls by the share `depth` in the share `skew` of a period, then recovers.
 
-    A skew of 0.5 is a tremolo, a small one pumping.
+    A skew of 0.5 sounds like tremolo, a small one like pumping.
     """
     phase = (np.arange(len(x)) * (hz / rate) + rng.random()) % 1.0
     warped = np.interp(phase, [0.0, skew, 1.0], [0.0, 0.5, 1.0])
     return np.asarray(x * (1.0 - depth * (0.5 - 0.5 * np.cos(2 * np.pi * warped))))
 
 
-# In the room and on the wire
+# Rooms and transmission
 
 
 @condition(t60=(0.05, 5), wet=(0.001, 20))
 def reverb(x: Array, rate: int, rng: np.random.Generator, *, t60: float, wet: float) -> Array:
-    """Convolution with exponentially decaying noise; `wet` is the energy ratio of reverberation to direct sound."""
+    """Convolve with exponentially decaying noise. `wet` is the energy ratio of reverberation to direct sound."""
     tail = rng.standard_normal(int(rate * t60)) * 10 ** (-3 * np.arange(int(rate * t60)) / (rate * t60))
     tail *= np.sqrt(wet / np.sum(tail**2))
     return x + signal.fftconvolve(x, tail[: len(x)])[: len(x)]
@@ -128,7 +132,7 @@ def reverb(x: Array, rate: int, rng: np.random.Generator, *, t60: float, wet: fl
 
 @condition(hz=(40, 70), snr=(-20, 80))
 def hum(x: Array, rate: int, rng: np.random.Generator, *, hz: float, snr: float) -> Array:
-    """Mains hum: `hz` and its harmonics up to the twentieth, falling by about 6 dB per octave."""
+    """Add mains hum: `hz` and its harmonics up to the twentieth, which fall by about 6 dB per octave."""
     order = np.arange(1, 21)
     amplitudes = rng.lognormal(0.0, 0.5, len(order)) / order
     turns = np.arange(1025) / 1024
@@ -139,7 +143,7 @@ def hum(x: Array, rate: int, rng: np.random.Generator, *, hz: float, snr: float)
 
 @condition(per_second=(0.01, 20), ms=(1, 500))
 def dropouts(x: Array, rate: int, rng: np.random.Generator, *, per_second: float, ms: float) -> Array:
-    """Gaps with 2 ms ramps, as a radio link loses packets; one or more, as long as a tenth of the energy is left."""
+    """Insert gaps with 2 ms ramps, as in a radio link with packet loss. At least a tenth of the energy remains."""
     gate = np.ones(len(x))
     width = max(int(rate * ms * 1e-3), 1)
     energy = x * x
@@ -155,20 +159,20 @@ def dropouts(x: Array, rate: int, rng: np.random.Generator, *, per_second: float
 
 @condition(hz=(2_000, 48_000))
 def resample(x: Array, rate: int, rng: np.random.Generator, *, hz: float) -> Array:  # noqa: ARG001
-    """A link of a lower sampling rate, to a multiple of 100 Hz; a higher one changes nothing."""
+    """Resample to a lower rate (rounded to 100 Hz) and back. A rate that is not lower changes nothing."""
     narrow = 100 * round(hz / 100)
     if narrow >= rate:
         return x
     return np.asarray(signal.resample_poly(signal.resample_poly(x, narrow, rate), rate, narrow)[: len(x)])
 
 
-# Codecs: libsndfile encodes them in memory; `level` is its compression level, 0 to 1
+# Codecs: libsndfile encodes in memory. `level` is its compression level, 0 to 1.
 
 
 @condition(kbps=(8, 320))
 def mp3(x: Array, rate: int, rng: np.random.Generator, *, kbps: float) -> Array:  # noqa: ARG001
-    """MP3 (LAME) at a constant bit rate, the nearest that exists at this sampling rate: 8 to 160 kbit/s below 32 kHz
-    (MPEG-2), 32 to 320 from there on."""
+    """Encode as MP3 (LAME) at the nearest constant bit rate that the sampling rate allows: 8 to 160 kbit/s below 32 kHz
+    (MPEG-2), otherwise 32 to 320 kbit/s."""
     high, low = (160, 8) if rate < 32_000 else (320, 32)
     level = (high - min(max(kbps, low), high)) / (high - low)
     y = _coded(x, rate, "MP3", "MPEG_LAYER_III", level, bitrate_mode="CONSTANT")
@@ -177,22 +181,22 @@ def mp3(x: Array, rate: int, rng: np.random.Generator, *, kbps: float) -> Array:
 
 @condition(quality=(0, 1))
 def vorbis(x: Array, rate: int, rng: np.random.Generator, *, quality: float) -> Array:  # noqa: ARG001
-    """Ogg Vorbis at a quality from 0 to 1 (oggenc's 0 to 10)."""
+    """Encode as Ogg Vorbis at a quality from 0 to 1 (oggenc's 0 to 10)."""
     return _fitted(_coded(x, rate, "OGG", "VORBIS", 1.0 - quality), len(x))
 
 
 @condition(kbps=(6, 256))
 def opus(x: Array, rate: int, rng: np.random.Generator, *, kbps: float) -> Array:  # noqa: ARG001
-    """Opus at about `kbps` kbit/s; at a sampling rate that Opus doesn't know, by way of 48 kHz."""
+    """Encode as Opus at about `kbps` kbit/s, via 48 kHz if Opus does not support the sampling rate."""
     known = rate if rate in {16_000, 24_000, 48_000} else 48_000
     y = _coded(signal.resample_poly(x, known, rate), known, "OGG", "OPUS", 1.0 - (kbps - 6) / 250)
     return _fitted(signal.resample_poly(y, rate, known), len(x))
 
 
 def _coded(x: Array, rate: int, form: str, subtype: str, level: float, bitrate_mode: str | None = None) -> Array:
-    """`x` [n] encoded and decoded, [n or a few more]; brought to a peak of 0.9 in between, whatever its level."""
+    """Encode and decode `x` [n] at a peak of 0.9, restore its level, and return [n or a few more] samples."""
     scale = 0.9 / max(float(np.abs(x).max()), 1e-12)
-    # Level 1 itself is refused for MP3.
+    # libsndfile rejects level 1 for MP3.
     options = {"compression_level": min(max(level, 0.0), 0.999), "bitrate_mode": bitrate_mode}
     file = io.BytesIO()
     soundfile.write(file, (x * scale).astype(np.float32), rate, format=form, subtype=subtype, **options)
@@ -202,5 +206,5 @@ def _coded(x: Array, rate: int, form: str, subtype: str, level: float, bitrate_m
 
 
 def _fitted(y: Array, length: int) -> Array:
-    """Samples cut or continued with zeros to a length."""
+    """Cut or zero-pad samples to a length."""
     return np.pad(y[:length], (0, max(length - len(y), 0)))

@@ -1,6 +1,6 @@
-"""The grammar of chains: `name(parameter=value,...)|name(...)`, looked up in a registry of named functions.
+"""The grammar of chains: `name(parameter=value,...)|name(...)`, with names from a registry of functions.
 
-A chain is text in a label table; with the clean samples and a seed it recreates a sound.
+A chain is text in a label table. With the clean samples and a seed, it recreates a sound.
 """
 
 from __future__ import annotations
@@ -23,36 +23,36 @@ _CALL: Final = re.compile(r"^([a-z0-9_]+)\(([^()]*)\)$")
 
 
 class Talker(Protocol):
-    """A recorded or synthetic voice, as far as a condition needs to know it."""
+    """The properties of a recorded or synthetic voice that conditions need."""
 
     @property
     def human(self) -> bool:
-        """Whether a person spoke, possibly changed in pitch, vocal-tract length or tempo."""
+        """Whether the voice is a person's, possibly changed in pitch, vocal-tract length or tempo."""
 
     @property
     def female(self) -> bool:
-        """Whether it sounds like a woman or a child (high fundamental frequency)."""
+        """Whether the voice sounds like a woman or a child (high fundamental frequency)."""
 
     @property
     def frames(self) -> int:
-        """Samples at 16 kHz."""
+        """Number of samples at 16 kHz."""
 
 
 class Speech(Protocol):
-    """The voices of one split; `training.corpus.speech.SpeechVoices` implements it."""
+    """The voices of one split. `training.corpus.speech.SpeechVoices` implements this protocol."""
 
     @property
     def talkers(self) -> Sequence[Talker]:
-        """The voices; conditions name them by their index."""
+        """The voices. Conditions refer to them by their index."""
 
     def stretch(self, talker: int, start: int, length: int) -> Array:
-        """Samples float64 [length] at 16 kHz of a voice from sample `start` on, repeated from its beginning if it ends.
+        """Return samples float64 [length] at 16 kHz of a voice, from sample `start` on.
 
-        All voices have the same active speech level.
+        At the end of the voice, its samples repeat from the beginning. All voices have the same active speech level.
         """
 
     def spectrum(self) -> tuple[Array, Array]:
-        """Frequencies in Hz [bins], from 0 to 8 kHz, and the long-term average amplitude spectrum there [bins]."""
+        """Return frequencies in Hz [bins], 0 to 8 kHz, and the long-term average amplitude spectrum there [bins]."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ class Condition:
     """A named change of a sound, callable as `(x [samples], rate, rng, *, parameters) -> [samples]`.
 
     Attributes:
-        name: what a chain calls it.
-        function: what it does; works on any sound that is not silent, at 16 kHz and above.
+        name: its name in a chain.
+        function: its implementation, for any sound that is not silent, at a rate of 16 kHz or more.
         limits: lowest and highest value of each parameter.
-        needs_speech: whether the function takes voices, as a fourth argument.
-        inaudible: whether it only adds what the ear does not hear, so that it does not count as level.
+        needs_speech: whether the function reads voices, as its fourth argument.
+        inaudible: whether it only adds inaudible components, which do not count for the level.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Condition:
         """Apply the condition.
 
         Raises:
-            OptionError: it needs speech, and there is none.
+            OptionError: it needs speech, but `speech` is None.
         """
         if not self.needs_speech:
             return self.function(x, rate, rng, **parameters)
@@ -95,15 +95,15 @@ Registry: TypeAlias = dict[str, Condition]
 Link: TypeAlias = tuple[Condition, dict[str, float]]
 
 CONDITIONS: Final[Registry] = {}
-"""what `degradations.degrade` knows; the modules of conditions enter themselves"""
+"""The conditions that `degradations.degrade` supports. Their modules register them."""
 
 
 def condition(
     registry: Registry = CONDITIONS, *, needs_speech: bool = False, inaudible: bool = False, **limits: Limits
 ) -> Callable[[Callable[..., Array]], Condition]:
-    """Enter a function into a registry under its name, with the limits of each of its parameters.
+    """Register a function as a condition under its name, with the limits of each of its parameters.
 
-    With `needs_speech` its fourth argument is a `Speech`. For `inaudible` see `Condition`.
+    With `needs_speech`, its fourth argument is a `Speech`. For `inaudible`, see `Condition`.
     """
 
     def enter(function: Callable[..., Array]) -> Condition:
@@ -115,10 +115,10 @@ def condition(
 
 
 def parse(chain: str, registry: Registry) -> list[Link]:
-    """The conditions and parameters that a chain names.
+    """Return the conditions and parameters of a chain.
 
     Raises:
-        OptionError: an unknown condition or parameter, or a value outside its limits.
+        OptionError: a condition or parameter is unknown, or a value is outside its limits.
     """
     links = []
     for text in filter(None, chain.split("|")):
@@ -144,21 +144,21 @@ def _number(key: str, text: str, limits: Limits, origin: str) -> float:
 
 
 def apply(x: Array, rate: int, chain: str, seed: int, registry: Registry, *, speech: Speech | None = None) -> Array:
-    """Apply a chain, left to right, to samples float64 [n]; every link draws from a generator of its own.
+    """Apply a chain, from left to right, to samples float64 [n]. Every link has its own random generator.
 
     Raises:
-        OptionError: an unknown condition or parameter, or a condition that needs speech where there is none.
+        OptionError: a condition or parameter is unknown, or a condition needs speech, but `speech` is None.
     """
     return run(x, rate, list(enumerate(parse(chain, registry))), seed, speech)
 
 
 def run(x: Array, rate: int, links: Sequence[tuple[int, Link]], seed: int, speech: Speech | None = None) -> Array:
-    """Apply links, given with their places in their chain, from which and the seed they draw."""
+    """Apply links, given with their positions in the chain. The position and `seed` define a link's generator."""
     for place, (entry, parameters) in links:
         x = entry(x, rate, np.random.default_rng([seed, place]), speech=speech, **parameters)
     return x
 
 
 def chain_of(*links: tuple[str, Mapping[str, float]]) -> str:
-    """The chain's string of conditions and their parameters, to three significant digits."""
+    """Return the text of a chain, with parameters rounded to three significant digits."""
     return "|".join(f"{name}({','.join(f'{k}={v:.3g}' for k, v in p.items())})" for name, p in links)

@@ -19,7 +19,7 @@ from .signals import follow, mix, pole, rms, tilted
 
 @condition(snr=(-20, 80))
 def noise(x: Array, rate: int, rng: np.random.Generator, *, snr: float) -> Array:
-    """Stationary noise with the long-term spectrum of speech (ANSI S3.5: flat to 500 Hz, then -9 dB per octave)."""
+    """Add stationary noise with the long-term spectrum of speech (ANSI S3.5: flat to 500 Hz, then -9 dB per octave)."""
     length = fft.next_fast_len(len(x), real=True)
     hz = fft.rfftfreq(length, 1 / rate)
     above = np.maximum(hz / 500.0, 1.0)
@@ -30,7 +30,7 @@ def noise(x: Array, rate: int, rng: np.random.Generator, *, snr: float) -> Array
 
 @condition(snr=(-20, 80))
 def music_babble(x: Array, rate: int, rng: np.random.Generator, *, snr: float) -> Array:
-    """Four layers of the same recording, shifted and played backwards: unintelligible music behind the music."""
+    """Add four shifted and reversed copies of the same recording: unintelligible music behind the music."""
     reverse = x[::-1]
     layers = sum(np.roll(reverse, int(shift)) for shift in rng.integers(rate // 4, max(len(x), rate // 2), 4))
     return mix(x, np.asarray(layers), snr)
@@ -41,21 +41,21 @@ def music_babble(x: Array, rate: int, rng: np.random.Generator, *, snr: float) -
 
 @condition(peak=(0.001, 1))
 def clip(x: Array, rate: int, rng: np.random.Generator, *, peak: float) -> Array:  # noqa: ARG001
-    """Symmetric peak clipping at a fraction of the peak."""
+    """Clip peaks symmetrically at a fraction of the maximum."""
     limit = peak * np.abs(x).max()
     return np.clip(x, -limit, limit)
 
 
 @condition(bits=(1, 24))
 def quantize(x: Array, rate: int, rng: np.random.Generator, *, bits: float) -> Array:  # noqa: ARG001
-    """Uniform quantization of the full scale of the excerpt."""
+    """Quantize uniformly, relative to the full scale of the excerpt."""
     step = 2.0 * np.abs(x).max() / 2.0**bits
     return np.asarray(np.round(x / step) * step)
 
 
 @condition(ratio=(1, 100), attack=(0.1, 1000), release=(1, 5000))
 def compress(x: Array, rate: int, rng: np.random.Generator, *, ratio: float, attack: float, release: float) -> Array:  # noqa: ARG001
-    """Wide-band dynamic-range compression, threshold 20 dB below the RMS level; attack and release in ms."""
+    """Compress the wide-band dynamic range, with a threshold 20 dB below the RMS level. Times are in ms."""
     level = follow(x, pole(attack, rate), pole(release, rate))
     threshold = rms(x) / 10.0
     return np.asarray(x * np.maximum(level / threshold, 1.0) ** (1.0 / ratio - 1.0))
@@ -63,21 +63,21 @@ def compress(x: Array, rate: int, rng: np.random.Generator, *, ratio: float, att
 
 @condition(snr=(-20, 80), over=(0, 10))
 def spectral_subtraction(x: Array, rate: int, rng: np.random.Generator, *, snr: float, over: float) -> Array:
-    """Noise at `snr` dB, then magnitude spectral subtraction of `over` times its mean spectrum (musical noise)."""
+    """Add noise at `snr` dB, then subtract `over` times its mean magnitude spectrum, which causes musical noise."""
     return subtract(x, noise(x, rate, rng, snr=snr), rate, over)
 
 
 @condition(snr=(-20, 80), over=(0, 10))
 def babble_subtraction(x: Array, rate: int, rng: np.random.Generator, *, snr: float, over: float) -> Array:
-    """Music babble at `snr` dB, then magnitude spectral subtraction of `over` times its mean spectrum."""
+    """Add music babble at `snr` dB, then subtract `over` times its mean magnitude spectrum."""
     return subtract(x, music_babble(x, rate, rng, snr=snr), rate, over)
 
 
 def subtract(x: Array, disturbed: Array, rate: int, over: float) -> Array:
-    """The disturbed music [n] less `over` times the mean magnitude spectrum of what was added; 2% of it are kept.
+    """Subtract `over` times the mean magnitude spectrum of a disturbance from the disturbed music [n].
 
-    Segments of 512 samples at 24 kHz, half overlapping, under the root of a Hann window before and after; written out
-    because `signal.ShortTimeFFT` takes ten times as long.
+    At least 2% of each magnitude is kept. Segments have 512 samples at 24 kHz and overlap by half, with the square root
+    of a Hann window before and after. This is not `signal.ShortTimeFFT`, because that takes ten times as long.
     """
     half = 2 ** round(np.log2(rate * 256 / 24_000))
     window = np.sqrt(np.hanning(2 * half + 1)[:-1])
@@ -98,31 +98,31 @@ def subtract(x: Array, disturbed: Array, rate: int, over: float) -> Array:
 
 @condition(hz=(100, 24_000))
 def lowpass(x: Array, rate: int, rng: np.random.Generator, *, hz: float) -> Array:  # noqa: ARG001
-    """Sixth-order Butterworth low-pass."""
+    """Apply a sixth-order Butterworth low-pass."""
     return np.asarray(signal.sosfilt(signal.butter(6, min(hz, 0.49 * rate), "low", fs=rate, output="sos"), x))
 
 
 @condition(hz=(20, 6_000))
 def highpass(x: Array, rate: int, rng: np.random.Generator, *, hz: float) -> Array:  # noqa: ARG001
-    """Sixth-order Butterworth high-pass."""
+    """Apply a sixth-order Butterworth high-pass."""
     return np.asarray(signal.sosfilt(signal.butter(6, hz, "high", fs=rate, output="sos"), x))
 
 
 @condition(low=(20, 6_000), high=(100, 24_000))
 def bandpass(x: Array, rate: int, rng: np.random.Generator, *, low: float, high: float) -> Array:
-    """A low-pass after a high-pass."""
+    """Apply a high-pass, then a low-pass."""
     return lowpass(highpass(x, rate, rng, hz=low), rate, rng, hz=high)
 
 
 @condition(slope=(-12, 12))
 def tilt(x: Array, rate: int, rng: np.random.Generator, *, slope: float) -> Array:  # noqa: ARG001
-    """A spectral tilt in dB per octave around 1 kHz, negative for a duller sound."""
+    """Apply a spectral tilt in dB per octave around 1 kHz. A negative slope sounds duller."""
     return tilted(x, rate, slope)
 
 
 @condition(hz=(100, 6_000), gain=(0, 40), peaks=(1, 5))
 def resonance(x: Array, rate: int, rng: np.random.Generator, *, hz: float, gain: float, peaks: float) -> Array:  # noqa: ARG001
-    """One or several resonance peaks (Q of 6) of `gain` dB, an octave apart from `hz` upwards."""
+    """Add one or several resonance peaks (Q of 6) of `gain` dB, at octaves from `hz` upwards."""
     y = x
     for octave in range(int(peaks)):
         centre = hz * 2**octave

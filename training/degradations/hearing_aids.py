@@ -1,4 +1,4 @@
-"""Hearing aids by name: `none`, `nal-r`, and `nal-r` that is fitted wrongly."""
+"""Hearing aids by name: none, NAL-R, and incorrectly fitted NAL-R."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _WITH_ERROR: Final = re.compile(rf"^nal-r\(gain={_NUMBER},tilt={_NUMBER}\)$")
 
 
 def amplify(samples: Array32, rate: int, audiogram: Audiogram, aid: str) -> Array32:
-    """What a listener's hearing aid makes of music.
+    """Amplify music for a listener.
 
     Args:
         samples: float32 [n], not amplified.
-        rate: Hz.
-        audiogram: the listener.
-        aid: `none`; `nal-r`; `nal-r(for=N3)`, which is fitted for another, standard audiogram;
-            `nal-r(gain=-3.5,tilt=1)`, whose gain is off by -3.5 dB and by 1 dB per octave around 1 kHz.
+        rate: in Hz.
+        audiogram: of the listener.
+        aid: `none`; `nal-r`; `nal-r(for=N3)`, fitted for another, standard audiogram; or `nal-r(gain=-3.5,tilt=1)`,
+            with a gain error of -3.5 dB and 1 dB per octave around 1 kHz.
 
     Returns:
-        float32 [n], not delayed.
+        float32 [n], without delay.
 
     Raises:
-        OptionError: another aid.
+        OptionError: the aid is unknown.
     """
     if aid == "none":
         return samples

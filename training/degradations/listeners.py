@@ -1,4 +1,4 @@
-"""Random listeners: hearing losses as they are met, and the fittings of their hearing aids, right and wrong."""
+"""Random listeners: realistic hearing losses, and correct and incorrect fittings of their hearing aids."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy.typing as npt
 from ...runtime.audiogram import FREQUENCIES, STANDARD, Audiogram
 
 LOWEST, HIGHEST = -10, 110
-"""dB HL"""
+"""Range of hearing levels in dB HL."""
 SCATTER: Final = 5.0
-"""dB, the standard deviation of a listener's levels around the standard audiogram's"""
+"""Standard deviation in dB of a listener's levels around those of the standard audiogram."""
 Array = npt.NDArray[np.float64]
 
 _OCTAVES: Final = np.log2(np.array(FREQUENCIES) / 1000)
@@ -22,8 +22,8 @@ def random_listener(rng: np.random.Generator) -> tuple[str, tuple[float, ...]]:
     """Draw a kind of listener and an audiogram.
 
     Returns:
-        kind, levels: in 65% one of the eleven standard audiograms by name, scattered; in 12% `notched`; in 23%
-        `smooth`. 8 levels at `FREQUENCIES` in dB HL, whole ones from -10 to 110.
+        kind, levels: the kind is the name of one of the 11 standard audiograms in 65% (with random deviations of the
+        levels), `notched` in 12%, `smooth` in 23%. Levels are 8 integers at `FREQUENCIES` in dB HL, -10 to 110.
     """
     kind = rng.random()
     if kind < 0.65:
@@ -37,7 +37,7 @@ def random_listener(rng: np.random.Generator) -> tuple[str, tuple[float, ...]]:
 
 
 def _notched(rng: np.random.Generator) -> Array:
-    """Levels [8] of a noise-induced loss: near normal below, a notch between 3 and 6 kHz, some recovery above it."""
+    """Draw levels [8] of a noise-induced loss: near normal, a notch from 3 to 6 kHz, partial recovery above it."""
     distance = _OCTAVES - np.log2(np.exp(rng.uniform(np.log(3000), np.log(6000))) / 1000)
     notch = np.exp(-0.5 * (distance / rng.uniform(0.35, 0.7)) ** 2)
     recovery = rng.uniform(0.2, 0.8)
@@ -46,7 +46,7 @@ def _notched(rng: np.random.Generator) -> Array:
 
 
 def _smooth(rng: np.random.Generator) -> Array:
-    """Levels [8] of a cubic over log frequency: flat, sloping, rising, cookie-bite and what lies between."""
+    """Draw levels [8] from a cubic over log frequency: flat, sloping, rising, cookie-bite and intermediate shapes."""
     u = 2 * (_OCTAVES - _OCTAVES[0]) / (_OCTAVES[-1] - _OCTAVES[0]) - 1
     level, slope = rng.uniform(0, 90), rng.normal(12, 24)
     bend, twist = rng.normal(0, [12, 6])
@@ -55,10 +55,10 @@ def _smooth(rng: np.random.Generator) -> Array:
 
 
 def random_aid(rng: np.random.Generator, audiogram: tuple[float, ...]) -> str:
-    """Draw how a listener is fitted, in the terms of `aids`.
+    """Draw the fitting of a listener's hearing aid, as a name for `hearing_aids`.
 
-    NAL-R in 70%, no aid in 10%, NAL-R with an error of gain and tilt in 10%, and in 10% NAL-R for a standard audiogram
-    whose average at 0.5, 1, 2 and 4 kHz lies within 30 dB of the listener's.
+    It is NAL-R in 70%, no aid in 10%, and NAL-R with an error of gain and tilt in 10%. In the other 10%, it is NAL-R
+    for a standard audiogram whose average at 0.5, 1, 2 and 4 kHz is within 30 dB of the listener's.
     """
     kind = rng.random()
     if kind < 0.7:

@@ -1,1 +1,1 @@
-"""What is trained: nano, the teacher, distillation, and fine-tuning to ratings."""
+"""Training tasks: nano, the teacher, distillation, and tuning to ratings."""

@@ -1,7 +1,8 @@
-"""Distillation: HAAQI-Net's student, or nano, taught by a trained teacher and by labels; or by labels alone.
+"""Distillation: trains HAAQI-Net's student, or nano, on a teacher and on labels, or on labels alone.
 
-Source: Wisnu et al. 2025, "HAAQI-Net". The student's patch embedding, norms and layers start as BEATs's, its head as
-the teacher's with BLSTM and attention frozen; linear heads, dropped afterwards, predict layers of the teacher.
+Source: Wisnu et al. 2025, "HAAQI-Net". The student's patch embedding, norms and layers are initialized from BEATs, and
+its head from the teacher, with BLSTM and attention frozen. Linear heads, which are dropped after training, predict
+layers of the teacher.
 """
 
 from __future__ import annotations
@@ -38,22 +39,22 @@ Heads = Literal["independent", "sequential"]
 
 @dataclass(frozen=True)
 class DistilConfig:
-    """How a student or a nano is distilled; the defaults are the published student's (Table IV, last row).
+    """How a student or a nano is distilled. The defaults are the published student's (Table IV, last row).
 
     Attributes:
         student: `student` or `nano`.
-        layers: of the student, taken from the first of the teacher's.
-        predicts: the teacher's layers, from 0, that heads predict while training.
-        heads: whether each head reads the tokens, or what the head before it gives.
-        weighted_sum: whether tokens are the weighted sum of all layers, or the last layer alone.
-        loss: how the terms become one, see `distances`.
-        cosine_weight: of the cosine distance beside L1, in the plain form.
-        score_weight: of HAAQI-Net's loss against labels, MSE(clip) + MSE(frames).
-        imitation_weight: of the MSE against the teacher's frame scores; clips without labels teach by it.
-        token_weight: of all distances between tokens, in the plain form.
-        tune_blstm, tune_attention: whether these, the teacher's, are trained on rather than frozen.
-        beats, head: sizes of a student that has no teacher.
-        batch, lr: clips in a step; Adam's rate.
+        layers: number of the student's layers, initialized from the teacher's first layers.
+        predicts: the teacher's layers (counted from 0) that heads predict during training.
+        heads: whether each head reads the tokens, or the output of the previous head.
+        weighted_sum: whether tokens are the weighted sum of all layers, or the last layer only.
+        loss: how the terms are combined, see `losses`.
+        cosine_weight: weight of the cosine distance relative to L1, in the plain form.
+        score_weight: weight of HAAQI-Net's loss against labels, MSE(clip) + MSE(frames).
+        imitation_weight: weight of the MSE against the teacher's frame scores, which also uses clips without labels.
+        token_weight: weight of all distances between tokens, in the plain form.
+        tune_blstm, tune_attention: whether to train these parts of the teacher's head instead of freezing them.
+        beats, head: sizes of a student without a teacher.
+        batch, lr: clips per step; Adam's learning rate.
         plan: epochs, patience, seed, device and so on.
     """
 
@@ -76,7 +77,7 @@ class DistilConfig:
     plan: Plan = field(default_factory=lambda: Plan(clip=1.0))
 
     def check(self, teacher: Teacher | None) -> None:
-        """Raise OptionError for settings that contradict each other or the teacher."""
+        """Raise OptionError if settings contradict each other or the teacher."""
         for name, given, known in (
             ("student", self.student, ("student", "nano")),
             ("heads", self.heads, ("independent", "sequential")),
@@ -95,7 +96,7 @@ class DistilConfig:
 
 
 def kinds(config: DistilConfig, sha256: str) -> tuple[Kind, Kind]:
-    """Return the kinds of a teacher's targets: layers and tokens by sound, frame scores by sound and listener."""
+    """Return the kinds of a teacher's targets: layers and tokens per sound, frame scores per sound and listener."""
     layers = config.predicts if config.student == "student" else ()
     name = "-".join(["teacher", sha256[:12], *map(str, layers)])
     return Kind(f"{name}-tokens", axis=1), Kind(f"teacher-{sha256[:12]}-frames", "listening")
@@ -108,16 +109,16 @@ def keep_targets(
     examples: Sequence[Example],
     done: Callable[[int, int], None] | None = None,
 ) -> tuple[Kind, Kind]:
-    """Compute a teacher's targets for each sound once, and keep them.
+    """Compute a teacher's targets for each sound once, and store them in the feature cache.
 
-    Tokens are [1 + layers, tokens, width]: the layers that are predicted, and the blend that the teacher's head reads.
+    Tokens are [1 + layers, tokens, width]: the predicted layers, and the blended tokens that the teacher's head reads.
 
     Args:
-        teacher: read from a checkpoint.
-        config: tells which layers are predicted.
+        teacher: loaded from a checkpoint.
+        config: names the predicted layers.
         cache: holds the examples' fbank.
-        examples: of which.
-        done: called with the number of sounds that are done, and of all.
+        examples: those to compute targets for.
+        done: called with the number of sounds that are done, and the total number.
     """
     assert teacher.checkpoint_sha256 is not None, "a teacher that was read from a checkpoint"
     tokens, frames = kinds(config, teacher.checkpoint_sha256)
@@ -143,7 +144,7 @@ def keep_targets(
 
 
 class DistilTask(Task[Batch]):
-    """What distilling the student and distilling nano share."""
+    """The common part of distilling the student and distilling nano."""
 
     watched = ("valid_loss", False)
     network: Student | Nano
@@ -154,7 +155,7 @@ class DistilTask(Task[Batch]):
         self.steps = train.steps(config.batch)
 
     def _prepare(self, network: Student | Nano, layers: int, others: dict[str, nn.Module] | None = None) -> None:
-        """Make the optimizer; `layers` are predicted from tokens, 0 where there is no teacher."""
+        """Create the optimizer. `layers` is the number of predicted layers, 0 without a teacher."""
         config, self.network = self.config, network
         adaptive = config.loss == "adaptive" and layers > 0
         squared = 2 if config.imitation_weight and layers else 1
@@ -191,11 +192,11 @@ class DistilTask(Task[Batch]):
 
     @abstractmethod
     def told(self, batch: Batch) -> tuple[Scores, list[tuple[Tensor, Tensor]]]:
-        """Scores, and tokens as predicted and as the teacher has them."""
+        """Return the scores, and pairs of predicted tokens and the teacher's tokens."""
 
 
 class StudentTask(DistilTask):
-    """The student, taught by a teacher; by labels alone where there is none."""
+    """The student, trained on a teacher and on labels, or on labels alone."""
 
     weights = "haaqi_net_distillBEATs.pth"
 
@@ -220,7 +221,7 @@ class StudentTask(DistilTask):
 
 
 class NanoDistilTask(DistilTask):
-    """Nano, taught by the teacher's frame scores and tokens and by labels."""
+    """Nano, trained on the teacher's frame scores and tokens, and on labels."""
 
     weights = "nano.safetensors"
 
@@ -248,12 +249,12 @@ class NanoDistilTask(DistilTask):
 
 
 def by_patch(told: Tensor) -> Tensor:
-    """Means [batch, patches, ...] of what a teacher says of tokens [batch, tokens, ...]."""
+    """Average a teacher's outputs for tokens [batch, tokens, ...] over each patch: [batch, patches, ...]."""
     return told.reshape(told.shape[0], -1, TOKENS, *told.shape[2:]).mean(2)
 
 
 def begin_student(config: DistilConfig, teacher: Teacher | None) -> Student:
-    """A student before its training: the teacher's first layers and head where there is one."""
+    """Create a student for training, with the teacher's first layers and head if there is a teacher."""
     config.check(teacher)
     torch.manual_seed(config.plan.seed)
     whole = teacher.config if teacher else config.beats
@@ -285,6 +286,6 @@ def begin_student(config: DistilConfig, teacher: Teacher | None) -> Student:
 
 
 def save_student(student: Student, path: Path) -> None:
-    """Write a student in the published layout, `model`; `cfg` tells its sizes and which layers its heads predict."""
+    """Write a student in the published layout (`model`). Its `cfg` holds the sizes and the predicted layers."""
     sizes = {**sizes_to(student.config, student.head_config), "predicts": list(student.predicts)}
     save_published(student, sizes, path)

@@ -1,7 +1,8 @@
-"""Tuning a trained network to people's ratings: little data, so most of the network stays as it is.
+"""Tuning of a trained network to human ratings. Ratings are few, so that most of the network stays frozen.
 
-Figures come from folds that no rating of the same group taught: within each, an inner part chooses the epoch. The
-network that is kept is tuned on all ratings, for as many epochs as the folds took in the middle.
+Results come from cross-validation, in which the ratings of a group are never in both the training part and the test
+part. Within each fold, an inner part selects the epoch. The final network is tuned on all ratings, for the median
+number of epochs of the folds.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ FREEZES: Final[tuple[Freeze, ...]] = ("all-but-output", "encoder", "nothing")
 _OUTPUT: Final = ("head.frame.", "head.attention.", "haaqiframe_score.")
 _ENCODER: Final = ("encoder", "beats_model.", "patch_embedding.", "beats_layer_norm.", "linear2.")
 _INNER: Final = 0.2
-"""of a fold's groups that teach, those that choose the epoch instead"""
+"""Share of a fold's training groups that select the epoch instead."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,10 @@ class MosConfig:
     """How a network is tuned to ratings.
 
     Attributes:
-        freeze: what stays as it is: all but the output layers, the encoder, or nothing.
-        folds: of the cross-validation, 2 or more.
-        anchor: weight of the squared distance from the weights it began with (Li et al. 2018, "L2-SP").
-        batch, lr: clips in a step; Adam's rate.
+        freeze: the frozen part: all but the output layers, the encoder, or nothing.
+        folds: number of folds of the cross-validation, at least 2.
+        anchor: weight of the squared distance from the initial weights (Li et al. 2018, "L2-SP").
+        batch, lr: clips per step; Adam's learning rate.
         plan: epochs, patience, seed, device and so on.
     """
 
@@ -67,7 +68,7 @@ class MosConfig:
 
 
 class Tuned(NamedTuple):
-    """The tuned network, its file, its figures, and predictions of all ratings by folds, 0 to 1, before and after."""
+    """The tuned network, its file, its results, and cross-validated predictions (0 to 1) before and after tuning."""
 
     network: Network
     weights: Path
@@ -77,10 +78,10 @@ class Tuned(NamedTuple):
 
 
 def freeze(network: Network, what: Freeze) -> list[str]:
-    """Freeze a network's parts; gives the names of the parameters that are tuned.
+    """Freeze parts of a network and return the names of the parameters that are tuned.
 
     Raises:
-        OptionError: no such part.
+        OptionError: there is no such part.
     """
     if what not in FREEZES:
         raise OptionError(f"freeze {what!r}: expected one of {', '.join(FREEZES)}")
@@ -97,7 +98,7 @@ def freeze(network: Network, what: Freeze) -> list[str]:
 
 
 class MosTask(Task[Batch]):
-    """A network, ratings that tune it, and others that choose the epoch; None takes the last one."""
+    """A network, the ratings to tune it on, and ratings that select the epoch. With None, the last epoch is used."""
 
     def __init__(self, network: Network, config: MosConfig, train: Clips, valid: Clips | None) -> None:
         torch.manual_seed(config.plan.seed)
@@ -114,7 +115,7 @@ class MosTask(Task[Batch]):
         self.optimizer = torch.optim.Adam(self.tuned, lr=config.lr)
 
     def train_mode(self, on: bool) -> None:
-        """Dropout stays off where nothing that it follows is tuned."""
+        """Turn dropout on only if the whole network is tuned."""
         self.learnt.train(on and self.config.freeze == "nothing")
 
     def batches(self, rng: np.random.Generator) -> Iterator[Batch]:
@@ -135,7 +136,7 @@ class MosTask(Task[Batch]):
 
 
 def predict(network: Network, clips: Clips, batch: int = 16) -> npt.NDArray[np.float32]:
-    """Scores [clips], each over the whole clip."""
+    """Return the scores [clips], each of the whole clip."""
     predicted, device = np.empty(len(clips), np.float32), next(network.parameters()).device
     network.eval()
     with torch.inference_mode():
@@ -148,19 +149,19 @@ def predict(network: Network, clips: Clips, batch: int = 16) -> npt.NDArray[np.f
 def tune(
     network: Network, config: MosConfig, data: Data, folder: Path, scale: Scale, told: Told | None = None
 ) -> Tuned:
-    """Tune a network to the ratings in `data.train`, or go on where that was stopped.
+    """Tune a network to the ratings in `data.train`, or resume the tuning.
 
     Args:
-        network: trained, read from a checkpoint; it is left as it is.
+        network: a trained network, loaded from a checkpoint. It is not changed.
         config: see `MosConfig`.
         data: its `valid` is not used.
-        folder: of the runs, one a fold and the last on all ratings.
+        folder: destination of the runs: one per fold, and one on all ratings.
         scale: of the ratings.
-        told: how it tells what it does.
+        told: callbacks.
 
     Raises:
-        CorpusError: fewer groups than folds, or ratings that are all alike.
-        OptionError: the folder holds a run that was asked for something else, other groups included.
+        CorpusError: there are fewer groups than folds, or all ratings are equal.
+        OptionError: the folder holds a run with other settings or other groups.
         Stopped: Ctrl-C.
     """
     told = told or Told()
@@ -184,7 +185,7 @@ def tune(
         teach, choose = parted(rest, _INNER, config.plan.seed)
         task = MosTask(network, config, clips(teach), clips(choose))
         parts = {"teach": teach, "choose": choose, "held": [examples[place] for place in fold]}
-        of = {name: fingerprint(part) for name, part in parts.items()}  # groups may have changed, ratings not
+        of = {name: fingerprint(part) for name, part in parts.items()}  # groups can change while ratings do not
         run = Run(folder / f"fold-{turn}", {**asked, "fold": turn, "parts": of})
         told.begins(f"fold {turn + 1} of {len(folds)}, tuned on {len(teach)} ratings, {len(choose)} choose the epoch")
         history = loop.train(task, config.plan, run, told.step, told.epoch)
@@ -205,13 +206,13 @@ def tune(
 
 
 def weights_name(network: Network) -> str:
-    """The file name of a network's weights."""
+    """Return the file name of a network's weights."""
     names = {Nano: "nano.safetensors", Student: "student.pth", Teacher: "teacher.pth"}
     return next(name for kind, name in names.items() if isinstance(network, kind))
 
 
 def save(network: Network, path: Path) -> None:
-    """Write a network as its kind is written."""
+    """Write a network in the format of its kind."""
     if isinstance(network, Nano):
         save_nano(network, path)
     elif isinstance(network, Student):

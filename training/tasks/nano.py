@@ -1,8 +1,8 @@
-"""Training nano on label tables.
+"""Training of nano on label tables.
 
-A clip's one number is thin supervision. Beside it the network learns, by linear layers that are dropped afterwards,
-HAAQI's parts of the clip, and for each patch and band the dense targets (`data.targets`) and the level that the clean
-music would have had.
+A single score per clip is little supervision. The network therefore learns more targets, by linear layers that are
+dropped after training: HAAQI's parts of the clip, and, for each patch and band, the dense targets (`data.targets`) and
+the level of the clean music.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from ..run_directory import Metrics
 
 Array = npt.NDArray[Any]
 PARTS: Final = ("cepstral", "synchrony", "loudness", "spectrum")
-"""HAAQI's parts"""
+"""The parts of HAAQI."""
 _STATISTICS_CLIPS: Final = 4000
-"""from which the encoder's statistics are computed, at most"""
+"""Maximum number of clips from which the encoder's statistics are computed."""
 _PLANE_WEIGHTS: Final = (1.0, 1.0, 4.0)
-"""of synchrony, envelope and gain, all scaled to 0 to 1: the gain's range is wide, and mostly unused"""
+"""Weights of synchrony, envelope and gain, all scaled to 0 to 1. The gain's range is wide and mostly unused."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class NanoTrainingConfig:
     """How nano is trained.
 
     Attributes:
-        batch: rows in a step.
+        batch: rows per step.
         lr, weight_decay: of AdamW, with a cosine schedule after 10% of warm-up.
-        frame_weight: of MSE(frames against the clip's label) beside MSE(clip), as HAAQI-Net trains.
-        parts_weight: of the MSE of HAAQI's four parts.
-        dense_weight: of the MSE of the dense targets.
-        clean_weight: of the MSE of the clean music's level in each patch and band, in standard deviations.
-        ema_decay: per step, of the exponential moving average of the weights that is evaluated and kept.
-        audiogram_jitter_db: standard deviation of noise on the audiograms, so that none is learnt by heart.
+        frame_weight: weight of MSE(frames against the clip's label) relative to MSE(clip), a term from HAAQI-Net.
+        parts_weight: weight of the MSE of HAAQI's four parts.
+        dense_weight: weight of the MSE of the dense targets.
+        clean_weight: weight of the MSE of the clean music's level per patch and band, in standard deviations.
+        ema_decay: decay per step of the moving average of the weights, which is evaluated and saved.
+        audiogram_jitter_db: standard deviation of noise on the audiograms, which prevents memorizing them.
         network: sizes, and the version of the front end.
         plan: epochs, patience, seed, device and so on.
     """
@@ -70,7 +70,7 @@ class NanoTrainingConfig:
 
 
 class Heads(nn.Module):
-    """Layers for what is learnt beside the score, on the head's view of the window [batch, patches, 2 hidden]."""
+    """Layers for the additional targets. They read the head's window [batch, patches, 2 hidden]."""
 
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class _Clean(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """Rows: see `data.batches.Batch`; HAAQI's parts [batch, 4]; dense targets uint8; standardized clean levels."""
+    """Rows: see `data.batches.Batch`. Also HAAQI's parts [batch, 4], uint8 dense targets, standardized clean levels."""
 
     texture: Tensor
     audiograms: Tensor
@@ -99,12 +99,12 @@ class _Batch(NamedTuple):
 
 
 class NanoTask(Task[_Batch]):
-    """Nano and the heads beside it; a moving average of the weights is kept.
+    """Nano and its additional heads. A moving average of the weights is evaluated and saved.
 
     Args:
         config: see `NanoTrainingConfig`.
-        train: rows of label tables; their targets are the dense ones and the clean levels.
-        valid: rows that choose the epoch.
+        train: rows of label tables. Their targets are the dense ones and the clean levels.
+        valid: rows that select the epoch.
     """
 
     weights = "nano.safetensors"
@@ -124,12 +124,12 @@ class NanoTask(Task[_Batch]):
         trainable = [*nano.parameters(), *self.heads.parameters()]
         self.optimizer = torch.optim.AdamW(trainable, lr=config.lr, weight_decay=config.weight_decay)
         self.steps = train.steps(config.batch, whole=True)
-        steps = max(config.plan.epochs * self.steps, 11)  # the schedule divides by zero where its warm-up is one step
+        steps = max(config.plan.epochs * self.steps, 11)  # the schedule divides by zero if its warm-up is one step
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, config.lr, total_steps=steps, pct_start=0.1)
 
     @property
     def network(self) -> Nano:
-        """The averaged network, which is evaluated and kept."""
+        """The averaged network, which is evaluated and saved."""
         assert isinstance(self.averaged.module, Nano)
         return self.averaged.module
 
@@ -164,7 +164,7 @@ def parts_of(examples: Sequence[Example]) -> npt.NDArray[np.float32]:
     """Return HAAQI's parts of rows, [rows, 4].
 
     Raises:
-        OptionError: examples that are not rows of a label table.
+        OptionError: some examples are not rows of a label table.
     """
     rows = [example.source for example in examples if isinstance(example.source, Row)]
     if len(rows) < len(examples):
@@ -173,18 +173,18 @@ def parts_of(examples: Sequence[Example]) -> npt.NDArray[np.float32]:
 
 
 def save(nano: Nano, path: Path) -> None:
-    """Write a network's weights as safetensors, whole or not at all."""
+    """Write a network's weights as safetensors, atomically."""
     write_file(safetensors.torch.save({k: v.contiguous() for k, v in nano.state_dict().items()}), path)
 
 
 def statistics_clips(count: int) -> list[int]:
-    """Return places spread over `count` clips, from which statistics are computed."""
+    """Return evenly spaced indices of `count` clips, from which statistics are computed."""
     places = np.unique(np.linspace(0, count - 1, min(count, _STATISTICS_CLIPS)).astype(np.intp))
     return [int(place) for place in places]
 
 
 def set_statistics(nano: Nano, clips: Clips) -> None:
-    """Set the encoder's mean and scale to those of the textures of clips."""
+    """Set the encoder's mean and scale to the statistics of the clips' textures."""
     mean, scale = moments(clips.features([place]) for place in statistics_clips(len(clips)))
     nano.encoder.mean.copy_(torch.from_numpy(mean))
     nano.encoder.scale.copy_(torch.from_numpy(scale + np.float32(0.1)))

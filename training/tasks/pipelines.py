@@ -1,4 +1,4 @@
-"""Whole trainings, from examples to weights: features kept, the task made, the loop run."""
+"""Complete trainings, from examples to weights: compute features, create the task, run the loop."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from .teacher import TeacherConfig, TeacherTask, kept_layers, made
 
 
 class Told(NamedTuple):
-    """How a training tells what it does.
+    """Callbacks that report the progress of a training.
 
     Attributes:
-        features: called with what is being kept, how many sounds of it are there, and of how many.
+        features: called with the kind of features, the number of sounds that are done, and the total number.
         step, epoch: see `loop.train`.
-        part: called with the name of what is trained next, where that is several networks.
+        part: called with the name of the next network, if several are trained.
     """
 
     features: Callable[[str, int, int], None] | None = None
@@ -49,27 +49,27 @@ class Told(NamedTuple):
     part: Callable[[str], None] | None = None
 
     def begins(self, name: str) -> None:
-        """Tell what is trained next."""
+        """Report the name of the next network."""
         if self.part:
             self.part(name)
 
     def of(self, what: str) -> Callable[[int, int], None] | None:
-        """The report on one kind of features."""
+        """Return the callback for one kind of features."""
         tell = self.features
         return (lambda done, total: tell(what, done, total)) if tell else None
 
 
 @dataclass(frozen=True)
 class Data:
-    """What a network is trained on.
+    """The data that a network is trained on.
 
     Attributes:
-        train, valid: examples that teach, and those that choose the epoch.
-        cache: keeps features.
+        train, valid: examples for training, and those that select the epoch.
+        cache: stores features.
         corpus: of label tables.
-        jobs: processes that make features.
-        work: folder of labelling, with dense targets.
-        test: examples that are reported on in the end; their features are made before training.
+        jobs: number of processes that compute features.
+        work: work folder of labelling, with dense targets.
+        test: examples for the final results. Their features are computed before training.
     """
 
     train: Sequence[Example]
@@ -81,7 +81,7 @@ class Data:
     test: Sequence[Example] = ()
 
     def with_labels(self, count: int | None, seed: int = 0) -> Data:
-        """The same where only `count` examples of train, drawn by chance, have labels."""
+        """Return the same data with labels for only `count` examples of train, chosen at random."""
         if count is None or count >= len(self.train):
             return self
         kept = set(np.random.default_rng([23, seed]).permutation(len(self.train))[:count].tolist())
@@ -91,21 +91,21 @@ class Data:
         )
 
     def labelled(self) -> Data:
-        """The same without the examples of train that have no label."""
+        """Return the same data without the examples of train that have no label."""
         return replace(self, train=[example for example in self.train if not math.isnan(example.score)])
 
     def make_features(self, kinds: Sequence[Kind], examples: Sequence[Example], told: Told) -> None:
-        """Make features of examples that are missing."""
+        """Compute the missing features of examples."""
         names = " and ".join(kind.name for kind in kinds)
         self.cache.fill(kinds, examples, self.corpus, self.jobs, told.of(names))
 
     def fingerprints(self) -> list[str]:
-        """Of both parts."""
+        """Return the fingerprints of train and valid."""
         return [fingerprint(self.train), fingerprint(self.valid)]
 
 
 class Trained(NamedTuple):
-    """The best weights' file, the task, and every epoch's metrics."""
+    """The file of the best weights, the task, and the metrics of every epoch."""
 
     weights: Path
     task: Task[Any]
@@ -113,7 +113,7 @@ class Trained(NamedTuple):
 
 
 def train_nano(config: NanoTrainingConfig, data: Data, folder: Path, told: Told | None = None) -> Trained:
-    """Train nano on label tables, or resume its training; see `loop.train`.
+    """Train nano on label tables, or resume its training. See `loop.train`.
 
     Args:
         config: see `NanoTrainingConfig`.
@@ -122,8 +122,8 @@ def train_nano(config: NanoTrainingConfig, data: Data, folder: Path, told: Told 
         told: callbacks.
 
     Raises:
-        CorpusError: fewer rows than a batch; see `FeatureCache.fill` too.
-        OptionError: examples that are not rows of a label table, or the folder holds another run.
+        CorpusError: there are fewer rows than a batch. See also `FeatureCache.fill`.
+        OptionError: some examples are not rows of a label table, or the folder holds another run.
     """
     told = told or Told()
     parts_of(data.train)
@@ -143,14 +143,14 @@ def train_nano(config: NanoTrainingConfig, data: Data, folder: Path, told: Told 
 def train_teacher(
     config: TeacherConfig, beats: Beats | None, data: Data, folder: Path, told: Told | None = None
 ) -> Trained:
-    """Train a teacher, or go on with its training; see `loop.train`, `teacher.made`.
+    """Train a teacher, or resume its training. See `loop.train` and `teacher.made`.
 
     Args:
         config: see `TeacherConfig`.
-        beats: read from a checkpoint; None trains one from scratch.
+        beats: loaded from a checkpoint. None trains a BEATs from scratch.
         data: see `Data`.
         folder: of the run.
-        told: how it tells what it does.
+        told: callbacks.
     """
     told = told or Told()
     teacher = made(config, beats)
@@ -166,9 +166,14 @@ def train_teacher(
 def distil(
     config: DistilConfig, teacher: Teacher | None, data: Data, folder: Path, told: Told | None = None
 ) -> Trained:
-    """Distil a student or a nano from a teacher, or train one on labels alone where there is none.
+    """Distil a student or a nano from a teacher. Without a teacher, train it on labels alone.
 
-    Args: as `train_teacher`; examples of train without a label teach through the teacher.
+    Args:
+        config: see `DistilConfig`.
+        teacher: loaded from a checkpoint, or None.
+        data: see `Data`. Examples of train without a label are used with a teacher only.
+        folder: of the run.
+        told: callbacks.
     """
     told = told or Told()
     config.check(teacher)

@@ -1,4 +1,4 @@
-"""People's ratings of sounds: a CSV of them on any scale, and how two sets of predictions of them compare."""
+"""Human ratings of sounds: reads them from a CSV file on any scale, and compares two sets of predictions of them."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ Array = npt.NDArray[np.floating]
 COLUMNS: Final = ("file", "audiogram", "rating")
 GROUP: Final = "group"
 NAMED: Final = 12
-"""columns that a message names"""
+"""Maximum number of columns that a message lists."""
 _DRAWS: Final = 1000
 
 
 def read_ratings(path: Path, scale: Scale, note: Callable[[str], None] | None = None) -> list[Example]:
-    """Examples whose scores are ratings mapped from their scale to 0 to 1.
+    """Read a CSV of ratings as examples whose scores are the ratings mapped from their scale to 0 to 1.
 
     Args:
-        path: CSV with the columns file (from the CSV's folder), audiogram (a name, or 8 levels in brackets) and rating;
-            `group`, where it is there, names what must not be parted (a piece, a person), else a file is its own.
-            Several ratings of one file by one listener count as their mean.
-        scale: its lowest and highest rating.
-        note: called with what is told of columns that are not read.
+        path: a CSV with the columns file (relative to the CSV's folder), audiogram (a name, or 8 levels in brackets)
+            and rating. The optional column `group` names examples that must stay together (a piece, a person).
+            Without it, each file is its own group. Several ratings of a file by one listener are averaged.
+        scale: with the lowest and the highest rating.
+        note: called with a message about columns that are not used.
 
     Raises:
-        CorpusError: another form, a rating outside the scale, a file or an audiogram that cannot be.
+        CorpusError: the file has another form, a rating is outside the scale, or a file or an audiogram is invalid.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -76,10 +76,12 @@ def read_ratings(path: Path, scale: Scale, note: Callable[[str], None] | None = 
 
 
 def folds_of(examples: Sequence[Example], count: int, seed: int = 0) -> list[list[int]]:
-    """The places of examples in `count` folds of about as many groups each; no group is in two.
+    """Split examples into `count` folds with about the same number of groups, and return their indices.
+
+    No group is in two folds.
 
     Raises:
-        CorpusError: fewer groups than folds.
+        CorpusError: there are fewer groups than folds.
     """
     groups = sorted({example.group for example in examples})
     if len(groups) < count or count < 2:
@@ -93,13 +95,15 @@ def folds_of(examples: Sequence[Example], count: int, seed: int = 0) -> list[lis
 
 
 class Compared(NamedTuple):
-    """What changed between two sets of predictions of the same ratings; intervals are 95%, by resampled groups.
+    """The change between two sets of predictions of the same ratings.
+
+    Intervals are 95% intervals, by resampling of groups.
 
     Attributes:
         lcc, srcc, mse: intervals of the change, after minus before.
-        lcc_p: that the LCCs are equal: Williams's t for two correlations with one variable in common (Steiger 1980,
+        lcc_p: p-value for equal LCCs: Williams's t for two correlations with one variable in common (Steiger 1980,
             "Tests for comparing elements of a correlation matrix", Psychological Bulletin 87).
-        error_p: that squared errors are equal: Wilcoxon's signed-rank test.
+        error_p: p-value for equal squared errors: Wilcoxon's signed-rank test.
     """
 
     lcc: Interval
@@ -110,7 +114,7 @@ class Compared(NamedTuple):
 
 
 def compare(before: Array, after: Array, rating: Array, groups: Sequence[str], seed: int = 0) -> Compared:
-    """Two predictions [n] of ratings [n], paired."""
+    """Compare two paired predictions [n] of ratings [n]."""
     rng = np.random.default_rng([37, seed])
     names = np.array(groups)
     members = [np.flatnonzero(names == name) for name in sorted(set(groups))]
@@ -132,19 +136,19 @@ def compare(before: Array, after: Array, rating: Array, groups: Sequence[str], s
 
 
 def williams(first: Array, second: Array, shared: Array) -> float:
-    """The two-sided p of equal correlations of `first` and of `second` with `shared`, [n] each."""
+    """Return the two-sided p-value for equal correlations of `first` and of `second` with `shared`, [n] each."""
     a, b, c = (_correlation(x, y) for x, y in ((first, shared), (second, shared), (first, second)))
     n = len(shared)
     spread = 1 - a * a - b * b - c * c + 2 * a * b * c
     scale = 2 * spread * (n - 1) / (n - 3) + (a + b) ** 2 / 4 * (1 - c) ** 3
     if c >= 1 - 1e-12 or scale <= 0:
-        return 1.0  # the same predictions
+        return 1.0  # the two predictions are the same
     t = (a - b) * np.sqrt((n - 1) * (1 + c) / scale)
     return float(2 * stats.t.sf(abs(t), n - 3))
 
 
 def _correlation(x: Array, y: Array) -> float:
-    """Of [n] and [n]; NaN where one is constant."""
+    """Return the correlation of [n] and [n], or NaN if one is constant."""
     x, y = x - x.mean(), y - y.mean()
     power = float(x @ x) * float(y @ y)
     return float(x @ y) / float(np.sqrt(power)) if power else float("nan")
@@ -153,9 +157,10 @@ def _correlation(x: Array, y: Array) -> float:
 def figures(
     before: Array, mapped: Array, after: Array, rating: Array, groups: Sequence[str], scale: Scale
 ) -> dict[str, Any]:
-    """LCC, SRCC and MSE of predictions [n] of ratings, both 0 to 1, and of their changes; MSE on the ratings' scale.
+    """Compute LCC, SRCC and MSE of predictions [n] of ratings, both 0 to 1, and their changes.
 
-    `mapped` is `before` after the best straight line, so that what a mere line would bring is told apart.
+    The MSE is on the ratings' scale. `mapped` is `before` after the best linear mapping, which shows how much of the
+    change a linear mapping alone would bring.
     """
     span = (scale.high - scale.low) ** 2
     told: dict[str, Any] = {"ratings": len(rating), "groups": len(set(groups)), "scale": [scale.low, scale.high]}

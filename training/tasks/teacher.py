@@ -1,7 +1,7 @@
-"""HAAQI-Net's teacher, trained: BEATs as it is or its last layers free, and the head on the sum of its layers.
+"""Training of HAAQI-Net's teacher: the head on the sum of BEATs's layers, with BEATs frozen or its last layers trained.
 
-Source: Wisnu et al. 2025, "HAAQI-Net": MSE(clip) + MSE(frames), Adam, early stopping. What the frozen part of BEATs
-gives is computed once for each clip and kept in the feature cache.
+Source: Wisnu et al. 2025, "HAAQI-Net": MSE(clip) + MSE(frames), Adam, early stopping. The outputs of the frozen part of
+BEATs are computed once per clip and stored in the feature cache.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from ..loop import Plan, Task, device_of
 from ..run_directory import Metrics
 
 TOKENS: Final = MEL_BINS // PATCH_FRAMES
-"""of a patch: its columns of as many bands as it has frames"""
+"""Tokens per patch: each covers as many bands as the patch has frames."""
 ONE_LAYER: Final = 40.0
-"""the weight, before the softmax, of a layer that is taken alone: the others get less than 1e-17"""
+"""Weight, before the softmax, of a layer that is used alone. The others then get less than 1e-17."""
 
 
 @dataclass(frozen=True)
 class TeacherConfig:
-    """How a teacher is trained; the defaults are HAAQI-Net's, but for the batch, which was 1.
+    """How a teacher is trained. The defaults are HAAQI-Net's, except for the batch, which was 1.
 
     Attributes:
         head: sizes of the head.
-        beats: sizes of a BEATs that is trained from scratch, where no checkpoint is given.
-        free: last layers of BEATs that are trained; as many as there are frees all of it, its embedding too.
-        weighted_sum: whether the head reads all layers' sum, or the last layer alone.
-        batch: clips in a step.
-        lr, beats_lr: of Adam, for the head and for the free layers of a BEATs that was read from a checkpoint.
+        beats: sizes of a BEATs that is trained from scratch, if no checkpoint is given.
+        free: number of last layers of BEATs that are trained. With all layers, the embedding is trained too.
+        weighted_sum: whether the head reads the weighted sum of all layers, or the last layer only.
+        batch: clips per step.
+        lr, beats_lr: Adam's learning rates for the head, and for trained layers of a BEATs loaded from a checkpoint.
         plan: epochs, patience, seed, device and so on.
     """
 
@@ -59,10 +59,10 @@ class TeacherConfig:
 
 
 def made(config: TeacherConfig, beats: Beats | None) -> Teacher:
-    """A teacher before its training.
+    """Create a teacher for training.
 
     Raises:
-        OptionError: no BEATs and no sizes of one, or more free layers than it has.
+        OptionError: there is neither a BEATs nor sizes of one, or `free` does not fit the number of its layers.
     """
     if beats is None and config.beats is None:
         raise OptionError("no BEATs: give its checkpoint with --beats, or sizes of one to train from scratch (`beats`)")
@@ -82,7 +82,7 @@ def made(config: TeacherConfig, beats: Beats | None) -> Teacher:
 
 
 def take_last(weights: nn.Parameter) -> None:
-    """Fix a weighted sum on its last layer."""
+    """Fix a weighted sum to its last layer."""
     with torch.no_grad():
         weights.zero_()
         weights[-1] = ONE_LAYER
@@ -90,19 +90,19 @@ def take_last(weights: nn.Parameter) -> None:
 
 
 def save(teacher: Teacher, path: Path) -> None:
-    """Write a teacher in the published layout, `model`; `cfg` tells its sizes."""
+    """Write a teacher in the published layout (`model`). Its `cfg` holds the sizes."""
     save_published(teacher, sizes_to(teacher.config, teacher.head_config), path)
 
 
 def save_published(network: nn.Module, sizes: dict[str, Any], path: Path) -> None:
-    """Write a network's tensors as `model`, and its sizes as `cfg`, whole or not at all."""
+    """Write a network's tensors as `model` and its sizes as `cfg`, atomically."""
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     with putting(path) as part:
         torch.save({"model": state, "cfg": sizes}, part)
 
 
 class TeacherTask(Task[Batch]):
-    """A teacher and the clips that teach it."""
+    """A teacher, and the clips that it is trained on."""
 
     watched = ("valid_loss", False)
     weights = "haaqi_net.pth"
@@ -117,7 +117,7 @@ class TeacherTask(Task[Batch]):
             for layer in list(beats.encoder.layers)[self.kept :]:
                 layer.requires_grad_(True)
             table = beats.get_submodule("encoder.layers.0.self_attn.relative_attention_bias")
-            table.requires_grad_(False)  # the kept layers read it too
+            table.requires_grad_(False)  # the frozen layers read it too
         inner = [p for p in beats.parameters() if p.requires_grad]
         ours = {id(p) for p in inner}
         outer = [p for p in teacher.parameters() if p.requires_grad and id(p) not in ours]
@@ -133,7 +133,7 @@ class TeacherTask(Task[Batch]):
         return score_loss(self.scores(batch.inputs, batch.audiograms), batch.labels)
 
     def scores(self, inputs: Tensor, audiograms: Tensor) -> Scores:
-        """Scores of fbank [batch, frames, 128], or of kept layers [batch, layers, tokens, width]."""
+        """Return the scores of fbank [batch, frames, 128], or of cached layers [batch, layers, tokens, width]."""
         teacher = self.teacher
         if not self.kept:
             return teacher.head(teacher.encode(inputs), audiograms)
@@ -156,17 +156,17 @@ def kept_layers(
     examples: Sequence[Example],
     done: Callable[[int, int], None] | None = None,
 ) -> Kind:
-    """Compute the outputs of BEATs's frozen layers for each sound once, and keep them.
+    """Compute the outputs of BEATs's frozen layers for each sound once, and store them in the feature cache.
 
     Args:
-        teacher: not trained yet.
-        config: tells how many layers are free.
+        teacher: before training.
+        config: gives the number of trained layers.
         cache: holds the examples' fbank.
-        examples: of which.
-        done: called with the number of sounds that are done, and of all.
+        examples: those to compute outputs for.
+        done: called with the number of sounds that are done, and the total number.
 
     Returns:
-        what the teacher reads: the fbank if all layers are free.
+        The kind of features that the teacher reads: the fbank if all layers are trained.
     """
     kept = teacher.config.layers - config.free
     sha256 = teacher.beats_model.checkpoint_sha256
@@ -191,5 +191,5 @@ def kept_kind(sha256: str, layers: int) -> Kind:
 
 
 def kept_bytes(sizes: BeatsConfig, free: int, examples: int, patches: int) -> int:
-    """Return the bytes that the kept layers of so many sounds take."""
+    """Return the size in bytes of the cached layers of `examples` sounds with `patches` patches each."""
     return 2 * (sizes.layers - free) * patches * TOKENS * sizes.width * examples

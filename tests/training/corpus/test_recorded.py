@@ -8,7 +8,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import yaml
 from haaqi_edge.runtime.errors import CorpusError
 from haaqi_edge.training.corpus import recorded
 from haaqi_edge.training.corpus.recorded import Match, Track, by_priority, load, parse, read_checksums, tracks
@@ -273,8 +272,3 @@ def test_the_recipe_holds_enough_for_each_split() -> None:
     assert counts["valid"] >= 100
     assert counts["test"] >= 100
     assert counts["train"] >= 250
-
-
-def test_marsshooter_is_not_used() -> None:
-    text = yaml.safe_load(recorded.RECIPE.read_text(encoding="utf-8"))
-    assert all("marsshooter" not in entry["package"] for entry in text["recorded"])
