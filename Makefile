@@ -39,7 +39,7 @@ bare: $(VENV)/.test
 	@echo "== the wheel alone"
 	rm -rf $(VENV)-bare
 	$(PYTHON) -m venv $(VENV)-bare
-	$(VENV)-bare/bin/python -m pip --disable-pip-version-check --quiet install build/wheel/*.whl
+	$(VENV)-bare/bin/python -m pip --disable-pip-version-check --quiet install "$$(ls build/wheel/*.whl)[cpu,cli]"
 	$(VENV)-bare/bin/python -c "import importlib.util as u; \
 	  found = [m for m in ('torch', 'onnx', 'librosa', 'scipy') if u.find_spec(m)]; assert not found, found"
 	cd demo && ../$(VENV)-bare/bin/haaqi-edge score clean.flac --audiogram N3 --nal-r
@@ -91,7 +91,7 @@ build/wheel/.built: $(VENV)/.made $(SOURCES)
 
 $(VENV)/.demo: build/wheel/.built
 	@echo "== installing the wheel and what it needs to run"
-	$(PIP) install build/wheel/*.whl
+	$(PIP) install "$$(ls build/wheel/*.whl)[cpu,cli]"
 	$(PIP) install --no-deps --force-reinstall build/wheel/*.whl
 	@touch $@
 

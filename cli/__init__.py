@@ -1,1 +1,21 @@
-"""The command line: `haaqi-edge VERB`, one verb a module, each importing its room only when called."""
+"""The command line: `haaqi-edge COMMAND`. Each command is a module that imports its package only when it is called."""
+
+from __future__ import annotations
+
+import sys
+
+
+def run() -> None:
+    """Run the command line, or say what to install if typer or rich is missing; the console script calls this."""
+    try:
+        from .main import main
+    except ModuleNotFoundError as error:
+        if error.name not in {"typer", "rich"}:
+            raise
+        print(
+            f"error: the command line needs {error.name}, which the base installation does not include: "
+            "run pip install 'haaqi-edge[cpu,cli]'",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+    main()

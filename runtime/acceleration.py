@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import onnxruntime
-
 from .bundle import Bundle, Card
 from .errors import OptionError, ProviderError
 from .files import is_file
 from .gpu import Gpu, first_gpu
 from .profiles import MOST, Profile, Shape
-from .sessions import CUDA, GPU_PROVIDERS, PROVIDERS, Options, provider_name
+from .sessions import CUDA, GPU_PROVIDERS, PROVIDERS, Options, onnx_runtime, provider_name
 from .windows import window_patches
 from .writing import write_file
 
@@ -95,7 +93,7 @@ def cache_facts(bundle: Bundle, gpu: Gpu, profile: Profile) -> dict[str, str]:
     return {
         "model": card.name,
         **files,
-        "onnxruntime": onnxruntime.__version__,
+        "onnxruntime": onnx_runtime().__version__,
         "gpu": gpu.name,
         "capability": gpu.capability,
         "driver": gpu.driver,

@@ -9,14 +9,13 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from .acceleration import Acceleration
 from .audiogram import Audiogram
 from .bundle import Card
 from .head import Heard
 from .scores import Assembly, Score
-from .sessions import Session
+from .sessions import Session, onnx_runtime
 from .windows import Cut
 
 Array = npt.NDArray[np.float32]
@@ -143,7 +142,7 @@ class Pair:
         """Encode features as `_tokens` does, with the fixed buffers that a CUDA graph requires."""
         shape, device = features.shape, self._encoder.device
         if shape not in self._kept:
-            place = onnxruntime.OrtValue.ortvalue_from_shape_and_type
+            place = onnx_runtime().OrtValue.ortvalue_from_shape_and_type
             given = place(list(shape), np.float32, device, 0)
             tokens = place([shape[0], *self._row], np.float32, device, 0)
             binding = self._encoder.binding()

@@ -7,14 +7,14 @@ import io
 import os
 from collections import Counter
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
-from .errors import GraphError, OptionError, ProviderError
+from .errors import DependencyError, GraphError, OptionError, ProviderError
 
 PROVIDERS: Final = {
     "cpu": "CPUExecutionProvider",
@@ -35,6 +35,23 @@ Options = Mapping[str, str]
 
 MOST_THREADS: Final = 1024
 """Maximum number of threads: more than the cores of any machine. Tens of thousands would make it hang."""
+
+
+@cache
+def onnx_runtime() -> Any:
+    """Import ONNX Runtime at its first use.
+
+    Raises:
+        DependencyError: if it is not installed. The base installation does not include it.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise DependencyError(
+            "ONNX Runtime is not installed: run pip install 'haaqi-edge[cpu]', or pip install 'haaqi-edge[gpu]' on a "
+            f"machine with an NVIDIA GPU ({error})"
+        ) from error
+    return onnxruntime
 
 
 def available_cores() -> int:
@@ -72,7 +89,7 @@ class Session:
                 "use"
             )
         wanted = provider_name(provider)
-        settings = onnxruntime.SessionOptions()
+        settings = onnx_runtime().SessionOptions()
         settings.intra_op_num_threads = threads or available_cores()
         settings.inter_op_num_threads = 1
         settings.use_deterministic_compute = True
@@ -88,7 +105,7 @@ class Session:
             _preload()
         try:
             # ONNX Runtime's own fallback, at creation and in every run, would only print a line.
-            self._session = onnxruntime.InferenceSession(
+            self._session = onnx_runtime().InferenceSession(
                 source, settings, providers=_chain(wanted, options or {}), enable_fallback=0
             )
         except Exception as error:  # onnxruntime's exceptions share no base class
@@ -98,7 +115,8 @@ class Session:
                     f"{wanted} is installed and cannot run {what_of(model)} ({error}): mend the installation or ask "
                     'for provider="cpu"'
                 ) from error
-            raise GraphError(f"onnxruntime {onnxruntime.__version__} cannot load {what_of(model)}: {error}") from error
+            version = onnx_runtime().__version__
+            raise GraphError(f"onnxruntime {version} cannot load {what_of(model)}: {error}") from error
         self.provider: str = self._session.get_providers()[0]
         """ONNX Runtime's name of the provider in use."""
         if self.provider != wanted:
@@ -154,7 +172,7 @@ class Session:
 
 def _graph(number: int) -> Any:
     """Return the options of a run with this CUDA graph ID; -1 means no CUDA graph."""
-    run = onnxruntime.RunOptions()
+    run = onnx_runtime().RunOptions()
     run.add_run_config_entry("gpu_graph_id", str(number))
     return run
 
@@ -176,18 +194,17 @@ def provider_name(name: str | None) -> str:
     name = name or "cpu"
     wanted = PROVIDERS.get(name.lower(), name)
     # Azure's provider only calls a remote service. A local graph would run on the CPU under its name.
-    installed = [name for name in onnxruntime.get_available_providers() if name != "AzureExecutionProvider"]
+    installed = [name for name in onnx_runtime().get_available_providers() if name != "AzureExecutionProvider"]
     if wanted in installed:
         return wanted
     known = [short for short, full in PROVIDERS.items() if full in installed]
     hint = ""
-    if wanted not in onnxruntime.get_all_providers():
+    if wanted not in onnx_runtime().get_all_providers():
         hint = f"; the names known are {', '.join(PROVIDERS)} and ONNX Runtime's own"
     elif wanted in GPU_PROVIDERS:
         hint = '; for CUDA and TensorRT `pip uninstall onnxruntime`, then `pip install "onnxruntime-gpu[cuda,cudnn]"`'
-    raise ProviderError(
-        f"provider {name!r} is not available: onnxruntime {onnxruntime.__version__} here has {', '.join(known)}{hint}"
-    )
+    version = onnx_runtime().__version__
+    raise ProviderError(f"provider {name!r} is not available: onnxruntime {version} here has {', '.join(known)}{hint}")
 
 
 def _preload() -> None:
@@ -195,7 +212,7 @@ def _preload() -> None:
 
     ONNX Runtime prints the names of missing libraries; this output is discarded.
     """
-    load = getattr(onnxruntime, "preload_dlls", None)
+    load = getattr(onnx_runtime(), "preload_dlls", None)
     if load is not None:
         with contextlib.redirect_stdout(io.StringIO()):
             load()
