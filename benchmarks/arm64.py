@@ -1,4 +1,4 @@
-"""Test the wheel on an emulated arm64 machine: python -m haaqi_edge.benchmarks.arm64 [BUNDLE...]
+"""Test the wheel on an emulated arm64 machine: haaqi-edge bench study arm64 [BUNDLE...]
 
 The program sets up Debian's Python for arm64 under QEMU, with the wheel, its dependencies and nothing else. It runs
 `haaqi-edge score` there and on this machine, and reports how much the scores differ. This takes minutes, because QEMU
@@ -209,7 +209,7 @@ def _get(command: Sequence[str]) -> str:
 
 def main() -> None:
     """Print the results; exit code 1 if scores differ by more than int8 may change them."""
-    parser = argparse.ArgumentParser(prog="python -m haaqi_edge.benchmarks.arm64", description=__doc__)
+    parser = argparse.ArgumentParser(prog="haaqi-edge bench study arm64", description=__doc__)
     parser.add_argument("bundles", nargs="*", help="bundles or shipped names (default: nano, nano-int8)")
     parser.add_argument("--audio", type=Path, default=Path("demo"), help="folder of clips (default: demo)")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each clip (default: 10)")

@@ -1,4 +1,4 @@
-"""Test nano as plain C, against Python and on a Cortex-M7: python -m haaqi_edge.benchmarks.c [MUSIC --table TABLE]
+"""Test nano as plain C, against Python and on a Cortex-M7: haaqi-edge bench study c [MUSIC --table TABLE]
 
 The program streams sounds in random chunks and compares the score after every chunk with that of the shipped bundle on
 ONNX Runtime. The sounds are the demo clips (or those of another folder, --demo) and, if MUSIC is given, rows of a label
@@ -218,7 +218,7 @@ def _print(found: dict[str, Any]) -> None:
 
 def main() -> None:
     """Print the results; exit code 1 if a score differs from Python's by more than allowed."""
-    parser = argparse.ArgumentParser(prog="python -m haaqi_edge.benchmarks.c", description=__doc__)
+    parser = argparse.ArgumentParser(prog="haaqi-edge bench study c", description=__doc__)
     parser.add_argument("music", nargs="?", type=Path, help="the label table's music: its rows are compared too")
     parser.add_argument("--table", type=Path, default=Path("training/table"), help="folder of the label table")
     parser.add_argument("--rows", type=int, default=ROWS, help=f"of the table (default: {ROWS})")

@@ -1,6 +1,6 @@
 """Test whether a teacher helps: compare a distilled student with one that learns from the same few labels alone.
 
-    python -m haaqi_edge.benchmarks.distillation MUSIC --work runs/distillation
+    haaqi-edge bench study distillation MUSIC --work runs/distillation
 
 Without the authors' weights, the teacher is a small BEATs. It is trained from scratch on the label table by the code
 that trains the real one. Both students are tested on music that was not used in training. The interval of their

@@ -1,6 +1,6 @@
 """Measure parity and speed on a GPU.
 
-    python -m haaqi_edge.benchmarks.gpu [--provider cuda] [--student FILE] [--teacher FILE]
+    haaqi-edge bench study gpu [--provider cuda] [--student FILE] [--teacher FILE]
 
 Nano, the student and the teacher on ONNX Runtime, in fp32 and fp16, are compared with PyTorch in fp32 on the same
 device. The program reports the largest difference of a score over seven sounds and three listeners. It also reports the

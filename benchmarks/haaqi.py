@@ -1,4 +1,4 @@
-"""Compare HAAQI with pyclarity's, in values and time: python -m haaqi_edge.benchmarks.haaqi MUSIC [--cases N] [--json]
+"""Compare HAAQI with pyclarity's, in values and time: haaqi-edge bench study haaqi MUSIC [--cases N] [--json]
 
 MUSIC is a folder of clips with its CLIPS.csv. The cases include every condition of `degradations` and other difficult
 inputs: other sample rates, delays, silence, short clips, levels. Exit code 1 if a score differs by more than 1e-3. All
@@ -228,7 +228,7 @@ def measure(music: str, count: int | None) -> dict[str, Any]:
 
 def main() -> None:
     """Print the differences and the times."""
-    parser = argparse.ArgumentParser(prog="python -m haaqi_edge.benchmarks.haaqi", description=__doc__)
+    parser = argparse.ArgumentParser(prog="haaqi-edge bench study haaqi", description=__doc__)
     parser.add_argument("music", help="folder of clips with its CLIPS.csv")
     parser.add_argument("--cases", type=int, help="so many of them, spread over all")
     parser.add_argument("--json", action="store_true", help="print JSON")

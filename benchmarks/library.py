@@ -1,4 +1,4 @@
-"""Files per second: python -m haaqi_edge.benchmarks.library FOLDER [--clips 60] [--batch 256] [--jobs 2] [--model nano]
+"""Files per second: haaqi-edge bench study library FOLDER [--clips 60] [--batch 256] [--jobs 2] [--model nano]
 
 The program scores files one after another, prefetched and encoded in batches, and in parallel processes. The runs are
 interleaved. It also reports how much the scores differ. The first round, which loads models and starts processes, is

@@ -1,6 +1,6 @@
 """Test whether tuning to ratings helps: nano is tuned to a simulated listener whose ratings differ from HAAQI.
 
-    python -m haaqi_edge.benchmarks.mos MUSIC --work runs/mos-simulated
+    haaqi-edge bench study mos MUSIC --work runs/mos-simulated
 
 The listener (`opinion`) perceives only three things: noise and distortion (the SNR against the clean, amplified music),
 lost bandwidth (in octaves), and clipping (the loss of crest factor). Their annoyances add up. Quality falls

@@ -28,7 +28,7 @@ PACKAGES: Final = (
 )
 ROOT: Final = Path(__file__).resolve().parents[1]
 """root of the installed package, or of the checkout"""
-ROOMS: Final = ("runtime", "model", "training", "calibration", "export", "benchmarks", "cli")
+ROOMS: Final = ("runtime", "haaqi", "model", "training", "calibration", "export", "benchmarks", "cli")
 CODE: Final = (".py", ".onnx", ".json", ".safetensors")
 """suffixes of the files that results depend on"""
 BUSY: Final = 0.3

@@ -1,4 +1,4 @@
-"""Check a model on real music: python -m haaqi_edge.benchmarks.sanity MUSIC [--model nano] [--clips N]
+"""Check a model on real music: haaqi-edge bench study sanity MUSIC [--model nano] [--clips N]
 
 MUSIC is a folder of clips with its CLIPS.csv, of which the test split is used. The program tests four properties that
 you can expect of a quality score. The score falls as noise rises. Clean music with a fitted hearing aid gets a high
@@ -368,7 +368,7 @@ def table(found: dict[str, dict[str, Any]]) -> Table:
 
 def main() -> None:
     """Print the results and their targets."""
-    parser = argparse.ArgumentParser(prog="python -m haaqi_edge.benchmarks.sanity", description=__doc__)
+    parser = argparse.ArgumentParser(prog="haaqi-edge bench study sanity", description=__doc__)
     parser.add_argument("music", help="folder of clips with its CLIPS.csv")
     parser.add_argument("--model", default="nano", help="a shipped name or the folder of a bundle")
     parser.add_argument("--clips", type=int, default=CLIPS, help=f"so many clips of the test split ({CLIPS})")

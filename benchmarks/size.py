@@ -25,8 +25,7 @@ from .workbench import Workbench
 
 TITLE: Final = "Size"
 _C_NOTE: Final = (
-    f"A stream's window is {WINDOW:g} s; the code itself and its stack come on top "
-    "(`python -m haaqi_edge.benchmarks.c`)."
+    f"A stream's window is {WINDOW:g} s; the code itself and its stack come on top (`haaqi-edge bench study c`)."
 )
 SYSTEMS: Final = {"to score": "haaqi-edge", "PyTorch alone, for comparison": "torch"}
 

@@ -1,6 +1,6 @@
 """Soak test: stream hours of audio at full speed, and check that memory, scores and speed do not change.
 
-    python -m haaqi_edge.benchmarks.soak --hours 24 [--model nano]
+    haaqi-edge bench study soak --hours 24 [--model nano]
 
 `haaqi-edge bench streaming` runs the test for one hour.
 """
@@ -134,7 +134,7 @@ def _score(updates: list[Update]) -> float:
 
 def main() -> None:
     """Print the results of a soak test as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m haaqi_edge.benchmarks.soak", description=__doc__)
+    parser = argparse.ArgumentParser(prog="haaqi-edge bench study soak", description=__doc__)
     parser.add_argument("--hours", type=float, default=24.0, help="of audio (default: 24)")
     parser.add_argument("--model", default="nano", help="a shipped name, or a bundle's folder (default: nano)")
     options = parser.parse_args()

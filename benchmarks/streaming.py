@@ -234,7 +234,7 @@ def difference(scorer: Scorer, window: float, seconds: float) -> float:
         sizes = np.random.default_rng(0).integers(1, 9_000, len(sound))
         chunks = np.split(sound, np.cumsum(sizes[np.cumsum(sizes) < len(sound)]))
         for at, update in enumerate(stream.updates(chunks), 1):
-            expected = scorer.score(_part(tokens, max(0, at - length), at), LISTENER, window=None).score
+            expected = scorer.score(_part(tokens, max(0, at - length), at), LISTENER, window="whole").score
             assert update.score is not None
             largest = max(largest, abs(update.score - expected))
         total = stream.summary().score

@@ -30,7 +30,7 @@ from ..export.graphs import encoder_graph, head_graph
 from ..model import Nano, Student, Teacher
 from ..runtime import Audiogram, Bundle
 from ..runtime.bundle import Card, file_sha256
-from ..runtime.errors import OptionError
+from ..runtime.errors import CorpusError, OptionError
 from ..runtime.frontend import SAMPLE_RATE
 from ..runtime.levels import LEVEL1, amplitude
 from ..runtime.writing import putting, with_files, write_files
@@ -225,7 +225,7 @@ class Workbench:
     @cached_property
     def _made_by(self) -> str:
         """Digest of what bundles depend on: the checkpoint, and the code that creates them."""
-        code = code_digest(("runtime", "model", "training", "calibration", "export"), (".py",))
+        code = code_digest(("runtime", "haaqi", "model", "training", "calibration", "export"), (".py",))
         return hashlib.sha256(f"{code} {file_sha256(self.student_checkpoint)}".encode()).hexdigest()[:12]
 
 
@@ -241,6 +241,8 @@ def _joined(corpus: Corpus, seconds: float) -> tuple[npt.NDArray[np.float64], in
                 rate, held = own, held + len(samples) / own
             if held >= seconds:
                 break
+        if not parts:
+            raise CorpusError(f"{corpus.folder} has no clip of split test with sound: expected some in CLIPS.csv")
     return np.concatenate(parts)[: round(seconds * rate)], rate
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shlex
 import sys
 import time
@@ -162,6 +163,40 @@ def _print(report: Report, output: Path, seconds: float) -> None:
         f"{seconds:.0f} s{lacks}; [bold]{escape(str(output / 'report.html'))}[/], report.md, report.json",
         soft_wrap=True,
     )
+
+
+STUDIES = {
+    "arm64": "The wheel and its bundles on arm64, under QEMU.",
+    "c": "The exported C against Python, and on an emulated Cortex-M7.",
+    "distillation": "A student with and without a teacher, on little data.",
+    "gpu": "Parity and times on a GPU.",
+    "haaqi": "Our HAAQI against pyclarity's.",
+    "library": "Files per second, for each way to score a folder.",
+    "mos": "Fine-tuning to the ratings of a simulated listener.",
+    "sanity": "Whether a model's scores make sense: noise, clean music, formats, listeners.",
+    "soak": "Hours of streaming: memory, drift.",
+}
+"""single measurements that are not part of the report; each is a module of `benchmarks` with a `main`"""
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def study(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(STUDIES)}.")],
+) -> None:
+    """Run a single study; `haaqi-edge bench study NAME --help` lists its options."""
+    if name in {"-h", "--help"}:
+        out.print(f"haaqi-edge bench study NAME [OPTIONS]; NAME --help lists the options of a study.\n{_STUDY_LIST}")
+        return
+    if name not in STUDIES:
+        raise OptionError(f"there is no study {name!r}: expected one of {', '.join(STUDIES)}")
+    sys.argv = [f"haaqi-edge bench study {name}", *context.args]
+    importlib.import_module(f"haaqi_edge.benchmarks.{name}").main()
+
+
+_STUDY_LIST = "\n".join(f"  {name:<14}{about}" for name, about in STUDIES.items())
 
 
 @app.command()

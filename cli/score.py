@@ -19,6 +19,7 @@ from .console import Listeners, curve, err, out, print_error, print_json, print_
 
 if TYPE_CHECKING:
     from ..runtime.scores import Score
+    from ..runtime.windows import WindowLike
 
 _FEW = 3
 """files that are shown with their curves; more make a table"""
@@ -111,8 +112,8 @@ def score(
     elapsed = time.perf_counter() - started
     if as_json:
         settings = {"nal_r": nal_r, "level1": level1 or card.level1, "spl": spl, "window": span}
-        if span == "card":
-            settings["window"] = card.window
+        if isinstance(span, str):
+            settings["window"] = card.window if span == "default" else None
         print_json(
             {
                 "model": card.name,
@@ -154,11 +155,11 @@ def _files(audio: list[Path]) -> tuple[list[Path], bool]:
     return files, any(is_folder(path) for path in audio)
 
 
-def _window(text: str | None) -> float | Literal["card"] | None:
+def _window(text: str | None) -> WindowLike:
     if text is None:
-        return "card"
+        return "default"
     if text == "whole":
-        return None
+        return "whole"
     try:
         return float(text)
     except ValueError:

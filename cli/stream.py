@@ -63,7 +63,7 @@ def stream(
     source = _source(audio, mic, pace, form, rate, channels, device)
     scorer = Scorer(model, provider=provider, threads=threads)
     running = scorer.stream(
-        listeners, source.rate, window="card" if window is None else window, hop=hop, level1=level1, nal_r=nal_r
+        listeners, source.rate, window="default" if window is None else window, hop=hop, level1=level1, nal_r=nal_r
     )
     if scorer.card.predicts != HAAQI:
         err.print(f"scores from 0 to 1 stand for {scorer.card.predicts}", markup=False, soft_wrap=True)

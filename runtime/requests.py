@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 from .audiogram import Audiogram
 from .errors import HaaqiEdgeError, OptionError
-from .scorer import Scorer, WindowLike
+from .scorer import Scorer
 from .scores import Score
+from .windows import WindowLike
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Request:
     level1: float | None = None
     spl: float | None = None
     nal_r: bool = False
-    window: WindowLike = "card"
+    window: WindowLike = "default"
     batch: int | None = None
     provider: str | None = None
     threads: int | None = None

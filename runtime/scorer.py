@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from .acceleration import acceleration
 from .audio import TOO_SHORT, AudioLike, open_audio
 from .audiogram import Audiogram, AudiogramLike, as_audiogram, as_audiograms
-from .bundle import TEXTURE_VERSION, Bundle, Card
+from .bundle import TEXTURE_VERSION, Bundle, Card, shipped_models
 from .device import Pair
 from .encoder import Encoder
 from .errors import AudioError, BundleError, HaaqiEdgeError, OptionError
@@ -26,10 +27,11 @@ from .presentation import Presentation, silent
 from .scores import Assembly, Score
 from .sessions import Session
 from .stream import Stream
-from .windows import Cut, Encoded, cut, window_patches
+from .windows import Cut, Encoded, WindowLike, cut, window_length
 
 Array = npt.NDArray[np.float32]
-WindowLike = float | None | Literal["card"]
+_One: TypeAlias = "str | Audiogram | Mapping[Any, Any] | Sequence[float]"
+"""One listener. An array may also be a table of several, one per row."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,9 @@ class Scorer:
         cuda_graphs: bool = False,
     ) -> None:
         bundle = Bundle(model)
+        # For pickling. A path is absolute, since the other process may have another working directory.
+        self._model = str(model) if str(model) in shipped_models() else str(bundle.folder.absolute())
+        self._options = {"provider": provider, "threads": threads, "cuda_graphs": cuda_graphs}
         self.card: Card = bundle.card
         limits = acceleration(bundle, provider, cuda_graphs=cuda_graphs)
         self._encoder = Encoder(bundle, provider, threads, limits.options["encoder"])
@@ -105,29 +110,48 @@ class Scorer:
         self.placement = {"encoder": self._encoder.session.placement, "head": self._head.session.placement}
         self.threads: int = self._head.session.threads
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the model's name or folder and the options. Unpickling opens the model again.
+
+        The model must be installed, or its folder must exist, where the scorer is unpickled.
+        """
+        return _reopened, (type(self), self._model, self._options, self.card)
+
     @overload
-    def score(
+    def score(  # type: ignore[overload-overlap]  # text is one listener, although also a sequence of text
         self,
         audio: AudioLike | Tokens,
-        audiogram: str | Audiogram,
+        audiogram: _One,
         *,
         level1: float | None = None,
         spl: float | None = None,
         nal_r: bool = False,
-        window: WindowLike = "card",
+        window: WindowLike = "default",
     ) -> Score: ...
 
     @overload
     def score(
         self,
         audio: AudioLike | Tokens,
+        audiogram: Sequence[AudiogramLike],
+        *,
+        level1: float | None = None,
+        spl: float | None = None,
+        nal_r: bool = False,
+        window: WindowLike = "default",
+    ) -> list[Score]: ...
+
+    @overload
+    def score(
+        self,
+        audio: AudioLike | Tokens,
         audiogram: AudiogramLike | Sequence[AudiogramLike],
         *,
         level1: float | None = None,
         spl: float | None = None,
         nal_r: bool = False,
-        window: WindowLike = "card",
-    ) -> Any: ...
+        window: WindowLike = "default",
+    ) -> Score | list[Score]: ...
 
     def score(
         self,
@@ -137,7 +161,7 @@ class Scorer:
         level1: float | None = None,
         spl: float | None = None,
         nal_r: bool = False,
-        window: WindowLike = "card",
+        window: WindowLike = "default",
     ) -> Score | list[Score]:
         """Score a clip for one or more listeners.
 
@@ -151,10 +175,10 @@ class Scorer:
             level1: presentation level, in dB SPL of a signal with RMS 1.0. Default: the model's value (85).
             spl: presentation level, in dB SPL of the whole clip before amplification. Replaces `level1`; you can set
                 only one of them.
-            nal_r: whether to amplify the audio for each listener by NAL-R first. Use this for unprocessed music. By
-                default the audio is taken as the signal that reaches the ear.
-            window: seconds that one score covers, from 0.16 to 60; None for the whole clip (up to 60 s); `card` for the
-                model's default.
+            nal_r: whether to amplify the audio for each listener by NAL-R first, True or False. Use this for
+                unprocessed music. By default the audio is taken as the signal that reaches the ear.
+            window: seconds that one score covers, from 0.16 to 60; `whole` for one window of the whole clip (up to
+                60 s); `default` for the model's window.
 
         Returns:
             A `Score`, or a list with one `Score` per listener if `audiogram` is a list of audiograms.
@@ -166,11 +190,15 @@ class Scorer:
             OptionError: if an option is invalid, if `level1`, `spl` or `nal_r` is set for tokens (set them in
                 `encode`), or if the tokens come from another model or were amplified for another listener.
         """
+        _check_nal_r(nal_r)
         listeners, several = as_audiograms(audiogram)
-        length = window_patches(self.card.window if window == "card" else window)
+        length = window_length(window, self.card.window)
         if isinstance(audio, Tokens):
             if level1 is not None or spl is not None or nal_r:
-                raise OptionError("level1, spl and nal_r act before the encoder: give them to encode, not with tokens")
+                raise OptionError(
+                    "level1, spl and nal_r act before the encoder: give them to encode (nal_r as nal_r_for), not with "
+                    "tokens"
+                )
             self._check_tokens(audio, listeners)
             scores = self._heard(cut([audio.encoded], length), listeners, "the tokens")
         elif nal_r:
@@ -190,11 +218,14 @@ class Scorer:
         level1: float | None = None,
         spl: float | None = None,
         nal_r: bool = False,
-        window: WindowLike = "card",
-    ) -> Iterator[list[Score] | HaaqiEdgeError]:
+        window: WindowLike = "default",
+    ) -> Generator[list[Score] | HaaqiEdgeError, None, None]:
         """Score many clips.
 
-        Clips are read while others are scored, and patches of several clips are encoded together.
+        Clips are read while others are scored, and patches of several clips are encoded together. Clips are pulled from
+        `audios` as they are needed, so it may be a generator without an end: at most 64 + 2 x `threads` clips are ahead
+        of the results. They are pulled in the thread that asks for the results. An error that `audios` raises is raised
+        after the results of the clips before.
 
         Args:
             audios: the clips: paths or `(samples, rate)`, as for `score`.
@@ -205,43 +236,59 @@ class Scorer:
             nal_r: as for `score`.
             window: as for `score`.
 
-        Yields:
-            For each clip, in order: a list with one `Score` per listener, or the error that `score` would raise. On the
-            CPU, the scores are identical to those of `score`, to the last bit.
+        Returns:
+            A generator. For each clip, in order, it gives a list with one `Score` per listener, or the error that
+            `score` would raise. On the CPU, the scores are identical to those of `score`, to the last bit. Exhaust or
+            close it to end its threads.
 
         Raises:
             BundleError: if a patch's tokens depend on the other patches in a batch (see `Card.streamable`).
             AudiogramError: if an audiogram is invalid.
-            OptionError: if an option is invalid, which concerns all clips.
+            OptionError: if an option is invalid, which concerns all clips. These errors are raised at the call. Only a
+                clip that is too long for the window `whole` is found out later.
         """
         if not self.card.streamable:
             raise BundleError(
                 f"{self.card.name} ({self.card.precision}) cannot be batched: a patch's tokens depend on what it is "
                 "encoded with; take its fp32 or static int8 form"
             )
-        if batch < 1:
-            raise OptionError(f"a batch of {batch} patches: give 1 or more")
+        if isinstance(batch, bool) or not isinstance(batch, int | np.integer) or batch < 1:
+            raise OptionError(f"a batch of {batch!r} patches: give a whole number, 1 or more")
         if _is_clip(audios):
             raise OptionError("one clip where several were expected: give a list of them, or call score")
+        if not isinstance(audios, Iterable):
+            raise OptionError(f"{audios!r} where clips were expected: give a list of paths or of (samples, rate)")
+        _check_nal_r(nal_r)
         listeners, _ = as_audiograms(audiograms)
-        length = window_patches(self.card.window if window == "card" else window)
+        length = window_length(window, self.card.window)
         groups = [[listener] for listener in listeners] if nal_r else [listeners]
         plans = [(group, Presentation(level1, spl, group[0] if nal_r else None)) for group in groups]
-        jobs = [
-            Job(partial(self._read, audio, presentation), group, str(audio))
+        return self._score_many(iter(audios), plans, int(batch), length)
+
+    def _score_many(
+        self,
+        audios: Iterator[AudioLike],
+        plans: Sequence[tuple[Sequence[Audiogram], Presentation]],
+        batch: int,
+        length: int | None,
+    ) -> Generator[list[Score] | HaaqiEdgeError, None, None]:
+        """Score clips as `score_many` does, for groups of listeners who hear the same presented signal."""
+        jobs = (
+            Job(partial(self._read, audio, presentation), group, _name(audio))
             for audio in audios
             for group, presentation in plans
-        ]
+        )
         outcomes = score_jobs(jobs, length, batch, self.threads, self._encoder, self._heard, self._pair)
-        for parts in zip(*[outcomes] * len(plans), strict=True):
-            yield _joined(parts)
+        with closing(outcomes):
+            for parts in zip(*[outcomes] * len(plans), strict=True):
+                yield _joined(parts)
 
     def stream(
         self,
         audiogram: AudiogramLike | Sequence[AudiogramLike],
         sample_rate: int,
         *,
-        window: WindowLike = "card",
+        window: WindowLike = "default",
         hop: float | None = None,
         level1: float | None = None,
         spl: float | None = None,
@@ -253,8 +300,8 @@ class Scorer:
             audiogram: one listener or a list of listeners, as for `score`. All listeners share one encoder pass, except
                 with `nal_r`.
             sample_rate: sample rate of the audio, Hz.
-            window: seconds that one score covers, from 0.16 to 60; `card` for the model's default. None, the whole
-                clip, is not possible.
+            window: seconds that one score covers, from 0.16 to 60; `default` for the model's window. `whole` is not
+                possible.
             hop: seconds between updates, a multiple of 0.16. Default: 0.16.
             level1: as for `score`.
             spl: not supported, because it needs the whole clip. Use `level1`.
@@ -274,13 +321,17 @@ class Scorer:
                 f"{self.card.name} ({self.card.precision}) cannot stream: its card says `streamable: false`, for a "
                 "patch's tokens depend on what it is batched with; take its fp32 or static int8 form"
             )
+        _check_nal_r(nal_r)
         card = self.card
+        length = window_length(window, card.window)
+        if length is None:
+            raise OptionError('window="whole": a stream has no end; give seconds, up to 60, or "default"')
         network = Network(self._encoder, self._head, (card.tokens_per_patch, card.width), card.level1)
         return Stream(
             network,
             audiogram,
             sample_rate,
-            window=card.window if window == "card" else window,
+            length=length,
             hop=hop,
             presentation=Presentation(level1, spl),
             nal_r=nal_r,
@@ -292,7 +343,7 @@ class Scorer:
         *,
         level1: float | None = None,
         spl: float | None = None,
-        nal_r: AudiogramLike | None = None,
+        nal_r_for: AudiogramLike | None = None,
     ) -> Tokens:
         """Encode a clip once, to score it for any number of listeners.
 
@@ -300,8 +351,8 @@ class Scorer:
             audio: path of an audio file, or `(samples, rate)`, as for `score`.
             level1: as for `score`.
             spl: as for `score`.
-            nal_r: the listener for whom NAL-R amplifies the audio first. You can then score the tokens for this
-                listener only. Default: no amplification.
+            nal_r_for: the listener for whom NAL-R amplifies the audio first, an audiogram as for `score`. You can then
+                score the tokens for this listener only. Default: no amplification.
 
         Returns:
             `Tokens`, to pass to `score` in place of audio.
@@ -311,7 +362,12 @@ class Scorer:
             AudiogramError: if the audiogram is invalid.
             OptionError: if an option is invalid.
         """
-        listener = None if nal_r is None else as_audiogram(nal_r)
+        if isinstance(nal_r_for, bool | np.bool_):
+            raise OptionError(
+                f"nal_r_for={nal_r_for}: give the audiogram of the listener for whom the audio is amplified, such as "
+                'nal_r_for="N3", or leave it out'
+            )
+        listener = None if nal_r_for is None else as_audiogram(nal_r_for)
         blocks = list(self._encode(audio, Presentation(level1, spl, listener)))
         encoded = Encoded(np.concatenate([b.tokens for b in blocks]), np.concatenate([b.silent for b in blocks]))
         return Tokens(encoded, self.card.source_sha256, listener)
@@ -340,7 +396,7 @@ class Scorer:
     def _score(
         self, audio: AudioLike, listeners: Sequence[Audiogram], presentation: Presentation, length: int | None
     ) -> list[Score]:
-        name = "the audio" if isinstance(audio, tuple) else str(audio)
+        name = _name(audio)
         if self._pair is not None:
             return self._pair.score(cut(self._read(audio, presentation), length), listeners, name)
         return self._heard(cut(self._encode(audio, presentation), length), listeners, name)
@@ -364,9 +420,38 @@ class Scorer:
             )
 
 
+def _reopened(kind: type[Scorer], model: str, options: Mapping[str, Any], card: Card) -> Scorer:
+    """Open the model of a pickled scorer.
+
+    Raises:
+        BundleError: if the model is not the one of the pickled scorer.
+    """
+    scorer = kind(model, **options)
+    if scorer.card != card:
+        raise BundleError(
+            f"{model} is not the model that it was when this scorer was pickled: create the scorer anew, with "
+            f"Scorer({model!r})"
+        )
+    return scorer
+
+
+def _check_nal_r(nal_r: object) -> None:
+    """Refuse anything but True and False. A listener given here would otherwise be taken as True."""
+    if not isinstance(nal_r, bool | np.bool_):
+        raise OptionError(
+            f"nal_r={nal_r!r}: write nal_r=True or nal_r=False; with True the audio is amplified for each listener who "
+            "is scored. To encode audio that is amplified for one listener, write encode(audio, nal_r_for=audiogram)"
+        )
+
+
+def _name(audio: AudioLike) -> str:
+    """Return the name of a clip in error messages."""
+    return "the audio" if isinstance(audio, tuple) else str(audio)
+
+
 def _is_clip(audios: object) -> bool:
-    """Return whether `audios` is a single clip, a path or `(samples, rate)`, rather than several."""
-    return isinstance(audios, str | Path) or (
+    """Return whether `audios` is a single clip, rather than several: a path, `(samples, rate)`, or bare samples."""
+    return isinstance(audios, str | Path | np.ndarray) or (
         isinstance(audios, tuple) and len(audios) == 2 and isinstance(audios[1], int | np.integer)
     )
 

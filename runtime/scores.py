@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from .head import Heard
 from .windows import Cut
 
 Array = npt.NDArray[np.float32]
+
+_NAME: Final = 40
+"""Maximum number of characters of a listener's name in `repr`."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Window:
     score: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Score:
     """The predicted quality of a clip for one listener.
 
@@ -54,6 +57,17 @@ class Score:
     windows: tuple[Window, ...]
     audiogram: Audiogram
     scale: Scale = HAAQI
+
+    def __repr__(self) -> str:
+        """Return one line: the score, the listener, the number of windows and the seconds scored."""
+        name = self.audiogram.name
+        name = name if len(name) <= _NAME else f"{name[: _NAME - 3]}..."
+        value = "" if self.scale == HAAQI else f"value={self.value:.4g} ({self.scale}), "
+        seconds = self.windows[-1].end if self.windows else 0.0
+        return (
+            f"Score(score={self.score:.4f}, {value}audiogram={name!r}, windows={len(self.windows)}, "
+            f"seconds={seconds:.1f})"
+        )
 
     @property
     def value(self) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Never, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,6 @@ from .lane import Lane, Network
 from .levels import SILENCE
 from .presentation import Presentation, Presenter
 from .updates import Summary, Update
-from .windows import window_patches
 
 Array = npt.NDArray[np.float32]
 Samples = npt.NDArray[Any]
@@ -52,7 +51,7 @@ class Stream:
         network: the model.
         audiogram: one listener or a list of listeners, as for `Scorer.score`.
         sample_rate: sample rate of the chunks, Hz.
-        window: seconds that one score covers.
+        length: number of patches that one score covers.
         hop: seconds between updates, a multiple of 0.16. Default: 0.16.
         presentation: presentation level of the audio.
         nal_r: whether to amplify the audio for each listener first. The audio is then encoded for each listener.
@@ -82,7 +81,7 @@ class Stream:
         audiogram: AudiogramLike | Sequence[AudiogramLike],
         sample_rate: int,
         *,
-        window: float | None,
+        length: int,
         hop: float | None,
         presentation: Presentation,
         nal_r: bool,
@@ -92,9 +91,6 @@ class Stream:
                 f"spl={presentation.spl:g} is the level of a whole clip, which a stream never has: set level1, the "
                 "level of RMS 1.0"
             )
-        length = window_patches(window)
-        if length is None:
-            raise OptionError("a window of the whole clip: a stream has no end; give seconds, up to 60")
         self._network, self._nal_r = network, nal_r
         self._length, self._hop = length, hop_patches(hop)
         self._gain = presentation.level1_gain(network.level1)
@@ -125,13 +121,16 @@ class Stream:
         """Seconds between updates."""
         return self._hop * fe.PATCH_SECONDS
 
-    def accept_waveform(self, samples: Samples, sample_rate: int | None = None) -> list[Update]:
+    def accept_waveform(self, samples: Samples, *misplaced: Never, sample_rate: int | None = None) -> list[Update]:
         """Process a chunk of audio.
+
+        The samples come first. sherpa-onnx's method of this name takes the sample rate first; that call is refused.
 
         Args:
             samples: [n] or [n, channels], from one sample up; floating point with full scale 1.0, or signed integers
                 with the full scale of their type. Channels are averaged.
-            sample_rate: Hz. Optional; only checked against the rate of the stream.
+            misplaced: nothing. A second positional argument is refused.
+            sample_rate: Hz. Optional; must equal the rate of the stream.
 
         Returns:
             The updates that became ready, oldest first. The list may be empty.
@@ -140,8 +139,11 @@ class Stream:
             AudioError: in two cases. If the shape, type, number of channels or rate of the chunk is invalid, the chunk
                 is ignored and you can continue. If a sample is not finite or far above full scale, the message gives
                 its time, and you must call `reset` to continue.
+            OptionError: if the sample rate is given by position. The chunk is ignored and you can continue.
             StreamError: after `input_finished`, `close` or an invalid sample, or while another thread uses the stream.
         """
+        if misplaced:
+            raise _misplaced(samples)
         with self._turn:
             self._refuse_if_ended()
             if sample_rate is not None and sample_rate != self._rate:
@@ -323,6 +325,14 @@ class Stream:
     def _refuse_if_ended(self) -> None:
         if self._ended:
             raise StreamError(f"this stream {self._ended}: call reset() to start anew")
+
+
+def _misplaced(first: object) -> OptionError:
+    """Return the error for `accept_waveform` with more than one positional argument."""
+    right = "write accept_waveform(samples, sample_rate=rate), or accept_waveform(samples): the stream knows its rate"
+    if np.ndim(first) == 0:  # type: ignore[arg-type]
+        return OptionError(f"accept_waveform(sample_rate, samples) is the call of sherpa-onnx: here {right}")
+    return OptionError(f"accept_waveform(samples, sample_rate): the rate is given by its name: {right}")
 
 
 class _Turn:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from numbers import Real
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,10 @@ from .frontend import PATCH_SECONDS
 
 LONGEST: Final = 60.0
 """Maximum length of a window in seconds. For longer windows, the student's attention would take gigabytes."""
+
+WindowLike = float | Literal["default", "whole"]
+"""The length of a window: seconds, `default` for the model's length, or `whole` for one window of the whole clip."""
+_RANGE: Final = f"{PATCH_SECONDS:g} to {LONGEST:g} s"
 
 
 class Encoded(NamedTuple):
@@ -42,26 +47,46 @@ class Cut(NamedTuple):
     added: int
 
 
-def window_patches(window: float | None) -> int | None:
-    """Convert the length of a window to whole patches.
+def window_length(window: WindowLike, default: float) -> int | None:
+    """Convert the `window` argument of a scorer to whole patches.
 
     Args:
-        window: seconds; None for the whole clip.
+        window: seconds, `default` or `whole`.
+        default: seconds in the model's window, which `default` stands for.
 
     Returns:
         The number of patches; None for the whole clip.
 
     Raises:
+        OptionError: if the window is none of these, shorter than one patch or longer than `LONGEST`.
+    """
+    given: object = window
+    if given == "whole":
+        return None
+    if given == "default":
+        return window_patches(default)
+    if isinstance(given, Real) and not isinstance(given, bool):
+        return window_patches(float(given))
+    hint = ""
+    if given is None or given == "card":  # the meanings of 0.1
+        hint = f': write window="{"default" if given else "whole"}"'
+    raise OptionError(f'window={given!r}{hint}; a window is a number of seconds, {_RANGE}, or "default" or "whole"')
+
+
+def window_patches(seconds: float) -> int:
+    """Convert the length of a window to whole patches.
+
+    Args:
+        seconds: length of the window.
+
+    Raises:
         OptionError: if the window is shorter than one patch or longer than `LONGEST`.
     """
-    if window is None:
-        return None
-    if not PATCH_SECONDS <= window <= LONGEST:
+    if not PATCH_SECONDS <= seconds <= LONGEST:  # also true for NaN
         raise OptionError(
-            f"a window of {window:g} s: give {PATCH_SECONDS:g} to {LONGEST:g} s, or the whole clip "
-            f"(up to {LONGEST:g} s)"
+            f'a window of {seconds:g} s: give {_RANGE}, or "whole" for the whole clip (up to {LONGEST:g} s)'
         )
-    return int(window / PATCH_SECONDS + 1e-9)
+    return int(seconds / PATCH_SECONDS + 1e-9)
 
 
 def cut(blocks: Iterable[Encoded], length: int | None) -> Iterator[Cut]:

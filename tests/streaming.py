@@ -41,7 +41,7 @@ def check_against_tokens(
         due = end in ends
         if not due and end % length:
             continue
-        expected = None if silent else scorer.score(window, listeners, window=None)
+        expected = None if silent else scorer.score(window, listeners, window="whole")
         if end % length == 0:
             for i, own in enumerate(wholes):
                 own.append(None if expected is None else expected[i].score)

@@ -76,7 +76,7 @@ def test_every_update_of_a_static_int8_model_is_the_oracles(int8: Scorer, nal_r:
     for window in (1.0, 10.0):
         stream = int8.stream("N3", 44_100, window=window, nal_r=nal_r)
         got = list(stream.updates(split(sound, [1, 7_000, 333, 20_000])))
-        tokens = int8.encode((sound, 44_100), nal_r="N3" if nal_r else None)
+        tokens = int8.encode((sound, 44_100), nal_r_for="N3" if nal_r else None)
         check_against_tokens(got, int8, tokens, ["N3"], int(window / 0.16))
 
 
@@ -96,7 +96,7 @@ def test_every_update_of_the_student_is_the_oracles(
     sound[len(sound) // 2 :] *= np.float32(0.05)
     stream = student.stream("N3", rate, window=1.0, hop=hop * 0.16, nal_r=nal_r)
     got = list(stream.updates(split(sound, [*sizes, 500])))
-    tokens = student.encode((sound, rate), nal_r="N3" if nal_r else None)
+    tokens = student.encode((sound, rate), nal_r_for="N3" if nal_r else None)
     check_against_tokens(got, student, tokens, ["N3"], 6, hop)
     total = stream.summary().score
     assert total is not None

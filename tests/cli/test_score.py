@@ -93,7 +93,7 @@ def test_json_leaves_the_frames_out_unless_asked() -> None:
         (["--nal-r"], {"nal_r": True}),
         (["--nal-r", "--spl", "70"], {"nal_r": True, "spl": 70.0}),
         (["--window", "4.5"], {"window": 4.5}),
-        (["--window", "whole"], {"window": None}),
+        (["--window", "whole"], {"window": "whole"}),
     ],
 )
 def test_options_reach_the_scorer(options: list[str], arguments: dict[str, Any], scorer: Scorer) -> None:

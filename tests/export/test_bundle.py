@@ -143,7 +143,7 @@ def test_the_scorer_gives_what_the_network_gives(exported: Exported) -> None:
     frames, scores = expected_scores(exported.source, samples)
     assert np.ptp(scores) > 1e-3
     for folder in (exported.bundle, exported.samples):
-        results = Scorer(folder, threads=1).score((samples, 16_000), LISTENERS, window=None)
+        results = Scorer(folder, threads=1).score((samples, 16_000), LISTENERS, window="whole")
         np.testing.assert_allclose([result.score for result in results], scores, atol=1e-5)
         per_patch = frames.reshape(len(LISTENERS), len(results[0].frame_scores), -1).mean(axis=2)
         np.testing.assert_allclose([result.frame_scores for result in results], per_patch, atol=1e-5)

@@ -91,7 +91,7 @@ def test_what_is_wrong_with_all_is_raised(scorer: Scorer) -> None:
             list(scorer.score_many(CLIPS[:2], LISTENERS, **options))  # type: ignore[arg-type]
     long = (np.tile(music(20.0), 4), RATE)
     with pytest.raises(OptionError, match="longer than 60 s"):
-        list(scorer.score_many([CLIPS[0], long], LISTENERS, window=None))
+        list(scorer.score_many([CLIPS[0], long], LISTENERS, window="whole"))
     assert list(scorer.score_many([], LISTENERS)) == []
 
 

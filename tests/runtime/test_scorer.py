@@ -80,10 +80,10 @@ def test_many_listeners_are_scored_as_each_alone(scorer: Scorer) -> None:
         same(got, scorer.score(sound, listener))
     # 124 tokens a listener: more listeners than one run of the head takes
     table = np.random.default_rng(0).uniform(-10, 120, (300, 8))
-    many = scorer.score(DEMO, table, window=None)
+    many = scorer.score(DEMO, table, window="whole")
     assert len(many) == 300
     for index in (0, 127, 271, 272, 299):
-        same(many[index], scorer.score(DEMO, table[index], window=None))
+        same(many[index], scorer.score(DEMO, table[index], window="whole"))
     assert [score.audiogram.levels for score in many] == [tuple(row) for row in table.tolist()]
 
 
@@ -118,17 +118,17 @@ def test_json_holds_no_nan(scorer: Scorer, nal: bool) -> None:
 # Windows
 
 
-@pytest.mark.parametrize("window", [0.16, 1.0, 3.0, 7.5, 19.84, 20.0, "card", None])
+@pytest.mark.parametrize("window", [0.16, 1.0, 3.0, 7.5, 19.84, 20.0, "default", "whole"])
 def test_a_long_clip_is_the_weighted_mean_of_its_windows(scorer: Scorer, window: Any) -> None:
     tokens = scorer.encode(DEMO)
     total = len(tokens.encoded.silent)
-    length = total if window is None else math.floor((10.0 if window == "card" else window) / 0.16 + 1e-9)
+    length = total if window == "whole" else math.floor((10.0 if window == "default" else window) / 0.16 + 1e-9)
     got = scorer.score(DEMO, "S1", window=window)
     frames, weighted, at = [], [], 0
     while at < total:
         added = min(length, total - at)
         start = max(0, at + added - length)
-        alone = scorer.score(part(tokens, start, at + added), "S1", window=None)
+        alone = scorer.score(part(tokens, start, at + added), "S1", window="whole")
         mine = got.windows[len(weighted)]
         assert mine.score == pytest.approx(alone.score, abs=SAME)
         assert mine.start == pytest.approx(0.16 * start)
@@ -148,9 +148,9 @@ def test_the_default_window_is_the_cards(scorer: Scorer) -> None:
 def test_the_whole_clip_up_to_a_minute(scorer: Scorer) -> None:
     minute = np.tile(music(20), 4)
     longest = minute[: samples_for(375)]
-    assert len(scorer.score((longest, RATE), "N3", window=None).windows) == 1
+    assert len(scorer.score((longest, RATE), "N3", window="whole").windows) == 1
     with pytest.raises(OptionError, match="longer than 60 s, the longest window: score it in consecutive windows"):
-        scorer.score((minute[: samples_for(376)], RATE), "N3", window=None)
+        scorer.score((minute[: samples_for(376)], RATE), "N3", window="whole")
 
 
 @pytest.mark.parametrize("window", [0, -1, 0.1, 60.1, math.nan, math.inf])

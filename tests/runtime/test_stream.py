@@ -72,7 +72,7 @@ def test_every_update_is_the_oracles(
     listener = "N4" if options.get("nal_r") else None
     got = streamed(scorer.stream("N4", rate, window=window, hop=hop * 0.16, **options), sound, sizes)
     try:
-        tokens = scorer.encode((sound, rate), level1=level1, nal_r=listener)
+        tokens = scorer.encode((sound, rate), level1=level1, nal_r_for=listener)
     except AudioError:  # silent throughout
         assert all(update.score is None for update in got)
         return

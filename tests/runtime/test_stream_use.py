@@ -79,7 +79,7 @@ def test_another_listener_hears_the_same_window_at_once(scorer: Scorer, at: int,
     assert stream.audiograms == (Audiogram.named("N5"),)
     tokens = scorer.encode((sound, RATE))
     if now is not None:
-        own = scorer.score(part(tokens, max(0, count - length), count), "N5", window=None)
+        own = scorer.score(part(tokens, max(0, count - length), count), "N5", window="whole")
         assert now.time == fe.patch_end(count)
         assert now.score == pytest.approx(own.score, abs=SAME)
         assert now.mean is None
@@ -114,7 +114,7 @@ def test_amplified_for_another_the_window_starts_anew_and_no_sample_is_lost(scor
     assert stream.set_audiogram("N5") is None
     later = [*stream.accept_waveform(sound[before:]), *stream.input_finished()]
     rest = sound[done * PATCH :]  # from the next patch on
-    tokens = scorer.encode((rest, RATE), nal_r="N5")
+    tokens = scorer.encode((rest, RATE), nal_r_for="N5")
     shift = fe.patch_end(done) - fe.patch_end(0)
     assert [update.time for update in later] == pytest.approx(
         [shift + fe.patch_end(n) for n in range(1, fe.patch_count(len(rest)) + 1)]
@@ -173,9 +173,9 @@ def test_a_bad_sample_in_mid_stream(scorer: Scorer, rate: int, value: float) -> 
 def test_a_rate_or_channels_that_change(scorer: Scorer) -> None:
     sound = music(2, 44_100, start=3)
     expected, stream = streamed(scorer.stream("N3", 44_100), sound), scorer.stream("N3", 44_100)
-    got = stream.accept_waveform(sound[:30_000], 44_100)
+    got = stream.accept_waveform(sound[:30_000], sample_rate=44_100)
     with pytest.raises(AudioError, match="a chunk at 48000 Hz in a stream of 44100 Hz: the rate cannot change"):
-        stream.accept_waveform(sound[30_000:], 48_000)
+        stream.accept_waveform(sound[30_000:], sample_rate=48_000)
     with pytest.raises(AudioError, match=r"a chunk with 2 channel.* in the stream of 1: channels cannot change"):
         stream.accept_waveform(np.zeros((100, 2)))
     got += stream.accept_waveform(sound[30_000:])  # what was refused has left no trace

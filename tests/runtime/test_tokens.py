@@ -35,7 +35,7 @@ def test_encoded_once_and_scored_later(scorer: Scorer) -> None:
     assert tokens.encoded.tokens.shape == (124, scorer.card.tokens_per_patch, scorer.card.width)
     assert tokens.encoded.tokens.dtype == np.float32
     assert tokens.encoded.silent.shape == (124,)
-    for window in ("card", 3.0, None):
+    for window in ("default", 3.0, "whole"):
         for listener in LISTENERS:
             same(scorer.score(tokens, listener, window=window), scorer.score(DEMO, listener, window=window), 1e-7)
     for a, b in zip(scorer.score(tokens, LISTENERS), scorer.score(DEMO, LISTENERS), strict=True):
@@ -51,7 +51,7 @@ def test_levels_are_encoded_too(scorer: Scorer, options: dict[str, float]) -> No
 
 def test_tokens_for_one_listener(scorer: Scorer) -> None:
     sound = (music(5, start=3), RATE)
-    tokens = scorer.encode(sound, nal_r="N4")
+    tokens = scorer.encode(sound, nal_r_for="N4")
     expected = scorer.score(sound, "N4", nal_r=True)
     same(scorer.score(tokens, "N4"), expected, 1e-7)
     same(scorer.score(tokens, Audiogram(Audiogram.named("N4").levels, "my left ear")), expected, 1e-7)

@@ -126,7 +126,6 @@ def test_ten_seconds_are_62_patches() -> None:
     assert window_patches(10) == 62
     assert window_patches(0.16) == 1
     assert window_patches(LONGEST) == 375
-    assert window_patches(None) is None
 
 
 @given(patches=st.integers(1, 375))
