@@ -205,7 +205,7 @@ def part_times(bundle: Bundle, scorer: Scorer, window: float, runs: int) -> dict
     patch = sound[: fe.PATCH_LENGTH]
     tokens = scorer.encode((sound, fe.SAMPLE_RATE)).encoded.tokens[: int(window / fe.PATCH_SECONDS + 1e-9)]
     listener = Audiogram.named(LISTENER).array()[None]
-    reading = READINGS[card.encoder_input]
+    reading = READINGS[card.reading]
     features = reading(patch)
     encoder, head = (Session(bundle.path(role), threads=1) for role in ("encoder", "head"))
     contenders = {

@@ -283,7 +283,7 @@ def _write_quick_int8(bundle: Bundle, folder: Path) -> None:
     graphs = {role: bundle.path(role).read_bytes() for role in ROLES}
     models = {role: onnx.load_from_string(graph) for role, graph in graphs.items()}
     groups = [group for role in ROLES for group in groups_of(role, models[role])]
-    heard = list(materials(composed(_QUICK, 1).calibration, bundle.card.encoder_input))
+    heard = list(materials(composed(_QUICK, 1).calibration, bundle.card.reading))
     ranges = collect(graphs, groups, heard, ("minmax",))["minmax"]
     card = replace(bundle.card, name="int8-quick", precision="int8", files={}, figures={}, notes={})
     made = {}

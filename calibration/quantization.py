@@ -291,7 +291,7 @@ class _Session:
         return collect(self.graphs, self.every, heard, rules, lambda n: self.progress("calibrating", n, total))
 
     def _heard(self, excerpts: ExcerptSet, what: str) -> Iterator[Material]:
-        for place, material in enumerate(materials(excerpts, self.bundle.card.encoder_input), start=1):
+        for place, material in enumerate(materials(excerpts, self.bundle.card.reading), start=1):
             yield material
             self.progress(what, place, len(excerpts))
 

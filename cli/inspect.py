@@ -57,7 +57,7 @@ def inspect(
     facts.add_row("parameters", f"{card.parameters:,}")
     facts.add_row("window", f"{card.window:g} s")
     facts.add_row("level of RMS 1.0", f"{card.level1:g} dB SPL")
-    facts.add_row("encoder reads", card.encoder_input)
+    facts.add_row("encoder reads", card.reading)
     facts.add_row("tokens", f"{card.tokens_per_patch} a patch, {card.width} wide")
     facts.add_row("streamable", "yes" if card.streamable else "no")
     facts.add_row("checkpoint SHA-256", card.source_sha256)

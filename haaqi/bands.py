@@ -148,7 +148,17 @@ def filtered(x: Single, loss: Loss, level1: float, room: Room | None = None) -> 
         filters = _filters(np.where(np.arange(BANDS) // LANES == group, bandwidth, 1.0))[group]
         row = env.shape[1]
         sums[:, of] = kernels.signal_path(
-            x, wave[group], carrier[group], filters, gains, env, bm, of.start * row + PAD, row, coarse_env[of], coarse_bm[of]
+            x,
+            wave[group],
+            carrier[group],
+            filters,
+            gains,
+            env,
+            bm,
+            of.start * row + PAD,
+            row,
+            coarse_env[of],
+            coarse_bm[of],
         )
     base_band = coarse_bm.view(np.complex64)[..., 0]
     return Bands(env, bm, coarse_env, base_band, sums[0] / samples, control_power, bandwidth, sums[1:3], sums[3:])
