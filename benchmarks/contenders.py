@@ -123,7 +123,6 @@ def windows(samples: Array, seconds: float) -> list[Array]:
     The last part may be shorter. It is dropped if it is shorter than a patch.
     """
     length = window_patches(seconds)
-    assert length is not None
     step = length * PATCH_SHIFT
     parts = [samples[at : at + step + PATCH_LENGTH - PATCH_SHIFT] for at in range(0, len(samples), step)]
     return [part for part in parts if len(part) >= PATCH_LENGTH]

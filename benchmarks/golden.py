@@ -167,7 +167,7 @@ def measure(shared: Path) -> dict[str, float]:
                 note(f"{name}, clip score", far(scores.score, clip[f"{name}_clip"]))
         scorer = Scorer(student_bundle(shared, Path(folder)))
         for clip in clips.values():
-            result = scorer.score((clip["waveform"], 16_000), clip["audiogram"], window="whole")
+            result = scorer.score((clip["waveform"], 16_000), clip["audiogram"].tolist(), window="whole")
             note(
                 "student, checkpoint to bundle to Scorer, clip score",
                 abs(result.score - float(clip["student_clip"][0])),

@@ -116,7 +116,7 @@ def _pairs(
 
 
 def in_torch(
-    network: Nano | Student, samples: Array, listeners: list[Audiogram], window: float | None
+    network: Nano | Student, samples: Array, listeners: list[Audiogram], window: float
 ) -> npt.NDArray[np.float64]:
     """Return the scores of a network in PyTorch, in the windows that the scorer uses.
 
@@ -124,7 +124,7 @@ def in_torch(
         network: nano or student.
         samples: float32 [n] at 16 kHz; no window is treated as silent.
         listeners: audiograms.
-        window: seconds; None scores the whole clip as one window.
+        window: seconds in a window.
 
     Returns:
         float64 [listeners].

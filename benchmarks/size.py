@@ -74,7 +74,6 @@ def measure(bench: Workbench) -> Section:
 def _in_c(sheet: Sheet, nano: Nano) -> list[list[str]]:
     """Add what nano needs as plain C, by the format of its weights; return the rows of a table."""
     patches = window_patches(WINDOW)
-    assert patches is not None
     rows = []
     for weights in TOLERANCES:
         numbers = Numbers(nano, weights, patches)

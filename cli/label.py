@@ -104,6 +104,8 @@ def _verify(corpus: Corpus, table: Path, name: str, count: int, jobs: int, as_js
         for result in verify(table, name, corpus, count, jobs):
             found.append(result)
             bar.update(task, advance=1)
+    if not found:
+        raise LabelError(f"{name} in {table} has no rows: make it again")
     off = [result for result in found if not result.difference <= RECREATED]  # NaN is off, too
     largest = max((result.difference for result in found), key=lambda value: (math.isnan(value), value))
     if as_json:

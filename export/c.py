@@ -94,7 +94,6 @@ def write_c(source: Source, folder: Path, weights: Weights = "int8", window: flo
         raise OptionError(f"{source.name} is a {source.family}: only nano is small enough to be written as plain C")
     check_c_folder(folder)
     length = window_patches(window)
-    assert length is not None
     numbers = Numbers(network, weights, length)
     texts = _texts(source, weights, numbers)
     cc, parity = compiler(), None

@@ -17,7 +17,7 @@ import scipy.fft
 
 from . import simd
 from .cochlea import BANDS, RATE, centre_frequencies
-from .kernels import DECIMATION, PAD, correlations
+from .kernels import DECIMATION, PAD, correlation_around
 from .simd import jit
 
 LAGS: Final = 2400
@@ -83,17 +83,17 @@ class Aligner:
         _peaks(self._signals, signals, PAD, self._samples, real, imaginary, *tables, self._carried, error, found)
         for band in np.flatnonzero(found == _UNKNOWN):
             found[band] = self._exact_delay(int(band), signals)
+            at = int(band) * signals.shape[1] + PAD
+            found[band] = _climb(self._signals, signals, at, self._samples, found[band])[0]
         return found
 
     def _coarse_correlations(self, coarse: Single | Complex) -> Single | Complex:
         """Correlations [32, 2 _COARSE + 1] with the reference at multiples of `DECIMATION`."""
         product = _summed_product(self._spectra, _spectra(coarse, _REACH))
         product *= _droop(_BLOCK)[: product.shape[1]]
-        if self._carried:
-            correlation = scipy.fft.ifft(product, axis=1, overwrite_x=True)
-        else:
-            correlation = scipy.fft.irfft(product, _BLOCK, axis=1, overwrite_x=True)
-        return np.asarray(correlation[:, _REACH - _COARSE : _REACH + _COARSE + 1])
+        inverse: Any = scipy.fft.ifft if self._carried else scipy.fft.irfft
+        correlation = np.asarray(inverse(product, _BLOCK, axis=1, overwrite_x=True))
+        return correlation[:, _REACH - _COARSE : _REACH + _COARSE + 1]
 
     def _lost_energy(
         self, signals: Single, coarse: Single | Complex, energy: npt.NDArray[np.float64] | None
@@ -132,7 +132,7 @@ def _spectra(coarse: Single | Complex, reach: int) -> Complex:
     long = np.zeros((BANDS, blocks * _HOP + 2 * reach), coarse.dtype)
     long[:, reach : reach + coarse.shape[1]] = coarse
     parts = np.lib.stride_tricks.sliding_window_view(long, _HOP + 2 * reach, axis=1)[:, ::_HOP]
-    transform = scipy.fft.fft if np.iscomplexobj(coarse) else scipy.fft.rfft
+    transform: Any = scipy.fft.fft if np.iscomplexobj(coarse) else scipy.fft.rfft
     return np.asarray(transform(parts, _BLOCK, axis=2))
 
 
@@ -232,35 +232,32 @@ def _peaks(
                 if exact > best:
                     best = exact
                     found[band] = lag
-        i = 0
+        i, climbed = 0, found[band]
         while i < lags:
             if guess[_FIRST + i] < possible:
                 i += 1
                 continue
             lag = min(i + 1, lags - 2) - LAGS
-            for step, exact in enumerate(correlations(x, y, at, at + lag, samples)):
+            here, before, after = correlation_around(x, y, at, at + lag, samples)
+            for step, exact in ((-1, here + before), (0, here), (1, here + after)):
                 if exact > best:
                     best = exact
-                    found[band] = lag + step - 1
+                    found[band] = lag + step
             i += 3
+        if found[band] != climbed:
+            found[band] = _climb(x, y, at, samples, found[band])[0]
 
 
 @jit
 def _climb(x: Array, y: Array, at: int, samples: int, lag: int) -> Any:  # pragma: no cover - compiled
     """The local maximum of the exact correlation that is uphill from a lag, and its value."""
-    before, here, after = correlations(x, y, at, at + lag, samples)
-    step = 0
-    if before > here and before >= after and lag > -LAGS:
-        step, here = -1, before
-    elif after > here and lag < LAGS - 1:
-        step, here = 1, after
+    here, before, after = correlation_around(x, y, at, at + lag, samples)
+    if before > 0 and before >= after:
+        while before > 0 and lag > -LAGS:
+            lag -= 1
+            here, before, after = correlation_around(x, y, at, at + lag, samples)
     else:
-        return lag, here
-    lag += step
-    while True:
-        values = correlations(x, y, at, at + lag + 2 * step, samples)  # of the next three lags
-        for k in range(3):
-            value = values[k] if step > 0 else values[2 - k]
-            if value <= here or not -LAGS < lag < LAGS - 1:
-                return lag, here
-            lag, here = lag + step, value
+        while after > 0 and lag < LAGS - 1:
+            lag += 1
+            here, before, after = correlation_around(x, y, at, at + lag, samples)
+    return lag, here

@@ -174,7 +174,8 @@ def _middle_ear() -> Any:
 def middle_ear(x: Array) -> npt.NDArray[np.float32]:
     """A low-pass at 5 kHz and a high-pass at 350 Hz: roughly the equal-loudness contour at threshold."""
     y = np.empty(len(x), np.float32)
-    _filter_twice(np.asarray(x, np.float64), *_middle_ear(), y)
+    first, second = _middle_ear()
+    _filter_twice(np.asarray(x, np.float64), first, second, y)
     return y
 
 

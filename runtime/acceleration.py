@@ -63,7 +63,6 @@ def acceleration(bundle: Bundle, provider: str | None, *, cuda_graphs: bool = Fa
     if name != PROVIDERS["tensorrt"]:
         return Acceleration({"encoder": {}, "head": {}})
     patches = window_patches(bundle.card.window)
-    assert patches is not None
     profile = Profile(1, patches, MOST)
     facts = cache_facts(bundle, first_gpu(), profile)
     folder = checked_cache(cache_folder(), facts)

@@ -220,6 +220,8 @@ class _Encoded:
             taken.append(item)
             if isinstance(item[1], _End):
                 ended += 1
+                if not patches:  # there is nothing to encode, and an outcome to tell
+                    break
             else:
                 patches += len(item[1].silent)
         blocks = [block for _, block in taken if isinstance(block, Encoded)]

@@ -103,5 +103,4 @@ def default_profiles(window: float) -> tuple[Profile, ...]:
         Profiles for one patch (streaming), for one window, and for any length up to the longest window.
     """
     patches = window_patches(window)
-    assert patches is not None
     return Profile(1, 1, 1), Profile(patches, patches, patches), Profile(1, patches, MOST)

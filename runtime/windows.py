@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from numbers import Real
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -61,15 +60,15 @@ def window_length(window: WindowLike, default: float) -> int | None:
         OptionError: if the window is none of these, shorter than one patch or longer than `LONGEST`.
     """
     given: object = window
-    if given == "whole":
-        return None
-    if given == "default":
-        return window_patches(default)
-    if isinstance(given, Real) and not isinstance(given, bool):
+    if isinstance(given, str) and given in ("default", "whole"):
+        return window_patches(default) if given == "default" else None
+    if isinstance(given, int | float | np.integer | np.floating) and not isinstance(given, bool):
         return window_patches(float(given))
-    hint = ""
-    if given is None or given == "card":  # the meanings of 0.1
-        hint = f': write window="{"default" if given else "whole"}"'
+    hint = ""  # for the values of 0.1
+    if given is None:
+        hint = ': write window="whole" for the whole clip'
+    elif isinstance(given, str) and given == "card":
+        hint = ': write window="default"'
     raise OptionError(f'window={given!r}{hint}; a window is a number of seconds, {_RANGE}, or "default" or "whole"')
 
 

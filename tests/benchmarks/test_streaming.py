@@ -123,7 +123,7 @@ def test_a_soak_notices_drift(monkeypatch: pytest.MonkeyPatch) -> None:
     def wandering(self: Stream, samples: Any, sample_rate: int | None = None) -> Any:
         nonlocal calls
         calls += 1
-        return accept(self, samples * np.float32(1 + calls * 1e-4), sample_rate)
+        return accept(self, samples * np.float32(1 + calls * 1e-4), sample_rate=sample_rate)
 
     monkeypatch.setattr(Stream, "accept_waveform", wandering)
     assert soak(Scorer("nano", threads=1), 0.05).drift > 1e-4

@@ -12,7 +12,7 @@ import soundfile
 from haaqi_edge.calibration.sounds import STANDARD_LISTENERS, Sound, loaded, of_folder, of_table
 from haaqi_edge.runtime import Audiogram
 from haaqi_edge.runtime.audio import AudioLike
-from haaqi_edge.runtime.errors import AudioFileNotFoundError, CorpusError, OptionError
+from haaqi_edge.runtime.errors import AudioFileNotFoundError, CorpusError
 from haaqi_edge.training.corpus.clips import Corpus
 from haaqi_edge.training.data.labels import write
 from haaqi_edge.training.data.rendering import present
@@ -32,7 +32,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rows(corpus: Path) -> list[Row]:
-    planned = plan(Corpus(corpus).of("test"), "test", 0, 24, 2.0)
+    planned = plan(Corpus(corpus).of("test"), "test", 0, 24, 2.0, speech=False)
     return [dataclasses.replace(row, score=k / 24) for k, row in enumerate(planned)]
 
 
@@ -79,9 +79,9 @@ def test_some_rows_are_drawn_in_order_the_same_each_time(corpus: Path, rows: lis
 
 
 def test_other_tables_and_splits_are_refused(corpus: Path, tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="no label table of split test"):
+    with pytest.raises(CorpusError, match="no table test in"):
         of_table(tmp_path, corpus)
-    with pytest.raises(OptionError, match="split 'tset'"):
+    with pytest.raises(CorpusError, match="no table tset in"):
         of_table(tmp_path, corpus, "tset")
 
 

@@ -12,7 +12,7 @@ from command import printed, run
 from haaqi_edge.cli import console
 from haaqi_edge.model import Nano
 from haaqi_edge.model.nano import WEIGHTS
-from haaqi_edge.runtime.errors import AudioFileError, CheckpointError, HaaqiEdgeError, OptionError
+from haaqi_edge.runtime.errors import AudioFileError, CheckpointError, CorpusError, HaaqiEdgeError, OptionError
 from haaqi_edge.training.corpus.clips import Corpus
 from haaqi_edge.training.data.labels import write
 from haaqi_edge.training.data.rows import plan
@@ -42,7 +42,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     music.mkdir()
     (music / "CLIPS.csv").write_text("clip,split,source,genre,duration_s\nclean.flac,test,demo,acoustic,20\n")
     (music / "clean.flac").write_bytes(DEMO.read_bytes())
-    rows = plan(Corpus(music).of("test"), "test", 0, 24, 2.0)
+    rows = plan(Corpus(music).of("test"), "test", 0, 24, 2.0, speech=False)
     labelled = [dataclasses.replace(row, score=(k * 7 % 24) / 24) for k, row in enumerate(rows)]
     write(folder / "table" / "test-0000.parquet", labelled)
     return folder / "table", music
@@ -102,7 +102,7 @@ def test_a_table_tells_what_it_costs_against_haaqi(changed: Path, table: tuple[P
         (["--audio", "{demo}", "--rows", "5"], OptionError, "is no label table"),
         (["--audio", "{table}"], OptionError, "give the folder of its clips with --music"),
         (["--audio", "{table}", "--music", "{music}", "-a", "N3"], OptionError, "leave out --audiogram"),
-        (["--audio", "{table}", "--music", "{music}", "--split", "tset"], OptionError, "expected one of train"),
+        (["--audio", "{table}", "--music", "{music}", "--split", "tset"], CorpusError, "no table tset in"),
         (["--audio", "{demo}", "--picture", "{d}/absent/x.png"], OptionError, "its folder does not exist"),
         (["--audio", "{demo}", "--picture", "{d}/x.pdf"], OptionError, "a name that ends in .png"),
         (["--audio", "{demo}", "--against", "{d}/x.pth"], CheckpointError, "expected a checkpoint file"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,14 @@ from comparison import same
 from haaqi_edge.runtime import Bundle, Score, Scorer
 from haaqi_edge.runtime.acceleration import Acceleration
 from haaqi_edge.runtime.device import Pair
-from haaqi_edge.runtime.errors import AudioError, AudioFileNotFoundError, BundleError, HaaqiEdgeError, OptionError
+from haaqi_edge.runtime.errors import (
+    AudioError,
+    AudioFileNotFoundError,
+    AudiogramError,
+    BundleError,
+    HaaqiEdgeError,
+    OptionError,
+)
 from haaqi_edge.runtime.sessions import Session
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -88,7 +96,7 @@ def test_options(scorer: Scorer, options: dict[str, Any]) -> None:
 def test_what_is_wrong_with_all_is_raised(scorer: Scorer) -> None:
     for options in ({"window": 61.0}, {"batch": 0}, {"level1": 80.0, "spl": 65.0}):
         with pytest.raises(OptionError):
-            list(scorer.score_many(CLIPS[:2], LISTENERS, **options))  # type: ignore[arg-type]
+            scorer.score_many(CLIPS[:2], LISTENERS, **options)  # type: ignore[arg-type]
     long = (np.tile(music(20.0), 4), RATE)
     with pytest.raises(OptionError, match="longer than 60 s"):
         list(scorer.score_many([CLIPS[0], long], LISTENERS, window="whole"))
@@ -101,7 +109,7 @@ def test_one_listener_and_one_clip(scorer: Scorer) -> None:
     assert [one.score for one in scores] == [scorer.score(CLIPS[0], "N3").score]
     for clip in ("song.wav", Path("song.wav"), CLIPS[0]):
         with pytest.raises(OptionError, match="give a list"):
-            next(scorer.score_many(clip, "N3"))
+            scorer.score_many(clip, "N3")
 
 
 def test_a_model_that_cannot_be_batched(tmp_path: Path) -> None:
@@ -114,6 +122,62 @@ def test_a_model_that_cannot_be_batched(tmp_path: Path) -> None:
         next(Scorer(folder, threads=1).score_many(CLIPS[:1], LISTENERS))
 
 
+def endless(clip: Any, pulled: list[int]) -> Iterator[Any]:
+    """The same clip again and again; notes in `pulled` what is asked for."""
+    while True:
+        pulled.append(len(pulled))
+        assert len(pulled) < 1000
+        yield clip
+
+
+@pytest.mark.parametrize("kind", ["music", "short", "missing"])
+@pytest.mark.parametrize("options", [{}, {"nal_r": True}, {"batch": 1}], ids=str)
+def test_clips_without_end_are_pulled_as_needed(scorer: Scorer, kind: str, options: dict[str, Any]) -> None:
+    clip = {"music": CLIPS[7], "short": CLIPS[1], "missing": CLIPS[4]}[kind]
+    pulled: list[int] = []
+    (one,) = alone(scorer, [clip], **{k: v for k, v in options.items() if k != "batch"})
+    most = 64 + 2 * scorer.threads
+    with closing(scorer.score_many(endless(clip, pulled), LISTENERS, **options)) as results:
+        assert not pulled
+        for count in range(1, 4):
+            equal(next(results), one)
+            assert count <= len(pulled) <= count + most
+        if kind == "music" or options == {"batch": 1}:
+            assert len(pulled) <= 12  # long clips, or small batches: only as many as are read ahead
+
+
+def test_clips_without_end_on_a_device(paired: Callable[[bool], Scorer]) -> None:
+    one, pulled = paired(True), list[int]()
+    with closing(one.score_many(endless(CLIPS[1], pulled), LISTENERS)) as results:
+        assert isinstance(next(results), list)
+    assert len(pulled) <= 64 + 2 * one.threads
+
+
+def test_an_error_of_the_source_comes_after_the_results(scorer: Scorer) -> None:
+    def source() -> Iterator[Any]:
+        yield from CLIPS[:3]
+        raise OSError("the disk is gone")
+
+    results = scorer.score_many(source(), LISTENERS)
+    for got, one in zip((next(results) for _ in range(3)), alone(scorer, CLIPS[:3]), strict=True):
+        equal(got, one)
+    with pytest.raises(OSError, match="the disk is gone"):
+        next(results)
+
+
+def test_arguments_are_checked_at_the_call(scorer: Scorer) -> None:
+    pulled: list[int] = []
+    for options in ({"batch": 0}, {"batch": "8"}, {"window": None}, {"nal_r": "N7"}, {"level1": 80.0, "spl": 65.0}):
+        with pytest.raises(OptionError):
+            scorer.score_many(endless(CLIPS[1], pulled), LISTENERS, **options)
+    with pytest.raises(AudiogramError):
+        scorer.score_many(endless(CLIPS[1], pulled), ["N9"])
+    for audios in ("song.wav", CLIPS[0], CLIPS[0][0], None):
+        with pytest.raises(OptionError, match="give a list"):
+            scorer.score_many(audios, LISTENERS)
+    assert not pulled
+
+
 def test_threads_end_with_who_asked(scorer: Scorer) -> None:
     def readers() -> list[str]:
         return [thread.name for thread in threading.enumerate() if thread.name.startswith("haaqi-edge-reader")]
@@ -121,7 +185,7 @@ def test_threads_end_with_who_asked(scorer: Scorer) -> None:
     taken = scorer.score_many([CLIPS[0]] * 20, ["N3"], batch=1)
     next(taken)
     assert readers()
-    taken.close()  # type: ignore[attr-defined]
+    taken.close()
     assert not readers()
 
 

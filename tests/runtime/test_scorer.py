@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+import pickle
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,12 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 from comparison import SAME, part, same
-from haaqi_edge.runtime import Audiogram, Score, Scorer
+from haaqi_edge.runtime import Audiogram, Bundle, Score, Scorer
+from haaqi_edge.runtime.bundle import Scale
 from haaqi_edge.runtime.errors import (
     AudioError,
     AudioFileError,
     AudioFileNotFoundError,
     AudiogramError,
+    BundleError,
     HaaqiEdgeError,
     OptionError,
 )
@@ -317,6 +322,71 @@ def test_every_error_is_one_of_ours(scorer: Scorer) -> None:
         with pytest.raises(HaaqiEdgeError) as info:
             scorer.score(*arguments)
         assert info.value.exit_code == 2
+
+
+@pytest.mark.parametrize("nal_r", ["N7", Audiogram.named("N7"), 1, 0, None])
+def test_nal_r_is_true_or_false(scorer: Scorer, nal_r: Any) -> None:
+    for run in (scorer.score, scorer.score_many):
+        with pytest.raises(OptionError, match=r"write nal_r=True or nal_r=False.*encode\(audio, nal_r_for=audiogram\)"):
+            run([DEMO] if run == scorer.score_many else DEMO, "N3", nal_r=nal_r)
+    with pytest.raises(OptionError, match="write nal_r=True"):
+        scorer.score(scorer.encode((music(1), RATE)), "N3", nal_r=nal_r)
+
+
+@pytest.mark.parametrize("listener", [True, False])
+def test_who_it_is_amplified_for_is_a_listener(scorer: Scorer, listener: Any) -> None:
+    with pytest.raises(OptionError, match=r"nal_r_for=(True|False): give the audiogram of the listener"):
+        scorer.encode((music(1), RATE), nal_r_for=listener)
+
+
+def test_windows_of_before_are_refused(scorer: Scorer) -> None:
+    for window, right in ((None, 'window="whole"'), ("card", 'window="default"')):
+        with pytest.raises(OptionError, match=right):
+            scorer.score((music(1), RATE), "N3", window=window)  # type: ignore[arg-type]
+
+
+# Pickles
+
+
+@pytest.mark.parametrize("model", ["nano", "a folder"])
+def test_a_scorer_pickles(model: str, scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = scorer
+    if model != "nano":
+        shutil.copytree(Bundle("nano").folder, tmp_path / "mine")
+        monkeypatch.chdir(tmp_path)
+        original = Scorer("mine", threads=1)
+    text = pickle.dumps(original)
+    assert len(text) < 20_000  # the name of the model, not its weights
+    monkeypatch.chdir("/")
+    again = pickle.loads(text)
+    assert (again.card, again.provider, again.threads) == (original.card, original.provider, 1)
+    for a, b in zip(again.score(DEMO, LISTENERS), scorer.score(DEMO, LISTENERS), strict=True):
+        same(a, b, 0)
+    score = scorer.score(DEMO, "N3")
+    same(pickle.loads(pickle.dumps(score)), score, 0)
+
+
+def test_a_pickled_scorer_of_another_model(tmp_path: Path) -> None:
+    shutil.copytree(Bundle("nano").folder, tmp_path / "mine")
+    text = pickle.dumps(Scorer(tmp_path / "mine", threads=1))
+    path = tmp_path / "mine" / "card.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"notes": {"changed": True}}))
+    with pytest.raises(BundleError, match="is not the model that it was when this scorer was pickled"):
+        pickle.loads(text)
+
+
+# Its text
+
+
+def test_a_score_is_a_line_of_text(scorer: Scorer) -> None:
+    one = scorer.score(DEMO, "N3")
+    assert repr(one) == f"Score(score={one.score:.4f}, audiogram='N3', windows=2, seconds=19.9)"
+    long = dataclasses.replace(
+        one, audiogram=Audiogram(one.audiogram.levels, "left ear of\n" * 20), scale=Scale("MOS", 1, 5)
+    )
+    assert repr(long).startswith(f"Score(score={one.score:.4f}, value={long.value:.4g} (MOS, 1 to 5), audiogram='left")
+    assert len(repr(long).splitlines()) == 1
+    assert len(repr(long)) < 140
 
 
 # Threads

@@ -184,6 +184,18 @@ def test_a_rate_or_channels_that_change(scorer: Scorer) -> None:
     stream.accept_waveform(np.zeros((100, 2)))
 
 
+def test_the_rate_by_position_is_refused(scorer: Scorer) -> None:
+    sound = music(2, RATE, start=3)
+    expected, stream = streamed(scorer.stream("N3", RATE), sound), scorer.stream("N3", RATE)
+    accept: Any = stream.accept_waveform
+    right = r"write accept_waveform\(samples, sample_rate=rate\)"
+    with pytest.raises(OptionError, match=rf"is the call of sherpa-onnx: here {right}"):
+        accept(RATE, sound)
+    with pytest.raises(OptionError, match=f"the rate is given by its name: {right}"):
+        accept(sound, RATE)
+    same_updates(streamed(stream, sound), expected, 0)  # what was refused has left no trace
+
+
 def test_with_and_close(scorer: Scorer) -> None:
     with scorer.stream("N3", RATE) as stream:
         assert stream.accept_waveform(music(1, start=3))
@@ -205,7 +217,11 @@ def test_what_a_stream_is(scorer: Scorer) -> None:
         ({"spl": 65.0}, r"spl=65 is the level of a whole clip, which a stream never has: set level1"),
         ({"spl": 65.0, "level1": 85.0}, "level1 and spl both set the level"),
         ({"level1": 200.0}, "level1=200.0 is not a sound pressure level"),
-        ({"window": None}, "a stream has no end; give seconds"),
+        ({"window": "whole"}, "a stream has no end; give seconds"),
+        ({"window": None}, 'write window="whole" for the whole clip'),
+        ({"window": "card"}, 'write window="default"'),
+        ({"nal_r": "N3"}, "nal_r='N3': write nal_r=True or nal_r=False"),
+        ({"nal_r": 1}, "nal_r=1: write nal_r=True or nal_r=False"),
         ({"window": 0.1}, "a window of 0.1 s"),
         ({"window": 61.0}, "a window of 61 s"),
         ({"window": math.nan}, "a window of nan s"),

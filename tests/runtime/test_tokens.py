@@ -91,7 +91,7 @@ def another_model(folder: Path) -> Scorer:
 
 @pytest.mark.parametrize("options", [{"level1": 85}, {"spl": 65}, {"nal_r": True}])
 def test_tokens_cannot_be_presented_again(scorer: Scorer, options: dict[str, Any]) -> None:
-    with pytest.raises(OptionError, match="act before the encoder: give them to encode, not with tokens"):
+    with pytest.raises(OptionError, match="act before the encoder: give them to encode"):
         scorer.score(scorer.encode((music(2), RATE)), "N3", **options)
 
 

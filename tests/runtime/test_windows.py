@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import tracemalloc
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from haaqi_edge.runtime.errors import OptionError
-from haaqi_edge.runtime.windows import LONGEST, Cut, Encoded, cut, window_patches
+from haaqi_edge.runtime.windows import LONGEST, Cut, Encoded, cut, window_length, window_patches
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -137,7 +138,6 @@ def test_whole_patches_are_not_lost_to_rounding(patches: int) -> None:
 @given(seconds=st.floats(0.16, 60))
 def test_a_window_is_the_whole_patches_in_it(seconds: float) -> None:
     got = window_patches(seconds)
-    assert got is not None
     assert got * 0.16 <= seconds + 1e-6 < (got + 1) * 0.16 + 1e-6
 
 
@@ -145,3 +145,29 @@ def test_a_window_is_the_whole_patches_in_it(seconds: float) -> None:
 def test_windows_that_cannot_be(seconds: float) -> None:
     with pytest.raises(OptionError, match=r"give 0\.16 to 60 s"):
         window_patches(seconds)
+
+
+@pytest.mark.parametrize(
+    ("window", "patches"),
+    [("default", 31), ("whole", None), (10, 62), (0.5, 3), (np.float32(1.0), 6), (np.int64(2), 12)],
+)
+def test_windows_of_a_scorer(window: Any, patches: int | None) -> None:
+    assert window_length(window, 5.0) == patches
+
+
+@pytest.mark.parametrize(
+    ("window", "words"),
+    [
+        (None, 'window=None: write window="whole" for the whole clip;'),
+        ("card", "window='card': write window=\"default\";"),
+        ("10", "window='10'; a window is a number of seconds"),
+        ("Whole", "window='Whole'; a window is"),
+        (True, "window=True; a window is"),
+        ([10.0], r"window=\[10\.0\]; a window is"),
+        (61, "a window of 61 s"),
+        (math.nan, "a window of nan s"),
+    ],
+)
+def test_windows_that_a_scorer_refuses(window: Any, words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        window_length(window, 5.0)

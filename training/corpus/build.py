@@ -6,13 +6,15 @@ Every step leaves its results in the folder `.build` of the corpus, so that an i
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import hashlib
 import io
 import json
 import re
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -167,26 +169,37 @@ class Builder:
         """Build the corpus, or continue a build.
 
         Raises:
-            CorpusError: the folder holds another recipe's corpus; nothing can be built (no disk space, no dpkg-deb, no
-                FluidSynth). A part that cannot be had is left out and listed in the summary.
+            CorpusError: the folder holds another recipe's corpus or cannot be written; another process builds in it;
+                nothing can be built (no disk space, no dpkg-deb, no FluidSynth). A part that cannot be had is left out
+                and listed in the summary.
             WorkerError: a process was killed.
         """
-        self._begin()
-        music = self._music()
-        cuts = self._recorded()
-        entries = self._without_duplicates(music, cuts)
-        entries += self._rendered()
-        voices = self._speech()
-        return self._finish(entries, voices)
+        try:
+            self.state.mkdir(parents=True, exist_ok=True)
+            with _locked(self.state / "lock", self.folder):
+                self._begin()
+                music = self._music()
+                cuts = self._recorded()
+                entries = self._without_duplicates(music, cuts)
+                entries += self._rendered()
+                voices = self._speech()
+                return self._finish(entries, voices)
+        except OSError as error:
+            raise CorpusError(
+                f"cannot build the corpus in {self.folder} ({error}): free some space or make the folder writable, "
+                "then run the same command again; it continues where it stopped"
+            ) from error
 
     def _begin(self) -> None:
         self.state.mkdir(parents=True, exist_ok=True)
         mark = self.state / "recipe.json"
         asked = {"recipe": self.recipe.digest}
-        if mark.is_file() and json.loads(mark.read_text(encoding="utf-8")) != asked:
+        if mark.is_file() and _state(mark) != asked:
             raise CorpusError(
                 f"{self.folder} holds a corpus of another recipe: give a new folder, or delete this one to rebuild it"
             )
+        if not mark.is_file() and (self.folder / TABLE).exists():
+            raise CorpusError(f"{self.folder} holds clips that were not built there: give a new folder")
         write_json(asked, mark)
         missing = [name for name in self.recipe.folders if name not in self.folders]
         if missing:
@@ -210,19 +223,25 @@ class Builder:
         entries = []
         for number, clip in enumerate(given.clips):
             self.report("copying clips", number, len(given.clips))
-            path = target / clip.path
-            if not path.is_file():
+            path, original = target / clip.path, given.folder / clip.path
+            if not original.is_file():
+                raise CorpusError(f"{original} does not exist: expected a clip there; check {given.folder / TABLE}")
+            if not path.is_file() or path.stat().st_size != original.stat().st_size:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with putting(path) as part:
-                    shutil.copyfile(given.folder / clip.path, part)
+                    shutil.copyfile(original, part)
             row = tracks[clip.path]
+            try:
+                start = float(row.get("start_s") or 0)
+            except ValueError as error:
+                raise CorpusError(f"{given.folder / TABLE}: the start of {clip.path} is not a number") from error
             entries.append(
                 Entry(
                     f"{MUSIC}/{clip.path}",
                     clip.split,
                     f"{MUSIC}/{clip.source}",
                     row.get("track", clip.path),
-                    float(row.get("start_s") or 0),
+                    start,
                     clip.duration,
                     clip.genre,
                     clip.licence,
@@ -233,7 +252,9 @@ class Builder:
                     row.get("origin_commit", ""),
                 )
             )
-        shutil.copyfile(given.folder / TABLE, target / TABLE)
+        target.mkdir(exist_ok=True)
+        with putting(target / TABLE) as part:
+            shutil.copyfile(given.folder / TABLE, part)
         return entries
 
     # Recorded tracks of packages
@@ -247,16 +268,17 @@ class Builder:
         for number, source in enumerate(asked.sources):
             self.report(f"recorded: {source.source}", number, len(asked.sources))
             done = self.state / "recorded" / f"{source.source}.json"
-            if not done.is_file():
+            kept = _load_cuts(done)
+            if kept is None:
                 try:
-                    found = self._cut_source(source, asked.checksums.get(source.source, {}))
+                    kept = self._cut_source(source, asked.checksums.get(source.source, {}))
                 except CorpusError as error:
                     if _fatal(error):
                         raise
                     self.left_out.append(LeftOut(source.source, str(error)))
                     continue
-                _save_cuts(found, done)
-            cuts += _load_cuts(done)
+                _save_cuts(kept, done)
+            cuts += kept
         return cuts
 
     def _cut_source(self, source: recorded.RecordedSource, checksums: Mapping[str, str]) -> list[_Cut]:
@@ -298,7 +320,7 @@ class Builder:
     def _music_prints(self, music: list[Entry]) -> list[tuple[str, Fingerprint]]:
         folder = self.state / "music-prints"
         folder.mkdir(exist_ok=True)
-        paths = {entry.clip: folder / f"{slug(entry.clip)}.npz" for entry in music}
+        paths = {entry.clip: folder / f"{hashlib.sha256(entry.clip.encode()).hexdigest()[:24]}.npz" for entry in music}
         todo = [clip for clip, path in paths.items() if not path.is_file()]
         for number, (clip, print_) in enumerate(spread(partial(_print_clip, self.folder), todo, self.jobs)):
             self.report("fingerprints of clips", number, len(todo))
@@ -334,7 +356,7 @@ class Builder:
         state = self.state / "rendered"
         state.mkdir(exist_ok=True)
         check_disk(self.folder, int(len(pieces) * asked.seconds * _BYTES_PER_SECOND))
-        todo = [piece for piece in pieces if not (state / f"{piece.name}.json").is_file()]
+        todo = [piece for piece in pieces if _state(state / f"{piece.name}.json") is None]
         work = _RenderPiece(asked, self.folder, collections, fonts, NoiseFloors.shipped())
         for number, _ in enumerate(spread(work, todo, self.jobs)):
             self.report("rendering scores", len(pieces) - len(todo) + number + 1, len(pieces))
@@ -373,6 +395,14 @@ class Builder:
     def _finish(self, entries: Sequence[Entry], voices: dict[str, int]) -> Summary:
         if not entries:
             raise CorpusError(f"the recipe {self.recipe.name} gave no clips: {_first(self.left_out)}")
+        if gone := [entry for entry in entries if not (self.folder / entry.clip).is_file()]:
+            for entry in gone:
+                name = f"rendered/{entry.track}" if entry.kind == "rendered" else f"recorded/{entry.source}"
+                (self.state / f"{name}.json").unlink(missing_ok=True)
+            raise CorpusError(
+                f"{len(gone)} clips are gone from {self.folder}, the first is {gone[0].clip}: run the same command "
+                "again, which makes them again"
+            )
         table = io.StringIO()
         writer = csv.DictWriter(table, list(asdict(entries[0])), lineterminator="\n")
         writer.writeheader()
@@ -411,8 +441,11 @@ def slug(name: str) -> str:
 
 def _write_clip(samples: npt.NDArray[np.floating[Any]], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with putting(path) as part:
-        soundfile.write(part, samples, RATE, format="FLAC", subtype="PCM_16")
+    try:
+        with putting(path) as part:
+            soundfile.write(part, samples, RATE, format="FLAC", subtype="PCM_16")
+    except soundfile.LibsndfileError as error:  # of a full disk, too
+        raise OSError(f"cannot write {path}: {error}") from error
 
 
 def _cut_track(track: recorded.Track, folder: Path, rules: CutRules) -> _Cut:
@@ -468,13 +501,42 @@ def _save_cuts(cuts: Sequence[_Cut], path: Path) -> None:
     write_json(plain, path)
 
 
-def _load_cuts(path: Path) -> list[_Cut]:
+def _load_cuts(path: Path) -> list[_Cut] | None:
+    """What a source gave, or None if it was not cut yet or what was saved is damaged."""
     cuts = []
-    for number, one in enumerate(json.loads(path.read_text(encoding="utf-8"))):
-        entries = [Entry(**entry) for entry in one["entries"]]
-        print_ = Fingerprint.load(path.with_suffix("") / f"{number}.npz") if entries else None
-        cuts.append(_Cut(entries, [LeftOut(**reason) for reason in one["left_out"]], print_))
-    return cuts
+    try:
+        for number, one in enumerate(_state(path) or ()):
+            entries = [Entry(**entry) for entry in one["entries"]]
+            print_ = Fingerprint.load(path.with_suffix("") / f"{number}.npz") if entries else None
+            cuts.append(_Cut(entries, [LeftOut(**reason) for reason in one["left_out"]], print_))
+    except (CorpusError, KeyError, TypeError):
+        return None
+    return cuts or None
+
+
+def _state(path: Path) -> Any:
+    """The content of a JSON file of the state folder, or None if it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+@contextlib.contextmanager
+def _locked(path: Path, folder: Path) -> Iterator[None]:
+    """Lock a file, if the system supports it, so that one process at a time builds in `folder`."""
+    with path.open("ab") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except ImportError:  # Windows
+            pass
+        except BlockingIOError as error:
+            raise CorpusError(
+                f"another process builds the corpus in {folder}: wait for it to finish, or give another folder"
+            ) from error
+        yield
 
 
 @dataclass(frozen=True)

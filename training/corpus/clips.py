@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -64,8 +65,11 @@ class Corpus:
         table = self.folder / "CLIPS.csv"
         if not table.is_file():
             raise CorpusError(f"no music in {self.folder}: expected CLIPS.csv and the clips that it names")
-        with table.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        try:
+            with table.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            raise CorpusError(f"cannot read {table}: {error}; expected a table in CSV, encoded as UTF-8") from error
         self.clips = [_clip(row, f"{table}, line {line}") for line, row in enumerate(rows, start=2)]
 
     def of(self, split: Split) -> list[Clip]:
@@ -140,5 +144,9 @@ def _clip(row: dict[str, str], place: str) -> Clip:
         seconds = float(duration)
     except (TypeError, ValueError) as error:
         raise CorpusError(f"{place}: the duration {duration!r} is not a number of seconds") from error
+    if not 0 < seconds < math.inf:
+        raise CorpusError(f"{place}: the duration {duration} is not a number of seconds above 0")
+    if not clip or Path(clip).is_absolute() or ".." in Path(clip).parts:
+        raise CorpusError(f"{place}: {clip!r} is not the path of a clip below the folder of the table")
     origin = row.get("licence", ""), row.get("origin_repo", ""), row.get("origin_sha256", "")
     return Clip(clip, cast(Split, split), source, genre, seconds, *origin)

@@ -145,6 +145,9 @@ def cut(
             for places in _places(duration, rules):
                 for start in places:
                     window, inner = _window(file, start, rules.length)
+                    if len(window) < inner.stop:  # damaged, or its header says more than there is
+                        refused.append(f"{start:.1f} s: the file ends within the window")
+                        continue
                     quality = measure(window[inner], file.samplerate, rules)
                     reason = _failing(quality, rules)
                     if reason is None:
@@ -222,7 +225,7 @@ def _edge(bands: npt.NDArray[np.float64], step: float) -> float | None:
 
 def _failing(quality: Quality, rules: CutRules) -> str | None:
     """The first rule that a window does not meet, or None."""
-    if quality.level <= rules.level:
+    if not quality.level > rules.level:  # NaN, too
         return f"level {quality.level:.1f} dBFS, above {rules.level:g} is required"
     if quality.silence > rules.silence:
         return f"{quality.silence:.0%} silence, at most {rules.silence:.0%} is allowed"
@@ -230,7 +233,7 @@ def _failing(quality: Quality, rules: CutRules) -> str | None:
         return f"{quality.clipping:.2%} of samples at full scale, at most {rules.clipping:.2%} is allowed"
     if quality.edge < rules.edge:
         return f"a low-pass edge at {quality.edge:.0f} Hz, at least {rules.edge:g} is required"
-    if quality.treble < rules.treble:
+    if not quality.treble >= rules.treble:
         return f"{quality.treble:.0f} dB above {rules.treble_from:g} Hz, at least {rules.treble:g} is required"
     return None
 

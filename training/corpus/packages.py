@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tarfile
@@ -16,6 +17,14 @@ SPARE: Final = 2 * 10**9
 """bytes of disk that stay free"""
 TIMEOUT: Final = 3600.0
 """seconds that one download may take"""
+
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+
+
+def is_package(name: str) -> bool:
+    """Whether a name is one that Debian allows, which is no path, pattern or option."""
+    return _NAME.fullmatch(name) is not None
 
 
 class Packages:
@@ -33,8 +42,10 @@ class Packages:
         """Return the path of a package's `.deb` file; download it if needed.
 
         Raises:
-            CorpusError: the package cannot be had, or the disk is full.
+            CorpusError: not a package's name, the package cannot be had, or the disk is full.
         """
+        if not is_package(package):
+            raise CorpusError(f"{package!r} is not the name of a Debian package: correct the recipe")
         for folder in filter(None, (self.given, self.cache)):
             if found := sorted(folder.glob(f"{package}_*.deb")):
                 return found[-1]

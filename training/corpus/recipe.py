@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,10 +13,25 @@ from ...runtime.errors import CorpusError
 from . import recorded
 from .clips import Split
 from .cutting import CutRules
+from .packages import is_package
+from .recorded import brief
 
 T = TypeVar("T")
 RECIPES: Final = Path(__file__).parent / "recipes"
 """recipes that come with the package"""
+_LEAST: Final[Mapping[str, float]] = {
+    "rate": 1,
+    "shortest": 0,
+    "length": 1,
+    "per_track": 1,
+    "gap": 0,
+    "silence": 0,
+    "clipping": 0,
+    "treble_from": 0,
+    "edge": 0,
+    "edge_step": 0,
+}
+"""smallest values of rules"""
 
 
 @dataclass(frozen=True)
@@ -79,7 +95,7 @@ def read_recipe(path: str | Path) -> Recipe:
     try:
         text = file.read_bytes()
         found = yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise CorpusError(
             f"the recipe {path} cannot be read ({error}): give a YAML file, or one of {', '.join(shipped_recipes())}"
         ) from error
@@ -87,7 +103,7 @@ def read_recipe(path: str | Path) -> Recipe:
     digest = hashlib.sha256(text)
     tracks = None
     if told.get("recorded"):
-        beside = file.parent / str(told["recorded"])
+        beside = file.parent / _file_name(told["recorded"], f"{path}: recorded")
         sums = beside.with_name(f"{beside.stem}-sha256.csv")
         tracks = recorded.load(beside, sums)
         digest.update(beside.read_bytes() + sums.read_bytes())
@@ -96,7 +112,7 @@ def read_recipe(path: str | Path) -> Recipe:
         inner = _mapping(told["rendered"], f"{path}: rendered", {"packages", "counts", "seconds", "cut"})
         counts = _mapping(inner.get("counts"), f"{path}: rendered, counts", set(get_args(Split)))
         rendered = Rendered(
-            _texts(inner.get("packages"), f"{path}: rendered, packages"),
+            _packages(inner.get("packages"), f"{path}: rendered, packages"),
             {
                 split: int(_number(counts.get(split, 0), f"{path}: rendered, counts, {split}"))
                 for split in get_args(Split)
@@ -110,14 +126,14 @@ def read_recipe(path: str | Path) -> Recipe:
         tracks,
         _rules(told.get("cut"), f"{path}: cut"),
         rendered,
-        _texts(told.get("speech"), f"{path}: speech"),
+        _packages(told.get("speech"), f"{path}: speech"),
         digest.hexdigest(),
     )
 
 
 def _mapping(value: Any, place: str, known: set[str]) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise CorpusError(f"{place} is {value!r}, expected keys of {', '.join(sorted(known))}")
+        raise CorpusError(f"{place} is {brief(value)}, expected keys of {', '.join(sorted(known))}")
     if unknown := sorted(map(str, value.keys() - known)):
         raise CorpusError(f"{place}: no such key as {', '.join(unknown)}; expected {', '.join(sorted(known))}")
     return value
@@ -127,13 +143,27 @@ def _texts(value: Any, place: str) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise CorpusError(f"{place} is {value!r}, expected a list of names")
+        raise CorpusError(f"{place} is {brief(value)}, expected a list of names")
     return tuple(value)
 
 
+def _packages(value: Any, place: str) -> tuple[str, ...]:
+    names = _texts(value, place)
+    for name in names:
+        if not is_package(name):
+            raise CorpusError(f"{place}: {name!r} is not the name of a Debian package")
+    return names
+
+
+def _file_name(value: Any, place: str) -> str:
+    if not isinstance(value, str) or not Path(value).name or Path(value).name == "..":
+        raise CorpusError(f"{place} is {brief(value)}, expected the name of a YAML file beside the recipe")
+    return value
+
+
 def _number(value: Any, place: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise CorpusError(f"{place} is {value!r}, expected a number, 0 or more")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise CorpusError(f"{place} is {brief(value)}, expected a number, 0 or more")
     return float(value)
 
 
@@ -143,7 +173,9 @@ def _rules(value: Any, place: str) -> CutRules:
     known = {field.name: field.default for field in fields(CutRules) if isinstance(field.default, int | float)}
     told = _mapping(value, place, set(known))
     for name, given in told.items():
-        if isinstance(given, bool) or not isinstance(given, int | float):
-            raise CorpusError(f"{place}, {name} is {given!r}, expected a number")
+        if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
+            raise CorpusError(f"{place}, {name} is {brief(given)}, expected a number")
+        if name in _LEAST and given < _LEAST[name]:
+            raise CorpusError(f"{place}, {name} is {brief(given)}, expected {_LEAST[name]:g} or more")
     values: dict[str, Any] = {name: type(known[name])(given) for name, given in told.items()}
     return CutRules(**values)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import lzma
 import re
 import zipfile
 import zlib
@@ -17,19 +18,36 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from reprlib import Repr
 from typing import Final, cast, get_args
 
 import yaml
 
 from ...runtime.errors import CorpusError
-from .clips import Split
+from .clips import MUSIC, SPEECH, Split
+from .packages import is_package
 
 RECIPE: Final = Path(__file__).parent / "recipes" / "recorded.yaml"
 CHECKSUMS: Final = Path(__file__).parent / "recipes" / "recorded-sha256.csv"
 PRIORITY: Final[tuple[Split, ...]] = ("test", "valid", "train")
 """the splits in the order in which they keep a recording that several sources have"""
 _REFUSED: Final = re.compile(r"\b(NC|ND|non-?commercial|no-?derivatives)\b", re.IGNORECASE)
+_RESERVED: Final = frozenset({MUSIC, SPEECH, "rendered"})
+"""folders of a corpus that hold something else"""
+_LONGEST: Final = 200
+"""characters of a track's name, so that file names stay below 255 bytes"""
+_MEMBER: Final = 2 * 10**9
+"""bytes, the largest member of a zip file that is read into memory"""
+_BROKEN: Final = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, KeyError, EOFError, OSError, RuntimeError)
+"""what reading a member of a zip file raises; RuntimeError for encryption or an unknown compression"""
 _TOLD: Final = ("licence", "attribution", "genre")
+
+
+def brief(value: object) -> str:
+    """A value as messages show it: nested lists are not expanded, which might take forever (YAML's aliases)."""
+    short = Repr()
+    short.maxlevel, short.maxstring, short.maxother = 2, 60, 60
+    return short.repr(value)
 
 
 @dataclass(frozen=True)
@@ -142,7 +160,7 @@ def load(recipe: Path = RECIPE, checksums: Path | None = CHECKSUMS) -> Recorded:
     """
     try:
         data = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise CorpusError(f"cannot read the recipe {recipe}: {error}") from error
     return parse(data, str(recipe), {} if checksums is None else read_checksums(checksums))
 
@@ -287,7 +305,7 @@ def _found(source: RecordedSource, root: Path) -> Iterator[tuple[Path, str | Non
     for pattern in source.tracks:
         outer, _, inner = pattern.partition("!")
         for path in _files(root, outer):
-            relative = path.relative_to(root).as_posix()
+            relative = _readable(path.relative_to(root).as_posix())
             members: list[str | None] = [None]
             if inner:
                 match = Match((inner if "/" in inner else f"**{inner}",))
@@ -327,9 +345,16 @@ def _opened(path: Path, member: str | None) -> io.BufferedReader | io.BytesIO:
         if member is None:
             return path.open("rb")
         with zipfile.ZipFile(path) as archive:
-            return io.BytesIO(archive.read(member))
-    except (zipfile.BadZipFile, zlib.error, KeyError, OSError) as error:
+            return io.BytesIO(_member(archive, member))
+    except _BROKEN as error:
         raise _unreadable(path, member, error) from error
+
+
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A member's content, which is at most as long as the archive says."""
+    if (size := archive.getinfo(name).file_size) > _MEMBER:
+        raise OSError(f"{size / 1e9:.1f} GB, more than {_MEMBER / 1e9:g} are not read into memory")
+    return archive.read(name)
 
 
 def _digests(places: list[tuple[Path, str | None, str]]) -> list[str]:
@@ -345,8 +370,8 @@ def _digests(places: list[tuple[Path, str | None, str]]) -> list[str]:
                     with path.open("rb") as file:
                         digests.append(hashlib.file_digest(file, "sha256").hexdigest())
                 else:
-                    digests.append(hashlib.sha256(archives[path].read(member)).hexdigest())
-            except (zipfile.BadZipFile, zlib.error, KeyError, OSError) as error:
+                    digests.append(hashlib.sha256(_member(archives[path], member)).hexdigest())
+            except _BROKEN as error:
                 raise _unreadable(path, member, error) from error
     return digests
 
@@ -363,6 +388,13 @@ def _by_name(checksums: Mapping[str, str], origin: str) -> str | None:
 
 def _names(origins: list[str]) -> dict[str, str]:
     """A name for each path: its file's; with the folder's before it where several are the same."""
+    return {
+        origin: name if len(name) <= _LONGEST else f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        for origin, name in _long_names(origins).items()
+    }
+
+
+def _long_names(origins: list[str]) -> dict[str, str]:
     parts = {origin: re.split(r"[/!]", origin) for origin in origins}
     names = {origin: _slug(Path(part[-1]).stem) for origin, part in parts.items()}
     for depth in range(2, max((len(part) for part in parts.values()), default=1) + 1):
@@ -381,6 +413,11 @@ def _names(origins: list[str]) -> dict[str, str]:
 
 def _slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "track"
+
+
+def _readable(path: str) -> str:
+    """A path whose bytes that are not UTF-8 are replaced, so that tables can hold it."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _file_name(path: str) -> str:
@@ -411,14 +448,19 @@ def _source(entry: object, place: str) -> RecordedSource:
     if split not in get_args(Split):
         raise CorpusError(f"{place}: split is {split!r}; expected one of {', '.join(get_args(Split))}")
     name = _text(data, "source", place)
-    if _slug(name) != name:
-        raise CorpusError(f"{place}: source is {name!r}; expected lower-case letters, digits and hyphens")
+    if _slug(name) != name or len(name) > _LONGEST:
+        raise CorpusError(f"{place}: source is {name!r:.60}; expected lower-case letters, digits and hyphens")
+    if name in _RESERVED:
+        raise CorpusError(f"{place}: source is {name!r}, a folder that corpora have already; give another name")
+    package = _text(data, "package", place)
+    if not is_package(package):
+        raise CorpusError(f"{place}: package is {package!r}; expected the name of a Debian package")
     return RecordedSource(
         source=name,
-        package=_text(data, "package", place),
+        package=package,
         split=cast(Split, split),
         codec=_text(data, "codec", place),
-        tracks=_texts(data, "tracks", place),
+        tracks=_patterns(data, "tracks", place),
         files=tuple(_differing(item, f"{place}, files[{i}]") for i, item in enumerate(_list(data, "files", place, []))),
         leave_out=tuple(
             _left_out(item, f"{place}, leave_out[{i}]") for i, item in enumerate(_list(data, "leave_out", place, []))
@@ -430,13 +472,13 @@ def _source(entry: object, place: str) -> RecordedSource:
 def _differing(entry: object, place: str) -> Differing:
     data = _mapping(entry, place)
     _known(data, {"match", *_TOLD}, place)
-    return Differing(Match(_texts(data, "match", place)), **_told_by(data, place))
+    return Differing(Match(_patterns(data, "match", place)), **_told_by(data, place))
 
 
 def _left_out(entry: object, place: str) -> LeftOut:
     data = _mapping(entry, place)
     _known(data, {"match", "reason"}, place)
-    return LeftOut(Match(_texts(data, "match", place)), _text(data, "reason", place))
+    return LeftOut(Match(_patterns(data, "match", place)), _text(data, "reason", place))
 
 
 def _told_by(data: Mapping[str, object], place: str) -> dict[str, str]:
@@ -456,26 +498,38 @@ def _known(data: Mapping[str, object], allowed: set[str], place: str) -> None:
 
 def _mapping(value: object, place: str) -> dict[str, object]:
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise CorpusError(f"{place}: {value!r:.60} is not a mapping of names to values")
+        raise CorpusError(f"{place}: {brief(value)} is not a mapping of names to values")
     return value
 
 
 def _list(data: Mapping[str, object], key: str, place: str, default: list[object] | None = None) -> list[object]:
     value = data.get(key, default)
     if not isinstance(value, list):
-        raise CorpusError(f"{place}: {key} is {value!r:.60}; expected a list")
+        raise CorpusError(f"{place}: {key} is {brief(value)}; expected a list")
     return value
 
 
 def _text(data: Mapping[str, object], key: str, place: str) -> str:
     value = data.get(key)
     if not isinstance(value, str) or not value.strip():
-        raise CorpusError(f"{place}: {key} is {value!r:.60}; expected text")
+        raise CorpusError(f"{place}: {key} is {brief(value)}; expected text")
     return value.strip()
 
 
 def _texts(data: Mapping[str, object], key: str, place: str) -> tuple[str, ...]:
     values = _list(data, key, place)
     if not values or not all(isinstance(value, str) and value for value in values):
-        raise CorpusError(f"{place}: {key} is {values!r:.60}; expected one or more texts")
+        raise CorpusError(f"{place}: {key} is {brief(values)}; expected one or more texts")
     return tuple(str(value) for value in values)
+
+
+def _patterns(data: Mapping[str, object], key: str, place: str) -> tuple[str, ...]:
+    patterns = _texts(data, key, place)
+    for pattern in patterns:
+        try:
+            _compiled(pattern)
+        except re.error as error:
+            raise CorpusError(f"{place}: {key}: {pattern!r} is not a pattern ({error})") from error
+        if ".." in re.split(r"[/!]", pattern):
+            raise CorpusError(f"{place}: {key}: {pattern!r} leads outside the package; expected a path below it")
+    return patterns

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import tokenize
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -215,9 +216,11 @@ class Pack:
             pairs = [line.split(" ") for line in text.decode("ascii").splitlines()]
             places, size = {}, 0
             for key, length in pairs:
+                if int(length) < 0:
+                    raise ValueError(f"an array of length {length}")
                 places[key] = (size, int(length))
                 size += int(length)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, tokenize.TokenError) as error:
             if not text:
                 return  # the first write was interrupted
             raise CorpusError(

@@ -36,6 +36,8 @@ CORPUS_KEY: Final = b"corpus"
 """Key of the corpus digest in a shard's Parquet metadata."""
 RECREATED: Final = 5e-4
 """Maximum difference of a score that is recomputed on another processor or with another version of numpy."""
+SHORTFALL: Final = 0.2
+"""Seconds that an excerpt may be shorter than its row."""
 _SCORES: Final = Haaqi._fields
 
 
@@ -55,13 +57,18 @@ def label(rows: Sequence[Row], corpus: Corpus, targets: bool = False) -> Labelle
         targets: also compute the dense targets per patch and band (`targets.profile`).
 
     Raises:
-        CorpusError: a clip is missing or silent.
+        CorpusError: a clip is missing, silent or shorter than its row.
     """
     done: list[Row] = []
     dense: list[npt.NDArray[np.uint8]] = []
     for start in range(0, len(rows), GROUP):
         group = rows[start : start + GROUP]
         clean, rate = reference_of(group[0], corpus)
+        if len(clean) < round((group[0].duration - SHORTFALL) * rate):
+            raise CorpusError(
+                f"{group[0].clip} has {len(clean) / rate:.2f} s from {group[0].start:g} s on, expected "
+                f"{group[0].duration:g}: check its duration_s in CLIPS.csv, and leave out clips that are shorter"
+            )
         reference = Reference(clean, rate, Ear(Audiogram(group[0].audiogram)))
         for row in group:
             signal = presented(row, clean, rate, corpus.voices(row.split))
@@ -116,10 +123,15 @@ class Labelling:
                 self._check(self.chunk(n), n * CHUNK, CHUNK)
         return [n for n in undone if not self.chunk(n).exists()]
 
+    def _plan(self, start: int, count: int) -> list[Row]:
+        """Plan rows; a corpus without a speech bank has no conditions that need one."""
+        speech = self.corpus.voices(self.split) is not None
+        return plan(self.corpus.of(self.split), self.split, start, count, SECONDS[self.split], speech)
+
     def _check(self, path: Path, start: int, count: int) -> None:
         """Raise CorpusError unless a file holds the planned rows from `start` on. Only the first group is compared."""
         rows = _read_file(path)
-        planned = plan(self.corpus.of(self.split), self.split, start, GROUP, SECONDS[self.split])
+        planned = self._plan(start, GROUP)
         made_of = corpus_of(path)
         if len(rows) != count or digest(rows[:GROUP]) != digest(planned) or made_of != self.corpus.digest:
             raise CorpusError(
@@ -129,8 +141,7 @@ class Labelling:
 
     def make_chunk(self, number: int) -> int:
         """Label a chunk, write it, and return its number."""
-        clips = self.corpus.of(self.split)
-        rows = plan(clips, self.split, number * CHUNK, CHUNK, SECONDS[self.split])
+        rows = self._plan(number * CHUNK, CHUNK)
         done = label(rows, self.corpus, number * CHUNK < self.targets)
         if done.targets is not None:
             path = targets_file(self.work, self.split, number)
@@ -336,7 +347,9 @@ def corpus_of(path: Path) -> str | None:
     try:
         found = (pyarrow.parquet.read_schema(path).metadata or {}).get(CORPUS_KEY)
     except (pyarrow.ArrowException, OSError) as error:
-        raise CorpusError(f"{path} is damaged or not part of a label table ({error}): make it again") from error
+        raise CorpusError(
+            f"{path} is damaged or not part of a label table ({error}): remove it and make it again"
+        ) from error
     return None if found is None else bytes(found).decode()
 
 
@@ -352,4 +365,6 @@ def _read_file(path: Path) -> list[Row]:
             rows.append(Row(**{**kept, "audiogram": tuple(kept["audiogram"])}))
         return rows
     except (pyarrow.ArrowException, OSError, KeyError, TypeError) as error:
-        raise CorpusError(f"{path} is damaged or not part of a label table ({error}): make it again") from error
+        raise CorpusError(
+            f"{path} is damaged or not part of a label table ({error}): remove it and make it again"
+        ) from error

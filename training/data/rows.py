@@ -73,7 +73,9 @@ class Row:
     spectrum: float = float("nan")
 
 
-def plan(clips: Sequence[Clip], split: Split, start: int, count: int, duration: float) -> list[Row]:
+def plan(
+    clips: Sequence[Clip], split: Split, start: int, count: int, duration: float, speech: bool = True
+) -> list[Row]:
     """Plan rows `start` to `start + count` of a split.
 
     Groups use every clip in turn, in another order each time. Everything else is drawn at random from the index of the
@@ -87,6 +89,7 @@ def plan(clips: Sequence[Clip], split: Split, start: int, count: int, duration: 
         split: the split.
         start, count: any. A row does not depend on them.
         duration: in seconds.
+        speech: whether there is a speech bank. Without one, no condition that needs it is drawn.
 
     Raises:
         CorpusError: there are no clips.
@@ -95,12 +98,14 @@ def plan(clips: Sequence[Clip], split: Split, start: int, count: int, duration: 
         raise CorpusError(f"no clip of split {split}: expected some in CLIPS.csv")
     first = start // GROUP
     rows = [
-        row for group in range(first, -(-(start + count) // GROUP)) for row in _group(clips, split, group, duration)
+        row
+        for group in range(first, -(-(start + count) // GROUP))
+        for row in _group(clips, split, group, duration, speech)
     ]
     return rows[start - first * GROUP :][:count]
 
 
-def _group(clips: Sequence[Clip], split: Split, group: int, duration: float) -> list[Row]:
+def _group(clips: Sequence[Clip], split: Split, group: int, duration: float, speech: bool) -> list[Row]:
     """Return the rows of a group. No two of them sound the same."""
     rng = np.random.default_rng([19, SPLITS.index(split), group])
     cycle, place = divmod(group, len(clips))
@@ -121,7 +126,7 @@ def _group(clips: Sequence[Clip], split: Split, group: int, duration: float) -> 
         if ladder and treatments and treatments[0][0]:
             treatment = redrawn(rng, treatments[0][0]), treatments[0][1]
         else:
-            treatment = random_chain(rng, unseen), random_aid(rng, audiogram)
+            treatment = random_chain(rng, unseen, speech), random_aid(rng, audiogram)
         if treatment not in treatments:
             treatments.append(treatment)
     return [

@@ -142,12 +142,12 @@ def random_chain(rng: Rng, unseen: bool = False, speech: bool = True) -> str:
 
     Args:
         rng: random generator.
-        speech: whether conditions that need a speech bank may be drawn; the unseen kinds have some.
         unseen: draw one of the unseen kinds, each as likely, instead of a chain that training may have. Half of the
             chains of the unseen families have a seen condition before them.
+        speech: whether conditions that need a speech bank may be drawn.
     """
     if unseen:
-        return _unseen_chain(rng)
+        return _unseen_chain(rng, speech)
     pool = _SEEN_STUDIES if rng.random() < STUDIED_SHARE else _SEEN
     if not speech:
         pool = _without_speech(pool)
@@ -163,11 +163,13 @@ def redrawn(rng: Rng, chain: str) -> str:
     return _drawn(rng, [entry.name for entry, _ in parse_chain(chain)])
 
 
-def _unseen_chain(rng: Rng) -> str:
-    kind = str(rng.choice(list(HELD_OUT)))
+def _unseen_chain(rng: Rng, speech: bool) -> str:
+    kinds = [kind for kind, names in HELD_OUT.items() if speech or _without_speech(names) == names]
+    kind = str(rng.choice(kinds))
     names = list(HELD_OUT[kind])
     if kind in UNSEEN_FAMILIES and rng.random() < 0.5:
-        names.insert(0, str(rng.choice(_SEEN, p=_shares(_SEEN))))
+        pool = _SEEN if speech else _without_speech(_SEEN)
+        names.insert(0, str(rng.choice(pool, p=_shares(pool))))
     chain = _drawn(rng, names)
     while family(chain) != kind:  # the sign of the tilt and the number of resonances
         chain = _drawn(rng, names)

@@ -195,6 +195,50 @@ def test_another_recipe_needs_a_folder_of_its_own(recipe: Path, tmp_path: Path) 
         Builder(read_recipe(other), tmp_path, packages, {"music": recipe / "music"}).build()
 
 
+def test_a_folder_of_other_clips_is_not_overwritten(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "CLIPS.csv").write_text("clip,split\n")
+    with pytest.raises(CorpusError, match="holds clips that were not built there"):
+        builder(recipe, tmp_path).build()
+    assert (tmp_path / "CLIPS.csv").read_text() == "clip,split\n"
+
+
+def test_one_process_builds_at_a_time(recipe: Path, tmp_path: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    (tmp_path / ".build").mkdir()
+    with (tmp_path / ".build" / "lock").open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(CorpusError, match="another process builds"):
+            builder(recipe, tmp_path).build()
+
+
+def test_a_folder_that_cannot_be_made_is_told(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CorpusError, match=r"cannot build the corpus in .*make the folder writable"):
+        builder(recipe, tmp_path / "file").build()
+
+
+def test_music_that_lacks_a_clip_is_named(recipe: Path, tmp_path: Path) -> None:
+    music = tmp_path / "music"
+    music.mkdir()
+    shutil.copy(recipe / "music" / "CLIPS.csv", music)
+    packages = Packages(tmp_path / "packages", recipe / "debs")
+    with pytest.raises(CorpusError, match=r"known\.ogg does not exist"):
+        Builder(read_recipe(recipe / "tiny.yaml"), tmp_path / "out", packages, {"music": music}).build()
+
+
+def test_damage_to_what_is_built_is_repaired(recipe: Path, built: tuple[Path, Summary], tmp_path: Path) -> None:
+    output = tmp_path / "corpus"
+    shutil.copytree(built[0], output)
+    (output / "music" / "known.ogg").write_bytes(b"half")
+    (output / ".build" / "recorded" / "first.json").write_text("[{")
+    (output / "second" / "e-1.flac").unlink()
+    with pytest.raises(CorpusError, match=r"1 clips are gone .*second/e-1\.flac: run the same command again"):
+        builder(recipe, output).build()
+    assert builder(recipe, output).build().digest == built[1].digest
+    for clip in Corpus(built[0]).clips:
+        assert (output / clip.path).read_bytes() == (built[0] / clip.path).read_bytes()
+
+
 def test_a_folder_that_the_recipe_needs_is_asked_for(recipe: Path, tmp_path: Path) -> None:
     packages = Packages(tmp_path / "packages", recipe / "debs")
     with pytest.raises(CorpusError, match="--folder music=PATH"):

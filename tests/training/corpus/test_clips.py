@@ -62,12 +62,22 @@ def test_clips_that_are_not_as_the_table_says_are_named(folder: Path) -> None:
     [
         ("clip,source,genre,duration_s\na.wav,us,folk,3\n", "line 2: the table has no column 'split'"),
         (HEADING + "a.wav,train,us,folk,3,,\nb.wav,training,us,folk,3,,\n", "line 3: 'training' is not a split"),
+        (HEADING + "a.wav,train,us,folk,nan,,\n", "line 2: the duration nan is not a number of seconds above 0"),
+        (HEADING + "a.wav,train,us,folk,-3,,\n", "line 2: the duration -3 is not a number of seconds above 0"),
+        (HEADING + "../a.wav,train,us,folk,3,,\n", r"line 2: '\.\./a\.wav' is not the path of a clip below"),
+        (HEADING + "/a.wav,train,us,folk,3,,\n", "line 2: '/a.wav' is not the path of a clip below"),
         (HEADING + "a.wav,train,us,folk,long,,\n", "line 2: the duration 'long' is not a number of seconds"),
     ],
 )
 def test_a_wrong_table_is_told_by_line(table: str, words: str, folder: Path) -> None:
     (folder / "CLIPS.csv").write_text(table)
     with pytest.raises(CorpusError, match=words):
+        Corpus(folder)
+
+
+def test_a_table_that_is_no_text_is_refused(folder: Path) -> None:
+    (folder / "CLIPS.csv").write_bytes(b"\xff\xfe\0")
+    with pytest.raises(CorpusError, match=r"cannot read .*CLIPS\.csv"):
         Corpus(folder)
 
 

@@ -119,6 +119,28 @@ def test_the_same_track_gives_the_same_clips(tmp_path: Path) -> None:
     assert all(np.array_equal(a.samples, b.samples) for a, b in zip(first, again, strict=True))
 
 
+def test_windows_beyond_the_end_of_a_damaged_file_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of an MP3 whose header says more than there is."""
+    read = soundfile.SoundFile.read
+
+    def ending(self: soundfile.SoundFile, frames: int, **options: object) -> npt.NDArray[np.float32]:
+        left = max(25 * self.samplerate - self.tell(), 0)
+        return np.asarray(read(self, min(frames, left), **options))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", ending)
+    refused: list[str] = []
+    clips = cut(wav(track(60.0)), refused=refused)
+    assert [clip.duration for clip in clips] == [12.0]
+    assert "the file ends within the window" in refused[0]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_samples_that_are_no_numbers_are_refused(value: float) -> None:
+    sound = track(20.0)
+    sound[::44_100] = value
+    assert refusals(sound)
+
+
 def test_tracks_of_a_low_rate_are_refused() -> None:
     assert refusals(track(30.0, 16_000), 16_000) == ["rate 16000 Hz, at least 22050 is required"]
 

@@ -137,6 +137,16 @@ def test_recorded_tracks_lie_beside_the_recipe(tmp_path: Path) -> None:
         ("  counts: {train: 3, test: 1}\n", "", r"mine\.yaml: rendered, counts is None, expected keys of test, train"),
         ("seconds: 20", "seconds: long", r"mine\.yaml: rendered, seconds is 'long', expected a number, 0 or more"),
         ("{length: 8}", "{length: [8]}", r"mine\.yaml: rendered, cut, length is \[8\], expected a number"),
+        ("length: 10", "length: -3", r"mine\.yaml: cut, length is -3, expected 1 or more"),
+        ("per_track: 2", "per_track: 0", r"mine\.yaml: cut, per_track is 0, expected 1 or more"),
+        ("per_track: 2", "per_track: .inf", r"mine\.yaml: cut, per_track is inf, expected a number"),
+        ("silence: 0.2", "silence: .nan", r"mine\.yaml: cut, silence is nan, expected a number"),
+        ("train: 3", "train: .nan", r"mine\.yaml: rendered, counts, train is nan, expected a number, 0 or more"),
+        ("train: 3", "train: .inf", r"mine\.yaml: rendered, counts, train is inf, expected a number, 0 or more"),
+        ("[prompts]", "[../../home]", r"mine\.yaml: speech: '\.\./\.\./home' is not the name of a Debian package"),
+        ("[fonts, styles]", "[/home]", r"mine\.yaml: rendered, packages: '/home' is not the name of a Debian package"),
+        ("folders:", "recorded: /\nfolders:", r"mine\.yaml: recorded is '/', expected the name of a YAML file"),
+        ("folders:", "recorded: [a.yaml]\nfolders:", r"mine\.yaml: recorded is \['a\.yaml'\], expected the name of"),
         ("folders:", "recorded: gone.yaml\nfolders:", r"cannot read the recipe .*gone\.yaml"),
     ],
 )
@@ -153,6 +163,7 @@ def test_wrong_recipes_are_told_by_file_and_key(old: str, new: str, words: str, 
         (b"", r"mine\.yaml is None, expected keys of cut, folders, recorded, rendered, speech"),
         (b"- music\n", r"mine\.yaml is \['music'\], expected keys of "),
         (b"folders: [music", r"(?s)the recipe .*mine\.yaml cannot be read .*: give a YAML file, or one of haaqi-edge"),
+        (b"[" * 2_000, r"the recipe .*mine\.yaml cannot be read"),
         (b"folders: \xff\xfe", r"the recipe .*mine\.yaml cannot be read"),
         (b"folders: !!python/object/apply:os.system ['true']", r"the recipe .*mine\.yaml cannot be read"),
     ],
@@ -161,6 +172,14 @@ def test_what_is_no_recipe_is_refused(content: bytes, words: str, recipe: Path) 
     recipe.write_bytes(content)
     with pytest.raises(CorpusError, match=words):
         read_recipe(recipe)
+
+
+def test_a_recipe_of_nested_aliases_is_not_expanded(recipe: Path) -> None:
+    lists = [f" - &a{depth + 1} [{', '.join([f'*a{depth}'] * 9)}]" for depth in range(12)]  # 9 ** 13 items
+    recipe.write_text("\n".join(["folders:", " - &a0 [x, x, x, x, x, x, x, x, x]", *lists]))
+    with pytest.raises(CorpusError, match="expected a list of names") as error:
+        read_recipe(recipe)
+    assert len(str(error.value)) < 2_000
 
 
 @pytest.mark.parametrize("name", ["absent", "absent.yaml", "recorded", "."])

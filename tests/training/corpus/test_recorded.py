@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import zipfile
 from pathlib import Path
@@ -158,6 +159,32 @@ def test_a_damaged_member_is_named(root: Path) -> None:
         found(root)
 
 
+@pytest.mark.parametrize(("place", "value"), [(6, 1), (8, 77)], ids=["encrypted", "unknown compression"])
+def test_a_member_that_cannot_be_unpacked_is_named(root: Path, place: int, value: int) -> None:
+    path = root / "usr/share/game/all.zip"
+    content = bytearray(path.read_bytes())
+    content[place] = content[content.index(b"PK\1\2") + place + 2] = value  # walk.ogg comes first
+    path.write_bytes(content)
+    with pytest.raises(CorpusError, match=r"all\.zip!music/walk\.ogg"):
+        found(root)
+
+
+def test_a_member_that_is_too_large_for_memory_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorded, "_MEMBER", 8)
+    with pytest.raises(CorpusError, match=r"all\.zip!music/walk\.ogg: .* are not read into memory"):
+        found(root)
+
+
+def test_file_names_that_are_long_or_not_utf8_give_usable_ones(root: Path) -> None:
+    music = root / "usr/share/game/music"
+    (music / ("n" * 240 + ".ogg")).write_bytes(b"long")
+    Path(os.fsdecode(os.fsencode(music) + b"/caf\xe9.ogg")).write_bytes(b"latin")
+    found_ = found(root)
+    assert all(len(track.name) < 220 for track in found_)
+    assert {"caf"} <= {track.name for track in found_}
+    "".join(track.origin_path for track in found_).encode()  # no lone surrogates
+
+
 @pytest.mark.parametrize("missing", ["licence", "attribution", "genre"])
 def test_each_track_needs_licence_attribution_and_genre(root: Path, missing: str) -> None:
     entry = {key: value for key, value in ENTRY.items() if key not in {missing, "files"}}
@@ -193,6 +220,12 @@ def test_patterns(pattern: str, path: str, matched: bool) -> None:
         ({"tracks": "music/*.ogg"}, "tracks is 'music.*expected a list"),
         ({"package": None}, "package is None; expected text"),
         ({"source": "A Game"}, "expected lower-case letters"),
+        ({"source": "speech"}, "source is 'speech', a folder that corpora have already"),
+        ({"source": "a" * 300}, "expected lower-case letters"),
+        ({"package": "../debs/game"}, "package is '../debs/game'; expected the name of a Debian package"),
+        ({"package": "-oDir=x"}, "package is '-oDir=x'; expected the name of a Debian package"),
+        ({"tracks": ["usr/../../*.ogg"]}, r"tracks: 'usr/\.\./\.\./\*\.ogg' leads outside the package"),
+        ({"tracks": ["usr/[z-a]*.ogg"]}, r"tracks: 'usr/\[z-a\]\*\.ogg' is not a pattern"),
         ({"licence": "CC-BY-NC-3.0"}, "non-commercial"),
         ({"licence": "CC-BY-ND-4.0"}, "no-derivatives"),
         ({"genres": "folk"}, "unknown key 'genres'"),

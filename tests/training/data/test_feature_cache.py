@@ -145,9 +145,10 @@ def test_damaged_packs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="is damaged"):
         Pack(path)
     path.write_bytes(content)
-    (tmp_path / "x.index").write_text("k0-0 four\n")
-    with pytest.raises(CorpusError, match="is damaged"):
-        Pack(path)
+    for index in ("k0-0 four\n", "k0-0 4\nk0-1 -2\n"):
+        (tmp_path / "x.index").write_text(index)
+        with pytest.raises(CorpusError, match="is damaged"):
+            Pack(path)
 
 
 def test_arrays_of_another_shape_are_refused(tmp_path: Path) -> None:

@@ -117,6 +117,16 @@ def test_silence_has_no_label(small: Corpus) -> None:
         label(plan(small.of("test"), "test", 0, 4, 2.0), small)
 
 
+def test_a_clip_that_is_shorter_than_its_row_has_no_label(small: Corpus) -> None:
+    table = small.folder / "CLIPS.csv"
+    table.write_text(table.read_text().replace("acoustic,20", "acoustic,90"))
+    rows = [dataclasses.replace(row, start=18.5) for row in plan(Corpus(small.folder).of("valid"), "valid", 0, 4, 5.0)]
+    with pytest.raises(
+        CorpusError, match=r"degraded\.flac has 1\.\d+ s from 18\.5 s on, expected 5: check"
+    ):
+        label(rows, Corpus(small.folder))
+
+
 def test_rows_with_speech_need_a_speech_bank(small: Corpus, tmp_path: Path) -> None:
     row = dataclasses.replace(plan(small.of("train"), "train", 0, 1, 0.6)[0], chain="talker(snr=5,talkers=1)")
     ((labelled,), _) = label([row], small)

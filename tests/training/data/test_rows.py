@@ -183,3 +183,10 @@ def test_columns_come_in_this_order() -> None:
     assert names[:6] == ["split", "clip", "start", "duration", "variation", "chain"]
     assert names[6:11] == ["seed", "aid", "level", "listener", "audiogram"]
     assert names[11:] == ["score", "nonlinear", "linear", "cepstral", "synchrony", "loudness", "spectrum"]
+
+
+def test_without_a_speech_bank_no_row_needs_one() -> None:
+    for split in SPLITS:
+        rows = plan(CLIPS, split, 0, 2_000, 5.2, speech=False)
+        assert not any(entry.needs_speech for row in rows for entry, _ in parse_chain(row.chain))
+    assert any(is_unseen(row.chain) for row in rows)
