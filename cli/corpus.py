@@ -48,7 +48,10 @@ def build(
     """Download packages, cut and render clips, and build the speech bank.
 
     Packages are unpacked without being installed. Each audio file is checked against its SHA-256. What cannot be had
-    is left out and listed. Interrupt the command at any time; run it again to continue.
+    is left out and listed. Interrupt the command at any time; run it again to continue after the last complete source
+    or piece.
+    Exit codes: 0 if a corpus was built, also if parts of the recipe were left out; 1 if a process was killed; 2 for
+    invalid input or if nothing can be built.
     """
     require("train", *_MODULES)
     from ..runtime.sessions import available_cores
@@ -69,8 +72,13 @@ def build(
         raise OptionError(f"--packages {packages}: there is no such folder")
     source = Packages(cache or output / STATE / "packages", packages)
     started = time.perf_counter()
-    with phases() as report:
-        summary = Builder(read_recipe(recipe), output, source, folders, jobs or available_cores(), report).build()
+    asked = read_recipe(recipe)
+    try:
+        with phases() as report:
+            summary = Builder(asked, output, source, folders, jobs or available_cores(), report).build()
+    except KeyboardInterrupt:
+        err.print("stopped: run the same command to continue", soft_wrap=True)
+        raise
     seconds = time.perf_counter() - started
     if as_json:
         print_json(
@@ -114,6 +122,51 @@ def _show_counts(title: str, counts: dict[str, dict[str, int]]) -> None:
     for name, found in counts.items():
         table.add_row(escape(name), *(str(found.get(split, "")) for split in ("train", "valid", "test")))
     print_table(table)
+
+
+@app.command()
+def checksums(
+    recorded: Annotated[Path, typer.Argument(help="The YAML file of recorded sources that a recipe names.")],
+    packages: Annotated[
+        Path | None, typer.Option(help="Folder of .deb files to use instead of downloading them.")
+    ] = None,
+    cache: Annotated[Path, typer.Option(help="Folder for downloaded packages.")] = Path("packages"),
+    as_json: _Json = False,
+) -> None:
+    """Write the table of checksums for a file of recorded sources: SOURCES.yaml gives SOURCES-sha256.csv.
+
+    Do this once, when you write a recipe: builds then accept these tracks only, wherever a package keeps them.
+    """
+    require("train", *_MODULES)
+    import csv
+    import io
+    import tempfile
+
+    from ..runtime.writing import write_file
+    from ..training.corpus import recorded as sources_of
+    from ..training.corpus.build import wanted
+    from ..training.corpus.packages import Packages
+
+    found = sources_of.load(recorded, None)
+    source_of_packages = Packages(cache, packages)
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["source", "path", "sha256"])
+    count = 0
+    with phases() as report:
+        for number, source in enumerate(found.sources):
+            report(f"checksums: {source.source}", number, len(found.sources))
+            with tempfile.TemporaryDirectory() as tree:
+                source_of_packages.unpack(source.package, Path(tree), wanted(source))
+                for track in sources_of.tracks(source, Path(tree)):
+                    writer.writerow([source.source, track.origin_path, track.sha256])
+                    count += 1
+    target = recorded.with_name(f"{recorded.stem}-sha256.csv")
+    write_file(table.getvalue().encode(), target)
+    if as_json:
+        print_json({"checksums": str(target), "tracks": count})
+    else:
+        out.print(f"checksums of {count} tracks in {target}", markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -200,7 +200,6 @@ class Builder:
             )
         if not mark.is_file() and (self.folder / TABLE).exists():
             raise CorpusError(f"{self.folder} holds clips that were not built there: give a new folder")
-        write_json(asked, mark)
         missing = [name for name in self.recipe.folders if name not in self.folders]
         if missing:
             raise CorpusError(
@@ -210,6 +209,10 @@ class Builder:
         for name, path in self.folders.items():
             if not path.is_dir():
                 raise CorpusError(f"--folder {name}={path}: there is no such folder")
+        fonts = [name for name in self.recipe.rendered.packages if "soundfont" in name] if self.recipe.rendered else []
+        if fonts and shutil.which("fluidsynth") is None:
+            raise CorpusError(rendering.NO_FLUIDSYNTH)
+        write_json(asked, mark)
 
     # Folders of clips that are taken as they are
 
@@ -286,9 +289,7 @@ class Builder:
         shutil.rmtree(tree, ignore_errors=True)
         problems: list[CorpusError] = []
         try:
-            # `**` and `*` of the recipe are both `*` here, which matches more: the recipe's patterns choose later.
-            patterns = [pattern.partition("!")[0].replace("**", "*") for pattern in source.tracks]
-            self.packages.unpack(source.package, tree, patterns)
+            self.packages.unpack(source.package, tree, wanted(source))
             tracks = recorded.tracks(source, tree, checksums, problems.append)
             work = partial(_cut_track, folder=self.folder, rules=self.recipe.cut)
             cuts = sorted(spread(work, tracks, self.jobs), key=lambda c: c.entries[0].clip if c.entries else "")
@@ -432,6 +433,14 @@ def _first(reasons: Sequence[LeftOut]) -> str:
 def _fatal(error: CorpusError) -> bool:
     """Whether an error concerns the machine, so that the next source would fail in the same way."""
     return any(words in str(error) for words in ("GB are free", "there is no dpkg-deb", "there is no apt-get"))
+
+
+def wanted(source: recorded.RecordedSource) -> list[str]:
+    """Return patterns of the files of a package that hold a source's tracks.
+
+    Both `**` and `*` of the recipe are `*` here, which matches more: the recipe's own patterns choose afterwards.
+    """
+    return [pattern.partition("!")[0].replace("**", "*") for pattern in source.tracks]
 
 
 def slug(name: str) -> str:

@@ -262,3 +262,20 @@ def test_the_command_builds_it_too(recipe: Path, built: tuple[Path, Summary], tm
     assert told["digest"] == built[1].digest
     assert told["counts"]["test"]["recorded"]["tracks"] == 2
     assert {reason["name"] for reason in told["left_out"]} >= {"absent", "first/a"}
+
+
+def test_checksums_are_written_for_a_recipe_of_ones_own(recipe: Path, tmp_path: Path) -> None:
+    sources = yaml.safe_load((recipe / "songs.yaml").read_text())
+    sources["recorded"] = sources["recorded"][:2]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(sources))
+    done = run("corpus", "checksums", tmp_path / "mine.yaml", "--packages", recipe / "debs", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["tracks"] == 6
+    with (tmp_path / "mine-sha256.csv").open(newline="") as file:
+        written = {(row["source"], row["path"], row["sha256"]) for row in csv.DictReader(file)}
+    with (recipe / "songs-sha256.csv").open(newline="") as file:
+        expected = {(row["source"], row["path"], row["sha256"]) for row in csv.DictReader(file)}
+    assert written == {row for row in expected if "gone" not in row[1]}
+    absent = run("corpus", "checksums", recipe / "songs.yaml", "--packages", recipe / "debs")
+    assert absent.code == 2
+    assert "absent_*.deb" in absent.err
