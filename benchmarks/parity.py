@@ -116,7 +116,7 @@ def _pairs(
 
 
 def in_torch(
-    network: Nano | Student, samples: Array, listeners: list[Audiogram], window: float
+    network: Nano | Student, samples: Array, listeners: list[Audiogram], window: float | None
 ) -> npt.NDArray[np.float64]:
     """Return the scores of a network in PyTorch, in the windows that the scorer uses.
 
@@ -124,7 +124,7 @@ def in_torch(
         network: nano or student.
         samples: float32 [n] at 16 kHz; no window is treated as silent.
         listeners: audiograms.
-        window: seconds in a window.
+        window: seconds in a window, or None for one window.
 
     Returns:
         float64 [listeners].
@@ -135,7 +135,7 @@ def in_torch(
     total, weight = np.zeros(len(listeners)), 0
     with torch.inference_mode():
         tokens = network.encode(torch.from_numpy(features)).numpy()
-        for _, part, added in cut([Encoded(tokens, silent)], window_patches(window)):
+        for _, part, added in cut([Encoded(tokens, silent)], None if window is None else window_patches(window)):
             flat = torch.from_numpy(part.tokens.reshape(1, -1, part.tokens.shape[2]))
             total += added * network.head(flat, audiograms).score.double().numpy()
             weight += added

@@ -134,7 +134,7 @@ def _without_speech(pool: tuple[str, ...]) -> tuple[str, ...]:
 @lru_cache(maxsize=4)
 def _shares(pool: tuple[str, ...]) -> npt.NDArray[np.float64]:
     weights = np.array([WEIGHTS.get(name, 1.0) for name in pool])
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def random_chain(rng: Rng, unseen: bool = False, speech: bool = True) -> str:
