@@ -145,6 +145,8 @@ def _extract(stream: IO[bytes], folder: Path, wanted: Callable[[str], bool]) -> 
             if member.issym():
                 links.append((folder / path, member.linkname))
                 continue
+            if not (member.isfile() or member.islnk()):  # a device or a pipe
+                continue
             if member.islnk() and not (folder / member.linkname).is_file():
                 continue
             check_disk(folder, member.size)
