@@ -121,9 +121,7 @@ def test_a_clip_that_is_shorter_than_its_row_has_no_label(small: Corpus) -> None
     table = small.folder / "CLIPS.csv"
     table.write_text(table.read_text().replace("acoustic,20", "acoustic,90"))
     rows = [dataclasses.replace(row, start=18.5) for row in plan(Corpus(small.folder).of("valid"), "valid", 0, 4, 5.0)]
-    with pytest.raises(
-        CorpusError, match=r"degraded\.flac has 1\.\d+ s from 18\.5 s on, expected 5: check"
-    ):
+    with pytest.raises(CorpusError, match=r"degraded\.flac has 1\.\d+ s from 18\.5 s on, expected 5: check"):
         label(rows, Corpus(small.folder))
 
 
