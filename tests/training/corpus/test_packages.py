@@ -215,6 +215,7 @@ def test_hard_links_come_along_where_their_file_does(tmp_path: Path) -> None:
     )
     (tree / "a.ogg").write_bytes(b"twin")
     (tree / "b.wav").hardlink_to(tree / "a.ogg")
+    os.mkfifo(tree / "pipe.ogg")  # no file of audio: passed over
     command = ["dpkg-deb", "--root-owner-group", "-Zgzip", "--build", str(tree), str(tmp_path / "twins_1_all.deb")]
     subprocess.run(command, check=True, capture_output=True)
     packages = Packages(tmp_path / "cache", tmp_path)
