@@ -6,6 +6,7 @@ import importlib.metadata
 import io
 import re
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,7 +28,7 @@ TITLE: Final = "Size"
 _C_NOTE: Final = (
     f"A stream's window is {WINDOW:g} s; the code itself and its stack come on top (`haaqi-edge bench study c`)."
 )
-SYSTEMS: Final = {"to score": "haaqi-edge", "PyTorch alone, for comparison": "torch"}
+SYSTEMS: Final = {"to score": ("haaqi-edge", ("cpu", "cli")), "PyTorch alone, for comparison": ("torch", ())}
 
 
 def measure(bench: Workbench) -> Section:
@@ -49,9 +50,9 @@ def measure(bench: Workbench) -> Section:
     sheet.exact("wheel", "wheel", wheel, "MB", "lower")
     rows.append(["wheel (the package's files, compressed as in one)", f"{wheel:.2f}"])
     in_c = _in_c(sheet, bench.nano)
-    for what, package in SYSTEMS.items():
+    for what, (package, extras) in SYSTEMS.items():
         try:
-            parts = installed(package)
+            parts = installed(package, extras)
         except importlib.metadata.PackageNotFoundError as error:
             sheet.lacks(f"the installation {what}", f"{error} is not installed here")
             continue
@@ -111,8 +112,12 @@ def _files(root: Path) -> list[Path]:
     return [path for path in found if path.is_file() and "__pycache__" not in path.parts]
 
 
-def installed(package: str) -> dict[str, int]:
+def installed(package: str, extras: Sequence[str] = ()) -> dict[str, int]:
     """Return the bytes on disk of a package and of all its dependencies that apply here, by package.
+
+    Args:
+        package: its name.
+        extras: of the package whose dependencies count, too.
 
     Raises:
         PackageNotFoundError: one of them is not installed.
@@ -125,7 +130,7 @@ def installed(package: str) -> dict[str, int]:
             continue
         found[name] = _own(name)
         for need in importlib.metadata.requires(name) or ():
-            if _applies(need):
+            if _applies(need, extras if len(found) == 1 else ()):
                 wanted.append(re.split(r"[\s<>=!~;\[(]", need, maxsplit=1)[0])
     return found
 
@@ -138,9 +143,9 @@ def _own(name: str) -> int:
     return sum(path.stat().st_size for path in paths if path.is_file())
 
 
-def _applies(need: str) -> bool:
-    """Return whether a requirement applies here; those of extras and of other systems do not."""
+def _applies(need: str, extras: Sequence[str]) -> bool:
+    """Return whether a requirement applies here; those of other extras and of other systems do not."""
     from packaging.requirements import Requirement
 
     marker = Requirement(need).marker
-    return marker is None or marker.evaluate({"extra": ""})
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))

@@ -118,8 +118,11 @@ def test_fresh_processes_tell_what_they_hold() -> None:
 
 
 def test_installations_hold_what_they_need() -> None:
-    found = installed("haaqi-edge")
-    assert found.keys() >= {"haaqi-edge", "numpy", "onnxruntime", "soundfile", "soxr", "typer", "rich"}
+    base = installed("haaqi-edge")
+    assert base.keys() >= {"haaqi-edge", "numpy", "soundfile", "soxr"}
+    assert not base.keys() & {"onnxruntime", "typer", "rich"}
+    found = installed("haaqi-edge", ("cpu", "cli"))
+    assert found.keys() >= {*base, "onnxruntime", "typer", "rich"}
     assert not found.keys() & {"torch", "onnx", "scipy", "matplotlib"}
     assert found["numpy"] > 10_000_000
 
