@@ -40,8 +40,6 @@ _PAIRS: Final = 6
 """most pairs that begin at a peak"""
 _BLOCK: Final = 30 * RATE
 """samples of a block of a long file"""
-_TWICE: Final = 2
-"""hashes of a second that must agree for it to count"""
 _SECOND: Final = RATE / _HOP
 """frames of a second"""
 
@@ -75,7 +73,7 @@ class Fingerprint:
             with np.load(path) as data:
                 return cls(data["hashes"], data["frames"], int(data["length"]))
         except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise CorpusError(f"cannot read the fingerprint {path}: {error}; delete it to have it made anew") from error
+            raise CorpusError(f"cannot read the fingerprint {path}: {error}; delete it to compute it again") from error
 
 
 class Match(NamedTuple):
@@ -175,27 +173,29 @@ class Index:
         if not len(hits):
             return []
         # Offsets of neighbouring frames belong together: each is counted with the next one.
-        order = np.argsort(places)
-        hits, places = hits[order], places[order]
-        first = np.flatnonzero(np.diff(places, prepend=-1))
-        keys, counts = places[first], np.diff(first, append=len(places))
+        keys, counts = np.unique(places, return_counts=True)
         pairs = counts + np.where(np.diff(keys, append=-1) == 1, np.append(counts[1:], 0), 0)
-        owners, offsets = keys >> _OWNER, (keys & ((1 << _OWNER) - 1)) - _ZERO
-        lengths = np.array([item.length for item in self._prints])
-        shared = np.searchsorted(query.frames, lengths[owners] - offsets) - np.searchsorted(query.frames, -offsets)
-        good = np.flatnonzero((pairs >= _TWICE * agreement.seconds) & (pairs >= agreement.share * shared))
-        # Of each recording the offset with most hits counts.
-        good = good[np.lexsort((-pairs[good], owners[good]))]
-        good = good[np.flatnonzero(np.diff(owners[good], prepend=-1))]
-        found: list[tuple[str, Match]] = []
-        for place in good:
-            agreeing = np.unique(hits[first[place] : first[place] + pairs[place]])
-            _, agreed = np.unique((query.frames[agreeing] / _SECOND).astype(np.int64), return_counts=True)
-            seconds, share = int(np.count_nonzero(agreed >= _TWICE)), len(agreeing) / max(int(shared[place]), 1)
-            if seconds >= agreement.seconds and share >= agreement.share:
-                match = Match(float(offsets[place] / _SECOND), len(agreeing), share, seconds)
-                found.append((self._names[int(owners[place])], match))
+        owners = keys >> _OWNER
+        best: dict[int, tuple[int, int]] = {}
+        for place in np.flatnonzero(pairs >= agreement.seconds):
+            owner = int(owners[place])
+            if pairs[place] > best.get(owner, (0, 0))[0]:
+                best[owner] = (int(pairs[place]), int(keys[place]))
+        found = []
+        for owner, (_, key) in best.items():
+            match = self._match(query, owner, key, hits[(places == key) | (places == key + 1)])
+            if match.seconds >= agreement.seconds and match.share >= agreement.share:
+                found.append((self._names[owner], match))
         return sorted(found, key=lambda item: -item[1].hits)
+
+    def _match(self, query: Fingerprint, owner: int, key: int, hits: npt.NDArray[np.int64]) -> Match:
+        """How the query matches one recording, from its hashes that agree at an offset."""
+        offset = (key & ((1 << _OWNER) - 1)) - _ZERO
+        hits = np.unique(hits)
+        _, counts = np.unique((query.frames[hits] / _SECOND).astype(np.int64), return_counts=True)
+        first, last = max(-offset, 0), self._prints[owner].length - offset
+        shared = int(np.count_nonzero((query.frames >= first) & (query.frames < last)))
+        return Match(offset / _SECOND, len(hits), len(hits) / max(shared, 1), int(np.count_nonzero(counts >= 2)))
 
     def _hits(self, query: Fingerprint) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Which hash of the query agrees, and with what (recording and offset in one number), [hits] each."""
