@@ -200,14 +200,14 @@ class Nano(nn.Module):
         return scores
 
 
-def _texture_version(told: Tensor | None, source: str) -> int:
-    """The version of the front end that a checkpoint's value names; 1 where it names none."""
-    if told is None:
+def _texture_version(stored: Tensor | None, source: str) -> int:
+    """Return the version of the front end that a checkpoint stores; 1 if it stores none."""
+    if stored is None:
         return 1
-    version = next((version for version in tx.VERSIONS if told.numel() == 1 and told.item() == version), None)
+    version = next((version for version in tx.VERSIONS if stored.numel() == 1 and stored.item() == version), None)
     if version is None:
         raise CheckpointError(
-            f"{source} names version {told.tolist()} of the texture front end; this version computes "
+            f"{source} names version {stored.tolist()} of the texture front end; this version computes "
             f"{', '.join(map(str, tx.VERSIONS))}: update haaqi-edge, or give another checkpoint"
         )
     return version

@@ -89,7 +89,8 @@ class Corpus:
 
     def voices(self, split: Split) -> SpeechVoices | None:
         """Return the voices of a split, or None if the corpus has no speech bank."""
-        return _voices(self.folder / SPEECH, split)
+        folder = self.folder / SPEECH
+        return _voices(folder, split) if folder.is_dir() else None
 
     def part(self, table: str) -> Corpus:
         """Return the corpus of a table's rows: this one, or the included music for tables of 2026-11."""
@@ -123,9 +124,7 @@ def read_from(file: soundfile.SoundFile, start: float, duration: float) -> npt.N
 
 
 @lru_cache(maxsize=8)
-def _voices(folder: Path, split: Split) -> SpeechVoices | None:
-    if not folder.is_dir():
-        return None
+def _voices(folder: Path, split: Split) -> SpeechVoices:
     from .speech import SpeechBank
 
     return SpeechBank(folder).of(split)
