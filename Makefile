@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-PACKAGES := haaqi_edge runtime haaqi model training calibration export benchmarks cli
+PACKAGES := $(patsubst %/__init__.py,%,$(wildcard */__init__.py))
 SOURCES := pyproject.toml setup.py constraints.txt $(shell find $(PACKAGES) -type f -not -path '*/__pycache__/*')
 PYCLARITY := pyclarity==0.9.0
 
@@ -47,13 +47,13 @@ bare: $(VENV)/.test
 
 # The figures and the pictures of the README, from docs/report.
 figures: $(VENV)/.test
-	$(BIN)/python -m haaqi_edge.benchmarks.readme
+	$(BIN)/python -m haaqi_edge.benchmarks.report.readme
 
 # The report itself, on a quiet machine: make report MUSIC=folder. Stopped, it goes on where it was.
 report: $(VENV)/.test
 	@test -n "$(MUSIC)" || (echo "make report MUSIC=folder: the music that training/table is cut from" && exit 2)
 	$(BIN)/haaqi-edge bench all -o build/report --music "$(MUSIC)" --table training/table $(if $(REFERENCE),--reference "$(REFERENCE)")
-	$(BIN)/python -m haaqi_edge.benchmarks.readme build/report
+	$(BIN)/python -m haaqi_edge.benchmarks.report.readme build/report
 
 # The page of `haaqi-edge web`, with the shipped nano; Node.js 20.19 or later where its sources have changed.
 web: $(VENV)/.test

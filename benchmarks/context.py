@@ -17,22 +17,22 @@ import numpy.typing as npt
 import onnx
 import torch
 
-from ..calibration.excerpts import composed
-from ..calibration.groups import groups_of, names_in
+from ..calibration.calibration_data import composed
+from ..calibration.candidate_scores import materials
+from ..calibration.finalization import ONNX, sealed
+from ..calibration.layer_groups import groups_of, names_in
 from ..calibration.quantization import ROLES, Settings, quantize
 from ..calibration.quantizers import static_graph, store_int8
 from ..calibration.ranges import collect
-from ..calibration.sealing import ONNX, sealed
 from ..calibration.targets import native_target
-from ..calibration.trial import materials
 from ..export.bundle import student_source, write_bundle
 from ..export.graphs import encoder_graph, head_graph
 from ..model import Nano, Student, Teacher
 from ..runtime import Audiogram, Bundle
+from ..runtime.audio.levels import LEVEL1, amplitude
 from ..runtime.bundle import Card, file_sha256
 from ..runtime.errors import CorpusError, OptionError
-from ..runtime.frontend import SAMPLE_RATE
-from ..runtime.levels import LEVEL1, amplitude
+from ..runtime.features.patches import SAMPLE_RATE
 from ..runtime.writing import putting, with_files, write_files
 from ..training.corpus.clips import Corpus
 from ..training.corpus.synthetic import RATE, piece
@@ -40,8 +40,8 @@ from ..training.data.features import at_front_end
 from ..training.data.labels import table_for
 from ..training.degradations.signals import rms
 from .golden import filled, golden_files
-from .provenance import code_digest
-from .store import Store
+from .report.provenance import code_digest
+from .report.store import Store
 
 Array = npt.NDArray[np.float32]
 LISTENER: Final = "N3"
@@ -109,7 +109,7 @@ class Workbench:
             table_for(options.table, "test", Corpus(options.music))
         if options.reference:
             golden_files(options.reference)
-        from .contenders import NAMES  # imported here because contenders imports this module
+        from .sections.implementations import NAMES  # imported here because contenders imports this module
 
         taken = set(NAMES)
         for path in options.bundles:
@@ -225,7 +225,7 @@ class Workbench:
     @cached_property
     def _made_by(self) -> str:
         """Digest of what bundles depend on: the checkpoint, and the code that creates them."""
-        code = code_digest(("runtime", "haaqi", "model", "training", "calibration", "export"), (".py",))
+        code = code_digest(("runtime", "haaqi", "model", "training", "evaluation", "calibration", "export"), (".py",))
         return hashlib.sha256(f"{code} {file_sha256(self.student_checkpoint)}".encode()).hexdigest()[:12]
 
 

@@ -23,7 +23,7 @@ from ..export.bundle import student_source, write_bundle
 from ..model import Student, Teacher
 from ..runtime import Scorer
 from ..runtime.errors import CorpusError
-from ..runtime.fbank import fbank as numpy_fbank
+from ..runtime.features.fbank import fbank as numpy_fbank
 
 SCORE_TOLERANCE = 2e-6
 LAYER_TOLERANCE = 1e-4

@@ -25,28 +25,28 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from ..calibration.sealing import sealed
+from ..calibration.finalization import sealed
 from ..calibration.speed import machine
-from ..calibration.timing import ratio, taken, timing
+from ..evaluation.timing import ratio, taken, timing
 from ..export.bundle import Source, nano_source
 from ..export.graphs import teacher_graph
 from ..export.half import half_graph
 from ..export.surgery import fold
-from ..export.tensorrt import write_tensorrt
+from ..export.tensorrt.bundle import write_tensorrt
 from ..export.verify import probe_signal
 from ..model.student import Student
 from ..model.teacher import Teacher
 from ..runtime import Audiogram
-from ..runtime import frontend as fe
-from ..runtime.acceleration import acceleration
 from ..runtime.bundle import Bundle
-from ..runtime.device import Pair, Task
 from ..runtime.encoder import READINGS, Encoder
 from ..runtime.errors import OptionError
-from ..runtime.gpu import first_gpu
+from ..runtime.features import patches as fe
+from ..runtime.gpu.device import first_gpu
+from ..runtime.gpu.io_binding import Pair, Task
+from ..runtime.gpu.provider_options import acceleration
 from ..runtime.head import Head
 from ..runtime.scores import Assembly
-from ..runtime.sessions import CUDA, Session, provider_name
+from ..runtime.session import CUDA, Session, provider_name
 from ..runtime.windows import Cut, Encoded
 from .golden import filled
 from .program import told_in_a_line

@@ -14,17 +14,17 @@ from ..runtime.bundle import file_sha256
 from ..runtime.errors import OptionError
 from ..runtime.files import is_file
 from ..runtime.writing import write_file
-from . import plots, provenance
+from .context import Options, Workbench
 from .parallel import end_processes
-from .render import to_html, to_markdown
-from .report import FORMAT, Plot, Report, Section, read_report
-from .store import Store
-from .workbench import Options, Workbench
+from .report import plots, provenance
+from .report.rendering import to_html, to_markdown
+from .report.schema import FORMAT, Plot, Report, Section, read_report
+from .report.store import Store
 
 SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "parameters": ("parameters",),
     "latency": ("latency",),
-    "memory": ("start", "memory", "size"),
+    "memory": ("cold_start", "memory", "size"),
     "parity": ("parity",),
     "accuracy": ("accuracy",),
     "robustness": ("robustness",),
@@ -32,7 +32,7 @@ SECTIONS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """sections that can be requested, and the modules that measure them"""
 REPORT: Final = "report.json"
-TIMED: Final = ("latency", "start", "streaming")
+TIMED: Final = ("latency", "cold_start", "streaming")
 """sections in which load by other processes increases the measured times"""
 BUSY: Final = (
     "other processes kept up to {others:.1f} of {cores} cores busy (in {sections}): times are longer than on a quiet "
@@ -156,7 +156,7 @@ def write(report: Report, output: Path, drawn: Mapping[str, Any], old: Report | 
 
 def _measured(name: str, bench: Workbench) -> Section:
     """Measure a section, or load it from the store."""
-    module = importlib.import_module(f"{__package__}.{name}")
+    module = importlib.import_module(f"{__package__}.sections.{name}")
     watch = provenance.Watch()
 
     def fresh() -> dict[str, Any]:
@@ -171,7 +171,7 @@ def _measured(name: str, bench: Workbench) -> Section:
 
 def _drawn(section: Section) -> tuple[Section, dict[str, Any]]:
     """Draw the plots of a section; return the section with its plots listed, and the plots."""
-    module = importlib.import_module(f"{__package__}.{section.name}")
+    module = importlib.import_module(f"{__package__}.sections.{section.name}")
     found = module.draw(section) if section.figures else {}
     pictures = [Plot(file=f"{file}.png", caption=caption) for file, (_, caption) in found.items()]
     section = section.model_copy(update={"plots": pictures})

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from ..runtime.audio import audio_in, open_audio
+from ..runtime.audio.levels import LEVEL1, amplitude
+from ..runtime.audio.reading import audio_in, open_audio
 from ..runtime.audiogram import Audiogram
 from ..runtime.bundle import file_sha256
 from ..runtime.errors import AudioError
-from ..runtime.levels import LEVEL1, amplitude
 from ..training.corpus.clips import read_from
 from ..training.corpus.synthetic import RATE, piece
 from ..training.data.features import at_front_end

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..runtime.encoder import READINGS
-from ..runtime.sessions import Session
-from .excerpts import Excerpt
+from ..runtime.session import Session
+from .calibration_data import Excerpt
 
 Array = npt.NDArray[np.float32]
 

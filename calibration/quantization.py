@@ -14,20 +14,20 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from ..evaluation.comparison import BUDGET
 from ..runtime.bundle import Bundle, Card
 from ..runtime.errors import BundleError, ExportError, GraphError, OptionError
 from ..runtime.writing import with_files, write_files
-from .accuracy import BUDGET
-from .excerpts import SECONDS, ExcerptSet, Sets
-from .groups import Group, groups_of, names_in
+from .calibration_data import SECONDS, ExcerptSet, Sets
+from .candidate_scores import Material, materials, scores_of
+from .finalization import ONNX
+from .finalization import sealed as seal
+from .layer_groups import Group, groups_of, names_in
 from .quantizers import dynamic_graph, static_graph, store_int8
 from .ranges import Exceeded, Ranges, Rule, collect, exceeded, kept
-from .sealing import ONNX
-from .sealing import sealed as seal
-from .search import Build, Found, Search
+from .sensitivity import Build, Found, Search
 from .speed import BEFORE, Speed, machine, speeds
 from .targets import Method, Target, runs_natively
-from .trial import Material, materials, scores_of
 
 ROLES: Final = ("encoder", "head")
 MICROSOFT: Final = "com.microsoft"

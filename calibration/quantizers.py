@@ -17,7 +17,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic, quantize_stati
 from onnxruntime.quantization.calibrate import TensorsData, save_tensors_data
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from .groups import PRODUCTS
+from .layer_groups import PRODUCTS
 from .targets import Target
 
 _LIMIT: Final = 127

@@ -21,9 +21,9 @@ from onnxruntime.quantization.calibrate import (
 )
 
 from ..runtime.errors import BundleError
-from ..runtime.sessions import Session
-from .groups import Group, names_in
-from .trial import Array, Material
+from ..runtime.session import Session
+from .candidate_scores import Array, Material
+from .layer_groups import Group, names_in
 
 Rule = Literal["minmax", "percentile", "entropy"]
 _METHODS: Final[Mapping[Rule, Any]] = {

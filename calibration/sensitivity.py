@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .accuracy import summary
-from .groups import Group
-from .trial import Material, scores_of
+from ..evaluation.comparison import summary
+from .candidate_scores import Material, scores_of
+from .layer_groups import Group
 
 Build = Callable[[Sequence[Group]], Mapping[str, bytes]]
 """returns the graphs, by role, in which exactly the given groups are quantized"""

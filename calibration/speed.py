@@ -11,14 +11,14 @@ from typing import Any, Final
 import numpy as np
 import onnxruntime
 
+from ..evaluation.timing import Ratio, Timing, ratio, taken, timing
+from ..runtime.audio.levels import LEVEL1, amplitude
 from ..runtime.audiogram import Audiogram
 from ..runtime.encoder import READINGS
-from ..runtime.levels import LEVEL1, amplitude
 from ..training.corpus.synthetic import RATE, piece
 from ..training.data.features import at_front_end
 from ..training.degradations.signals import rms
-from .timing import Ratio, Timing, ratio, taken, timing
-from .trial import Networks
+from .candidate_scores import Networks
 
 SECONDS: Final = 10.0
 """duration of the audio that is scored"""

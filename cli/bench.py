@@ -18,7 +18,7 @@ from ..runtime.errors import OptionError
 from .console import err, out, phases, print_json, print_table, require
 
 if TYPE_CHECKING:
-    from ..benchmarks.report import Report
+    from ..benchmarks.report.schema import Report
 
 ALL = "all"
 _ABOUT = {
@@ -90,9 +90,9 @@ def _verb(name: str) -> None:
             "pydantic",
             "threadpoolctl",
         )
-        from ..benchmarks.run import run
-        from ..benchmarks.workbench import Options
-        from ..runtime.sessions import available_cores
+        from ..benchmarks.context import Options
+        from ..benchmarks.runner import run
+        from ..runtime.session import available_cores
 
         for option, folder in (("--music", music), ("--table", table), ("--reference", reference)):
             if folder is not None and not folder.is_dir():
@@ -140,7 +140,7 @@ for _name in (ALL, *VERBS):
 
 
 def _print(report: Report, output: Path, seconds: float) -> None:
-    from ..benchmarks.render import number, verdict
+    from ..benchmarks.report.rendering import number, verdict
 
     targets = [target for section in report.sections for target in section.targets]
     colours = {True: "green", False: "red", None: "dim"}
@@ -193,7 +193,7 @@ def study(
     if name not in STUDIES:
         raise OptionError(f"there is no study {name!r}: expected one of {', '.join(STUDIES)}")
     sys.argv = [f"haaqi-edge bench study {name}", *context.args]
-    importlib.import_module(f"haaqi_edge.benchmarks.{name}").main()
+    importlib.import_module(f"haaqi_edge.benchmarks.studies.{name}").main()
 
 
 _STUDY_LIST = "\n".join(f"  {name:<14}{about}" for name, about in STUDIES.items())
@@ -208,9 +208,9 @@ def compare(
 ) -> None:
     """Say what moved beyond the noise from one report to another: 95% bootstrap intervals, paired where they can be."""
     require("bench", "scipy", "pydantic")
-    from ..benchmarks.render import number
-    from ..benchmarks.report import read_report
-    from ..benchmarks.versus import compare as compare_reports
+    from ..benchmarks.report.comparison import compare as compare_reports
+    from ..benchmarks.report.rendering import number
+    from ..benchmarks.report.schema import read_report
 
     found = compare_reports(read_report(first), read_report(second))
     shown = found.moves if everything else found.moved

@@ -12,8 +12,8 @@ from ..runtime.errors import DependencyError, ProviderError
 from .console import err, out, print_json, progress
 
 if TYPE_CHECKING:
-    from ..export.engine import Job
-    from ..export.manifest import Manifest, Settings
+    from ..export.tensorrt.engine import Job
+    from ..export.tensorrt.manifest import Manifest, Settings
     from ..runtime.bundle import Bundle
 
 _MIB = 1 << 20
@@ -35,8 +35,8 @@ def build_engine(
     An engine's name tells model, precision, GPU and TensorRT's version; one that is there is kept. Without TensorRT or
     a GPU the lines are printed, and the exit code is 2.
     """
-    from ..export.engine import build, here, jobs
-    from ..export.manifest import Manifest, Settings
+    from ..export.tensorrt.engine import build, here, jobs
+    from ..export.tensorrt.manifest import Manifest, Settings
     from ..runtime.bundle import Bundle
     from ..runtime.files import is_file
 
@@ -68,7 +68,7 @@ def build_engine(
 
 def _print_lines(bundle: Bundle, manifest: Manifest, settings: Settings, output: Path | None, as_json: bool) -> None:
     """The lines for trtexec elsewhere: nothing is to be filled in."""
-    from ..export.manifest import engine_of, lines
+    from ..export.tensorrt.manifest import engine_of, lines
 
     folder = Path() if output is None else output.absolute()
     told = lines(bundle.card, manifest.profiles, settings, folder)

@@ -13,7 +13,7 @@ from ..runtime.errors import OptionError
 from .console import out, print_error, print_json, print_table, progress, require
 
 if TYPE_CHECKING:
-    from ..calibration.sounds import Sound
+    from ..evaluation.sounds import Sound
 
 _LONGEST = 90
 """characters of a sound's name in the table; JSON has them whole"""
@@ -45,7 +45,7 @@ def check(
     label table are made again from --music and compared with HAAQI too. Exit code 1 where the 99th percentile of the
     changes exceeds the budget, or some sounds could not be scored; 2 for bad input.
     """
-    from ..calibration.accuracy import BUDGET
+    from ..evaluation.comparison import BUDGET
 
     allowed = BUDGET if budget is None else budget
     require("haaqi", "scipy")
@@ -56,8 +56,8 @@ def check(
             raise OptionError(f"--picture {picture}: a PNG is written; give a name that ends in .png")
         if not picture.absolute().parent.is_dir():
             raise OptionError(f"--picture {picture}: its folder does not exist")
-    from ..calibration.accuracy import compare
-    from ..calibration.judges import judge_of
+    from ..evaluation.comparison import compare
+    from ..evaluation.predictors import judge_of
 
     first, second = judge_of(against), judge_of(model)
     with progress() as bar:
@@ -66,7 +66,7 @@ def check(
     figures = found.figures()
     exceeded = figures["p99"] > allowed
     if picture is not None:
-        from ..calibration.pictures import draw
+        from ..evaluation.plots import draw
 
         draw(found, first.name, second.name, allowed, picture)
     if as_json:
@@ -95,7 +95,7 @@ def check(
 def _sounds(
     audio: Path, music: Path | None, split: str, rows: int | None, names: list[str], spl: float | None, nal_r: bool
 ) -> list[Sound]:
-    from ..calibration.sounds import of_folder, of_table
+    from ..evaluation.sounds import of_folder, of_table
     from ..runtime.audiogram import Audiogram
     from ..runtime.files import is_folder
 

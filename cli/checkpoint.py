@@ -30,7 +30,7 @@ def score_checkpoint(
 ) -> None:
     """Score files with the teacher, the student or nano of a checkpoint, in windows of 10 s."""
     require("train", "torch", "safetensors")
-    from ..calibration.judges import NetworkJudge
+    from ..evaluation.predictors import NetworkJudge
     from ..model.family import network_of
 
     network = network_of(model)

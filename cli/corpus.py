@@ -54,7 +54,7 @@ def build(
     invalid input or if nothing can be built.
     """
     require("train", *_MODULES)
-    from ..runtime.sessions import available_cores
+    from ..runtime.session import available_cores
     from ..training.corpus.build import STATE, Builder
     from ..training.corpus.packages import Packages
     from ..training.corpus.recipe import read_recipe

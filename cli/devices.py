@@ -102,7 +102,7 @@ def _ort(source: Source, output: Path, samples: bool, as_json: bool) -> None:
 
 
 def _c(source: Source, output: Path, samples: bool, as_json: bool, **options: Any) -> None:
-    from ..export.c import write_c
+    from ..export.c.writer import write_c
 
     if samples:
         raise OptionError("--samples has no meaning with --target c: C always has the front end in it")
@@ -149,7 +149,7 @@ def _check_tensorrt(output: Path, **options: Any) -> None:
 
 
 def _check_c(output: Path, **_: Any) -> None:
-    from ..export.c import check_c_folder
+    from ..export.c.writer import check_c_folder
 
     check_c_folder(output)
 

@@ -140,7 +140,7 @@ def _export_int8(source: Source, output: Path, samples: bool, as_json: bool) -> 
     require("quantize", "onnx", "scipy", "numba")
     import tempfile
 
-    from ..calibration.excerpts import composed
+    from ..calibration.calibration_data import composed
     from ..calibration.quantization import Settings
     from ..calibration.targets import AUTO, target_of
     from ..export.bundle import write_bundle
@@ -164,7 +164,7 @@ def _surgery(source: Source) -> list[dict[str, Any]]:
     from ..export.verify import LISTENERS, probe_signal
     from ..model.student import Student
     from ..runtime.audiogram import Audiogram
-    from ..runtime.fbank import fbank
+    from ..runtime.features.fbank import fbank
 
     assert isinstance(source.original, Student)
     audiograms = torch.from_numpy(np.stack([Audiogram.named(name).array() for name in LISTENERS]))

@@ -14,9 +14,9 @@ from .console import err, out, print_json, require
 
 if TYPE_CHECKING:
     from ..export.bundle import Source
-    from ..export.tensorrt import Precision
+    from ..export.tensorrt.bundle import Precision
     from ..runtime.bundle import Bundle, Card
-    from ..runtime.profiles import Profile
+    from ..runtime.gpu.optimization_profiles import Profile
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class TensorRT:
         cls, output: Path, *, fp16: bool = False, int8: bool = False, profile: Sequence[str] | None = None
     ) -> Self:
         """From the command line."""
-        from ..runtime.profiles import Profile
+        from ..runtime.gpu.optimization_profiles import Profile
 
         if fp16 and int8:
             raise OptionError("--fp16 and --int8: choose one; the layers that int8 leaves out stay in fp32")
@@ -45,8 +45,8 @@ class TensorRT:
 
     def export(self, source: Source, as_json: bool) -> None:
         """Export, and say what came of it."""
-        from ..export.manifest import MANIFEST
-        from ..export.tensorrt import write_tensorrt
+        from ..export.tensorrt.bundle import write_tensorrt
+        from ..export.tensorrt.manifest import MANIFEST
 
         if self.precision == "int8":
             card, manifest, parity = write_tensorrt(source, self.output, "int8", self.profiles, _quantize)
@@ -83,7 +83,7 @@ class TensorRT:
 
 
 def _quantize(bundle: Bundle, work: Path) -> tuple[Card, Mapping[str, bytes]]:
-    from ..calibration.excerpts import composed
+    from ..calibration.calibration_data import composed
     from ..calibration.quantization import Settings
     from ..calibration.targets import target_of
     from .quantize import quantized

@@ -43,7 +43,7 @@ def finetune_mos(
     require("export", "onnx", "onnxscript")
     from ..model.family import network_of
     from ..runtime.bundle import Scale
-    from ..runtime.sessions import available_cores
+    from ..runtime.session import available_cores
     from ..training.settings import settings
     from ..training.tasks.mos import MosConfig, tune
     from ..training.tasks.pipelines import Data

@@ -10,8 +10,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from ..runtime.audio.levels import LEVEL1
 from ..runtime.errors import HaaqiEdgeError
-from ..runtime.levels import LEVEL1
 from .console import Listeners, err, print_error, print_json, print_table, progress, require
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def haaqi(
     Exit code 1 if some of several pairs could not be scored or have no partner, 2 for bad input.
     """
     from ..runtime.audiogram import Audiogram
-    from ..runtime.sessions import available_cores
+    from ..runtime.session import available_cores
 
     listeners = [Audiogram.parse(text) for text in audiogram]
     require("haaqi", "scipy", "numba", "joblib")

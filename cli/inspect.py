@@ -24,9 +24,9 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show a bundle: its card, inputs and outputs, operators and sizes; its checksums are verified."""
-    from ..runtime.acceleration import acceleration
     from ..runtime.bundle import Bundle
-    from ..runtime.sessions import Session
+    from ..runtime.gpu.provider_options import acceleration
+    from ..runtime.session import Session
 
     opened = Bundle(bundle)
     options = acceleration(opened, provider).options

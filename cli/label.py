@@ -42,7 +42,7 @@ def label(
     Exit code 1 if --verify finds a score that is off by more than 0.0005.
     """
     require("train", "scipy", "numba", "pyarrow", "joblib", "av")
-    from ..runtime.sessions import available_cores
+    from ..runtime.session import available_cores
     from ..training.corpus.clips import Corpus
 
     folder = work or table.with_name(f"{table.name}.work")

@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
+from ..runtime.batch.requests import Request, Scored, score_files, score_part
 from ..runtime.errors import HaaqiEdgeError, OptionError
-from ..runtime.requests import Request, Scored, score_files, score_part
-from ..runtime.sessions import available_cores
+from ..runtime.session import available_cores
 from .console import require
 
 _TOGETHER: Final = 16
@@ -87,7 +87,7 @@ class _Spread:
         self.provider, self.threads, self.processes = "", 0, min(jobs, len(self._parts))
 
     def __iter__(self) -> Iterator[Scored]:
-        from ..training.spread import spread
+        from ..runtime.batch.parallel import spread
 
         providers = set()
         for part in spread(partial(score_part, self._request), self._parts, self._jobs, scheduler=self._scheduler):

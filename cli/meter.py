@@ -13,7 +13,7 @@ from rich.text import Text
 from .console import curve, out
 
 if TYPE_CHECKING:
-    from ..runtime.updates import Reading, Summary, Update
+    from ..runtime.streaming.updates import Reading, Summary, Update
 
 QUIETEST, LOUDEST = 20.0, 110.0
 """dB SPL at the ends of the meter"""

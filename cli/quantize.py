@@ -13,7 +13,7 @@ from ..runtime.errors import OptionError
 from .console import err, out, phases, print_json, print_table, require
 
 if TYPE_CHECKING:
-    from ..calibration.excerpts import Sets
+    from ..calibration.calibration_data import Sets
     from ..calibration.quantization import Quantized, Settings
     from ..runtime.bundle import Bundle
 
@@ -48,10 +48,10 @@ def quantize(
     interrupted run goes on where it was stopped. Exit code 1 where no layer can be quantized within the budget.
     """
     require("quantize", "onnx", "scipy", "numba")
-    from ..calibration.accuracy import BUDGET
-    from ..calibration.excerpts import composed, of_folder
+    from ..calibration.calibration_data import composed, of_folder
     from ..calibration.quantization import Settings, check_quantizable
     from ..calibration.targets import target_of
+    from ..evaluation.comparison import BUDGET
     from ..runtime.bundle import Bundle
     from ..runtime.files import is_file, is_folder
     from ..runtime.writing import check_folder

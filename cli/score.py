@@ -67,8 +67,8 @@ def score(
     Exit code 1 if some of several files could not be scored, 2 for bad input.
     """
     from ..runtime.audiogram import Audiogram
+    from ..runtime.batch.requests import Request
     from ..runtime.bundle import Bundle
-    from ..runtime.requests import Request
     from . import library
 
     listeners = [Audiogram.parse(text) for text in audiogram]
@@ -147,7 +147,7 @@ def score(
 
 def _files(audio: list[Path]) -> tuple[list[Path], bool]:
     """The files named, and those in the folders named; and whether any folder was searched."""
-    from ..runtime.audio import audio_in
+    from ..runtime.audio.reading import audio_in
 
     files: list[Path] = []
     for path in audio:

@@ -33,7 +33,7 @@ class Source(NamedTuple):
 
 def file_source(path: Path, real_time: bool) -> Source:
     """A file, its channels averaged; in real time a chunk comes when it would have been played."""
-    from ..runtime.audio import open_audio
+    from ..runtime.audio.reading import open_audio
 
     audio = open_audio(path)
 
@@ -52,8 +52,8 @@ def file_source(path: Path, real_time: bool) -> Source:
 
 def pipe_source(form: str | None, rate: int | None, channels: int | None) -> Source:
     """Raw samples on standard input, as soon as they come."""
-    from ..runtime.audio import checked_rate
-    from ..runtime.pcm import FORMATS, Pcm
+    from ..runtime.audio.pcm import FORMATS, Pcm
+    from ..runtime.audio.reading import checked_rate
 
     if form is None or rate is None or channels is None:
         raise OptionError(
@@ -86,7 +86,7 @@ def microphone(device: str | None, rate: int | None, channels: int | None) -> So
             f"sounddevice is installed, but not PortAudio, which it needs ({error}): install it from the system's "
             "packages (apt install libportaudio2)"
         ) from error
-    from ..runtime.audio import checked_rate
+    from ..runtime.audio.reading import checked_rate
 
     chosen: int | str | None = int(device) if device is not None and device.isdecimal() else device
     what = "the default input" if device is None else f"the input {device!r}"

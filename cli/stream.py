@@ -54,7 +54,7 @@ def stream(
     130 before the first 175 ms. Exit code 2 for bad input.
     """
     from ..runtime import Scorer
-    from ..runtime.audio import TOO_SHORT
+    from ..runtime.audio.reading import TOO_SHORT
     from ..runtime.audiogram import Audiogram
 
     listeners = [Audiogram.parse(text) for text in audiogram]

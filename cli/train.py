@@ -61,7 +61,7 @@ def features(
     Interrupt the command at any time (Ctrl-C): run it again to resume. A table that has grown keeps its features.
     """
     require("train", "torch", "scipy", "numba", "pyarrow", "joblib")
-    from ..runtime.sessions import available_cores
+    from ..runtime.session import available_cores
     from ..training.corpus.clips import Corpus
     from ..training.data.examples import of_table
     from ..training.tasks.pipelines import Data
@@ -109,7 +109,7 @@ def nano(
     """
     require_training()
     require("export", "onnx", "onnxscript")
-    from ..benchmarks.sanity import measure
+    from ..benchmarks.studies.sanity import measure
     from ..export.bundle import nano_source, write_bundle
     from ..model.nano import Nano
     from ..training.card import describe, split_figures, training_notes

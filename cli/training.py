@@ -148,7 +148,7 @@ def data_of(given: DataOptions, run: RunOptions) -> Data:
         OptionError: no table.
         CorpusError: one that cannot be used.
     """
-    from ..runtime.sessions import available_cores
+    from ..runtime.session import available_cores
     from ..training.corpus.clips import Corpus
     from ..training.data.examples import of_json, of_table, parted
     from ..training.tasks.pipelines import Data

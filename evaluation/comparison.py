@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..runtime.errors import AudioError, HaaqiEdgeError, OptionError
-from ..training.metrics import agreement
-from .judges import Judge
+from ..training.statistics import agreement
+from .predictors import Judge
 from .sounds import Sound, loaded
 
 Array = npt.NDArray[np.float64]

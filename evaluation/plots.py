@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..runtime.writing import putting
-from .accuracy import Comparison
+from .comparison import Comparison
 
 
 def draw(comparison: Comparison, first: str, second: str, budget: float, path: Path) -> None:

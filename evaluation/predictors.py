@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..runtime import Scorer
-from ..runtime import frontend as fe
-from ..runtime.audio import TOO_SHORT, AudioLike, open_audio
+from ..runtime.audio.levels import LEVEL1, SILENCE
+from ..runtime.audio.presentation import Presentation
+from ..runtime.audio.reading import TOO_SHORT, AudioLike, open_audio
 from ..runtime.audiogram import Audiogram
 from ..runtime.encoder import READINGS, patch_samples
 from ..runtime.errors import AudioError
+from ..runtime.features import patches as fe
 from ..runtime.files import is_file
-from ..runtime.levels import LEVEL1, SILENCE
-from ..runtime.presentation import Presentation
 from ..runtime.windows import Encoded, cut, window_patches
 
 if TYPE_CHECKING:

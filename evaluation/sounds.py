@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from ..runtime.audio import AudioLike, audio_in
+from ..runtime.audio.reading import AudioLike, audio_in
 from ..runtime.audiogram import Audiogram
 
 STANDARD_LISTENERS: Final = ("N1", "N3", "N5", "S2")

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from haaqi_edge.haaqi.index import Ear, Reference
 from haaqi_edge.model import HAAQILoss
+from haaqi_edge.runtime.audio.levels import LEVEL1, amplitude, nal_r_filter
 from haaqi_edge.runtime.audiogram import Audiogram
-from haaqi_edge.runtime.levels import LEVEL1, amplitude, nal_r_filter
 from haaqi_edge.training.corpus.clips import Corpus, Split
 from haaqi_edge.training.data.features import at_front_end
 from haaqi_edge.training.degradations import degrade

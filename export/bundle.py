@@ -10,11 +10,11 @@ from typing import Any, Final, NamedTuple
 
 from torch import nn
 
-from ..calibration.sealing import sealed
+from ..calibration.finalization import sealed
 from ..model.nano import Nano
 from ..model.student import Student
+from ..runtime.audio.levels import LEVEL1
 from ..runtime.bundle import HAAQI, Bundle, Card, FrontEnd, Scale
-from ..runtime.levels import LEVEL1
 from ..runtime.writing import check_file, check_folder, with_files, write_file, write_files
 from .graphs import encoder_graph, encoder_input, fused_graph, head_graph
 from .surgery import FoldedStudent, fold

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ..model.texture import Texture
-from ..runtime import frontend as fe
-from ..runtime.fbank import mel_filters, povey_window
+from ..runtime.features import patches as fe
+from ..runtime.features.fbank import mel_filters, povey_window
 
 
 class GraphFbank(nn.Module):

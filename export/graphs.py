@@ -19,9 +19,9 @@ from torch.export import Dim
 
 from ..model.scores import Scores
 from ..model.teacher import Teacher
-from ..runtime import frontend as fe
 from ..runtime.audiogram import FREQUENCIES
 from ..runtime.encoder import READINGS
+from ..runtime.features import patches as fe
 from ..runtime.windows import LONGEST
 from .frontend import FRONT_ENDS, GraphFbank
 from .recurrent import with_onnx_recurrents

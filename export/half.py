@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from ..calibration.groups import FRONT_END, LEAST, PRODUCTS, RECURRENT
+from ..calibration.layer_groups import FRONT_END, LEAST, PRODUCTS, RECURRENT
 from ..runtime.errors import ExportError
 
 LARGEST: Final = 65504.0

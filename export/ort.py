@@ -19,12 +19,12 @@ import numpy as np
 import onnxruntime
 from onnxruntime.tools.ort_format_model import create_config_from_models
 
-from ..calibration.trial import Networks
-from ..runtime import frontend as fe
+from ..calibration.candidate_scores import Networks
 from ..runtime.audiogram import Audiogram
 from ..runtime.bundle import Bundle, Card, File
 from ..runtime.encoder import READINGS
 from ..runtime.errors import BundleError
+from ..runtime.features import patches as fe
 from ..runtime.writing import check_folder, with_files, write_files
 from .verify import LISTENERS, PATCHES, Difference, Parity, checked, probe_signal
 

@@ -32,7 +32,7 @@ from ..model.beats import BeatsConfig, LocalAttention, TransformerLayer
 from ..model.head import AUDIOGRAM_VALUES, HeadConfig, check_audiogram, join
 from ..model.scores import Scores
 from ..model.student import Student, patches
-from ..runtime.frontend import MEL_BINS, PATCH_FRAMES
+from ..runtime.features.patches import MEL_BINS, PATCH_FRAMES
 
 
 class FoldedLayer(nn.Module):

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from ..model.scores import Scores
-from ..runtime import frontend as fe
 from ..runtime.audiogram import Audiogram
 from ..runtime.encoder import READINGS
 from ..runtime.errors import ExportError
-from ..runtime.sessions import Session
+from ..runtime.features import patches as fe
+from ..runtime.session import Session
 
 if TYPE_CHECKING:
-    from .c_check import CNano
+    from .c.check import CNano
 
 TOLERANCE: Final = 1e-5
 """Max. difference of a score that an fp32 export may have."""

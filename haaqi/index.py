@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import signal
 
-from ..runtime.audio import checked_rate
+from ..runtime.audio.levels import LEVEL1, check_level, nal_r_filter
+from ..runtime.audio.reading import checked_rate
 from ..runtime.audiogram import Audiogram, AudiogramLike, as_audiogram
 from ..runtime.errors import AudioError
-from ..runtime.levels import LEVEL1, check_level, nal_r_filter
 from .alignment import Aligner
 from .bands import Array, Bands, Room, Single, filtered, hair_cells
 from .cochlea import (

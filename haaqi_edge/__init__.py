@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .runtime.errors import HaaqiEdgeError
     from .runtime.scorer import Scorer, Tokens
     from .runtime.scores import Score
-    from .runtime.stream import Stream
+    from .runtime.streaming.stream import Stream
 
     __version__: str
 
@@ -32,7 +32,7 @@ _HOMES = {
     "HaaqiEdgeError": "errors",
     "Score": "scores",
     "Scorer": "scorer",
-    "Stream": "stream",
+    "Stream": "streaming.stream",
     "Tokens": "scorer",
     "shipped_models": "bundle",
 }

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..runtime.errors import CheckpointError, OptionError
-from ..runtime.frontend import PATCH_FRAMES
+from ..runtime.features.patches import PATCH_FRAMES
 from .checkpoint import load_strictly, read_checkpoint
 
 GATE_OUTPUTS = 8

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..runtime import frontend as fe
 from ..runtime.errors import AudioError
-from ..runtime.fbank import mel_filters, povey_window
+from ..runtime.features import patches as fe
+from ..runtime.features.fbank import mel_filters, povey_window
 
 
 class Fbank(nn.Module):

@@ -13,10 +13,10 @@ from typing import Any, Final, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from ..runtime.audio.levels import LEVEL1, amplitude, check_level
 from ..runtime.audiogram import HIGHEST, LOWEST, AudiogramLike, as_audiograms
 from ..runtime.errors import AudioError, AudiogramError, OptionError
-from ..runtime.frontend import PATCH_FRAMES, PATCH_LENGTH, SAMPLE_RATE
-from ..runtime.levels import LEVEL1, amplitude, check_level
+from ..runtime.features.patches import PATCH_FRAMES, PATCH_LENGTH, SAMPLE_RATE
 from .family import Network, network_of
 from .fbank import Fbank
 from .head import AUDIOGRAM_VALUES

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..runtime import texture as tx
+from ..runtime.audio.levels import LEVEL1
 from ..runtime.audiogram import FREQUENCIES
 from ..runtime.bundle import TEXTURE_VERSION, reading_name
 from ..runtime.errors import AudioError, CheckpointError
-from ..runtime.levels import LEVEL1
+from ..runtime.features import texture as tx
 from .checkpoint import load_strictly, read_checkpoint
 from .head import check_audiogram
 from .scores import Scores

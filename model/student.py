@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..runtime.errors import AudioError
-from ..runtime.frontend import MEL_BINS, PATCH_FRAMES
+from ..runtime.features.patches import MEL_BINS, PATCH_FRAMES
 from .beats import BeatsConfig, LocalAttention, RelativeAttention, TransformerLayer, embed, patch_embedding
 from .checkpoint import load_strictly, read_checkpoint
 from .head import HeadConfig, HeadedNetwork, sizes_of

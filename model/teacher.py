@@ -12,7 +12,7 @@ from typing import Final, Self
 from torch import Tensor
 
 from ..runtime.errors import AudioError
-from ..runtime.frontend import PATCH_LENGTH
+from ..runtime.features.patches import PATCH_LENGTH
 from .beats import Beats, BeatsConfig, check_copies
 from .checkpoint import load_strictly, read_checkpoint
 from .fbank import Fbank

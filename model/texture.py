@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..runtime import frontend as fe
-from ..runtime import texture as tx
 from ..runtime.errors import AudioError, OptionError
+from ..runtime.features import patches as fe
+from ..runtime.features import texture as tx
 from .spectrum import PowerSpectrum
 
 _UNIT: Final = tx.FLOOR**-0.5

@@ -11,8 +11,8 @@ from .bundle import Bundle, Card, shipped_models
 from .errors import HaaqiEdgeError
 from .scorer import Scorer, Tokens
 from .scores import Score, Window
-from .stream import Stream
-from .updates import Reading, Summary, Total, Update
+from .streaming.stream import Stream
+from .streaming.updates import Reading, Summary, Total, Update
 
 __all__ = [
     "Audiogram",

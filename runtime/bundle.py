@@ -9,11 +9,11 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from . import frontend as fe
 from .audiogram import FREQUENCIES
 from .errors import BundleError, BundleNotFoundError
+from .features import patches as fe
+from .features.texture import VERSIONS
 from .files import is_file, is_folder
-from .texture import VERSIONS
 from .windows import LONGEST
 
 CARD: Final = "card.json"

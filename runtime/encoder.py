@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from . import frontend as fe
 from .bundle import Bundle
-from .fbank import PatchStream, patches
-from .sessions import Options, Session
-from .texture import textures
+from .features import patches as fe
+from .features.fbank import PatchStream, patches
+from .features.texture import textures
+from .session import Options, Session
 from .windows import Encoded
 
 BATCH: Final = 64

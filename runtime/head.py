@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .bundle import Bundle
-from .sessions import Options, Session
+from .session import Options, Session
 
 Array = npt.NDArray[np.float32]
 

@@ -12,21 +12,21 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 import numpy.typing as npt
 
-from .acceleration import acceleration
-from .audio import TOO_SHORT, AudioLike, open_audio
+from .audio.levels import SILENCE
+from .audio.presentation import Presentation, silent
+from .audio.reading import TOO_SHORT, AudioLike, open_audio
 from .audiogram import Audiogram, AudiogramLike, as_audiogram, as_audiograms
+from .batch.prefetch import BATCH, Job, score_jobs
 from .bundle import TEXTURE_VERSION, Bundle, Card, shipped_models
-from .device import Pair
 from .encoder import Encoder
 from .errors import AudioError, BundleError, HaaqiEdgeError, OptionError
+from .gpu.io_binding import Pair
+from .gpu.provider_options import acceleration
 from .head import Head
-from .lane import Network
-from .levels import SILENCE
-from .library import BATCH, Job, score_jobs
-from .presentation import Presentation, silent
 from .scores import Assembly, Score
-from .sessions import Session
-from .stream import Stream
+from .session import Session
+from .streaming.signal_window import Network
+from .streaming.stream import Stream
 from .windows import Cut, Encoded, WindowLike, cut, window_length
 
 Array = npt.NDArray[np.float32]

@@ -9,10 +9,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from . import frontend as fe
 from .audiogram import Audiogram
 from .bundle import HAAQI, Scale
 from .errors import AudioError
+from .features import patches as fe
 from .head import Heard
 from .windows import Cut
 

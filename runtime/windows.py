@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import OptionError
-from .frontend import PATCH_SECONDS
+from .features.patches import PATCH_SECONDS
 
 LONGEST: Final = 60.0
 """Maximum length of a window in seconds. For longer windows, the student's attention would take gigabytes."""

@@ -6,7 +6,7 @@ import os
 import shutil
 
 import pytest
-from haaqi_edge.export.c_check import compiler
+from haaqi_edge.export.c.check import compiler
 
 
 def c_compiler() -> str:

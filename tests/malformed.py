@@ -10,7 +10,7 @@ from pathlib import Path
 import onnxruntime
 from haaqi_edge.model import Nano, Student
 from haaqi_edge.runtime import Audiogram, Bundle, Scorer
-from haaqi_edge.runtime.audio import open_audio
+from haaqi_edge.runtime.audio.reading import open_audio
 from haaqi_edge.runtime.errors import (
     AudioError,
     AudioFileError,
@@ -26,7 +26,7 @@ from haaqi_edge.runtime.errors import (
     OptionError,
     ProviderError,
 )
-from haaqi_edge.runtime.sessions import PROVIDERS
+from haaqi_edge.runtime.session import PROVIDERS
 
 ABSENT = next(name for name, full in PROVIDERS.items() if full not in onnxruntime.get_available_providers())
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from functools import cache
 
 import onnx
-from haaqi_edge.calibration.excerpts import Sets, composed
-from haaqi_edge.calibration.groups import Group, groups_of
+from haaqi_edge.calibration.calibration_data import Sets, composed
+from haaqi_edge.calibration.candidate_scores import Material, materials
+from haaqi_edge.calibration.layer_groups import Group, groups_of
 from haaqi_edge.calibration.ranges import Ranges, collect
-from haaqi_edge.calibration.trial import Material, materials
 from haaqi_edge.runtime import Bundle
 
 ROLES = ("encoder", "head")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from haaqi_edge.benchmarks.report import Machine, Report, Section
-from haaqi_edge.benchmarks.sheet import Sheet
+from haaqi_edge.benchmarks.report.schema import Machine, Report, Section
+from haaqi_edge.benchmarks.report.section_builder import Sheet
 
 MACHINE = Machine(processor="A & B <chip>", architecture="x86_64", cores=2, memory_gb=8.0, system="Linux 1")
 

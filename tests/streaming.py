@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 from comparison import SAME, part
 from haaqi_edge.runtime import Scorer, Tokens, Update
-from haaqi_edge.runtime import frontend as fe
+from haaqi_edge.runtime.features import patches as fe
 
 Samples = npt.NDArray[Any]
 

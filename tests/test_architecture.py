@@ -1,4 +1,4 @@
-"""The rooms of DESIGN.md: none imports upwards, and the device's room stands alone."""
+"""The packages of ARCHITECTURE.md: none imports upwards, and `runtime` needs no other."""
 
 from __future__ import annotations
 
@@ -11,19 +11,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = {
-    "runtime": set[str](),
-    "haaqi": {"runtime"},
-    "model": {"runtime"},
-    "training": {"haaqi", "model", "runtime"},
-    "calibration": {"training", "haaqi", "model", "runtime"},
-    "export": {"calibration", "training", "haaqi", "model", "runtime"},
-    "benchmarks": {"export", "calibration", "training", "haaqi", "model", "runtime"},
-    "cli": {"benchmarks", "export", "calibration", "training", "haaqi", "model", "runtime"},
-}
-"""what each room may import"""
+LAYERS = ("runtime", "haaqi", "model", "training", "evaluation", "calibration", "export", "benchmarks", "cli")
+MAY_IMPORT = {package: set(LAYERS[:place]) for place, package in enumerate(LAYERS)} | {"model": {"runtime"}}
+"""what each package may import: those below it"""
+PACKAGES = sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name != "haaqi_edge")
 THIRD_PARTY = {
-    "runtime": {"numpy", "onnxruntime", "soundfile", "soxr"},
+    "runtime": {"numpy", "onnxruntime", "soundfile", "soxr", "joblib", "distributed"},
     "haaqi": {"numpy", "scipy", "numba", "llvmlite"},
     "model": {"numpy", "torch", "safetensors"},
     "training": {
@@ -43,12 +36,13 @@ THIRD_PARTY = {
         "yaml",
         "matplotlib",
     },
-    "calibration": {"numpy", "onnx", "onnxruntime", "soundfile", "torch", "matplotlib"},
+    "evaluation": {"numpy", "soundfile", "torch", "matplotlib"},
+    "calibration": {"numpy", "onnx", "onnxruntime", "soundfile", "torch"},
     "export": {"numpy", "torch", "onnx", "onnxruntime", "onnxscript", "tensorrt"},
     "cli": {"numpy", "typer", "rich", "torch", "onnx", "sounddevice"},
 }
 """the benchmarks may use everything, pyclarity too"""
-MODULES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+MODULES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 HEAVY = (
     "torch",
     "onnx",
@@ -91,8 +85,8 @@ def _is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
-def rooms_of(names: Iterator[tuple[str, bool]]) -> set[str]:
-    """The rooms among imported names."""
+def packages_of(names: Iterator[tuple[str, bool]]) -> set[str]:
+    """Return the packages of haaqi_edge among imported names."""
     return {name.split(".")[1] for name, _ in names if name.startswith("haaqi_edge.")}
 
 
@@ -108,34 +102,33 @@ def test_the_parser_sees_imports_of_every_kind(tmp_path: Path, monkeypatch: pyte
         "from haaqi_edge.cli import main\ndef f():\n    from ..training import fit\n    import onnx\n"
     )
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
-    assert rooms_of(imports(module)) == {"runtime", "export", "cli", "training", "model"}
+    assert packages_of(imports(module)) == {"runtime", "export", "cli", "training", "model"}
     assert {name for name, at_once in imports(module) if not at_once} == {"haaqi_edge.training", "onnx"}
     assert ("torch.nn", True) in set(imports(module))
 
 
-def test_every_room_has_modules() -> None:
-    found = {path.relative_to(ROOT).parts[0] for path in MODULES}
-    assert {"runtime", "model", "training", "export", "cli"} <= found
+def test_every_package_has_its_layer() -> None:
+    assert set(PACKAGES) == set(LAYERS)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_no_room_imports_upwards(path: Path) -> None:
-    room = path.relative_to(ROOT).parts[0]
-    assert rooms_of(imports(path)) <= ROOMS[room] | {room}
+def test_no_package_imports_upwards(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    assert packages_of(imports(path)) <= MAY_IMPORT[package] | {package}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_third_parties_keep_to_their_rooms(path: Path) -> None:
-    room = path.relative_to(ROOT).parts[0]
+def test_each_package_uses_its_third_parties_only(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
     outside = {name.split(".")[0] for name, _ in imports(path)} - sys.stdlib_module_names - {"haaqi_edge"}
-    if room in THIRD_PARTY:
-        assert outside <= THIRD_PARTY[room]
+    if package in THIRD_PARTY:
+        assert outside <= THIRD_PARTY[package]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "cli").rglob("*.py")), ids=name_of)
-def test_verbs_import_their_rooms_only_when_called(path: Path) -> None:
+def test_commands_import_their_packages_only_when_called(path: Path) -> None:
     at_once = [(name, True) for name, now in imports(path) if now]
-    assert rooms_of(iter(at_once)) <= {"runtime", "cli"}
+    assert packages_of(iter(at_once)) <= {"runtime", "cli"}
     assert not {name.split(".")[0] for name, _ in at_once} & {"numpy", *HEAVY}
 
 
@@ -181,7 +174,7 @@ def test_the_command_line_scores_without_them_too() -> None:
     assert "clean.flac" in done.stdout
 
 
-def test_verbs_that_need_more_say_what_to_install() -> None:
+def test_commands_that_need_more_say_what_to_install() -> None:
     for argv, extra in (
         (["export", "nano", "-o", "absent/out"], "export"),
         (["label", "--corpus=absent", "--table=absent"], "train"),

@@ -14,7 +14,7 @@ from ..runtime.bundle import Card
 from .corpus.clips import Corpus
 from .data.rows import PRESENTATION, SYNTHETIC, Row
 from .degradations.sampling import HELD_OUT, family, from_studies, is_unseen
-from .metrics import agreement, intervals
+from .statistics import agreement, intervals
 
 LEAST: Final = 20
 """Minimum number of rows of a group that gets its own results."""

@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from ..haaqi.cochlea import RATE, resample
 from ..haaqi.index import MOST_SECONDS, Ear, Haaqi, Reference
-from ..runtime.audio import Audio, FileAudio, audio_in
+from ..runtime.audio.levels import nal_r
+from ..runtime.audio.reading import Audio, FileAudio, audio_in
+from ..runtime.batch.parallel import spread
 from ..runtime.errors import AudioError, AudioFileNotFoundError, HaaqiEdgeError, OptionError
 from ..runtime.files import is_file, is_folder
-from ..runtime.levels import nal_r
-from .spread import spread
 
 
 class Pair(NamedTuple):

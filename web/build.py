@@ -18,9 +18,10 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from haaqi_edge.runtime import audiogram, levels, windows
-from haaqi_edge.runtime import frontend as fe
+from haaqi_edge.runtime import audiogram, windows
+from haaqi_edge.runtime.audio import levels
 from haaqi_edge.runtime.bundle import Bundle
+from haaqi_edge.runtime.features import patches as fe
 
 WEB: Final = Path(__file__).resolve().parent
 ROOT: Final = WEB.parent

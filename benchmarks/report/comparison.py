@@ -13,9 +13,9 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..runtime.errors import OptionError
-from .report import Figure, Report, Section, Series
-from .sheet import DRAWS, reduce
+from ...runtime.errors import OptionError
+from .schema import Figure, Report, Section, Series
+from .section_builder import DRAWS, reduce
 
 Array = npt.NDArray[np.float64]
 How = Literal["paired", "unpaired", "intervals", "exact"]

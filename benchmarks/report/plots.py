@@ -14,8 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Picture
 
-from ..runtime.writing import putting
-from .report import Figure
+from ...runtime.writing import putting
+from .schema import Figure
 
 COLOURS: Final = {
     "pyclarity": "#999999",

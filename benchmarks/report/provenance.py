@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from ..runtime.sessions import available_cores
-from .report import Load, Machine
+from ...runtime.session import available_cores
+from .schema import Load, Machine
 
 PACKAGES: Final = (
     "haaqi-edge",
@@ -26,9 +26,10 @@ PACKAGES: Final = (
     "pyclarity",
     "onnx",
 )
-ROOT: Final = Path(__file__).resolve().parents[1]
+ROOT: Final = Path(__file__).resolve().parents[2]
 """root of the installed package, or of the checkout"""
-ROOMS: Final = ("runtime", "haaqi", "model", "training", "calibration", "export", "benchmarks", "cli")
+CODE_FOLDERS: Final = tuple(sorted(p.parent.name for p in ROOT.glob("*/__init__.py") if p.parent.name != "haaqi_edge"))
+"""the packages of haaqi_edge, as folders below `ROOT`"""
 CODE: Final = (".py", ".onnx", ".json", ".safetensors")
 """suffixes of the files that results depend on"""
 BUSY: Final = 0.3
@@ -67,16 +68,16 @@ def commit() -> tuple[str | None, bool | None]:
     return (None, None) if head is None or changes is None else (head, bool(changes))
 
 
-def code_digest(rooms: Sequence[str] = ROOMS, suffixes: Sequence[str] = CODE) -> str:
+def code_digest(folders: Sequence[str] = CODE_FOLDERS, suffixes: Sequence[str] = CODE) -> str:
     """Return the SHA-256 of the modules, weights and shipped models of packages.
 
     Args:
-        rooms: the packages, as folders below `ROOT`.
+        folders: the packages, as folders below `ROOT`.
         suffixes: of the files that are included.
     """
     digest = hashlib.sha256()
-    for room in rooms:
-        for path in sorted((ROOT / room).rglob("*")):
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix in suffixes and path.is_file():
                 digest.update(str(path.relative_to(ROOT)).encode())
                 digest.update(hashlib.sha256(path.read_bytes()).digest())

@@ -1,6 +1,6 @@
 """Update the README's table of results from a report, and its picture of the demo piece (make figures).
 
-python -m haaqi_edge.benchmarks.readme [REPORT]    # from docs/report, or from the folder of another report,
+python -m haaqi_edge.benchmarks.report.readme [REPORT]    # from docs/report, or from the folder of another report,
                                                    # which is copied to docs/report first
 """
 
@@ -14,17 +14,17 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..runtime import Bundle, Scorer
-from ..runtime.audio import open_audio
-from ..runtime.errors import OptionError
-from ..runtime.fbank import fbank
-from ..runtime.writing import write_file
+from ...runtime import Bundle, Scorer
+from ...runtime.audio.reading import open_audio
+from ...runtime.errors import OptionError
+from ...runtime.features.fbank import fbank
+from ...runtime.writing import write_file
+from ..context import LISTENER
+from ..program import told_in_a_line
+from ..runner import REPORT
 from .plots import axes, save
-from .program import told_in_a_line
-from .render import number, to_markdown
-from .report import Figure, Report, read_report
-from .run import REPORT
-from .workbench import LISTENER
+from .rendering import number, to_markdown
+from .schema import Figure, Report, read_report
 
 BEGIN: Final = "<!-- figures: made by `make figures` from docs/report/report.json -->"
 END: Final = "<!-- end of figures -->"
@@ -53,7 +53,7 @@ ROWS: Final = (
     ("10 s of audio, 1 thread: nano-int8", "latency/nano-int8/whole/10s/1t"),
     ("the teacher's time over nano's", "latency/nano/times/teacher/10s/1t"),
     ("pyclarity's HAAQI's time over nano's", "latency/nano/times/pyclarity/10s/1t"),
-    ("nano, from exec to the first score", "start/nano/together"),
+    ("nano, from exec to the first score", "cold_start/nano/together"),
     ("nano, peak memory of a process", "memory/nano"),
     ("nano against HAAQI, unheard music: LCC", "accuracy/nano/all/lcc"),
     ("nano against HAAQI, unheard music: SRCC", "accuracy/nano/all/srcc"),
@@ -149,7 +149,7 @@ def schema() -> dict[str, Any]:
 
 def main() -> None:
     """Rewrite the README's results and pictures, below the working directory."""
-    parser = argparse.ArgumentParser(prog="python -m haaqi_edge.benchmarks.readme", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m haaqi_edge.benchmarks.report.readme", description=__doc__)
     parser.add_argument("report", nargs="?", type=Path, help=f"folder of a report, put into {KEPT} first")
     options = parser.parse_args()
     readme = Path("README.md")

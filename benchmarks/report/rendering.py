@@ -10,7 +10,7 @@ from typing import Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from .report import Report, Target
+from .schema import Report, Target
 
 DASH: Final = "–"
 

@@ -14,8 +14,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..runtime.errors import OptionError
-from ..runtime.files import is_file
+from ...runtime.errors import OptionError
+from ...runtime.files import is_file
 
 FORMAT: Final = 1
 """version of the schema"""

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ..calibration.timing import ratio
-from ..training.metrics import agreement
-from .report import Figure, Missing, Rule, Section, Series, Statistic, Table, Target
+from ...evaluation.timing import ratio
+from ...training.statistics import agreement
+from .schema import Figure, Missing, Rule, Section, Series, Statistic, Table, Target
 
 DRAWS: Final = 1000
 """number of bootstrap draws"""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..runtime.writing import write_file
+from ...runtime.writing import write_file
 
 
 class Store:

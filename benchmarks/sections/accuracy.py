@@ -12,22 +12,22 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure as Picture
 
-from ..runtime import Audiogram, Scorer
-from ..runtime.errors import CorpusError, HaaqiEdgeError
-from ..training.card import split_figures
-from ..training.corpus.clips import Corpus
-from ..training.data.features import digest
-from ..training.data.labels import read, table_for
-from ..training.data.rendering import present
-from ..training.data.rows import Row
-from ..training.degradations import BEYOND, STUDIES
-from .parallel import spread
-from .plots import axes, colour, reach
-from .published import ACCURACY
-from .report import Section
-from .sheet import Sheet
-from .store import Store
-from .workbench import Workbench
+from ...runtime import Audiogram, Scorer
+from ...runtime.errors import CorpusError, HaaqiEdgeError
+from ...training.card import split_figures
+from ...training.corpus.clips import Corpus
+from ...training.data.features import digest
+from ...training.data.labels import read, table_for
+from ...training.data.rendering import present
+from ...training.data.rows import Row
+from ...training.degradations import BEYOND, STUDIES
+from ..context import Workbench
+from ..parallel import spread
+from ..report.plots import axes, colour, reach
+from ..report.published import ACCURACY
+from ..report.schema import Section
+from ..report.section_builder import Sheet
+from ..report.store import Store
 
 TITLE: Final = "Accuracy"
 CHUNK: Final = 25

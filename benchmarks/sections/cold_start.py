@@ -13,12 +13,12 @@ import numpy as np
 import soundfile
 from matplotlib.figure import Figure as Picture
 
-from ..runtime.frontend import SAMPLE_RATE
-from .fresh import fresh
-from .plots import axes
-from .report import Section
-from .sheet import Sheet
-from .workbench import LISTENER, Workbench
+from ...runtime.features.patches import SAMPLE_RATE
+from ..context import LISTENER, Workbench
+from ..fresh_process import fresh
+from ..report.plots import axes
+from ..report.schema import Section
+from ..report.section_builder import Sheet
 
 TITLE: Final = "Cold start"
 PARTS: Final = ("interpreter", "numpy", "onnxruntime", "the rest of haaqi_edge.runtime", "sessions", "first score")
@@ -41,7 +41,7 @@ print(json.dumps([after - before for before, after in zip(at, at[1:])]))
 
 def measure(bench: Workbench) -> Section:
     """Start processes in turn: each model from Python, and the command line with nano."""
-    sheet, runs = Sheet("start", TITLE), 4 if bench.options.quick else RUNS
+    sheet, runs = Sheet("cold_start", TITLE), 4 if bench.options.quick else RUNS
     models = {"nano": "nano", "nano-int8": "nano-int8", "folded": str(bench.folded.folder)}
     taken: dict[str, list[list[float]]] = {name: [] for name in models}
     command: list[float] = []
@@ -94,4 +94,4 @@ def draw(section: Section) -> dict[str, tuple[Picture, str]]:
     one.grid(axis="y", visible=False)
     one.set_xlabel("ms")
     one.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=3)
-    return {"start": (picture, f"From exec to the first score of {SECONDS:g} s of audio, in Python, one thread.")}
+    return {"cold_start": (picture, f"From exec to the first score of {SECONDS:g} s of audio, in Python, one thread.")}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..runtime import frontend as fe
-from ..runtime.fbank import mel_filters, povey_window
+from ...runtime.features import patches as fe
+from ...runtime.features.fbank import mel_filters, povey_window
 
 Array = npt.NDArray[np.float32]
 

@@ -12,18 +12,18 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from ..calibration.quantization import ROLES
-from ..calibration.trial import Networks
-from ..haaqi.index import Ear, Reference
-from ..runtime import Bundle, Scorer
-from ..runtime.encoder import READINGS
-from ..runtime.fbank import patches as fbank_patches
-from ..runtime.frontend import PATCH_LENGTH, PATCH_SHIFT, SAMPLE_RATE
-from ..runtime.texture import textures
-from ..runtime.windows import window_patches
-from ..training.degradations import degrade
-from .frontend import fbank_per_frame
-from .workbench import Array, Workbench
+from ...calibration.candidate_scores import Networks
+from ...calibration.quantization import ROLES
+from ...haaqi.index import Ear, Reference
+from ...runtime import Bundle, Scorer
+from ...runtime.encoder import READINGS
+from ...runtime.features.fbank import patches as fbank_patches
+from ...runtime.features.patches import PATCH_LENGTH, PATCH_SHIFT, SAMPLE_RATE
+from ...runtime.features.texture import textures
+from ...runtime.windows import window_patches
+from ...training.degradations import degrade
+from ..context import Array, Workbench
+from .frame_fbank import fbank_per_frame
 
 PYCLARITY: Final = "pyclarity"
 Work = Callable[[], object]
@@ -72,7 +72,7 @@ def contenders_of(
     ear, clean = Ear(listener), samples.astype(np.float64)
     processed = degrade(clean, SAMPLE_RATE, "noise(snr=10)", bench.options.seed)
     if find_spec("clarity"):
-        from .haaqi import oracle
+        from ..studies.haaqi import oracle
 
         yield f"{PYCLARITY}/whole", lambda: oracle(clean, processed, SAMPLE_RATE, ear)
     yield "HAAQI/whole", lambda: Reference(clean, SAMPLE_RATE, ear).score(processed, SAMPLE_RATE)

@@ -15,16 +15,16 @@ import torch
 from matplotlib.figure import Figure as Picture
 from threadpoolctl import threadpool_limits
 
-from ..calibration.timing import taken
-from ..runtime import Bundle, Scorer
-from ..runtime.errors import ProviderError
-from .contenders import PYCLARITY, Work, bundles, contenders_of, named, whole, windows
-from .limits import product_rates, rate, work
-from .plots import axes, band, bars, colour
-from .published import LESS_TIME
-from .report import Figure, Section
-from .sheet import Sheet
-from .workbench import Workbench
+from ...evaluation.timing import taken
+from ...runtime import Bundle, Scorer
+from ...runtime.errors import ProviderError
+from ..context import Workbench
+from ..report.plots import axes, band, bars, colour
+from ..report.published import LESS_TIME
+from ..report.schema import Figure, Section
+from ..report.section_builder import Sheet
+from .implementations import PYCLARITY, Work, bundles, contenders_of, named, whole, windows
+from .roofline import product_rates, rate, work
 
 TITLE: Final = "Latency"
 LENGTHS: Final = (1.0, 3.0, 10.0, 30.0, 60.0)

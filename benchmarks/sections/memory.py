@@ -10,11 +10,11 @@ from typing import Final
 import numpy as np
 from matplotlib.figure import Figure as Picture
 
-from .fresh import peak_memory
-from .plots import bars, colour
-from .report import Section
-from .sheet import Sheet
-from .workbench import LISTENER, Workbench
+from ..context import LISTENER, Workbench
+from ..fresh_process import peak_memory
+from ..report.plots import bars, colour
+from ..report.schema import Section
+from ..report.section_builder import Sheet
 
 TITLE: Final = "Memory"
 SECONDS: Final = 10.0
@@ -47,7 +47,7 @@ Reference(samples.astype(float), 16_000, Ear("{LISTENER}")).score(samples[::-1].
 _PYCLARITY: Final = (
     _LOAD
     + f"""
-from haaqi_edge.benchmarks.haaqi import oracle
+from haaqi_edge.benchmarks.studies.haaqi import oracle
 from haaqi_edge.haaqi.index import Ear
 oracle(samples.astype(float), samples[::-1].astype(float), 16_000, Ear("{LISTENER}"))
 """

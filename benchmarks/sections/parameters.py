@@ -13,17 +13,17 @@ import torch
 from matplotlib.figure import Figure as Picture
 from torch import nn
 
-from ..export.bundle import parameter_count
-from ..export.surgery import report, steps
-from ..export.verify import LISTENERS, probe_signal
-from ..model import Teacher
-from ..runtime.audiogram import Audiogram
-from ..runtime.fbank import fbank
-from .plots import COLOURS, bars
-from .published import FEWER_PARAMETERS
-from .report import Section
-from .sheet import Sheet
-from .workbench import Workbench
+from ...export.bundle import parameter_count
+from ...export.surgery import report, steps
+from ...export.verify import LISTENERS, probe_signal
+from ...model import Teacher
+from ...runtime.audiogram import Audiogram
+from ...runtime.features.fbank import fbank
+from ..context import Workbench
+from ..report.plots import COLOURS, bars
+from ..report.published import FEWER_PARAMETERS
+from ..report.schema import Section
+from ..report.section_builder import Sheet
 
 TITLE: Final = "Parameters"
 HEADS: Final = ("linear0", "blstm", "linear1", "haaqiAtt_layer", "haaqiframe_score")

@@ -14,21 +14,21 @@ import numpy.typing as npt
 import torch
 from matplotlib.figure import Figure as Picture
 
-from ..calibration.accuracy import summary
-from ..export.bundle import nano_source, student_source, write_fused
-from ..export.verify import TOLERANCE, probe_signal
-from ..model import Nano, Student
-from ..runtime import Audiogram, Bundle, Scorer
-from ..runtime.audiogram import STANDARD
-from ..runtime.encoder import READINGS
-from ..runtime.frontend import PATCH_LENGTH, PATCH_SHIFT, SAMPLE_RATE, patch_count
-from ..runtime.sessions import Session
-from ..runtime.windows import Encoded, cut, window_patches
-from . import golden
-from .plots import axes, colour
-from .report import Section
-from .sheet import Sheet
-from .workbench import Workbench
+from ...evaluation.comparison import summary
+from ...export.bundle import nano_source, student_source, write_fused
+from ...export.verify import TOLERANCE, probe_signal
+from ...model import Nano, Student
+from ...runtime import Audiogram, Bundle, Scorer
+from ...runtime.audiogram import STANDARD
+from ...runtime.encoder import READINGS
+from ...runtime.features.patches import PATCH_LENGTH, PATCH_SHIFT, SAMPLE_RATE, patch_count
+from ...runtime.session import Session
+from ...runtime.windows import Encoded, cut, window_patches
+from .. import golden
+from ..context import Workbench
+from ..report.plots import axes, colour
+from ..report.schema import Section
+from ..report.section_builder import Sheet
 
 TITLE: Final = "Parity"
 PATCHES: Final = (1, 2, 7, 62, 63, 188, 375, 1_250, 3_750)

@@ -13,23 +13,23 @@ import numpy.typing as npt
 import soxr
 from matplotlib.figure import Figure as Picture
 
-from ..calibration.judges import ScorerJudge, judge_of
-from ..haaqi.index import Ear, Reference
-from ..runtime.audiogram import STANDARD
-from ..training.corpus.clips import Corpus
-from ..training.corpus.synthetic import RATE
-from ..training.data.rendering import presented, reference_of
-from ..training.data.rows import PRESENTATION, SYNTHETIC, Row
-from ..training.degradations import chain_of
-from ..training.degradations.sampling import random_chain
-from ..training.metrics import agreement
-from .parallel import spread
-from .plots import axes, band, colour, reach
-from .published import BEST_LEVEL
-from .report import Figure, Section
-from .sanity import LISTENERS, RANKED, SNRS, Trial, rank_correlation, trials
-from .sheet import DRAWS, Sheet
-from .workbench import Workbench
+from ...evaluation.predictors import ScorerJudge, judge_of
+from ...haaqi.index import Ear, Reference
+from ...runtime.audiogram import STANDARD
+from ...training.corpus.clips import Corpus
+from ...training.corpus.synthetic import RATE
+from ...training.data.rendering import presented, reference_of
+from ...training.data.rows import PRESENTATION, SYNTHETIC, Row
+from ...training.degradations import chain_of
+from ...training.degradations.sampling import random_chain
+from ...training.statistics import agreement
+from ..context import Workbench
+from ..parallel import spread
+from ..report.plots import axes, band, colour, reach
+from ..report.published import BEST_LEVEL
+from ..report.schema import Figure, Section
+from ..report.section_builder import DRAWS, Sheet
+from ..studies.sanity import LISTENERS, RANKED, SNRS, Trial, rank_correlation, trials
 
 TITLE: Final = "Robustness"
 SECONDS: Final = 10.0

@@ -14,15 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from ..calibration.groups import groups_of, names_in
-from ..calibration.quantization import ROLES
-from ..calibration.quantizers import static_graph
-from ..calibration.targets import native_target
-from ..calibration.timing import taken
-from ..runtime import Bundle
-from ..runtime.encoder import READINGS
-from ..runtime.sessions import Session
-from .workbench import LISTENER
+from ...calibration.layer_groups import groups_of, names_in
+from ...calibration.quantization import ROLES
+from ...calibration.quantizers import static_graph
+from ...calibration.targets import native_target
+from ...evaluation.timing import taken
+from ...runtime import Bundle
+from ...runtime.encoder import READINGS
+from ...runtime.session import Session
+from ..context import LISTENER
 
 SHAPE: Final = (496, 768, 3072)
 """rows, inputs and outputs of the product that measures the machine's rate: the student's largest, for 10 s of audio"""
@@ -100,7 +100,7 @@ def work(bundle: Bundle, windows: list[Array]) -> Work:
         bundle: the fp32 bundle.
         windows: samples of each window, float32 [n] at 16 kHz.
     """
-    from ..runtime.audiogram import Audiogram
+    from ...runtime.audiogram import Audiogram
 
     reads, listener = bundle.card.encoder_input, Audiogram.named(LISTENER).array()[None]
     total = np.zeros(2)

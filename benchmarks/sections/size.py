@@ -12,17 +12,17 @@ from typing import Final
 
 from matplotlib.figure import Figure as Picture
 
-from ..export.bundle import WINDOW
-from ..export.c import TOLERANCES, operations
-from ..export.c_numbers import Numbers
-from ..model import Nano
-from ..runtime import Bundle
-from ..runtime.windows import window_patches
-from .plots import bars, colour
-from .provenance import ROOMS, ROOT
-from .report import Section
-from .sheet import Sheet
-from .workbench import Workbench
+from ...export.bundle import WINDOW
+from ...export.c.constants import Numbers
+from ...export.c.writer import TOLERANCES, operations
+from ...model import Nano
+from ...runtime import Bundle
+from ...runtime.windows import window_patches
+from ..context import Workbench
+from ..report.plots import bars, colour
+from ..report.provenance import CODE_FOLDERS, ROOT
+from ..report.schema import Section
+from ..report.section_builder import Sheet
 
 TITLE: Final = "Size"
 _C_NOTE: Final = (
@@ -108,7 +108,7 @@ def packed(root: Path) -> int:
 
 def _files(root: Path) -> list[Path]:
     """List the files of the package."""
-    found = (path for room in ROOMS for path in sorted((root / room).rglob("*")))
+    found = (path for folder in CODE_FOLDERS for path in sorted((root / folder).rglob("*")))
     return [path for path in found if path.is_file() and "__pycache__" not in path.parts]
 
 

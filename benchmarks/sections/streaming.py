@@ -14,19 +14,19 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure as Picture
 
-from ..calibration.timing import taken
-from ..runtime import Bundle, Scorer, Tokens
-from ..runtime import frontend as fe
-from ..runtime.audiogram import Audiogram
-from ..runtime.encoder import READINGS
-from ..runtime.sessions import Session
-from ..runtime.windows import Encoded
-from .fresh import peak_memory
-from .plots import axes, colour
-from .report import Section
-from .sheet import Sheet
-from .soak import soak
-from .workbench import LISTENER, Workbench
+from ...evaluation.timing import taken
+from ...runtime import Bundle, Scorer, Tokens
+from ...runtime.audiogram import Audiogram
+from ...runtime.encoder import READINGS
+from ...runtime.features import patches as fe
+from ...runtime.session import Session
+from ...runtime.windows import Encoded
+from ..context import LISTENER, Workbench
+from ..fresh_process import peak_memory
+from ..report.plots import axes, colour
+from ..report.schema import Section
+from ..report.section_builder import Sheet
+from ..studies.soak import soak
 
 TITLE: Final = "Streaming"
 RATES: Final = ((fe.SAMPLE_RATE, 1), (48_000, 2))

@@ -22,12 +22,12 @@ from typing import Any, Final
 import numpy as np
 import soundfile
 
-from ..calibration.accuracy import BUDGET
-from ..runtime import Bundle, shipped_models
-from ..runtime import frontend as fe
-from ..runtime.audio import audio_in, open_audio
-from ..runtime.errors import HaaqiEdgeError
-from .program import told_in_a_line
+from ...evaluation.comparison import BUDGET
+from ...runtime import Bundle, shipped_models
+from ...runtime.audio.reading import audio_in, open_audio
+from ...runtime.errors import HaaqiEdgeError
+from ...runtime.features import patches as fe
+from ..program import told_in_a_line
 
 EMULATORS: Final = ("qemu-aarch64-static", "qemu-aarch64")
 TOOLS: Final = ("apt-get", "dpkg-deb")

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..runtime.errors import ExportError
+from ...runtime.errors import ExportError
 
 COMPILER: Final = "arm-none-eabi-gcc"
 SIZE: Final = "arm-none-eabi-size"

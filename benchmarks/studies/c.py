@@ -23,18 +23,18 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from ..calibration.sounds import loaded, of_table
-from ..export.bundle import nano_source
-from ..export.c import SOURCE, TOLERANCES, CExport, write_c
-from ..export.c_check import CNano, compiled
-from ..runtime import Scorer
-from ..runtime import frontend as fe
-from ..runtime.audio import audio_in, open_audio
-from ..runtime.audiogram import Audiogram
-from ..runtime.errors import ExportError
+from ...evaluation.sounds import loaded, of_table
+from ...export.bundle import nano_source
+from ...export.c.check import CNano, compiled
+from ...export.c.writer import SOURCE, TOLERANCES, CExport, write_c
+from ...runtime import Scorer
+from ...runtime.audio.reading import audio_in, open_audio
+from ...runtime.audiogram import Audiogram
+from ...runtime.errors import ExportError
+from ...runtime.features import patches as fe
+from ..program import told_in_a_line
 from . import boards
 from .arm64 import LISTENERS
-from .program import told_in_a_line
 
 COMPILERS: Final = ("gcc", "clang")
 SANITIZERS: Final = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")

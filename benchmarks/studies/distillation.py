@@ -19,24 +19,24 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from ..model.beats import BeatsConfig
-from ..model.head import HeadConfig
-from ..model.student import Student
-from ..model.teacher import Teacher
-from ..runtime.writing import write_json
-from ..training.corpus.clips import Corpus
-from ..training.data.batches import Clips, evaluate
-from ..training.data.examples import Example, of_table
-from ..training.data.feature_cache import FBANK, FeatureCache
-from ..training.loop import Plan, Progress, device_of
-from ..training.metrics import agreement
-from ..training.run_directory import Metrics
-from ..training.tasks.distillation import DistilConfig
-from ..training.tasks.pipelines import Data, Told, distil, train_teacher
-from ..training.tasks.teacher import TeacherConfig
-from .program import told_in_a_line
+from ...model.beats import BeatsConfig
+from ...model.head import HeadConfig
+from ...model.student import Student
+from ...model.teacher import Teacher
+from ...runtime.writing import write_json
+from ...training.corpus.clips import Corpus
+from ...training.data.batches import Clips, evaluate
+from ...training.data.examples import Example, of_table
+from ...training.data.feature_cache import FBANK, FeatureCache
+from ...training.loop import Plan, Progress, device_of
+from ...training.run_directory import Metrics
+from ...training.statistics import agreement
+from ...training.tasks.distillation import DistilConfig
+from ...training.tasks.pipelines import Data, Told, distil, train_teacher
+from ...training.tasks.teacher import TeacherConfig
+from ..program import told_in_a_line
 
-TABLE: Final = Path(__file__).parents[1] / "training" / "table"
+TABLE: Final = Path(__file__).parents[2] / "training" / "table"
 BEATS: Final = BeatsConfig(
     layers=4,
     width=64,

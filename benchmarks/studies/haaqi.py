@@ -25,15 +25,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..haaqi.index import HAAQI_FREQUENCIES, Ear, Haaqi, Reference
-from ..runtime.errors import CorpusError
-from ..runtime.levels import LEVEL1, amplitude
-from ..training.corpus.clips import Corpus
-from ..training.degradations import chain_of, degrade
-from ..training.degradations.hearing_aids import amplify
-from ..training.degradations.sampling import RANGES
-from ..training.degradations.signals import rms
-from .program import told_in_a_line
+from ...haaqi.index import HAAQI_FREQUENCIES, Ear, Haaqi, Reference
+from ...runtime.audio.levels import LEVEL1, amplitude
+from ...runtime.errors import CorpusError
+from ...training.corpus.clips import Corpus
+from ...training.degradations import chain_of, degrade
+from ...training.degradations.hearing_aids import amplify
+from ...training.degradations.sampling import RANGES
+from ...training.degradations.signals import rms
+from ..program import told_in_a_line
 
 TOLERANCE: Final = 1e-3
 LISTENERS: Final = ("NH", "N2", "N4", "S2", "N7")

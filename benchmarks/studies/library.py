@@ -17,16 +17,16 @@ from typing import Any, Final
 
 import numpy as np
 
-from ..calibration.speed import machine
-from ..calibration.timing import ratio, taken, timing
-from ..runtime import Audiogram
-from ..runtime.audio import audio_in
-from ..runtime.errors import OptionError
-from ..runtime.library import BATCH
-from ..runtime.requests import Request, Scored, score_files, score_part
-from ..runtime.sessions import available_cores
-from ..training.spread import spread
-from .program import told_in_a_line
+from ...calibration.speed import machine
+from ...evaluation.timing import ratio, taken, timing
+from ...runtime import Audiogram
+from ...runtime.audio.reading import audio_in
+from ...runtime.batch.parallel import spread
+from ...runtime.batch.prefetch import BATCH
+from ...runtime.batch.requests import Request, Scored, score_files, score_part
+from ...runtime.errors import OptionError
+from ...runtime.session import available_cores
+from ..program import told_in_a_line
 
 LISTENER: Final = "N3"
 TOGETHER: Final = 8

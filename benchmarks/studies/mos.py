@@ -21,24 +21,24 @@ import numpy as np
 import numpy.typing as npt
 from scipy import signal
 
-from ..model.nano import Nano
-from ..runtime.audiogram import Audiogram
-from ..runtime.bundle import Scale
-from ..runtime.frontend import SAMPLE_RATE
-from ..runtime.levels import nal_r
-from ..runtime.writing import write_json
-from ..training.corpus.clips import Corpus
-from ..training.data.examples import Example, of_table, waveforms
-from ..training.data.feature_cache import FeatureCache
-from ..training.data.features import at_front_end
-from ..training.data.rendering import reference_of
-from ..training.data.rows import Row
-from ..training.degradations.signals import rms
-from ..training.metrics import agreement
-from ..training.tasks.mos import FREEZES, MosConfig, Tuned, tune
-from ..training.tasks.pipelines import Data
+from ...model.nano import Nano
+from ...runtime.audio.levels import nal_r
+from ...runtime.audiogram import Audiogram
+from ...runtime.bundle import Scale
+from ...runtime.features.patches import SAMPLE_RATE
+from ...runtime.writing import write_json
+from ...training.corpus.clips import Corpus
+from ...training.data.examples import Example, of_table, waveforms
+from ...training.data.feature_cache import FeatureCache
+from ...training.data.features import at_front_end
+from ...training.data.rendering import reference_of
+from ...training.data.rows import Row
+from ...training.degradations.signals import rms
+from ...training.statistics import agreement
+from ...training.tasks.mos import FREEZES, MosConfig, Tuned, tune
+from ...training.tasks.pipelines import Data
+from ..program import told_in_a_line
 from .distillation import TABLE, told
-from .program import told_in_a_line
 
 MOS: Final = Scale("MOS", 1.0, 5.0)
 RATERS: Final = 6

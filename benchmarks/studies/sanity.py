@@ -24,19 +24,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from scipy import stats
 
-from ..calibration.judges import Judge, judge_of
-from ..haaqi.index import HAAQI_FREQUENCIES, Ear, Reference
-from ..runtime.audiogram import STANDARD, Audiogram
-from ..runtime.errors import CorpusError
-from ..runtime.levels import LEVEL1, SILENCE, amplitude
-from ..training.corpus.clips import Corpus
-from ..training.data.rendering import presented, reference_of
-from ..training.data.rows import PRESENTATION, Row
-from ..training.degradations import chain_of
-from ..training.degradations.grammar import Array
-from ..training.degradations.sampling import random_chain
-from ..training.degradations.signals import rms
-from .program import told_in_a_line
+from ...evaluation.predictors import Judge, judge_of
+from ...haaqi.index import HAAQI_FREQUENCIES, Ear, Reference
+from ...runtime.audio.levels import LEVEL1, SILENCE, amplitude
+from ...runtime.audiogram import STANDARD, Audiogram
+from ...runtime.errors import CorpusError
+from ...training.corpus.clips import Corpus
+from ...training.data.rendering import presented, reference_of
+from ...training.data.rows import PRESENTATION, Row
+from ...training.degradations import chain_of
+from ...training.degradations.grammar import Array
+from ...training.degradations.sampling import random_chain
+from ...training.degradations.signals import rms
+from ..program import told_in_a_line
 
 CLIPS: Final = 40
 SECONDS: Final = 10.0

@@ -16,9 +16,9 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..runtime import Scorer, Update
-from ..runtime import frontend as fe
-from .program import told_in_a_line
+from ...runtime import Scorer, Update
+from ...runtime.features import patches as fe
+from ..program import told_in_a_line
 
 MINUTE: Final = round(60 / fe.PATCH_SECONDS)
 HOUR: Final = 60 * MINUTE

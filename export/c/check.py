@@ -15,7 +15,7 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..runtime.errors import ExportError
+from ...runtime.errors import ExportError
 
 FLAGS: Final = ("-O2", "-std=c99", "-Wall", "-Wextra", "-Wpedantic")
 COMPILERS: Final = ("cc", "gcc", "clang")

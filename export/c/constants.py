@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from ..calibration.quantizers import rounded
-from ..model import nano as net
-from ..model.nano import Nano
-from ..runtime import frontend as fe
-from ..runtime import texture as tx
-from ..runtime.audio import LOUDEST
-from ..runtime.audiogram import FREQUENCIES
-from ..runtime.levels import LEVEL1, SILENCE
+from ...calibration.quantizers import rounded
+from ...model import nano as net
+from ...model.nano import Nano
+from ...runtime.audio.levels import LEVEL1, SILENCE
+from ...runtime.audio.reading import LOUDEST
+from ...runtime.audiogram import FREQUENCIES
+from ...runtime.features import patches as fe
+from ...runtime.features import texture as tx
 
 Weights = Literal["float", "int8"]
 Array = npt.NDArray[np.float32]

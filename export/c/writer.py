@@ -10,16 +10,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from ..model.nano import HEARD, Nano, NanoConfig
-from ..runtime import frontend as fe
-from ..runtime import texture as tx
-from ..runtime.errors import OptionError
-from ..runtime.windows import window_patches
-from ..runtime.writing import check_folder, write_group
-from .bundle import WINDOW, Source
-from .c_check import CNano, compiler
-from .c_numbers import Numbers, Weights
-from .verify import Parity, verify_c
+from ...model.nano import HEARD, Nano, NanoConfig
+from ...runtime.errors import OptionError
+from ...runtime.features import patches as fe
+from ...runtime.features import texture as tx
+from ...runtime.windows import window_patches
+from ...runtime.writing import check_folder, write_group
+from ..bundle import WINDOW, Source
+from ..verify import Parity, verify_c
+from .check import CNano, compiler
+from .constants import Numbers, Weights
 
 HEADER: Final = "haaqi_nano.h"
 SOURCE: Final = "haaqi_nano.c"
@@ -142,7 +142,7 @@ def _texts(source: Source, weights: Weights, numbers: Numbers) -> dict[str, byte
     filled = dict(zip(_PLACES, (about, numbers.sizes(), numbers.definitions()), strict=True))
     texts = {}
     for name in SOURCES:
-        text = files(__package__).joinpath("c_sources", name).read_text(encoding="utf-8")
+        text = files(__package__).joinpath("templates", name).read_text(encoding="utf-8")
         for place, content in filled.items():
             text = text.replace(place, content)
         texts[name] = text.encode()

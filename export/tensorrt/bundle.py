@@ -10,17 +10,17 @@ from typing import Final, Literal
 
 import onnx
 
-from ..calibration.sealing import sealed
-from ..runtime.bundle import Bundle, Card
-from ..runtime.profiles import Profile, default_profiles
-from ..runtime.writing import check_folder, with_files, write_files
-from .bundle import Source, card_of
-from .graphs import encoder_graph, head_graph
-from .half import half_graph
+from ...calibration.finalization import sealed
+from ...runtime.bundle import Bundle, Card
+from ...runtime.gpu.optimization_profiles import Profile, default_profiles
+from ...runtime.writing import check_folder, with_files, write_files
+from ..bundle import Source, card_of
+from ..graphs import encoder_graph, head_graph
+from ..half import half_graph
+from ..verify import TOLERANCE, Parity, verify_bundle
 from .manifest import MANIFEST, Manifest, manifest_of
 from .shapes import check_profiles
 from .support import check_supported, support
-from .verify import TOLERANCE, Parity, verify_bundle
 
 HALF_TOLERANCE: Final = 5e-3
 """Max. difference of a score that an fp16 export may have: the same tolerance as for int8."""

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ..runtime.bundle import Bundle
-from ..runtime.errors import DependencyError, ExportError
-from ..runtime.files import is_file
-from ..runtime.gpu import first_gpu
-from ..runtime.profiles import Shape
-from ..runtime.writing import write_file
+from ...runtime.bundle import Bundle
+from ...runtime.errors import DependencyError, ExportError
+from ...runtime.files import is_file
+from ...runtime.gpu.device import first_gpu
+from ...runtime.gpu.optimization_profiles import Shape
+from ...runtime.writing import write_file
 from .manifest import ROLES, Manifest, Settings, trtexec
 
 Progress = Callable[[str, int, int], None]

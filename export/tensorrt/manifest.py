@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ..runtime.bundle import Bundle, Card
-from ..runtime.errors import BundleError
-from ..runtime.files import is_file
-from ..runtime.profiles import Profile, Shape
+from ...runtime.bundle import Bundle, Card
+from ...runtime.errors import BundleError
+from ...runtime.files import is_file
+from ...runtime.gpu.optimization_profiles import Profile, Shape
 
 Shapes = Sequence[Mapping[str, Mapping[str, tuple[Shape, Shape, Shape]]]]
 """One mapping per profile: role to input to its min, opt and max shapes."""

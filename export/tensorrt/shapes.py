@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import onnx
 
-from ..runtime.bundle import Card
-from ..runtime.errors import ExportError
-from ..runtime.profiles import Profile, Shape
+from ...runtime.bundle import Card
+from ...runtime.errors import ExportError
+from ...runtime.gpu.optimization_profiles import Profile, Shape
 
 
 def shapes_at(model: onnx.ModelProto, given: Mapping[str, Shape]) -> dict[str, Shape]:

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from ..calibration.sealing import ONNX
-from ..runtime.errors import ExportError
+from ...calibration.finalization import ONNX
+from ...runtime.errors import ExportError
 
 TABLE: Final = Path(__file__).with_name("operators.json")
 _NAMES: Final = {

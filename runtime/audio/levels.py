@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from .audiogram import Audiogram
-from .errors import OptionError
+from ..audiogram import Audiogram
+from ..errors import OptionError
 
 LEVEL1: Final = 85.0
 """Default level in dB SPL of a signal with RMS 1.0. It presents music at -20 dBFS RMS at 65 dB SPL."""

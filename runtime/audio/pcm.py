@@ -7,8 +7,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from .audio import MOST_CHANNELS
-from .errors import AudioError, OptionError
+from ..errors import AudioError, OptionError
+from .reading import MOST_CHANNELS
 
 FORMATS: Final = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
 """Bytes per sample by ffmpeg's format name: signed integers and floating point, little endian."""

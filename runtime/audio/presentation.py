@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .audio import Audio
-from .audiogram import Audiogram
-from .errors import AudioError, OptionError
-from .frontend import SAMPLE_RATE
+from ..audiogram import Audiogram
+from ..errors import AudioError, OptionError
+from ..features.patches import SAMPLE_RATE
 from .levels import SILENCE, NalR, amplitude, check_level
+from .reading import Audio
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from .errors import AudioError, AudioFileError, AudioFileNotFoundError
-from .files import is_file, is_folder
-from .frontend import PATCH_LENGTH, SAMPLE_RATE
+from ..errors import AudioError, AudioFileError, AudioFileNotFoundError
+from ..features.patches import PATCH_LENGTH, SAMPLE_RATE
+from ..files import is_file, is_folder
 
 Array = npt.NDArray[np.float32]
 AudioLike: TypeAlias = "str | Path | tuple[npt.NDArray[Any], int]"

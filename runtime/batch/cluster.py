@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from ..runtime.errors import OptionError, WorkerError
+from ..errors import OptionError, WorkerError
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from ..runtime.errors import WorkerError
+from ..errors import WorkerError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

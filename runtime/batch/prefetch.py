@@ -15,12 +15,12 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from .audiogram import Audiogram
-from .device import Pair, Task
-from .encoder import Encoder
-from .errors import HaaqiEdgeError
-from .scores import Assembly, Score
-from .windows import Cut, Encoded, cut
+from ..audiogram import Audiogram
+from ..encoder import Encoder
+from ..errors import HaaqiEdgeError
+from ..gpu.io_binding import Pair, Task
+from ..scores import Assembly, Score
+from ..windows import Cut, Encoded, cut
 
 BATCH: Final = 256
 """Default number of patches that are encoded together: four windows of 10 s."""

@@ -8,11 +8,11 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from .audiogram import Audiogram
-from .errors import HaaqiEdgeError, OptionError
-from .scorer import Scorer
-from .scores import Score
-from .windows import WindowLike
+from ..audiogram import Audiogram
+from ..errors import HaaqiEdgeError, OptionError
+from ..scorer import Scorer
+from ..scores import Score
+from ..windows import WindowLike
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from . import frontend as fe
+from . import patches as fe
 
 Array = npt.NDArray[np.float32]
 

@@ -19,8 +19,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from . import frontend as fe
-from .errors import OptionError
+from ..errors import OptionError
+from . import patches as fe
 
 Array = npt.NDArray[np.float32]
 

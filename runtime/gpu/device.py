@@ -6,7 +6,7 @@ import ctypes
 import sys
 from typing import Final, NamedTuple
 
-from .errors import ProviderError
+from ..errors import ProviderError
 
 LIBRARY: Final = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _MAJOR: Final = 75

@@ -10,13 +10,13 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .acceleration import Acceleration
-from .audiogram import Audiogram
-from .bundle import Card
-from .head import Heard
-from .scores import Assembly, Score
-from .sessions import Session, onnx_runtime
-from .windows import Cut
+from ..audiogram import Audiogram
+from ..bundle import Card
+from ..head import Heard
+from ..scores import Assembly, Score
+from ..session import Session, onnx_runtime
+from ..windows import Cut
+from .provider_options import Acceleration
 
 Array = npt.NDArray[np.float32]
 

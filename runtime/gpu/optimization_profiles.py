@@ -7,13 +7,13 @@ from typing import Final
 
 import numpy as np
 
-from . import frontend as fe
-from .audiogram import FREQUENCIES
-from .bundle import Card
-from .encoder import READINGS
-from .errors import OptionError
-from .head import listeners_at_once
-from .windows import LONGEST, window_patches
+from ..audiogram import FREQUENCIES
+from ..bundle import Card
+from ..encoder import READINGS
+from ..errors import OptionError
+from ..features import patches as fe
+from ..head import listeners_at_once
+from ..windows import LONGEST, window_patches
 
 MOST: Final = int(LONGEST / fe.PATCH_SECONDS)
 """Patches in the longest window."""

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from .bundle import Bundle, Card
-from .errors import OptionError, ProviderError
-from .files import is_file
-from .gpu import Gpu, first_gpu
-from .profiles import MOST, Profile, Shape
-from .sessions import CUDA, GPU_PROVIDERS, PROVIDERS, Options, onnx_runtime, provider_name
-from .windows import window_patches
-from .writing import write_file
+from ..bundle import Bundle, Card
+from ..errors import OptionError, ProviderError
+from ..files import is_file
+from ..session import CUDA, GPU_PROVIDERS, PROVIDERS, Options, onnx_runtime, provider_name
+from ..windows import window_patches
+from ..writing import write_file
+from .device import Gpu, first_gpu
+from .optimization_profiles import MOST, Profile, Shape
 
 CACHE: Final = "HAAQI_EDGE_CACHE"
 """Environment variable that sets the folder of engines and timing caches. Default: the user's cache folder."""
@@ -157,6 +157,6 @@ def _profile(shapes: Mapping[str, tuple[Shape, Shape, Shape]]) -> dict[str, str]
 
 def _several_clips(bundle: Bundle) -> bool:
     """Return whether the head accepts tokens of several clips in one run, as heads built for TensorRT do."""
-    from .sessions import Session
+    from ..session import Session
 
     return not isinstance(Session(bundle.path("head"), threads=1).inputs["tokens"][0], int)

@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from . import frontend as fe
-from .audio import BLOCK_SECONDS, MOST_CHANNELS, Resampler, checked_rate, checked_samples, full_scale
-from .errors import AudioError
+from ..audio.reading import BLOCK_SECONDS, MOST_CHANNELS, Resampler, checked_rate, checked_samples, full_scale
+from ..errors import AudioError
+from ..features import patches as fe
 
 Array = npt.NDArray[np.float32]
 

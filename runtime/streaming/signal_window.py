@@ -8,16 +8,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from . import frontend as fe
-from .audiogram import Audiogram
-from .encoder import Encoder, batches, patch_samples
-from .fbank import PatchStream
-from .head import Head, Heard
-from .levels import decibels
-from .presentation import Presenter
-from .ring import Ring
+from ..audio.levels import decibels
+from ..audio.presentation import Presenter
+from ..audiogram import Audiogram
+from ..encoder import Encoder, batches, patch_samples
+from ..features import patches as fe
+from ..features.fbank import PatchStream
+from ..head import Head, Heard
+from ..windows import Encoded
+from .ring_buffer import Ring
 from .updates import Reading, Total
-from .windows import Encoded
 
 Array = npt.NDArray[np.float32]
 

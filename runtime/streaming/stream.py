@@ -15,14 +15,14 @@ from typing import Any, Final, Never, Self
 import numpy as np
 import numpy.typing as npt
 
-from . import frontend as fe
-from .audio import checked_rate
-from .audiogram import Audiogram, AudiogramLike, as_audiograms
-from .errors import AudioError, OptionError, StreamError
-from .intake import NAME, Intake
-from .lane import Lane, Network
-from .levels import SILENCE
-from .presentation import Presentation, Presenter
+from ..audio.levels import SILENCE
+from ..audio.presentation import Presentation, Presenter
+from ..audio.reading import checked_rate
+from ..audiogram import Audiogram, AudiogramLike, as_audiograms
+from ..errors import AudioError, OptionError, StreamError
+from ..features import patches as fe
+from .chunk_resampler import NAME, Intake
+from .signal_window import Lane, Network
 from .updates import Summary, Update
 
 Array = npt.NDArray[np.float32]

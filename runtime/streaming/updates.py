@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from .audiogram import Audiogram
-from .errors import OptionError
+from ..audiogram import Audiogram
+from ..errors import OptionError
 
 _One = TypeVar("_One")
 

@@ -6,7 +6,8 @@ import sys
 from types import ModuleType
 
 import pytest
-from haaqi_edge.benchmarks import gpu, library
+from haaqi_edge.benchmarks import gpu
+from haaqi_edge.benchmarks.studies import library
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from haaqi_edge.calibration.excerpts import LISTENERS, SECONDS, ExcerptSet, composed, of_folder
+from haaqi_edge.calibration.calibration_data import LISTENERS, SECONDS, ExcerptSet, composed, of_folder
 from haaqi_edge.runtime.errors import AudioError, AudioFileNotFoundError
-from haaqi_edge.runtime.frontend import SAMPLE_RATE, patch_count
+from haaqi_edge.runtime.features.patches import SAMPLE_RATE, patch_count
 from sounds import DEMO, music
 
 

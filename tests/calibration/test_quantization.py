@@ -10,11 +10,11 @@ import onnx
 import pytest
 from haaqi_edge.calibration import quantization
 from haaqi_edge.calibration.quantization import Candidate, Quantized, Settings, quantize, ranked
-from haaqi_edge.calibration.search import Found
+from haaqi_edge.calibration.sensitivity import Found
 from haaqi_edge.calibration.speed import Speed
 from haaqi_edge.calibration.targets import TARGETS
-from haaqi_edge.calibration.timing import Ratio, Timing
 from haaqi_edge.calibration.verdict import advice, verdict
+from haaqi_edge.evaluation.timing import Ratio, Timing
 from haaqi_edge.runtime import Bundle, Scorer
 from haaqi_edge.runtime.errors import BundleError, ExportError, OptionError
 from quantizable import sets

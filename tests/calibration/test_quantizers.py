@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 import pytest
-from haaqi_edge.calibration.groups import LEAST, groups_of, names_in
+from haaqi_edge.calibration.candidate_scores import scores_of
+from haaqi_edge.calibration.layer_groups import LEAST, groups_of, names_in
 from haaqi_edge.calibration.quantizers import dynamic_graph, static_graph, store_int8
 from haaqi_edge.calibration.targets import TARGETS
-from haaqi_edge.calibration.trial import scores_of
 from haaqi_edge.export.bundle import Source
 from haaqi_edge.export.graphs import encoder_graph, head_graph
 from haaqi_edge.export.surgery import fold
 from haaqi_edge.model import Student
 from haaqi_edge.model.beats import BeatsConfig
 from haaqi_edge.model.head import HeadConfig
-from haaqi_edge.runtime.sessions import Session
+from haaqi_edge.runtime.session import Session
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
@@ -105,8 +105,8 @@ def test_only_products_read_rounded_values() -> None:
     features = 2 * np.random.default_rng(0).standard_normal((9, 16, 128)).astype(np.float32)
     names = [group.node for group in found]
     head = head_graph(source.network, source.width)
+    from haaqi_edge.calibration.candidate_scores import Material
     from haaqi_edge.calibration.ranges import collect
-    from haaqi_edge.calibration.trial import Material
 
     both = {"encoder": model.SerializeToString(), "head": head.SerializeToString()}
     seen = collect(both, found, [Material(features, np.full((2, 8), 40.0, dtype=np.float32))])["minmax"]

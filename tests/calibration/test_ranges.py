@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from haaqi_edge.calibration.candidate_scores import Material
 from haaqi_edge.calibration.ranges import RULES, Ranges, Rule, collect, exceeded, kept
-from haaqi_edge.calibration.trial import Material
 from haaqi_edge.model import Nano
 from haaqi_edge.runtime.errors import BundleError
 from quantizable import graphs, groups, heard, models, ranges

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from haaqi_edge.calibration.groups import Group, names_in
+from haaqi_edge.calibration.candidate_scores import scores_of
+from haaqi_edge.calibration.layer_groups import Group, names_in
 from haaqi_edge.calibration.quantizers import dynamic_graph, store_int8
-from haaqi_edge.calibration.search import Search
+from haaqi_edge.calibration.sensitivity import Search
 from haaqi_edge.calibration.targets import TARGETS
-from haaqi_edge.calibration.trial import scores_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from quantizable import graphs, groups, heard, models

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command import run
-from haaqi_edge.runtime.audio import ArrayAudio
+from haaqi_edge.runtime.audio.reading import ArrayAudio
 from haaqi_edge.runtime.errors import AudioError, OptionError
 from malformed import TABLE, Row, scorer
 from malformed_files import RATE, noise, write_all

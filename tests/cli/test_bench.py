@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from command import printed, run
-from haaqi_edge.benchmarks.report import Section, read_report
+from haaqi_edge.benchmarks.report.schema import Section, read_report
 from reports import measured, report
 
 

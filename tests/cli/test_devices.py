@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from command import printed, run
 from compilers import c_compiler
-from haaqi_edge.export.c_check import compiled
+from haaqi_edge.export.c.check import compiled
 from haaqi_edge.runtime import Audiogram, Bundle, Scorer
 from haaqi_edge.runtime.errors import OptionError
 from sounds import RATE, music, noise, samples_for, write

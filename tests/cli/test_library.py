@@ -14,8 +14,8 @@ from command import run
 from distributed import Client, LocalCluster
 from haaqi_edge.cli import library
 from haaqi_edge.runtime import Audiogram
+from haaqi_edge.runtime.batch.requests import Request
 from haaqi_edge.runtime.errors import AudioFileError, OptionError
-from haaqi_edge.runtime.requests import Request
 from sounds import RATE, music
 
 N3 = Audiogram.named("N3")
@@ -124,7 +124,7 @@ def test_what_goes_with_what(folder: Path) -> None:
 
 
 def test_no_scheduler_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from haaqi_edge.training import cluster
+    from haaqi_edge.runtime.batch import cluster
 
     monkeypatch.setattr(cluster, "_PATIENCE", 0.2)
     outcome = run("score", folder, "-a", "N3", "--backend", "dask", "--scheduler", "tcp://127.0.0.1:1")

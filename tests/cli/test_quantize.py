@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from command import printed, run
-from haaqi_edge.calibration import excerpts
+from haaqi_edge.calibration import calibration_data as excerpts
 from haaqi_edge.calibration import quantization as quantizing
-from haaqi_edge.calibration.excerpts import Sets
+from haaqi_edge.calibration.calibration_data import Sets
 from haaqi_edge.cli import console
 from haaqi_edge.runtime import Bundle
 from haaqi_edge.runtime.bundle import Card

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command import run
-from haaqi_edge.benchmarks import sanity
+from haaqi_edge.benchmarks.studies import sanity
 from haaqi_edge.runtime import Scorer
 from haaqi_edge.training import card
 from haaqi_edge.training.corpus.clips import Corpus, Split

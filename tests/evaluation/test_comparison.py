@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from haaqi_edge.calibration.accuracy import WORST, Comparison, against, compare, summary
-from haaqi_edge.calibration.pictures import draw
-from haaqi_edge.calibration.sounds import Sound
+from haaqi_edge.evaluation.comparison import WORST, Comparison, against, compare, summary
+from haaqi_edge.evaluation.plots import draw
+from haaqi_edge.evaluation.sounds import Sound
 from haaqi_edge.runtime import Audiogram
-from haaqi_edge.runtime.audio import AudioLike
+from haaqi_edge.runtime.audio.reading import AudioLike
 from haaqi_edge.runtime.errors import AudioError, OptionError
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from haaqi_edge.calibration.judges import NetworkJudge, ScorerJudge, judge_of
+from haaqi_edge.evaluation.predictors import NetworkJudge, ScorerJudge, judge_of
 from haaqi_edge.model import Nano, Student, Teacher
 from haaqi_edge.model.beats import BeatsConfig
 from haaqi_edge.model.nano import WEIGHTS
 from haaqi_edge.runtime import Audiogram, Bundle, Scorer
-from haaqi_edge.runtime.audio import AudioLike
+from haaqi_edge.runtime.audio.reading import AudioLike
 from haaqi_edge.runtime.errors import AudioError, BundleNotFoundError, OptionError
-from haaqi_edge.runtime.fbank import patches
+from haaqi_edge.runtime.features.fbank import patches
 from sounds import DEMO, RATE, music, samples_for
 
 N3 = Audiogram.named("N3")

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from haaqi_edge.calibration.sounds import STANDARD_LISTENERS, Sound, loaded, of_folder, of_table
+from haaqi_edge.evaluation.sounds import STANDARD_LISTENERS, Sound, loaded, of_folder, of_table
 from haaqi_edge.runtime import Audiogram
-from haaqi_edge.runtime.audio import AudioLike
+from haaqi_edge.runtime.audio.reading import AudioLike
 from haaqi_edge.runtime.errors import AudioFileNotFoundError, CorpusError
 from haaqi_edge.training.corpus.clips import Corpus
 from haaqi_edge.training.data.labels import write

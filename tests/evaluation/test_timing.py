@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from haaqi_edge.calibration.timing import taken, timing
+from haaqi_edge.evaluation.timing import taken, timing
 
 
 def test_contenders_take_turns() -> None:

@@ -12,9 +12,9 @@ from haaqi_edge.benchmarks.golden import Arrays
 from haaqi_edge.export.frontend import GraphFbank
 from haaqi_edge.export.graphs import SamplesEncoder, encoder_graph
 from haaqi_edge.model import Nano, NanoConfig
-from haaqi_edge.runtime.fbank import fbank, mel_filters, patches
-from haaqi_edge.runtime.sessions import Session
-from haaqi_edge.runtime.texture import VERSIONS, textures
+from haaqi_edge.runtime.features.fbank import fbank, mel_filters, patches
+from haaqi_edge.runtime.features.texture import VERSIONS, textures
+from haaqi_edge.runtime.session import Session
 from numpy.typing import NDArray
 from sounds import RATE, READ, music
 from torch import nn

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from haaqi_edge.benchmarks.haaqi import oracle
+from haaqi_edge.benchmarks.studies.haaqi import oracle
 from haaqi_edge.haaqi.cochlea import RATE
 from haaqi_edge.haaqi.index import HAAQI_FREQUENCIES, MOST_SECONDS, Ear, Haaqi, Reference
 from haaqi_edge.runtime import Audiogram
+from haaqi_edge.runtime.audio.levels import nal_r
 from haaqi_edge.runtime.errors import AudioError, AudiogramError, OptionError
-from haaqi_edge.runtime.levels import nal_r
 from numpy.typing import NDArray
 from sounds import music
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from haaqi_edge.model import Texture
 from haaqi_edge.runtime.errors import AudioError, OptionError
-from haaqi_edge.runtime.texture import VERSIONS, textures
+from haaqi_edge.runtime.features.texture import VERSIONS, textures
 from sounds import PATCH, READ, music, noise
 
 both = pytest.mark.parametrize("version", VERSIONS)

@@ -17,7 +17,7 @@ from haaqi_edge.runtime import Bundle, Card, Scorer, shipped_models
 from haaqi_edge.runtime.bundle import File, FrontEnd, file_sha256
 from haaqi_edge.runtime.encoder import READINGS
 from haaqi_edge.runtime.errors import BundleError, BundleNotFoundError, HaaqiEdgeError
-from haaqi_edge.runtime.texture import VERSIONS
+from haaqi_edge.runtime.features.texture import VERSIONS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

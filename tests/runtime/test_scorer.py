@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from comparison import SAME, part, same
 from haaqi_edge.runtime import Audiogram, Bundle, Score, Scorer
+from haaqi_edge.runtime.audio.levels import nal_r
 from haaqi_edge.runtime.bundle import Scale
 from haaqi_edge.runtime.errors import (
     AudioError,
@@ -25,7 +26,6 @@ from haaqi_edge.runtime.errors import (
     HaaqiEdgeError,
     OptionError,
 )
-from haaqi_edge.runtime.levels import nal_r
 from sounds import DEMO, PATCH, RATE, READ, Sound, music, noise, samples_for, write
 
 LISTENERS = ["NH", "N3", Audiogram.named("S2"), (20, 30, 40, 50, 60, 70, 70, 70)]

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from haaqi_edge.runtime import Bundle, Scorer
 from haaqi_edge.runtime.errors import BundleError, HaaqiEdgeError, OptionError, ProviderError
-from haaqi_edge.runtime.sessions import PROVIDERS, Session, available_cores
+from haaqi_edge.runtime.session import PROVIDERS, Session, available_cores
 
 CPU = "CPUExecutionProvider"
 

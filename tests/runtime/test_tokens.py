@@ -16,8 +16,8 @@ from comparison import SAME, same, same_tokens
 from haaqi_edge.runtime import Audiogram, Bundle, Scorer
 from haaqi_edge.runtime.encoder import Encoder
 from haaqi_edge.runtime.errors import OptionError
-from haaqi_edge.runtime.sessions import Session
-from haaqi_edge.runtime.texture import textures
+from haaqi_edge.runtime.features.texture import textures
+from haaqi_edge.runtime.session import Session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import DEMO, PATCH, RATE, READ, music, noise, samples_for

@@ -14,8 +14,8 @@ import soundfile
 import soxr
 from haaqi_edge.haaqi.cochlea import RATE
 from haaqi_edge.haaqi.index import Ear, Haaqi, Reference
+from haaqi_edge.runtime.audio.levels import nal_r
 from haaqi_edge.runtime.errors import AudioError, AudioFileError, AudioFileNotFoundError, OptionError, WorkerError
-from haaqi_edge.runtime.levels import nal_r
 from haaqi_edge.training.pairs import Pair, match, score_pair, score_pairs
 from sounds import Sound, as_int16, music, noise, write
 

@@ -24,9 +24,9 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from ...runtime.batch.parallel import spread
 from ...runtime.errors import CorpusError
 from ...runtime.writing import putting, write_file, write_json
-from ..spread import spread
 from . import recorded, rendering, speech
 from .clips import MUSIC, SPEECH, Corpus, Split
 from .cutting import PEAK, RATE, CutRules, cut

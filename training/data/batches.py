@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from ...model.scores import Scores
 from ...runtime.errors import CorpusError
-from ..metrics import agreement
 from ..run_directory import Metrics
+from ..statistics import agreement
 from .examples import Example
 from .feature_cache import FeatureCache, Kind, Pack, batched
 

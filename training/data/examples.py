@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ...runtime.audio import open_audio
+from ...runtime.audio.reading import open_audio
 from ...runtime.audiogram import Audiogram
 from ...runtime.errors import CorpusError, HaaqiEdgeError
 from ...runtime.files import is_file

@@ -23,11 +23,11 @@ from typing import Any, BinaryIO, Final, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...runtime.batch.parallel import spread
 from ...runtime.errors import CorpusError, OptionError
-from ...runtime.fbank import fbank
-from ...runtime.texture import VERSIONS, textures
+from ...runtime.features.fbank import fbank
+from ...runtime.features.texture import VERSIONS, textures
 from ..corpus.clips import Corpus
-from ..spread import spread
 from .examples import Example, Single, Sounds, corpora
 from .features import clean_level, digest
 from .labels import CHUNK as LABEL_CHUNK

@@ -10,11 +10,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from ...runtime.audio import ArrayAudio
+from ...runtime.audio.levels import nal_r
+from ...runtime.audio.reading import ArrayAudio
 from ...runtime.audiogram import Audiogram
-from ...runtime.frontend import PATCH_LENGTH, PATCH_SHIFT, SAMPLE_RATE, patch_count
-from ...runtime.levels import nal_r
-from ...runtime.texture import textures
+from ...runtime.features.patches import PATCH_LENGTH, PATCH_SHIFT, SAMPLE_RATE, patch_count
+from ...runtime.features.texture import textures
 from ..degradations.grammar import Array
 from .rows import Row
 

@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from ...haaqi.index import Ear, Haaqi, Reference
 from ...runtime.audiogram import Audiogram
+from ...runtime.batch.parallel import spread
 from ...runtime.errors import CorpusError, OptionError
 from ...runtime.writing import putting
 from ..corpus.clips import Corpus, Split
-from ..spread import spread
 from .features import digest, patches_in
 from .rendering import presented, reference_of
 from .rows import GROUP, Row, plan

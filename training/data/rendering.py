@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...runtime.audio.levels import LEVEL1, amplitude
 from ...runtime.audiogram import Audiogram
 from ...runtime.errors import CorpusError
-from ...runtime.levels import LEVEL1, amplitude
 from ..corpus.clips import Corpus
 from ..corpus.synthetic import RATE, piece
 from ..degradations import degrade

@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from ...runtime.audio.levels import amplitude, nal_r
 from ...runtime.audiogram import STANDARD, Audiogram
 from ...runtime.errors import OptionError
-from ...runtime.levels import amplitude, nal_r
 from .signals import tilted
 
 Array32 = npt.NDArray[np.float32]

@@ -31,8 +31,8 @@ from ..data.batches import Batch, Clips
 from ..data.examples import Example, parted
 from ..data.feature_cache import FBANK, fingerprint, texture_kind
 from ..loop import Plan, Task
-from ..metrics import agreement
 from ..run_directory import Metrics, Run
+from ..statistics import agreement
 from .distillation import save_student
 from .nano import save as save_nano
 from .pipelines import Data, Told

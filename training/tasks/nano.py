@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from ...model.nano import Nano, NanoConfig
 from ...runtime.errors import OptionError
-from ...runtime.texture import BANDS
+from ...runtime.features.texture import BANDS
 from ...runtime.writing import write_file
 from ..data.batches import Clips, evaluate
 from ..data.examples import Example

@@ -18,15 +18,7 @@ from .. import loop
 from ..corpus.clips import Corpus
 from ..data.batches import Clips
 from ..data.examples import Example
-from ..data.feature_cache import (
-    DENSE,
-    FBANK,
-    FeatureCache,
-    Kind,
-    clean_kind,
-    fingerprint,
-    texture_kind,
-)
+from ..data.feature_cache import DENSE, FBANK, FeatureCache, Kind, clean_kind, fingerprint, texture_kind
 from ..loop import Plan, Progress, Task
 from ..run_directory import Metrics, Run
 from .distillation import DistilConfig, DistilTask, NanoDistilTask, StudentTask, keep_targets

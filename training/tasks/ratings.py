@@ -15,7 +15,7 @@ from scipy import stats
 from ...runtime.bundle import Scale
 from ...runtime.errors import CorpusError
 from ..data.examples import Example, file_example
-from ..metrics import Interval, agreement
+from ..statistics import Interval, agreement
 
 Array = npt.NDArray[np.floating]
 COLUMNS: Final = ("file", "audiogram", "rating")

@@ -20,7 +20,7 @@ from ...model.head import HeadConfig, sizes_to
 from ...model.scores import Scores
 from ...model.teacher import Teacher
 from ...runtime.errors import OptionError
-from ...runtime.frontend import MEL_BINS, PATCH_FRAMES
+from ...runtime.features.patches import MEL_BINS, PATCH_FRAMES
 from ...runtime.writing import putting
 from ..data.batches import Batch, Clips, evaluate, score_loss
 from ..data.examples import Example

@@ -18,8 +18,8 @@ import numpy.typing as npt
 import soundfile
 import soxr
 from haaqi_edge.runtime import Scorer
+from haaqi_edge.runtime.audio.levels import nal_r, nal_r_filter, nal_r_gains
 from haaqi_edge.runtime.audiogram import STANDARD, Audiogram
-from haaqi_edge.runtime.levels import nal_r, nal_r_filter, nal_r_gains
 from haaqi_edge.runtime.windows import Encoded, cut
 
 DEMO: Final = Path(__file__).resolve().parents[2] / "demo"

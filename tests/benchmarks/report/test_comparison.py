@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from haaqi_edge.benchmarks.report import Report, Section
-from haaqi_edge.benchmarks.sheet import Sheet
-from haaqi_edge.benchmarks.versus import Move, compare
+from haaqi_edge.benchmarks.report.comparison import Move, compare
+from haaqi_edge.benchmarks.report.schema import Report, Section
+from haaqi_edge.benchmarks.report.section_builder import Sheet
 from haaqi_edge.runtime.errors import OptionError
 from reports import measured, report
 

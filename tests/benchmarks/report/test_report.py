@@ -7,15 +7,15 @@ import re
 from pathlib import Path
 
 import pytest
-from haaqi_edge.benchmarks import readme
-from haaqi_edge.benchmarks.plots import bars
-from haaqi_edge.benchmarks.render import number, to_html, to_markdown
-from haaqi_edge.benchmarks.report import Plot, Report, read_report
-from haaqi_edge.benchmarks.run import check_output, write
+from haaqi_edge.benchmarks.report import readme
+from haaqi_edge.benchmarks.report.plots import bars
+from haaqi_edge.benchmarks.report.rendering import number, to_html, to_markdown
+from haaqi_edge.benchmarks.report.schema import Plot, Report, read_report
+from haaqi_edge.benchmarks.runner import check_output, write
 from haaqi_edge.runtime.errors import OptionError
 from reports import measured, report
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def drawn(whole: Report, folder: Path) -> Report:

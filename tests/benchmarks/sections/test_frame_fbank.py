@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from haaqi_edge.benchmarks.frontend import fbank_per_frame
 from haaqi_edge.benchmarks.golden import Arrays
+from haaqi_edge.benchmarks.sections.frame_fbank import fbank_per_frame
 
 
 def test_the_contender_is_a_kaldi_fbank(golden: dict[str, Arrays]) -> None:

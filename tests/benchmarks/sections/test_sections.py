@@ -8,28 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from haaqi_edge.benchmarks import (
-    accuracy,
-    contenders,
-    latency,
-    limits,
-    memory,
-    parameters,
-    parity,
-    robustness,
-    start,
-    streaming,
-)
-from haaqi_edge.benchmarks.fresh import fresh, peak_memory
-from haaqi_edge.benchmarks.parameters import by_part, extractor, saved
-from haaqi_edge.benchmarks.run import SECTIONS
-from haaqi_edge.benchmarks.sheet import Sheet, interval
-from haaqi_edge.benchmarks.size import installed
-from haaqi_edge.benchmarks.store import Store
+from haaqi_edge.benchmarks.fresh_process import fresh, peak_memory
+from haaqi_edge.benchmarks.report.section_builder import Sheet, interval
+from haaqi_edge.benchmarks.report.store import Store
+from haaqi_edge.benchmarks.runner import SECTIONS
+from haaqi_edge.benchmarks.sections import accuracy, latency, memory, parameters, parity, robustness, streaming
+from haaqi_edge.benchmarks.sections import cold_start as start
+from haaqi_edge.benchmarks.sections import implementations as contenders
+from haaqi_edge.benchmarks.sections import roofline as limits
+from haaqi_edge.benchmarks.sections.parameters import by_part, extractor, saved
+from haaqi_edge.benchmarks.sections.size import installed
 from haaqi_edge.cli.bench import VERBS
 from haaqi_edge.model import Nano, Student
 from haaqi_edge.runtime import Audiogram, Bundle, Scorer
-from haaqi_edge.runtime.frontend import patch_count
+from haaqi_edge.runtime.features.patches import patch_count
 from sounds import RATE, music, samples_for
 
 

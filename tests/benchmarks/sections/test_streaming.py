@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from haaqi_edge.benchmarks import streaming
 from haaqi_edge.benchmarks.golden import student_bundle
-from haaqi_edge.benchmarks.soak import HOUR, MINUTE, Programme, soak
+from haaqi_edge.benchmarks.sections import streaming
+from haaqi_edge.benchmarks.studies.soak import HOUR, MINUTE, Programme, soak
 from haaqi_edge.runtime import Audiogram, Bundle, Scorer, Stream
-from haaqi_edge.runtime.sessions import Session
-from haaqi_edge.runtime.texture import textures
+from haaqi_edge.runtime.features.texture import textures
+from haaqi_edge.runtime.session import Session
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
@@ -106,7 +106,7 @@ def test_every_update_of_the_student_is_the_oracles(
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
 def test_ten_minutes_leave_no_trace() -> None:
-    argv = [sys.executable, "-m", "haaqi_edge.benchmarks.soak", "--hours", str(1 / 6)]
+    argv = [sys.executable, "-m", "haaqi_edge.benchmarks.studies.soak", "--hours", str(1 / 6)]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     assert found["growth"] < 2

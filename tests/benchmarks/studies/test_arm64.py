@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 import pytest
-from haaqi_edge.benchmarks import arm64, boards
+from haaqi_edge.benchmarks.studies import arm64, boards
 
 
 def test_it_is_left_out_where_tools_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

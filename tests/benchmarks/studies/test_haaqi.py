@@ -6,14 +6,14 @@ import logging
 from pathlib import Path
 
 import pytest
-from haaqi_edge.benchmarks import haaqi
-from haaqi_edge.benchmarks.haaqi import Case, Outcome, cases, meet, summary
+from haaqi_edge.benchmarks.studies import haaqi
+from haaqi_edge.benchmarks.studies.haaqi import Case, Outcome, cases, meet, summary
 from haaqi_edge.haaqi.index import Haaqi
 from haaqi_edge.runtime.errors import CorpusError
 from haaqi_edge.training.corpus.clips import Corpus
 from haaqi_edge.training.degradations import BEYOND, STUDIES
 
-DEMO = Path(__file__).resolve().parents[2] / "demo"
+DEMO = Path(__file__).resolve().parents[3] / "demo"
 
 
 @pytest.fixture

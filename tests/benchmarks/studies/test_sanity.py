@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import soundfile
-from haaqi_edge.benchmarks import sanity
-from haaqi_edge.benchmarks.sanity import (
+from haaqi_edge.benchmarks.studies import sanity
+from haaqi_edge.benchmarks.studies.sanity import (
     FORMATS,
     LISTENERS,
     SNRS,
@@ -33,7 +33,7 @@ from haaqi_edge.benchmarks.sanity import (
 )
 from haaqi_edge.haaqi.index import Ear
 from haaqi_edge.runtime import Audiogram
-from haaqi_edge.runtime.audio import AudioLike
+from haaqi_edge.runtime.audio.reading import AudioLike
 from haaqi_edge.runtime.audiogram import STANDARD
 from haaqi_edge.runtime.errors import CorpusError
 from haaqi_edge.training.corpus.clips import Corpus

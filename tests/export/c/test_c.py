@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from compilers import c_compiler, named_compiler
-from haaqi_edge.benchmarks import boards
-from haaqi_edge.benchmarks.c import Heard, chunks, differences, sanitized, warnings_of
+from haaqi_edge.benchmarks.studies import boards
+from haaqi_edge.benchmarks.studies.c import Heard, chunks, differences, sanitized, warnings_of
 from haaqi_edge.export.bundle import Source, nano_source, parameter_count
-from haaqi_edge.export.c import HEADER, SOURCE, SOURCES, CExport, operations, write_c
-from haaqi_edge.export.c_check import CNano
-from haaqi_edge.export.c_numbers import Weights
+from haaqi_edge.export.c.check import CNano
+from haaqi_edge.export.c.constants import Weights
+from haaqi_edge.export.c.writer import HEADER, SOURCE, SOURCES, CExport, operations, write_c
 from haaqi_edge.export.verify import probe_signal, verify_c
 from haaqi_edge.model.nano import Nano, NanoConfig
 from haaqi_edge.runtime import Audiogram, Scorer
@@ -276,7 +276,7 @@ def test_only_the_functions_that_are_told_of_come_from_outside(small: Made) -> N
 
 def test_what_scores_otherwise_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     c_compiler()
-    monkeypatch.setattr("haaqi_edge.export.c_numbers._number", lambda value: f"{np.float32(1.5 * value)!s}f")
+    monkeypatch.setattr("haaqi_edge.export.c.constants._number", lambda value: f"{np.float32(1.5 * value)!s}f")
     with pytest.raises(ExportError, match="scores of the C and PyTorch differ"):
         write_c(source_of(small_nano()), tmp_path / "c", "float")
     assert not (tmp_path / "c").exists()

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 from command import run
-from haaqi_edge.export import engine
-from haaqi_edge.export.engine import build, jobs
-from haaqi_edge.export.manifest import MANIFEST, Manifest, Settings, manifest_of
+from haaqi_edge.export.tensorrt import engine
+from haaqi_edge.export.tensorrt.engine import build, jobs
+from haaqi_edge.export.tensorrt.manifest import MANIFEST, Manifest, Settings, manifest_of
 from haaqi_edge.runtime import Bundle
 from haaqi_edge.runtime.errors import DependencyError, ExportError, ProviderError
-from haaqi_edge.runtime.gpu import Gpu, first_gpu
-from haaqi_edge.runtime.profiles import Profile
+from haaqi_edge.runtime.gpu.device import Gpu, first_gpu
+from haaqi_edge.runtime.gpu.optimization_profiles import Profile
 from haaqi_edge.runtime.writing import write_files
 
 HERE = "rtx-4090-sm89-trt11.4.0"

@@ -15,18 +15,18 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from haaqi_edge.calibration.groups import FRONT_END, names_in
+from haaqi_edge.calibration.layer_groups import FRONT_END, names_in
 from haaqi_edge.calibration.quantizers import static_graph
 from haaqi_edge.calibration.targets import TARGETS
-from haaqi_edge.export import tensorrt as exporting
 from haaqi_edge.export.bundle import Source, nano_source
 from haaqi_edge.export.graphs import teacher_graph
 from haaqi_edge.export.half import half_graph, halved
-from haaqi_edge.export.manifest import MANIFEST, Manifest, manifest_of
-from haaqi_edge.export.shapes import check_profiles, shapes_at
-from haaqi_edge.export.support import problems, support
 from haaqi_edge.export.surgery import fold
-from haaqi_edge.export.tensorrt import for_clips, write_tensorrt
+from haaqi_edge.export.tensorrt import bundle as exporting
+from haaqi_edge.export.tensorrt.bundle import for_clips, write_tensorrt
+from haaqi_edge.export.tensorrt.manifest import MANIFEST, Manifest, manifest_of
+from haaqi_edge.export.tensorrt.shapes import check_profiles, shapes_at
+from haaqi_edge.export.tensorrt.support import problems, support
 from haaqi_edge.export.verify import Difference, Parity, probe_signal
 from haaqi_edge.model import Student
 from haaqi_edge.model.beats import BeatsConfig
@@ -35,8 +35,8 @@ from haaqi_edge.model.teacher import Teacher
 from haaqi_edge.runtime import Audiogram, Bundle, Scorer
 from haaqi_edge.runtime.encoder import READINGS
 from haaqi_edge.runtime.errors import BundleError, ExportError, OptionError
-from haaqi_edge.runtime.profiles import MOST, Profile, default_profiles
-from haaqi_edge.runtime.sessions import Session
+from haaqi_edge.runtime.gpu.optimization_profiles import MOST, Profile, default_profiles
+from haaqi_edge.runtime.session import Session
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from quantizable import graphs, groups, heard, models, ranges

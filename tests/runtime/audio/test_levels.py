@@ -9,9 +9,9 @@ import pytest
 from clarity.enhancer.nalr import NALR
 from clarity.utils.audiogram import Audiogram as Oracle
 from haaqi_edge.runtime import Audiogram
+from haaqi_edge.runtime.audio.levels import NalR, amplitude, check_level, decibels, nal_r, nal_r_filter, nal_r_gains
 from haaqi_edge.runtime.audiogram import FREQUENCIES, STANDARD
 from haaqi_edge.runtime.errors import HaaqiEdgeError, OptionError
-from haaqi_edge.runtime.levels import NalR, amplitude, check_level, decibels, nal_r, nal_r_filter, nal_r_gains
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import Sound, music, noise

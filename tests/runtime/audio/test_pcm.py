@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from haaqi_edge.runtime.audio import full_scale
+from haaqi_edge.runtime.audio.pcm import FORMATS, Pcm
+from haaqi_edge.runtime.audio.reading import full_scale
 from haaqi_edge.runtime.errors import AudioError, OptionError
-from haaqi_edge.runtime.pcm import FORMATS, Pcm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import music, noise

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 from haaqi_edge.runtime import Audiogram
-from haaqi_edge.runtime.audio import open_audio
+from haaqi_edge.runtime.audio.levels import nal_r
+from haaqi_edge.runtime.audio.presentation import Presentation
+from haaqi_edge.runtime.audio.reading import open_audio
 from haaqi_edge.runtime.errors import AudioError, OptionError
-from haaqi_edge.runtime.levels import nal_r
-from haaqi_edge.runtime.presentation import Presentation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import RATE, Sound, music, noise

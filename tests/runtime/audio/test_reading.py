@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 import soxr
-from haaqi_edge.runtime.audio import ArrayAudio, Audio, FileAudio, Resampler, find_audio, open_audio
+from haaqi_edge.runtime.audio.reading import ArrayAudio, Audio, FileAudio, Resampler, find_audio, open_audio
 from haaqi_edge.runtime.errors import AudioError, AudioFileError, AudioFileNotFoundError, HaaqiEdgeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -356,7 +356,7 @@ def test_folders_are_searched(tmp_path: Path) -> None:
 
 READ = """
 import sys
-from haaqi_edge.runtime.audio import open_audio
+from haaqi_edge.runtime.audio.reading import open_audio
 print(sum(len(block) for block in open_audio(sys.argv[1]).blocks()))
 """
 SCORE = """

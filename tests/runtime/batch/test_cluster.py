@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 from distributed import LocalCluster
+from haaqi_edge.runtime.batch import cluster
+from haaqi_edge.runtime.batch.parallel import spread
 from haaqi_edge.runtime.errors import OptionError, WorkerError
-from haaqi_edge.training import cluster
-from haaqi_edge.training.spread import spread
 
 
 @pytest.fixture(scope="module")

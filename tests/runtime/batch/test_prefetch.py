@@ -13,8 +13,6 @@ import onnx
 import pytest
 from comparison import same
 from haaqi_edge.runtime import Bundle, Score, Scorer
-from haaqi_edge.runtime.acceleration import Acceleration
-from haaqi_edge.runtime.device import Pair
 from haaqi_edge.runtime.errors import (
     AudioError,
     AudioFileNotFoundError,
@@ -23,7 +21,9 @@ from haaqi_edge.runtime.errors import (
     HaaqiEdgeError,
     OptionError,
 )
-from haaqi_edge.runtime.sessions import Session
+from haaqi_edge.runtime.gpu.io_binding import Pair
+from haaqi_edge.runtime.gpu.provider_options import Acceleration
+from haaqi_edge.runtime.session import Session
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import RATE, music, noise

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from haaqi_edge.benchmarks.golden import Arrays
-from haaqi_edge.runtime import frontend as fe
-from haaqi_edge.runtime.fbank import PatchStream, fbank, mel_filters, patches, povey_window
+from haaqi_edge.runtime.features import patches as fe
+from haaqi_edge.runtime.features.fbank import PatchStream, fbank, mel_filters, patches, povey_window
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import Sound, music, noise, samples_for

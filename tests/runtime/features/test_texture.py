@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from haaqi_edge.runtime.errors import OptionError
-from haaqi_edge.runtime.texture import (
+from haaqi_edge.runtime.features.texture import (
     BANDS,
     PLANES,
     SEGMENT_POWERS,

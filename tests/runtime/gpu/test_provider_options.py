@@ -7,11 +7,12 @@ from pathlib import Path
 
 import onnxruntime
 import pytest
-from haaqi_edge.runtime import Bundle, Scorer, acceleration
-from haaqi_edge.runtime.acceleration import FACTS, cache_facts, checked_cache
+from haaqi_edge.runtime import Bundle, Scorer
 from haaqi_edge.runtime.errors import OptionError, ProviderError
-from haaqi_edge.runtime.gpu import Gpu
-from haaqi_edge.runtime.profiles import MOST, Profile
+from haaqi_edge.runtime.gpu import provider_options
+from haaqi_edge.runtime.gpu.device import Gpu
+from haaqi_edge.runtime.gpu.optimization_profiles import MOST, Profile
+from haaqi_edge.runtime.gpu.provider_options import FACTS, cache_facts, checked_cache
 
 H100 = Gpu("NVIDIA H100 80GB HBM3", "9.0", "13.0")
 EVERY = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
@@ -21,19 +22,19 @@ EVERY = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProv
 def installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """As if onnxruntime-gpu and a GPU were there; gives the cache's folder."""
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: EVERY)
-    monkeypatch.setattr(acceleration, "first_gpu", lambda: H100)
-    monkeypatch.setenv(acceleration.CACHE, str(tmp_path))
+    monkeypatch.setattr(provider_options, "first_gpu", lambda: H100)
+    monkeypatch.setenv(provider_options.CACHE, str(tmp_path))
     return tmp_path
 
 
 @pytest.mark.usefixtures("installed")
 def test_cuda_keeps_fp32_and_captures_the_encoder_alone() -> None:
-    plain = acceleration.acceleration(Bundle("nano"), "cuda")
+    plain = provider_options.acceleration(Bundle("nano"), "cuda")
     assert plain.options == {"encoder": {"use_tf32": "0", "enable_cuda_graph": "0"}, "head": {"use_tf32": "0"}}
-    captured = acceleration.acceleration(Bundle("nano"), "CUDAExecutionProvider", cuda_graphs=True)
+    captured = provider_options.acceleration(Bundle("nano"), "CUDAExecutionProvider", cuda_graphs=True)
     assert captured.options["encoder"]["enable_cuda_graph"] == "1"
     assert captured.options["head"] == plain.options["head"]
-    assert acceleration.acceleration(Bundle("nano"), None).options == {"encoder": {}, "head": {}}
+    assert provider_options.acceleration(Bundle("nano"), None).options == {"encoder": {}, "head": {}}
 
 
 def test_cuda_graphs_need_cuda() -> None:
@@ -44,7 +45,7 @@ def test_cuda_graphs_need_cuda() -> None:
 
 def test_tensorrt_takes_profiles_and_the_types_of_the_graph(installed: Path) -> None:
     bundle = Bundle("nano")
-    told = acceleration.acceleration(bundle, "tensorrt", cuda_graphs=True)
+    told = provider_options.acceleration(bundle, "tensorrt", cuda_graphs=True)
     encoder, head = told.options["encoder"], told.options["head"]
     assert encoder["trt_profile_min_shapes"] == "texture:1x16x32"
     assert encoder["trt_profile_max_shapes"] == f"texture:{MOST}x16x32"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import soxr
-from haaqi_edge.runtime.audio import LOUDEST, ArrayAudio, checked_samples, full_scale
+from haaqi_edge.runtime.audio.reading import LOUDEST, ArrayAudio, checked_samples, full_scale
 from haaqi_edge.runtime.errors import AudioError
-from haaqi_edge.runtime.intake import RESAMPLED, Intake
+from haaqi_edge.runtime.streaming.chunk_resampler import RESAMPLED, Intake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import RATE, noise

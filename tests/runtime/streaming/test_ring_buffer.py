@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from haaqi_edge.runtime.ring import Ring
+from haaqi_edge.runtime.streaming.ring_buffer import Ring
 from hypothesis import given
 from hypothesis import strategies as st
 

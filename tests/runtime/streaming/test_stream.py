@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from comparison import SAME
 from haaqi_edge.runtime import Scorer, Stream, Update, shipped_models
-from haaqi_edge.runtime import frontend as fe
+from haaqi_edge.runtime.audio.levels import nal_r
 from haaqi_edge.runtime.errors import AudioError
-from haaqi_edge.runtime.levels import nal_r
+from haaqi_edge.runtime.features import patches as fe
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sounds import DEMO, PATCH, RATE, READ, Sound, as_int16, music, noise, samples_for

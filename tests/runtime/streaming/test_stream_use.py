@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from comparison import SAME, part
 from haaqi_edge.runtime import Audiogram, Bundle, Scorer, Stream, Update
-from haaqi_edge.runtime import frontend as fe
 from haaqi_edge.runtime.encoder import Encoder
 from haaqi_edge.runtime.errors import AudioError, AudiogramError, BundleError, HaaqiEdgeError, OptionError, StreamError
+from haaqi_edge.runtime.features import patches as fe
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import PATCH, RATE, READ, Sound, music, noise, samples_for

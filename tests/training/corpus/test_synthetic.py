@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from haaqi_edge.runtime.frontend import SAMPLE_RATE
+from haaqi_edge.runtime.features.patches import SAMPLE_RATE
 from haaqi_edge.training.corpus.synthetic import RATE, piece
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -14,22 +14,14 @@ import numpy as np
 import pytest
 from haaqi_edge.model.nano import PLANES
 from haaqi_edge.runtime.errors import CorpusError, OptionError, WorkerError
-from haaqi_edge.runtime.fbank import fbank
-from haaqi_edge.runtime.texture import BANDS
+from haaqi_edge.runtime.features.fbank import fbank
+from haaqi_edge.runtime.features.texture import BANDS
 from haaqi_edge.training.corpus.clips import Corpus
 from haaqi_edge.training.data import examples as examples_module
 from haaqi_edge.training.data import feature_cache
 from haaqi_edge.training.data.batches import Clips
 from haaqi_edge.training.data.examples import Example, of_table, waveforms
-from haaqi_edge.training.data.feature_cache import (
-    DENSE,
-    FBANK,
-    FeatureCache,
-    Kind,
-    Pack,
-    clean_kind,
-    texture_kind,
-)
+from haaqi_edge.training.data.feature_cache import DENSE, FBANK, FeatureCache, Kind, Pack, clean_kind, texture_kind
 from haaqi_edge.training.data.features import clean_level, digest, patches_in, row_texture
 from haaqi_edge.training.data.labels import targets_file, write
 from haaqi_edge.training.data.rendering import present

@@ -6,10 +6,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from haaqi_edge.runtime.audio import ArrayAudio
+from haaqi_edge.runtime.audio.levels import nal_r
+from haaqi_edge.runtime.audio.reading import ArrayAudio
 from haaqi_edge.runtime.audiogram import Audiogram
-from haaqi_edge.runtime.levels import nal_r
-from haaqi_edge.runtime.texture import BANDS, textures
+from haaqi_edge.runtime.features.texture import BANDS, textures
 from haaqi_edge.training.corpus.clips import Clip
 from haaqi_edge.training.data.features import clean_level, digest, music_digest, patches_in, row_texture
 from haaqi_edge.training.data.rows import plan

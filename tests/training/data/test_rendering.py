@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from haaqi_edge.runtime.audio.levels import nal_r
 from haaqi_edge.runtime.audiogram import Audiogram
 from haaqi_edge.runtime.errors import CorpusError, OptionError
-from haaqi_edge.runtime.levels import nal_r
 from haaqi_edge.training.corpus.clips import Corpus
 from haaqi_edge.training.data.rendering import present, presented, reference_of
 from haaqi_edge.training.data.rows import GROUP, SYNTHETIC, Row, plan

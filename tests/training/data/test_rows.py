@@ -10,15 +10,7 @@ import pytest
 from haaqi_edge.runtime.audiogram import STANDARD
 from haaqi_edge.runtime.errors import CorpusError
 from haaqi_edge.training.corpus.clips import Clip, Split
-from haaqi_edge.training.data.rows import (
-    GROUP,
-    LADDERS,
-    SPLITS,
-    SYNTHETIC,
-    SYNTHETIC_SHARE,
-    Row,
-    plan,
-)
+from haaqi_edge.training.data.rows import GROUP, LADDERS, SPLITS, SYNTHETIC, SYNTHETIC_SHARE, Row, plan
 from haaqi_edge.training.degradations import parse_chain
 from haaqi_edge.training.degradations.augmentation import SPREAD, VARIATIONS, source_seconds
 from haaqi_edge.training.degradations.grammar import parse

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from haaqi_edge.haaqi.cochlea import RATE
 from haaqi_edge.haaqi.index import Ear, Reference, Tiles
+from haaqi_edge.runtime.audio.levels import nal_r
 from haaqi_edge.runtime.audiogram import Audiogram
-from haaqi_edge.runtime.levels import nal_r
 from haaqi_edge.training.data.targets import DELAY, GAIN_RANGE, NONE, PATCH, PLANES, from_bytes, profile, to_bytes
 from hypothesis import given
 from hypothesis import strategies as st

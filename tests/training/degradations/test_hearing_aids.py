@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from excerpts import Excerpt
+from haaqi_edge.runtime.audio.levels import nal_r
 from haaqi_edge.runtime.audiogram import STANDARD, Audiogram
 from haaqi_edge.runtime.errors import OptionError
-from haaqi_edge.runtime.levels import nal_r
 from haaqi_edge.training.degradations.hearing_aids import amplify
 
 N3 = Audiogram.named("N3")

@@ -23,9 +23,9 @@ from haaqi_edge.training.data.examples import Example
 from haaqi_edge.training.data.feature_cache import DENSE, FeatureCache, clean_kind, texture_kind
 from haaqi_edge.training.data.rows import GROUP, plan
 from haaqi_edge.training.loop import Plan, Progress, Stopped
-from haaqi_edge.training.metrics import agreement, intervals
 from haaqi_edge.training.run_directory import Metrics
 from haaqi_edge.training.settings import read_settings, settings
+from haaqi_edge.training.statistics import agreement, intervals
 from haaqi_edge.training.tasks.nano import PARTS, NanoTrainingConfig, save
 from haaqi_edge.training.tasks.pipelines import Data, Told, train_nano
 from numpy.typing import NDArray

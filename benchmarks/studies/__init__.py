@@ -1,0 +1,1 @@
+"""Single studies: `haaqi-edge bench study NAME`."""

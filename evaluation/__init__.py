@@ -1,0 +1,1 @@
+"""Comparison of predictors with each other and with labels: predictors, comparison, plots, interleaved timing."""

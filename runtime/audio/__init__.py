@@ -1,0 +1,1 @@
+"""Audio: reading files and arrays, resampling, PCM, presentation levels and NAL-R."""

@@ -1,0 +1,1 @@
+"""Many files: prefetching, requests, and parallel processes on one machine or a cluster."""

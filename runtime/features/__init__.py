@@ -1,0 +1,1 @@
+"""Front ends in numpy: the fbank, the sound texture, and their constants."""

@@ -1,0 +1,1 @@
+"""Streaming: score audio while it arrives."""
