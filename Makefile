@@ -1,41 +1,65 @@
-# make demo: set up and score a clip with the shipped model.   make test: set up and pass the tests.
-# Both need Python 3.11 or later and nothing else; everything goes into .venv, pinned by constraints.txt.
+# `make help` lists the targets. They need Python 3.11 or later and nothing else. Everything goes into .venv, pinned by
+# constraints.txt.
+#
+# To work on the code, an editable installation is quicker than `make`:
+#
+#     python3 -m venv .venv
+#     .venv/bin/pip install -c constraints.txt -e ".[dev]" --config-settings editable_mode=strict
+#     .venv/bin/pytest -m "not slow"
+#
+# The strict mode puts links to the files into a folder below build/, where Python, mypy and IDEs find the package as any
+# other. Repeat the command after you add, move or delete a module or a data file. To check types, start mypy in build/:
+#
+#     cd build && ../.venv/bin/mypy --config-file ../pyproject.toml -p haaqi_edge
+#
+# Without `--config-settings` the package is found by an import hook. Python and pytest work, and new files are seen at
+# once, but mypy and IDEs do not find `haaqi_edge`.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PACKAGES := $(patsubst %/__init__.py,%,$(wildcard */__init__.py))
-SOURCES := pyproject.toml setup.py constraints.txt $(shell find $(PACKAGES) -type f -not -path '*/__pycache__/*')
+SOURCES := pyproject.toml setup.py constraints.txt $(shell find $(PACKAGES) demo -type f -not -path '*/__pycache__/*')
 PYCLARITY := pyclarity==0.9.0
 
 # Builds happen in environments of their own; the pins hold there too.
 export PIP_CONSTRAINT := $(abspath constraints.txt)
 
-.PHONY: demo test lint types check bare figures report web web-test lock clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types check fast bare lowest figures report web web-test lock clean
 
-demo: $(VENV)/.demo
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "make %-9s %s\n", $$1, $$2 }'
+
+demo: $(VENV)/.demo  ## set up and score a clip with the shipped model
 	@echo "== A listener with the moderate hearing loss N3, music amplified for it (NAL-R)"
 	$(BIN)/haaqi-edge score demo/clean.flac demo/degraded.flac --audiogram N3 --nal-r
 
-test: lint types check bare
+test: lint types check bare lowest  ## set up and pass all checks; .ci/run does so, too
 	@echo "== all passed"
 
-lint: $(VENV)/.test
+lint: $(VENV)/.test  ## check style and format
 	@echo "== lint"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/.test
+# In build/, since mypy would take the checkout's folder haaqi_edge, one module, for the package.
+types: $(VENV)/.test  ## check the types of the installed package
 	@echo "== types of the installed package"
-	$(BIN)/mypy -p haaqi_edge
+	cd build && ../$(BIN)/mypy --config-file ../pyproject.toml -p haaqi_edge
 
-check: $(VENV)/.test
+# The coverage is that of the tests' own processes; commands that tests start are not counted.
+check: $(VENV)/.test  ## run all tests, and print the coverage
 	@echo "== tests of the installed package"
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile --cov --cov-report=
+	$(BIN)/coverage report --format=total | sed 's/.*/== coverage: & % of the statements; coverage report lists them/'
 
-# The wheel alone, in an empty environment: no torch, no onnx, no librosa, and it scores.
-bare: $(VENV)/.test
+fast: $(VENV)/.test  ## run the tests that are not slow, in less than two minutes
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist loadfile -m "not slow"
+
+# In an empty environment: no torch, no onnx, no scipy, and it scores.
+bare: $(VENV)/.test  ## install the wheel alone and score a clip
 	@echo "== the wheel alone"
 	rm -rf $(VENV)-bare
 	$(PYTHON) -m venv $(VENV)-bare
@@ -45,40 +69,49 @@ bare: $(VENV)/.test
 	cd demo && ../$(VENV)-bare/bin/haaqi-edge score clean.flac --audiogram N3 --nal-r
 	rm -rf $(VENV)-bare
 
-# The figures and the pictures of the README, from docs/report.
-figures: $(VENV)/.test
+lowest: $(VENV)/.test  ## the same with the lowest versions of its dependencies: the same score
+	@echo "== the wheel with the lowest versions of its dependencies"
+	rm -rf $(VENV)-lowest
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(PYTHON) .ci/lowest.py requirements cpu cli > build/lowest.txt
+	PIP_CONSTRAINT= $(VENV)-lowest/bin/python -m pip --disable-pip-version-check --quiet install \
+	  -r build/lowest.txt build/wheel/*.whl
+	for folder in $(VENV) $(VENV)-lowest; do \
+	  $$folder/bin/haaqi-edge score demo/clean.flac --audiogram N3 --nal-r --json --frames > build/score$$folder.json || exit 1; done
+	$(PYTHON) .ci/lowest.py compare build/score$(VENV).json build/score$(VENV)-lowest.json
+	rm -rf $(VENV)-lowest
+
+figures: $(VENV)/.test  ## write the README's tables and pictures anew, from docs/report
 	$(BIN)/python -m haaqi_edge.benchmarks.report.readme
 
-# The report itself, on a quiet machine: make report MUSIC=folder. Stopped, it goes on where it was.
-report: $(VENV)/.test
-	@test -n "$(MUSIC)" || (echo "make report MUSIC=folder: the music that training/table is cut from" && exit 2)
+# On a quiet machine. An interrupted report is resumed.
+report: $(VENV)/.test  ## measure the report: make report MUSIC=folder
+	@test -n "$(MUSIC)" || (echo "make report MUSIC=folder: give the folder of the music that training/table was made from" && exit 2)
 	$(BIN)/haaqi-edge bench all -o build/report --music "$(MUSIC)" --table training/table $(if $(REFERENCE),--reference "$(REFERENCE)")
 	$(BIN)/python -m haaqi_edge.benchmarks.report.readme build/report
 
-# The page of `haaqi-edge web`, with the shipped nano; Node.js 20.19 or later where its sources have changed.
-web: $(VENV)/.test
+# If its sources have changed, this needs Node.js 20.19 or later.
+web: $(VENV)/.test  ## build the page of `haaqi-edge web`
 	$(BIN)/python web/build.py
 
-# The page against Python, in Node.js and in a headless Chromium; MUSIC=folder scores clips of it too, PICTURES=1 takes
-# the README's pictures.
-web-test: $(VENV)/.test
+# In Node.js and in a headless Chromium. MUSIC=folder scores clips of it, too; PICTURES=1 takes the README's pictures.
+web-test: $(VENV)/.test  ## compare the page with Python
 	$(BIN)/python web/test/oracle.py build/web $(if $(MUSIC),--music $(abspath $(MUSIC)))
 	cd web && npm ci && npm run types && npm run unit && HAAQI_EDGE=$(abspath $(BIN)/haaqi-edge) npm run e2e
 
-# New pins, from the newest releases.
-lock:
+lock:  ## write constraints.txt anew, with the newest releases
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
 	PIP_CONSTRAINT= $(VENV)-lock/bin/python -m pip install --quiet ".[dev]"
 	PIP_CONSTRAINT= $(VENV)-lock/bin/python -m pip install --quiet --no-deps $(PYCLARITY)
 	(echo "# What \`make\` installs, to the version. Made by: make lock"; \
-	  $(VENV)-lock/bin/python -m pip freeze --all --exclude pip --exclude haaqi-edge | sed 's/+cpu//') > constraints.txt
+	  $(VENV)-lock/bin/python -m pip freeze --all --exclude pip --exclude haaqi-edge | sed 's/+cpu//' | sort -fu) > constraints.txt
 	rm -rf $(VENV)-lock
 
-clean:
-	rm -rf $(VENV) $(VENV)-bare build *.egg-info web/node_modules
+clean:  ## delete all that make has written
+	rm -rf $(VENV) $(VENV)-bare $(VENV)-lowest build *.egg-info web/node_modules
 
 $(VENV)/.made:
-	@echo "== making $(VENV)"
+	@echo "== creating $(VENV)"
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'haaqi-edge needs Python 3.11 or later: make PYTHON=...')"
 	$(PYTHON) -m venv $(VENV)
 	@touch $@
@@ -96,7 +129,7 @@ $(VENV)/.demo: build/wheel/.built
 	@touch $@
 
 $(VENV)/.test: build/wheel/.built
-	@echo "== installing the wheel with all extras, and pyclarity, the oracle (PyTorch alone takes a few minutes)"
+	@echo "== installing the wheel with all extras, and pyclarity, which tests compare with (PyTorch alone takes a few minutes)"
 	$(PIP) install "$$(ls build/wheel/*.whl)[dev]"
 	$(PIP) install --no-deps --force-reinstall build/wheel/*.whl
 	$(PIP) install --no-deps $(PYCLARITY)

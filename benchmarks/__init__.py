@@ -1,4 +1,17 @@
-"""Benchmarks: how much the models save, and tests that nothing is lost.
+"""Benchmarks: how much smaller and faster the models are, and tests that accuracy is not lost.
 
-Timings are ratios measured in one run.
+Timings are compared as ratios within one run.
 """
+
+__all__ = [
+    "context",
+    "fresh_process",
+    "golden",
+    "gpu",
+    "program",
+    "progress",
+    "report",
+    "runner",
+    "sections",
+    "studies",
+]

@@ -1,53 +1,56 @@
 """Resources shared by the sections: options, networks, bundles, music, and the store of finished measurements.
 
-Bundles are created when they are needed.
+Networks and bundles are created when they are first used.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
 
-from ..calibration.calibration_data import composed
-from ..calibration.candidate_scores import materials
-from ..calibration.finalization import ONNX, sealed
-from ..calibration.layer_groups import groups_of, names_in
-from ..calibration.quantization import ROLES, Settings, quantize
-from ..calibration.quantizers import static_graph, store_int8
-from ..calibration.ranges import collect
+from ..calibration.calibration_data import create_synthetic_data, prepare_inputs
+from ..calibration.finalization import ONNX_DOMAINS, finalize_model
+from ..calibration.layer_groups import find_layer_groups, node_names
+from ..calibration.quantization import QuantizationSettings, quantize
+from ..calibration.quantizers import quantize_static_graph, store_weights_int8
+from ..calibration.ranges import collect_ranges
 from ..calibration.targets import native_target
-from ..export.bundle import student_source, write_bundle
-from ..export.graphs import encoder_graph, head_graph
+from ..export.bundle import load_student_source, write_bundle
+from ..export.tracing import trace_encoder, trace_head
 from ..model import Nano, Student, Teacher
 from ..runtime import Audiogram, Bundle
 from ..runtime.audio.levels import LEVEL1, amplitude
-from ..runtime.bundle import Card, file_sha256
+from ..runtime.batch.parallel import parallel_map
+from ..runtime.bundle import ROLES, Card, file_sha256
 from ..runtime.errors import CorpusError, OptionError
 from ..runtime.features.patches import SAMPLE_RATE
-from ..runtime.writing import putting, with_files, write_files
+from ..runtime.writing import replace_atomically, with_files, write_files
 from ..training.corpus.clips import Corpus
-from ..training.corpus.synthetic import RATE, piece
-from ..training.data.features import at_front_end
-from ..training.data.labels import table_for
+from ..training.corpus.synthetic import RATE, synthesize_piece
+from ..training.data.features import resample_to_front_end
+from ..training.data.labels import resolve_table
 from ..training.degradations.signals import rms
-from .golden import filled, golden_files
+from .golden import golden_weights, load_golden_files
+from .progress import Progress, no_progress
 from .report.provenance import code_digest
-from .report.store import Store
+from .report.store import MeasurementStore
 
 Array = npt.NDArray[np.float32]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 LISTENER: Final = "N3"
-SPL: Final = 65.0
+_SPL: Final = 65.0
 """dB SPL of the music that is timed"""
-_QUICK: Final = 8
+_QUICK_EXCERPTS: Final = 8
 """number of excerpts for the int8 calibration of a quick run; the speed of the graph does not depend on its ranges"""
 
 
@@ -80,18 +83,18 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Workbench:
+class BenchContext:
     """Networks and bundles, each created once and stored in the store's folder.
 
     Args:
         options: see `Options`.
         store: finished measurements.
-        told: called with the current step, how much of it is done, and the total (0 if unknown).
+        on_progress: called with the progress.
     """
 
     options: Options
-    store: Store
-    told: Callable[[str, int, int], None] = field(default=lambda *_: None)
+    store: MeasurementStore
+    on_progress: Progress = no_progress
 
     def check(self) -> None:
         """Open everything that the options name, so that errors are reported before anything is measured.
@@ -106,17 +109,19 @@ class Workbench:
         if options.teacher:
             Teacher.from_checkpoint(options.teacher)
         if options.table and options.music:
-            table_for(options.table, "test", Corpus(options.music))
+            resolve_table(options.table, "test", Corpus(options.music))
         if options.reference:
-            golden_files(options.reference)
-        from .sections.implementations import NAMES  # imported here because contenders imports this module
+            load_golden_files(options.reference)
+        from .sections.implementations import NAMES  # imported here because that module imports this one
 
-        taken = set(NAMES)
+        names = set(NAMES)
         for path in options.bundles:
             Bundle(path)
-            if path.name in taken:
-                raise OptionError(f"--bundle {path}: {path.name} is a name of ours, or given twice: rename the folder")
-            taken.add(path.name)
+            if path.name in names:
+                raise OptionError(
+                    f"--bundle {path}: {path.name} is the name of another implementation: rename the folder"
+                )
+            names.add(path.name)
         if options.music:
             Corpus(options.music)
 
@@ -128,66 +133,68 @@ class Workbench:
     @cached_property
     def nano(self) -> Nano:
         """The shipped network in PyTorch."""
-        return Nano.from_checkpoint()
+        return Nano.shipped()
 
     @cached_property
     def student(self) -> Student:
-        """The student with the weights of its checkpoint, or as published and filled by a rule."""
+        """The student as published, with the weights of its checkpoint."""
         return Student.from_checkpoint(self.student_checkpoint)
 
     @cached_property
     def teacher(self) -> Teacher:
-        """The teacher with the weights of its checkpoint, or as published and filled by a rule."""
+        """The teacher with the weights of its checkpoint, or filled by a rule if none is given."""
         if self.options.teacher:
             return Teacher.from_checkpoint(self.options.teacher)
-        self.told("filling the teacher", 0, 0)
+        self.on_progress("filling the teacher", 0, 0)
         teacher = Teacher()
-        teacher.load_state_dict(filled(teacher))
+        teacher.load_state_dict(golden_weights(teacher))
         return teacher.eval()
 
     @cached_property
     def student_checkpoint(self) -> Path:
-        """Checkpoint of the student, written to the store's folder if none is given."""
+        """Checkpoint of the student. If none is given, one filled by a rule is written to the store's folder."""
         if self.options.student:
             return self.options.student
         path = self.store.folder / "student.pth"
         if not path.is_file():
             self.store.folder.mkdir(parents=True, exist_ok=True)
-            with putting(path) as part:
-                torch.save({"model": filled(Student())}, part)
+            with replace_atomically(path) as part:
+                torch.save({"model": golden_weights(Student())}, part)
         return path
 
     @cached_property
-    def folded(self) -> Bundle:
+    def folded_student(self) -> Bundle:
         """The student folded, as `haaqi-edge export student` writes it."""
-        folder = self._models / "folded"
+        folder = self._models_folder / "folded"
         if not folder.is_dir():
-            self.told("exporting the student", 0, 0)
-            write_bundle(student_source(self.student_checkpoint, "folded"), folder)
+            self.on_progress("exporting the student", 0, 0)
+            write_bundle(load_student_source(self.student_checkpoint, "folded"), folder)
         return Bundle(folder)
 
     @cached_property
-    def traced(self) -> Bundle:
-        """The student traced before any folding; tracing leaves out what its scores do not need."""
-        folder = self._models / "traced"
+    def traced_student(self) -> Bundle:
+        """The student traced without folding. Tracing already omits operators that its scores do not need."""
+        folder = self._models_folder / "traced"
         if not folder.is_dir():
-            self.told("tracing the student as published", 0, 0)
-            _write_traced(self.student, self.folded.card, folder)
+            self.on_progress("tracing the student as published", 0, 0)
+            _write_traced(self.student, self.folded_student.card, folder)
         return Bundle(folder)
 
     @cached_property
-    def int8(self) -> Bundle:
-        """The folded student in int8, as `haaqi-edge quantize` makes it.
+    def int8_student(self) -> Bundle:
+        """The folded student in int8, as `haaqi-edge quantize` writes it.
 
         In a quick run, all its layers are quantized statically on a few excerpts, without a search.
         """
-        folder = self._models / ("int8-quick" if self.options.quick else "int8")
+        folder = self._models_folder / ("int8-quick" if self.options.quick else "int8")
         if not folder.is_dir() and self.options.quick:
-            self.told("quantizing the student", 0, 0)
-            _write_quick_int8(self.folded, folder)
+            self.on_progress("quantizing the student", 0, 0)
+            _write_quick_int8(self.folded_student, folder)
         elif not folder.is_dir():
-            settings = Settings(native_target())
-            quantize(self.folded, composed(), settings, folder.with_name("int8.work"), self.told).write(folder)
+            settings = QuantizationSettings(native_target())
+            quantize(
+                self.folded_student, create_synthetic_data(), settings, folder.with_name("int8.work"), self.on_progress
+            ).write(folder)
         return Bundle(folder)
 
     @cached_property
@@ -195,7 +202,7 @@ class Workbench:
         """The music, if it is given."""
         return Corpus(self.options.music) if self.options.music else None
 
-    def clip(self, seconds: float) -> Array:
+    def load_music(self, seconds: float) -> Array:
         """Return music to time with, from the test split of the corpus, or synthetic.
 
         Args:
@@ -204,12 +211,32 @@ class Workbench:
         Returns:
             float32 [samples] at 16 kHz and 65 dB SPL.
         """
-        music = _joined(self.corpus, seconds) if self.corpus else (piece(self.options.seed, seconds), RATE)
-        samples = at_front_end(music[0] * (amplitude(SPL - LEVEL1) / rms(music[0])), music[1], seconds)
+        if self.corpus:
+            music, rate = _join_clips(self.corpus, seconds)
+        else:
+            music, rate = synthesize_piece(self.options.seed, seconds), RATE
+        samples = resample_to_front_end(music * (amplitude(_SPL - LEVEL1) / rms(music)), rate, seconds)
         return np.asarray(samples[: round(seconds * SAMPLE_RATE)], dtype=np.float32)
 
+    def parallel_map(self, work: Callable[[Item], Result], items: Sequence[Item], step: str) -> list[Result]:
+        """Apply a function to each item in `options.jobs` processes, with progress.
+
+        Args:
+            work: a module-level function, or a partial of one.
+            items: its arguments.
+            step: name of the step for the progress.
+
+        Returns:
+            the results in the order of the items.
+        """
+        found: dict[int, Result] = {}
+        for number, result in parallel_map(partial(_call_numbered, work), list(enumerate(items)), self.options.jobs):
+            found[number] = result
+            self.on_progress(step, len(found), len(items))
+        return [found[number] for number in range(len(items))]
+
     @property
-    def provided(self) -> dict[str, str]:
+    def model_descriptions(self) -> dict[str, str]:
         """The measured models, and where their weights come from."""
         rule = "filled by a rule from its tensors' names, not the authors' weights"
         return {
@@ -219,30 +246,35 @@ class Workbench:
         }
 
     @property
-    def _models(self) -> Path:
-        return self.store.folder / f"models-{self._made_by}"
+    def _models_folder(self) -> Path:
+        return self.store.folder / f"models-{self._models_digest}"
 
     @cached_property
-    def _made_by(self) -> str:
+    def _models_digest(self) -> str:
         """Digest of what bundles depend on: the checkpoint, and the code that creates them."""
         code = code_digest(("runtime", "haaqi", "model", "training", "evaluation", "calibration", "export"), (".py",))
         return hashlib.sha256(f"{code} {file_sha256(self.student_checkpoint)}".encode()).hexdigest()[:12]
 
 
-def _joined(corpus: Corpus, seconds: float) -> tuple[npt.NDArray[np.float64], int]:
+def _call_numbered(work: Callable[[Item], Result], item: tuple[int, Item]) -> tuple[int, Result]:
+    number, argument = item
+    return number, work(argument)
+
+
+def _join_clips(corpus: Corpus, seconds: float) -> tuple[npt.NDArray[np.float64], int]:
     """Join clips of the test split, repeated as often as needed; return samples float64 [n] and their rate in Hz."""
     parts: list[npt.NDArray[np.float64]] = []
-    clips, rate, held = corpus.of("test"), 0, 0.0
-    while held < seconds:
+    clips, rate, duration = corpus.of("test"), 0, 0.0
+    while duration < seconds:
         for clip in clips:
             samples, own = corpus.excerpt(clip.path, 0.0, min(clip.duration, seconds))
             if own == (rate or own) and rms(samples) > 0:
                 parts.append(samples)
-                rate, held = own, held + len(samples) / own
-            if held >= seconds:
+                rate, duration = own, duration + len(samples) / own
+            if duration >= seconds:
                 break
         if not parts:
-            raise CorpusError(f"{corpus.folder} has no clip of split test with sound: expected some in CLIPS.csv")
+            raise CorpusError(f"{corpus.folder} has no clip of split test that is not silent: add some to CLIPS.csv")
     return np.concatenate(parts)[: round(seconds * rate)], rate
 
 
@@ -273,8 +305,8 @@ def _write_traced(student: Student, folded: Card, folder: Path) -> None:
     card = replace(folded, name="traced", width=student.config.width, files={}, figures={}, notes={})
     network = _Unfolded(student)
     graphs = {
-        "encoder": sealed(encoder_graph(network, samples=False), card.metadata()),
-        "head": sealed(head_graph(network, card.width), card.metadata()),
+        "encoder": finalize_model(trace_encoder(network, samples=False), card.metadata()),
+        "head": finalize_model(trace_head(network, card.width), card.metadata()),
     }
     write_files(with_files(card, graphs), graphs, folder)
 
@@ -282,13 +314,13 @@ def _write_traced(student: Student, folded: Card, folder: Path) -> None:
 def _write_quick_int8(bundle: Bundle, folder: Path) -> None:
     graphs = {role: bundle.path(role).read_bytes() for role in ROLES}
     models = {role: onnx.load_from_string(graph) for role, graph in graphs.items()}
-    groups = [group for role in ROLES for group in groups_of(role, models[role])]
-    heard = list(materials(composed(_QUICK, 1).calibration, bundle.card.reading))
-    ranges = collect(graphs, groups, heard, ("minmax",))["minmax"]
+    groups = [group for role in ROLES for group in find_layer_groups(role, models[role])]
+    inputs = list(prepare_inputs(create_synthetic_data(_QUICK_EXCERPTS, 1).calibration, bundle.card.front_end_name))
+    ranges = collect_ranges(graphs, groups, inputs, ("minmax",))["minmax"]
     card = replace(bundle.card, name="int8-quick", precision="int8", files={}, figures={}, notes={})
-    made = {}
+    quantized = {}
     for role, model in models.items():
-        static = static_graph(model, names_in(groups, role, "product"), ranges[role], native_target())
-        static = store_int8(static, names_in(groups, role, "recurrent"))
-        made[role] = sealed(static, card.metadata(), ONNX)
-    write_files(with_files(card, made), made, folder)
+        static = quantize_static_graph(model, node_names(groups, role, "product"), ranges[role], native_target())
+        static = store_weights_int8(static, node_names(groups, role, "recurrent"))
+        quantized[role] = finalize_model(static, card.metadata(), ONNX_DOMAINS)
+    write_files(with_files(card, quantized), quantized, folder)

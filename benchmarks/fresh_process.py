@@ -1,4 +1,4 @@
-"""Run code in a fresh process, as when a user's program starts. The code prints its measurements."""
+"""Run code in a fresh process, as when a user's program starts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PEAK: Final = """
 import json, sys
 def peak():
     try:
-        with open("/proc/self/status") as status:  # of this program alone, not of what it was forked from
+        with open("/proc/self/status") as status:  # of this program alone, without its parent's before the fork
             return next(int(line.split()[1]) * 1024e-6 for line in status if line.startswith("VmHWM"))
     except FileNotFoundError:
         import resource
@@ -21,7 +21,7 @@ def peak():
 """
 
 
-def fresh(code: str, *arguments: str, threads: int = 1) -> Any:
+def run_fresh_process(code: str, *arguments: str, threads: int = 1) -> Any:
     """Run code in a fresh process, and return the last line that it prints, parsed as JSON.
 
     Args:
@@ -34,12 +34,12 @@ def fresh(code: str, *arguments: str, threads: int = 1) -> Any:
     """
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     argv = [sys.executable, "-c", code, repr(time.time()), *arguments]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
-    if done.returncode:
-        raise RuntimeError(f"a fresh process failed: {done.stderr.strip()[-2000:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    completed = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
+    if completed.returncode:
+        raise RuntimeError(f"a fresh process failed: {completed.stderr.strip()[-2000:]}")
+    return json.loads(completed.stdout.splitlines()[-1])
 
 
-def peak_memory(code: str, *arguments: str) -> float:
+def measure_peak_memory(code: str, *arguments: str) -> float:
     """Return the peak memory of a fresh process that runs this code, in MB (10^6 bytes)."""
-    return float(fresh(f"{_PEAK}\n{code}\nprint(json.dumps(peak()))", *arguments))
+    return float(run_fresh_process(f"{_PEAK}\n{code}\nprint(json.dumps(peak()))", *arguments))

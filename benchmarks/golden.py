@@ -1,7 +1,7 @@
-"""Check parity with the published networks on golden files: haaqi-edge bench parity --reference FOLDER
+"""Parity with the published networks on golden files, for `haaqi-edge bench parity --reference FOLDER`.
 
 The golden files contain outputs of the authors' implementation. Every tensor of the networks is filled by a rule from
-its key (`fill`).
+its key (`_golden_tensor`).
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ..export.bundle import student_source, write_bundle
+from ..export.bundle import load_student_source, write_bundle
 from ..model import Student, Teacher
 from ..runtime import Scorer
 from ..runtime.errors import CorpusError
-from ..runtime.features.fbank import fbank as numpy_fbank
+from ..runtime.features.fbank import fbank as compute_fbank
 
-SCORE_TOLERANCE = 2e-6
-LAYER_TOLERANCE = 1e-4
-GOLDEN_TOKENS = 64
+SCORE_TOLERANCE: Final = 2e-6
+LAYER_TOLERANCE: Final = 1e-4
+GOLDEN_TOKENS: Final = 64
 """number of tokens of the layer outputs in the golden files"""
-TABLE = "relative_attention_bias"
-LAST_TABLE = f"beats_model.encoder.layers.11.self_attn.{TABLE}.weight"
-"""key whose fill is used for all twelve copies of the table in the teacher"""
-GAINS = {
+_BIAS_TABLE: Final = "relative_attention_bias"
+_LAST_BIAS_TABLE: Final = f"beats_model.encoder.layers.11.self_attn.{_BIAS_TABLE}.weight"
+"""key whose values are used for all twelve copies of the table in the teacher"""
+_GAINS: Final = {
     "haaqiframe_score.weight": 0.4,
     "haaqiAtt_layer.in_proj_weight": 3.0,
     "blstm.weight_ih_l0": 0.25,
@@ -41,25 +41,27 @@ GAINS = {
     "linear0.weight": 2.0,
 }
 
-Shapes = Mapping[str, Sequence[int]]
+_Shapes = Mapping[str, Sequence[int]]
 Arrays = dict[str, npt.NDArray[Any]]
 
 
-def published_shapes(shared: Path, network: Literal["haaqinet", "haaqinet_student"]) -> dict[str, list[int]]:
+def load_published_shapes(reference: Path, network: Literal["haaqinet", "haaqinet_student"]) -> dict[str, list[int]]:
     """Read every key and shape of a published state dict."""
-    shapes: dict[str, list[int]] = json.loads((shared / "reference/state_dicts.json").read_text())[network]
+    shapes: dict[str, list[int]] = json.loads((reference / "reference/state_dicts.json").read_text())[network]
     return shapes
 
 
-def golden_files(shared: Path) -> dict[str, Arrays]:
+def load_golden_files(reference: Path) -> dict[str, Arrays]:
     """Load the golden arrays by clip, the shortest clip first.
 
     Raises:
         CorpusError: the folder contains no golden files.
     """
-    files = sorted((shared / "reference/golden").glob("*.npz"), key=lambda file: file.stat().st_size)
+    files = sorted((reference / "reference/golden").glob("*.npz"), key=lambda file: file.stat().st_size)
     if not files:
-        raise CorpusError(f"no golden files in {shared}/reference/golden: give the folder of the reference material")
+        raise CorpusError(
+            f"no golden files in {reference}/reference/golden: give the folder that contains reference/golden"
+        )
     clips = {}
     for file in files:
         with np.load(file) as arrays:
@@ -67,11 +69,11 @@ def golden_files(shared: Path) -> dict[str, Arrays]:
     return clips
 
 
-def fill(key: str, shape: Sequence[int]) -> npt.NDArray[np.float32]:
-    """Return the golden values of the tensor `key`."""
+def _golden_tensor(key: str, shape: Sequence[int]) -> npt.NDArray[np.float32]:
+    """Compute the values of a tensor of the golden networks from its key."""
     normal = np.random.default_rng([0, zlib.crc32(key.encode())]).standard_normal(shape).astype("float32")
     last = key.rsplit(".", 1)[-1]
-    if TABLE in key:
+    if _BIAS_TABLE in key:
         value = 0.5 * normal
     elif last == "grep_a":
         value = 1 + 0.1 * normal
@@ -84,24 +86,28 @@ def fill(key: str, shape: Sequence[int]) -> npt.NDArray[np.float32]:
     elif len(shape) == 1:
         value = 1 + 0.1 * normal
     else:
-        value = GAINS.get(key, 1.0) * normal / math.sqrt(math.prod(shape[1:]))
+        value = _GAINS.get(key, 1.0) * normal / math.sqrt(math.prod(shape[1:]))
     return value.astype("float32")
 
 
-def filled(network: nn.Module) -> dict[str, Tensor]:
-    """Return a state dict for a network, filled by the rule."""
-    return golden_state({key: tuple(value.shape) for key, value in network.state_dict().items()})
+def golden_weights(network: nn.Module) -> dict[str, Tensor]:
+    """Return a state dict for a network, with golden values."""
+    return golden_state_dict({key: tuple(value.shape) for key, value in network.state_dict().items()})
 
 
-def golden_state(shapes: Shapes) -> dict[str, Tensor]:
-    """Return a state dict of `shapes`, filled by the rule.
+def golden_state_dict(shapes: _Shapes) -> dict[str, Tensor]:
+    """Return a state dict of `shapes`, with golden values.
 
     The teacher's copies of the bias table have the values of the last one.
     """
     return {
-        key: torch.from_numpy(fill(LAST_TABLE if key.startswith("beats_model.") and TABLE in key else key, shape))
+        key: torch.from_numpy(_golden_tensor(_LAST_BIAS_TABLE if _is_bias_copy(key) else key, shape))
         for key, shape in shapes.items()
     }
+
+
+def _is_bias_copy(key: str) -> bool:
+    return key.startswith("beats_model.") and _BIAS_TABLE in key
 
 
 def waveform(clip: Arrays) -> Tensor:
@@ -119,56 +125,56 @@ def audiogram(clip: Arrays) -> Tensor:
     return torch.from_numpy(clip["audiogram"])[None]
 
 
-def far(output: Tensor, expected: npt.NDArray[Any]) -> float:
+def max_difference(output: Tensor, expected: npt.NDArray[Any]) -> float:
     """Return the largest absolute difference."""
     return float(np.abs(output.detach().numpy() - expected).max())
 
 
-def student_bundle(shared: Path, folder: Path) -> Path:
+def export_golden_student(reference: Path, folder: Path) -> Path:
     """Export the golden student to a bundle, and return the folder of the bundle.
 
     Args:
-        shared: folder of the reference material.
+        reference: folder of the reference material.
         folder: where the checkpoint and the bundle are written.
     """
     checkpoint = folder / "student.pth"
-    torch.save({"model": golden_state(published_shapes(shared, "haaqinet_student"))}, checkpoint)
-    write_bundle(student_source(checkpoint), folder / "bundle")
+    torch.save({"model": golden_state_dict(load_published_shapes(reference, "haaqinet_student"))}, checkpoint)
+    write_bundle(load_student_source(checkpoint), folder / "bundle")
     return folder / "bundle"
 
 
-def measure(shared: Path) -> dict[str, float]:
+def measure(reference: Path) -> dict[str, float]:
     """Return the largest difference from all golden files, for each quantity that is compared.
 
     Args:
-        shared: folder of the reference material (`reference/golden`, `reference/state_dicts.json`).
+        reference: folder of the reference material (`reference/golden`, `reference/state_dicts.json`).
     """
     found: dict[str, float] = {}
 
-    def note(name: str, difference: float) -> None:
+    def record(name: str, difference: float) -> None:
         found[name] = max(found.get(name, 0.0), difference)
 
-    clips = golden_files(shared)
+    clips = load_golden_files(reference)
     student, teacher = Student(), Teacher()
-    student.load_published(golden_state(published_shapes(shared, "haaqinet_student")))
-    teacher.load_published(golden_state(published_shapes(shared, "haaqinet")))
+    student.load_published(golden_state_dict(load_published_shapes(reference, "haaqinet_student")))
+    teacher.load_published(golden_state_dict(load_published_shapes(reference, "haaqinet")))
     student.eval()
     teacher.eval()
     with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
         for clip in clips.values():
-            difference = np.abs(numpy_fbank(waveform(clip).numpy()[0]) - clip["fbank"])
-            note("fbank, mean", float(difference.mean()))
-            note("fbank, largest", float(difference.max()))
+            difference = np.abs(compute_fbank(waveform(clip).numpy()[0]) - clip["fbank"])
+            record("fbank, mean", float(difference.mean()))
+            record("fbank, largest", float(difference.max()))
             for name, scores in (
                 ("student", student(fbank(clip), audiogram(clip))),
                 ("teacher", teacher(waveform(clip), audiogram(clip))),
             ):
-                note(f"{name}, frame scores", far(scores.frame_scores[0], clip[f"{name}_frames"]))
-                note(f"{name}, clip score", far(scores.score, clip[f"{name}_clip"]))
-        scorer = Scorer(student_bundle(shared, Path(folder)))
+                record(f"{name}, frame scores", max_difference(scores.frame_scores[0], clip[f"{name}_frames"]))
+                record(f"{name}, clip score", max_difference(scores.score, clip[f"{name}_clip"]))
+        scorer = Scorer(export_golden_student(reference, Path(folder)))
         for clip in clips.values():
             result = scorer.score((clip["waveform"], 16_000), clip["audiogram"].tolist(), window="whole")
-            note(
+            record(
                 "student, checkpoint to bundle to Scorer, clip score",
                 abs(result.score - float(clip["student_clip"][0])),
             )

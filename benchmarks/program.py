@@ -1,4 +1,4 @@
-"""Error handling shared by the benchmark programs: one line on standard error, and an exit code."""
+"""Error handling of the modules that run with `python -m`: `benchmarks.gpu` and `benchmarks.report.readme`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ..runtime.errors import HaaqiEdgeError
 
 
 @contextmanager
-def told_in_a_line() -> Iterator[None]:
-    """End the program with the message and exit code of an error, without a traceback."""
+def exit_on_error() -> Iterator[None]:
+    """Turn a `HaaqiEdgeError` into one line on standard error and its exit code, without a traceback."""
     try:
         yield
     except HaaqiEdgeError as error:

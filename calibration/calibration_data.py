@@ -1,13 +1,13 @@
 """Calibration data: short excerpts of music, degraded, amplified and presented like the rows of a label table.
 
-The music comes from a folder. If you give no folder, synthetic music is used. Each excerpt is created when it is
-requested, so a set of any length needs the memory of one excerpt.
+The music comes from a folder, or it is synthetic. Each excerpt is created when it is requested, so that a set of any
+length needs the memory of one excerpt.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -16,33 +16,37 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from ..runtime.audio.folders import audio_in
 from ..runtime.audio.levels import LEVEL1, amplitude
-from ..runtime.audio.reading import audio_in, open_audio
+from ..runtime.audio.reading import open_audio
 from ..runtime.audiogram import Audiogram
 from ..runtime.bundle import file_sha256
 from ..runtime.errors import AudioError
-from ..training.corpus.clips import read_from
-from ..training.corpus.synthetic import RATE, piece
-from ..training.data.features import at_front_end
-from ..training.data.rendering import presented
+from ..runtime.features.front_ends import FEATURE_EXTRACTORS
+from ..training.corpus.clips import read_excerpt
+from ..training.corpus.synthetic import RATE, synthesize_piece
+from ..training.data.features import resample_to_front_end
+from ..training.data.rendering import render_presented
 from ..training.data.rows import SYNTHETIC, Row
 from ..training.degradations.listeners import random_aid, random_listener
 from ..training.degradations.sampling import random_chain
 from ..training.degradations.signals import rms
 
-SECONDS: Final = 5.0
+EXCERPT_SECONDS: Final = 5.0
 """duration of an excerpt"""
-CALIBRATION: Final = 120
+CALIBRATION_EXCERPTS: Final = 120
 """number of excerpts from which activation ranges are collected: 10 minutes"""
-ACCURACY: Final = 96
+ACCURACY_EXCERPTS: Final = 96
 """number of excerpts on which the loss of accuracy is measured; they differ from the calibration excerpts"""
-LISTENERS: Final = 4
+LISTENERS_PER_EXCERPT: Final = 4
 """number of listeners per excerpt: the one it is amplified for, and others"""
-PLENTY: Final = 60.0
-ENOUGH: Final = 10.0
-"""seconds of usable music: less than `PLENTY` gives a warning, less than `ENOUGH` is an error"""
-_COMPOSED_FROM: Final = 100_000_000
+RECOMMENDED_SECONDS: Final = 60.0
+MIN_SECONDS: Final = 10.0
+"""seconds of usable music in a folder: less than `RECOMMENDED_SECONDS` gives a warning, less than `MIN_SECONDS` is an
+error"""
+_FIRST_PIECE: Final = 100_000_000
 """number of the first synthetic piece, far above the numbers in any training table"""
+SYNTHETIC_ORIGIN: Final = "synthetic music"
 Array = npt.NDArray[np.float32]
 
 
@@ -60,11 +64,36 @@ class Excerpt(NamedTuple):
     listeners: tuple[Audiogram, ...]
 
 
-class Place(NamedTuple):
-    """Source of an excerpt's music.
+class ModelInputs(NamedTuple):
+    """An excerpt prepared for a model.
 
     Attributes:
-        path: audio file; None for a synthetic piece.
+        features: float32 [patches, ...], the input of the encoder.
+        audiograms: float32 [listeners, 8], dB HL.
+    """
+
+    features: Array
+    audiograms: Array
+
+
+def prepare_inputs(excerpts: Iterable[Excerpt], reads: str) -> Iterator[ModelInputs]:
+    """Prepare excerpts for a model, one at a time.
+
+    Args:
+        excerpts: presented sounds.
+        reads: kind of features that the encoder reads, a key of `FEATURE_EXTRACTORS`.
+    """
+    for excerpt in excerpts:
+        yield ModelInputs(
+            FEATURE_EXTRACTORS[reads](excerpt.samples), np.stack([one.array() for one in excerpt.listeners])
+        )
+
+
+class MusicSegment(NamedTuple):
+    """The music of an excerpt.
+
+    Attributes:
+        path: audio file; None for synthetic music.
         start: seconds into the file.
         number: number of the synthetic piece.
     """
@@ -79,59 +108,69 @@ class ExcerptSet:
     """Excerpts that are created when they are requested, identical in each iteration.
 
     Attributes:
-        places: source of each excerpt's music. A source may occur several times, with different degradations.
+        segments: the music of each excerpt. A segment may occur several times, with different degradations.
         seed: of the random degradations, levels and listeners.
-        source: name of the music in reports.
+        origin: name of the music in reports.
     """
 
-    places: tuple[Place, ...]
+    segments: tuple[MusicSegment, ...]
     seed: int
-    source: str
+    origin: str
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.segments)
 
     def __iter__(self) -> Iterator[Excerpt]:
-        return (_made(place, self.seed, turn) for turn, place in enumerate(self.places))
+        return (_create_excerpt(segment, self.seed, index) for index, segment in enumerate(self.segments))
 
     @property
     def digest(self) -> str:
         """SHA-256 of everything that the excerpts depend on, as hexadecimal digits."""
-        files = {place.path: file_sha256(place.path) for place in self.places if place.path}
-        told = [(place.path and files[place.path], place.start, place.number) for place in self.places]
-        return hashlib.sha256(repr((told, self.seed, SECONDS)).encode()).hexdigest()
+        files = {segment.path: file_sha256(segment.path) for segment in self.segments if segment.path}
+        music = [(segment.path and files[segment.path], segment.start, segment.number) for segment in self.segments]
+        return hashlib.sha256(repr((music, self.seed, EXCERPT_SECONDS)).encode()).hexdigest()
 
 
-class Sets(NamedTuple):
-    """Excerpts for calibration, excerpts for measuring the loss of accuracy, and warnings for the user."""
+class CalibrationData(NamedTuple):
+    """The sounds that a quantization uses.
+
+    Attributes:
+        calibration: excerpts from which activation ranges are collected.
+        accuracy: other excerpts, on which the loss of accuracy is measured.
+        warnings: for the user, about the music.
+    """
 
     calibration: ExcerptSet
     accuracy: ExcerptSet
     warnings: tuple[str, ...] = ()
 
 
-def composed(calibration: int = CALIBRATION, accuracy: int = ACCURACY, seed: int = 0) -> Sets:
-    """Create excerpt sets from synthetic music, which needs no files.
+def create_synthetic_data(
+    calibration: int = CALIBRATION_EXCERPTS, accuracy: int = ACCURACY_EXCERPTS, seed: int = 0
+) -> CalibrationData:
+    """Create calibration data from synthetic music, which needs no files.
 
     Args:
         calibration: number of excerpts for calibration.
         accuracy: number of excerpts for measuring the loss of accuracy.
         seed: selects the pieces and their degradations.
     """
-    first = _COMPOSED_FROM + seed * (calibration + accuracy)
-    places = [Place(None, 0.0, first + number) for number in range(calibration + accuracy)]
-    source = "music composed by chance"
-    return Sets(
-        ExcerptSet(tuple(places[:calibration]), 2 * seed, source),
-        ExcerptSet(tuple(places[calibration:]), 2 * seed + 1, source),
+    first = _FIRST_PIECE + seed * (calibration + accuracy)
+    segments = [MusicSegment(None, 0.0, first + number) for number in range(calibration + accuracy)]
+    return CalibrationData(
+        ExcerptSet(tuple(segments[:calibration]), 2 * seed, SYNTHETIC_ORIGIN),
+        ExcerptSet(tuple(segments[calibration:]), 2 * seed + 1, SYNTHETIC_ORIGIN),
     )
 
 
-def of_folder(folder: Path, calibration: int = CALIBRATION, accuracy: int = ACCURACY, seed: int = 0) -> Sets:
-    """Create excerpt sets from a folder of clean music.
+def create_folder_data(
+    folder: Path, calibration: int = CALIBRATION_EXCERPTS, accuracy: int = ACCURACY_EXCERPTS, seed: int = 0
+) -> CalibrationData:
+    """Create calibration data from a folder of clean music.
 
-    The stretches of `SECONDS` in all files are shuffled and divided between the two sets, which share none. If a set
-    has more excerpts than stretches, each stretch is used several times, with different degradations.
+    All files are divided into segments of `EXCERPT_SECONDS`. The segments are shuffled and divided between the two
+    sets, which share none. If a set has more excerpts than segments, each segment is used several times, with different
+    degradations.
 
     Args:
         folder: contains the audio files.
@@ -141,66 +180,70 @@ def of_folder(folder: Path, calibration: int = CALIBRATION, accuracy: int = ACCU
 
     Raises:
         AudioFileNotFoundError: the folder contains no audio.
-        AudioError: the folder contains less than `ENOUGH` seconds of usable music.
+        AudioError: the folder contains less than `MIN_SECONDS` of usable music.
     """
-    pool, warnings = _pool(audio_in(folder))
-    seconds = SECONDS * len(pool)
-    if seconds < ENOUGH:
-        why = f" ({warnings[0]})" if warnings else ""
+    segments, warnings = _list_segments(audio_in(folder))
+    seconds = EXCERPT_SECONDS * len(segments)
+    if seconds < MIN_SECONDS:
+        reason = f" ({warnings[0]})" if warnings else ""
         raise AudioError(
-            f"{folder} holds {seconds:g} s of usable music, {ENOUGH:g} s are the least to calibrate with{why}; whole "
-            f"stretches of {SECONDS:g} s count: give more, or no folder at all, to calibrate with composed music"
+            f"{folder} contains {seconds:g} s of usable music; calibration needs at least {MIN_SECONDS:g} s{reason}. "
+            f"Only complete segments of {EXCERPT_SECONDS:g} s count. Give more music, or no folder: then synthetic "
+            "music is used"
         )
-    if seconds < PLENTY:
+    if seconds < RECOMMENDED_SECONDS:
         warnings.append(
-            f"{folder} holds {seconds:g} s of usable music; less than {PLENTY:g} s may not show the model's ranges"
+            f"{folder} contains {seconds:g} s of usable music; less than {RECOMMENDED_SECONDS:g} s may not cover the "
+            "ranges of the model's activations"
         )
     rng = np.random.default_rng([19, seed])
-    order = [pool[place] for place in rng.permutation(len(pool))]
+    order = [segments[index] for index in rng.permutation(len(segments))]
     split = min(calibration, max(1, len(order) * calibration // (calibration + accuracy)))
-    heard = order[:split], order[split:]
-    return Sets(
-        ExcerptSet(_filled(heard[0], calibration), 2 * seed, str(folder)),
-        ExcerptSet(_filled(heard[1], accuracy), 2 * seed + 1, str(folder)),
+    return CalibrationData(
+        ExcerptSet(_repeat_segments(order[:split], calibration), 2 * seed, str(folder)),
+        ExcerptSet(_repeat_segments(order[split:], accuracy), 2 * seed + 1, str(folder)),
         tuple(warnings),
     )
 
 
-def _filled(places: Sequence[Place], number: int) -> tuple[Place, ...]:
-    return tuple(places[turn % len(places)] for turn in range(number))
+def _repeat_segments(segments: Sequence[MusicSegment], number: int) -> tuple[MusicSegment, ...]:
+    return tuple(segments[index % len(segments)] for index in range(number))
 
 
-def _pool(paths: Sequence[Path]) -> tuple[list[Place], list[str]]:
-    """List all stretches of the files that are not silent, and a warning for each file that was left out."""
-    places: list[Place] = []
+def _list_segments(paths: Sequence[Path]) -> tuple[list[MusicSegment], list[str]]:
+    """List all segments of the files that are not silent, and a warning for each file that is skipped."""
+    segments: list[MusicSegment] = []
     warnings: list[str] = []
     for path in paths:
         try:
             open_audio(path)  # rejects empty or truncated files with a clear message
             with soundfile.SoundFile(path) as file:
-                count = int(file.frames / file.samplerate / SECONDS)
-                starts = [turn * SECONDS for turn in range(count)]
-                places += [Place(path, start) for start in starts if rms(read_from(file, start, SECONDS)) > 0]
+                count = int(file.frames / file.samplerate / EXCERPT_SECONDS)
+                starts = [index * EXCERPT_SECONDS for index in range(count)]
+                segments += [
+                    MusicSegment(path, start) for start in starts if rms(read_excerpt(file, start, EXCERPT_SECONDS)) > 0
+                ]
         except (AudioError, soundfile.LibsndfileError) as error:
-            warnings.append(f"{path} was left out: {error}")
-    return places, warnings
+            warnings.append(f"{path} was skipped: {error}")
+    return segments, warnings
 
 
-def _made(place: Place, seed: int, turn: int) -> Excerpt:
+def _create_excerpt(segment: MusicSegment, seed: int, index: int) -> Excerpt:
     """Create an excerpt with a random level, degradation, hearing aid and listeners."""
-    rng = np.random.default_rng([17, seed, turn])
-    if place.path is None:
-        name, clean, rate = f"{SYNTHETIC}{place.number}", piece(place.number, SECONDS), RATE
+    rng = np.random.default_rng([17, seed, index])
+    if segment.path is None:
+        name, rate = f"{SYNTHETIC}{segment.number}", RATE
+        clean = synthesize_piece(segment.number, EXCERPT_SECONDS)
     else:
-        with soundfile.SoundFile(place.path) as file:
-            clean, rate = read_from(file, place.start, SECONDS), int(file.samplerate)
-        name = f"{place.path.name} at {place.start:g} s"
+        with soundfile.SoundFile(segment.path) as file:
+            clean, rate = read_excerpt(file, segment.start, EXCERPT_SECONDS), int(file.samplerate)
+        name = f"{segment.path.name} at {segment.start:g} s"
     level = 65.0 if rng.random() < 0.5 else float(rng.uniform(45, 85))
     kind, levels = random_listener(rng)
     chain, aid = random_chain(rng, speech=False), random_aid(rng, levels)
-    row = Row("train", name, place.start, SECONDS, "", chain, turn, aid, level, kind, levels)
+    row = Row("train", name, segment.start, EXCERPT_SECONDS, "", chain, index, aid, level, kind, levels)
     clean = clean * (amplitude(level - LEVEL1) / rms(clean))
-    others = [random_listener(rng) for _ in range(LISTENERS - 1)]
+    others = [random_listener(rng) for _ in range(LISTENERS_PER_EXCERPT - 1)]
     listeners = tuple(Audiogram(levels, kind) for kind, levels in [(kind, levels), *others])
-    samples = at_front_end(presented(row, clean, rate), rate, SECONDS)
+    samples = resample_to_front_end(render_presented(row, clean, rate), rate, EXCERPT_SECONDS)
     return Excerpt(f"{name}, {chain or 'clean'}", samples, listeners)

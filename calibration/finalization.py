@@ -1,4 +1,4 @@
-"""Finalize a graph: set its metadata, check it, and serialize it."""
+"""Finalization of an ONNX graph: metadata, checks and serialization. Quantized and exported graphs go through it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import onnx
 from ..runtime.errors import ExportError
 
 PRODUCER: Final = "haaqi-edge"
-ONNX: Final = ("", "ai.onnx")
+ONNX_DOMAINS: Final = ("", "ai.onnx")
 """domains of ONNX's own operators"""
 
 
-def sealed(graph: onnx.ModelProto, metadata: Mapping[str, str], domains: Sequence[str] = ONNX) -> bytes:
+def finalize_model(graph: onnx.ModelProto, metadata: Mapping[str, str], domains: Sequence[str] = ONNX_DOMAINS) -> bytes:
     """Set the metadata of a graph, check the graph, and return it as the bytes of one file.
 
     Args:
@@ -27,7 +27,9 @@ def sealed(graph: onnx.ModelProto, metadata: Mapping[str, str], domains: Sequenc
     """
     foreign = sorted({node.domain for node in graph.graph.node if node.domain not in domains})
     if foreign:
-        raise ExportError(f"the graph uses operators of the domains {foreign}; only ONNX's own are portable")
+        raise ExportError(
+            f"the graph uses operators of the domains {foreign}; expected {list(domains)}, which are portable"
+        )
     graph.producer_name = PRODUCER
     del graph.metadata_props[:]
     onnx.helper.set_model_props(graph, dict(metadata))

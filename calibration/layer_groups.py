@@ -13,12 +13,12 @@ FRONT_END: Final = "front_end"
 """name prefix of the nodes of a front end inside the graph; it stays in floating point"""
 PRODUCTS: Final = ("MatMul", "Gemm")
 RECURRENT: Final = ("LSTM", "GRU")
-LEAST: Final = 1024
+MIN_WEIGHTS: Final = 1024
 """minimum number of weights in a group; rounding fewer saves a negligible amount"""
 
 
 @dataclass(frozen=True)
-class Group:
+class LayerGroup:
     """A layer group: a part of a graph that is quantized as a whole or not at all.
 
     Attributes:
@@ -26,7 +26,7 @@ class Group:
         node: name of its node in that graph.
         weight: name of its first weight.
         kind: `product` for a matrix product with constant weights; `recurrent` for an LSTM or GRU, of which only the
-            weights are stored in int8 (unless `Settings.lstm` is set).
+            weights are stored in int8 (unless `QuantizationSettings.lstm` is set).
         parameters: number of its weights.
     """
 
@@ -42,22 +42,22 @@ class Group:
         return f"{self.role}: {(self.node.rpartition('/')[0] or self.weight).removeprefix(f'{self.role}.')}"
 
 
-def groups_of(role: str, graph: onnx.ModelProto) -> list[Group]:
+def find_layer_groups(role: str, graph: onnx.ModelProto) -> list[LayerGroup]:
     """List the layer groups of a graph, in graph order.
 
-    Products of two computed matrices, and nodes with fewer weights than `LEAST`, are not included.
+    Products of two computed matrices, and nodes with fewer weights than `MIN_WEIGHTS`, are not included.
     """
     constants = {initializer.name: prod(initializer.dims) for initializer in graph.graph.initializer}
-    found = []
+    groups = []
     for node in graph.graph.node:
         weights = [name for name in node.input[1:] if name in constants]
         parameters = sum(constants[name] for name in weights)
-        if node.op_type in PRODUCTS + RECURRENT and parameters >= LEAST and not node.name.startswith(FRONT_END):
+        if node.op_type in PRODUCTS + RECURRENT and parameters >= MIN_WEIGHTS and not node.name.startswith(FRONT_END):
             kind: Literal["product", "recurrent"] = "product" if node.op_type in PRODUCTS else "recurrent"
-            found.append(Group(role, node.name, weights[0], kind, parameters))
-    return found
+            groups.append(LayerGroup(role, node.name, weights[0], kind, parameters))
+    return groups
 
 
-def names_in(groups: Sequence[Group], role: str, kind: str) -> list[str]:
+def node_names(groups: Sequence[LayerGroup], role: str, kind: str) -> list[str]:
     """Return the node names of the groups of one kind in one graph."""
     return [group.node for group in groups if (group.role, group.kind) == (role, kind)]

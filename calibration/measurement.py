@@ -1,30 +1,71 @@
-"""Measure the speed of candidates on this machine, side by side."""
+"""Measure candidates: run their graphs in memory, score excerpts with them, and compare their speed."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 
-from ..evaluation.timing import Ratio, Timing, ratio, taken, timing
+from ..evaluation.timing import Speedup, Timing, compute_speedup, summarize_times, time_interleaved
 from ..runtime.audio.levels import LEVEL1, amplitude
 from ..runtime.audiogram import Audiogram
-from ..runtime.encoder import READINGS
-from ..training.corpus.synthetic import RATE, piece
-from ..training.data.features import at_front_end
+from ..runtime.bundle import ROLES
+from ..runtime.features.front_ends import FEATURE_EXTRACTORS
+from ..runtime.session import Session
+from ..training.corpus.synthetic import RATE, synthesize_piece
+from ..training.data.features import resample_to_front_end
 from ..training.degradations.signals import rms
-from .candidate_scores import Networks
+from .calibration_data import ModelInputs
 
 SECONDS: Final = 10.0
-"""duration of the audio that is scored"""
+"""duration of the audio that is scored to measure speed"""
 RUNS: Final = 21
-BEFORE: Final = "fp32"
-"""name of the baseline"""
+BASELINE: Final = "fp32"
+"""name of the candidate that the others are compared with"""
+Array = npt.NDArray[np.float32]
+
+
+class GraphRunner:
+    """An encoder and a head on ONNX Runtime, from graphs in memory.
+
+    Args:
+        graphs: both graphs, by role.
+        threads: None uses all cores.
+    """
+
+    def __init__(self, graphs: Mapping[str, bytes], threads: int | None = None) -> None:
+        self.encoder, self.head = (Session(graphs[role], None, threads) for role in ROLES)
+        (self.reads,) = self.encoder.inputs
+
+    def tokens(self, features: Array) -> Array:
+        """Return the tokens of patches, [1, tokens, width]."""
+        tokens = self.encoder.run(**{self.reads: features})[0]
+        return tokens.reshape(1, -1, tokens.shape[2])
+
+    def scores(self, inputs: ModelInputs) -> Array:
+        """Return one score per listener, [listeners]."""
+        return self.head.run(tokens=self.tokens(inputs.features), audiogram=inputs.audiograms)[1]
+
+
+def score_graphs(graphs: Mapping[str, bytes], inputs: Iterable[ModelInputs]) -> npt.NDArray[np.float64]:
+    """Score all excerpts for all their listeners.
+
+    Args:
+        graphs: encoder and head, by role.
+        inputs: the prepared excerpts.
+
+    Returns:
+        float64 [scores], excerpt by excerpt.
+    """
+    runner = GraphRunner(graphs)
+    return np.concatenate([runner.scores(one) for one in inputs]).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -39,8 +80,8 @@ class Speed:
 
     network: Timing
     whole: Timing
-    ratio: Ratio
-    whole_ratio: Ratio
+    ratio: Speedup
+    whole_ratio: Speedup
 
     @property
     def faster(self) -> bool:
@@ -62,39 +103,39 @@ class Speed:
         }
 
 
-def speeds(candidates: Mapping[str, Mapping[str, bytes]], runs: int = RUNS) -> dict[str, Speed]:
+def measure_speeds(candidates: Mapping[str, Mapping[str, bytes]], runs: int = RUNS) -> dict[str, Speed]:
     """Measure the speed of candidates, with interleaved runs in one process.
 
     Args:
         candidates: graphs by role, by the names of the candidates; one of them must be `fp32`.
         runs: number of timed runs per candidate.
     """
-    music = piece(0, SECONDS)
-    samples = at_front_end(music * (amplitude(65.0 - LEVEL1) / rms(music)), RATE, SECONDS)
+    music = synthesize_piece(0, SECONDS)
+    samples = resample_to_front_end(music * (amplitude(65.0 - LEVEL1) / rms(music)), RATE, SECONDS)
     audiogram = Audiogram.named("N3").array()[None]
-    networks = {name: Networks(graphs, threads=1) for name, graphs in candidates.items()}
-    features = READINGS[networks[BEFORE].reads](samples)
+    runners = {name: GraphRunner(graphs, threads=1) for name, graphs in candidates.items()}
+    features = FEATURE_EXTRACTORS[runners[BASELINE].reads](samples)
 
-    def network(one: Networks) -> object:
+    def network(one: GraphRunner) -> object:
         return one.head.run(tokens=one.tokens(features), audiogram=audiogram)
 
-    def whole(one: Networks) -> object:
-        return one.head.run(tokens=one.tokens(READINGS[one.reads](samples)), audiogram=audiogram)
+    def whole(one: GraphRunner) -> object:
+        return one.head.run(tokens=one.tokens(FEATURE_EXTRACTORS[one.reads](samples)), audiogram=audiogram)
 
-    alone = taken({name: lambda one=one: network(one) for name, one in networks.items()}, runs)  # type: ignore[misc]
-    all_in = taken({name: lambda one=one: whole(one) for name, one in networks.items()}, runs)  # type: ignore[misc]
+    network_times = time_interleaved({name: partial(network, one) for name, one in runners.items()}, runs)
+    whole_times = time_interleaved({name: partial(whole, one) for name, one in runners.items()}, runs)
     return {
         name: Speed(
-            timing(alone[name]),
-            timing(all_in[name]),
-            ratio(alone[BEFORE], alone[name]),
-            ratio(all_in[BEFORE], all_in[name]),
+            summarize_times(network_times[name]),
+            summarize_times(whole_times[name]),
+            compute_speedup(network_times[BASELINE], network_times[name]),
+            compute_speedup(whole_times[BASELINE], whole_times[name]),
         )
         for name in candidates
     }
 
 
-def machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """Describe the machine that produces the results: processor, cores, versions, load average."""
     return {
         "processor": platform.machine(),

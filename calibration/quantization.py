@@ -1,4 +1,4 @@
-"""Quantize an fp32 bundle to int8.
+"""Quantization of an fp32 bundle to int8.
 
 Candidates are calibrated, reduced until they meet an accuracy budget, and measured. The best one is chosen.
 """
@@ -15,24 +15,21 @@ import numpy.typing as npt
 import onnx
 
 from ..evaluation.comparison import BUDGET
-from ..runtime.bundle import Bundle, Card
+from ..runtime.bundle import ROLES, Bundle, Card
 from ..runtime.errors import BundleError, ExportError, GraphError, OptionError
 from ..runtime.writing import with_files, write_files
-from .calibration_data import SECONDS, ExcerptSet, Sets
-from .candidate_scores import Material, materials, scores_of
-from .finalization import ONNX
-from .finalization import sealed as seal
-from .layer_groups import Group, groups_of, names_in
-from .quantizers import dynamic_graph, static_graph, store_int8
-from .ranges import Exceeded, Ranges, Rule, collect, exceeded, kept
-from .sensitivity import Build, Found, Search
-from .speed import BEFORE, Speed, machine, speeds
+from .calibration_data import EXCERPT_SECONDS, CalibrationData, ExcerptSet, ModelInputs, prepare_inputs
+from .finalization import ONNX_DOMAINS, finalize_model
+from .layer_groups import LayerGroup, find_layer_groups, node_names
+from .measurement import BASELINE, Speed, describe_machine, measure_speeds, score_graphs
+from .quantizers import quantize_dynamic_graph, quantize_static_graph, store_weights_int8
+from .ranges import RangeExcess, Ranges, Rule, collect_ranges, find_range_excess, load_or_collect_ranges
+from .sensitivity import BuildGraphs, SearchResult, SensitivitySearch
 from .targets import Method, Target, runs_natively
 
-ROLES: Final = ("encoder", "head")
-MICROSOFT: Final = "com.microsoft"
+ONNX_RUNTIME_DOMAIN: Final = "com.microsoft"
 """domain of ONNX Runtime's own operators, such as the quantized LSTM"""
-WORTH: Final = 1.05
+MIN_SPEEDUP: Final = 1.05
 """a dynamic candidate must be this many times as fast to be preferred to a static one, which can stream"""
 JOURNAL: Final = "search.jsonl"
 Progress = Callable[[str, int, int], None]
@@ -40,7 +37,7 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Settings:
+class QuantizationSettings:
     """Options of a quantization.
 
     Attributes:
@@ -68,12 +65,15 @@ class Settings:
             OptionError: the target does not support the method, or the method does not support `lstm`.
         """
         if self.lstm and self.method == "static":
-            raise OptionError("LSTMs run in int8 with dynamic quantization only: choose that, or leave them out")
+            raise OptionError("LSTMs run in int8 with dynamic quantization only: choose that, or leave them in fp32")
         if self.method is None:
             return self.target.methods
         if self.method not in self.target.methods:
-            known = ", ".join(self.target.methods)
-            raise OptionError(f"the target {self.target.name} takes {known} quantization only, not {self.method}")
+            supported = ", ".join(self.target.methods)
+            raise OptionError(
+                f"the target {self.target.name} supports {supported} quantization only, not {self.method}: choose "
+                "another method or target"
+            )
         return (self.method,)
 
 
@@ -83,17 +83,17 @@ class Candidate:
 
     Attributes:
         method, rule: how it was quantized.
-        found: its quantized layer groups, and how they change scores.
+        search: its quantized layer groups, and how they change scores.
         graphs: finalized graphs, by role.
-        beyond: layers whose activations exceed their calibrated range.
+        range_excesses: layer groups whose activations exceed their calibrated range.
         speed: None unless this machine is the target.
     """
 
     method: Method
     rule: Rule | None
-    found: Found
+    search: SearchResult
     graphs: Mapping[str, bytes]
-    beyond: tuple[Exceeded, ...] = ()
+    range_excesses: tuple[RangeExcess, ...] = ()
     speed: Speed | None = None
 
     @property
@@ -106,15 +106,15 @@ class Candidate:
         return {
             "method": self.method,
             "ranges": self.rule,
-            **self.found.to_dict(),
-            "beyond_calibration": [one._asdict() for one in self.beyond],
+            **self.search.to_dict(),
+            "beyond_calibration": [one._asdict() for one in self.range_excesses],
             "bytes": self.size,
             "speed": self.speed.to_dict() if self.speed else None,
         }
 
 
 @dataclass(frozen=True)
-class Quantized:
+class QuantizationResult:
     """Result of a quantization.
 
     Attributes:
@@ -139,12 +139,18 @@ class Quantized:
         write_files(self.card, self.chosen.graphs, folder)
 
 
-def quantize(bundle: Bundle, sets: Sets, settings: Settings, work: Path, progress: Progress | None = None) -> Quantized:
+def quantize(
+    bundle: Bundle,
+    data: CalibrationData,
+    settings: QuantizationSettings,
+    work: Path,
+    progress: Progress | None = None,
+) -> QuantizationResult:
     """Quantize a bundle.
 
     Args:
         bundle: the fp32 bundle.
-        sets: excerpts for calibration and for measuring the loss of accuracy.
+        data: excerpts for calibration and for measuring the loss of accuracy.
         settings: options.
         work: folder that caches ranges and search results, so that they are computed only once.
         progress: called with the progress.
@@ -155,23 +161,24 @@ def quantize(bundle: Bundle, sets: Sets, settings: Settings, work: Path, progres
         ExportError: no layer group can be quantized within the budget.
     """
     check_quantizable(bundle)
-    session = _Session(bundle, sets, settings, work, progress or (lambda *_: None))
+    quantization = _Quantization(bundle, data, settings, work, progress or (lambda *_: None))
     try:
-        candidates = [session.candidate(method) for method in settings.methods]
+        candidates = [quantization.create_candidate(method) for method in settings.methods]
     except GraphError as error:
         raise OptionError(
-            f"this onnxruntime cannot run what the target {settings.target.name} ({settings.target.about}) asks for: "
-            f"{error}; upgrade it (pip install -U onnxruntime), or choose another target"
+            f"this onnxruntime cannot run the number formats of the target {settings.target.name} "
+            f"({settings.target.formats}): {error}; upgrade it (pip install -U onnxruntime), or choose another target"
         ) from error
     if runs_natively(settings.target):
-        session.progress("measuring speed", 0, 0)
-        measured = speeds({BEFORE: session.graphs, **{one.method: one.graphs for one in candidates}})
-        candidates = [replace(one, speed=measured[one.method]) for one in candidates]
-    candidates = ranked(candidates)
+        quantization.progress("measuring speed", 0, 0)
+        speeds = measure_speeds({BASELINE: quantization.graphs, **{one.method: one.graphs for one in candidates}})
+        candidates = [replace(one, speed=speeds[one.method]) for one in candidates]
+    candidates = rank_candidates(candidates)
     chosen = candidates[0]
-    fp32_bytes = sum(map(len, session.graphs.values()))
-    card = replace(session.card(chosen.method), figures={"quantization": session.figures(candidates, fp32_bytes)})
-    return Quantized(with_files(card, chosen.graphs), tuple(candidates), fp32_bytes, sets.warnings)
+    fp32_bytes = sum(map(len, quantization.graphs.values()))
+    results = {"quantization": quantization.results(candidates, fp32_bytes)}
+    card = replace(quantization.create_card(chosen.method), figures=results)
+    return QuantizationResult(with_files(card, chosen.graphs), tuple(candidates), fp32_bytes, data.warnings)
 
 
 def check_quantizable(bundle: Bundle) -> None:
@@ -181,150 +188,207 @@ def check_quantizable(bundle: Bundle) -> None:
             f"{bundle.folder} is {bundle.card.precision} already: give the fp32 bundle that it was made from"
         )
     if bundle.card.files["encoder"].format != "onnx":
-        raise BundleError(f"{bundle.folder} holds no ONNX files: give the bundle that it was made from")
+        raise BundleError(f"{bundle.folder} contains no ONNX files: give the bundle that it was made from")
 
 
-def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
+def rank_candidates(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Sort candidates, the best first.
 
-    A static candidate can stream. It comes first unless the network of a dynamic one is at least `WORTH` times as fast,
-    judged by the limits of the 95% intervals. Without speeds, static candidates come first.
+    A static candidate can stream. It comes first unless the network of a dynamic one is at least `MIN_SPEEDUP` times as
+    fast, judged by the bounds of the 95% intervals. Without speeds, static candidates come first.
     """
 
-    def place(one: Candidate) -> float:
+    def value(one: Candidate) -> float:
         if one.speed is None:
             return float(one.method == "static")
-        return WORTH * one.speed.ratio.high if one.method == "static" else one.speed.ratio.low
+        return MIN_SPEEDUP * one.speed.ratio.high if one.method == "static" else one.speed.ratio.low
 
-    return sorted(candidates, key=place, reverse=True)
+    return sorted(candidates, key=value, reverse=True)
 
 
-class _Session:
+def describe_candidate(candidate: Candidate, fp32_bytes: int, target: Target) -> str:
+    """Describe a candidate in a line that states only measured results: speed, size, change of scores.
+
+    Args:
+        candidate: the int8 model.
+        fp32_bytes: size of the fp32 graphs.
+        target: the device that the candidate is for.
+    """
+    change = candidate.search.change
+    return (
+        f"{candidate.method} int8: {_describe_speed(candidate.speed, target)}, "
+        f"{fp32_bytes / candidate.size:.1f} times smaller ({candidate.size / 1e6:.2f} MB), "
+        f"99% of scores move by at most {change['p99']:.2g}, none by more than {change['largest']:.2g}"
+    )
+
+
+def list_notes(result: QuantizationResult) -> list[str]:
+    """List notes on the chosen candidate for the user, one line each."""
+    chosen, notes = result.chosen, []
+    if chosen.speed is not None and not chosen.speed.faster:
+        notes.append(f"{chosen.method} int8 saves memory here, but no time: if speed matters, use the fp32 bundle")
+    elif chosen.speed is not None and chosen.speed.whole_ratio.low <= 1:
+        notes.append(
+            f"the network is faster, but scoring is not: of {1e3 * chosen.speed.whole.median:.1f} ms for 10 s of audio "
+            f"the network takes {1e3 * chosen.speed.network.median:.1f}, the front end the rest"
+        )
+    if not result.card.streamable:
+        notes.append("it can't stream: the scales of a dynamic encoder depend on its batch (use --method static)")
+    notes += [
+        f"{one.group} has values {100 * one.by:.0f}% beyond its calibrated range and clips them, "
+        "which the measured change includes"
+        for one in chosen.range_excesses
+    ]
+    return [*notes, *result.warnings]
+
+
+def _describe_speed(speed: Speed | None, target: Target) -> str:
+    if speed is None:
+        return f"speed not measured (this machine is not the target, {target.name})"
+    ratio = speed.ratio
+    interval = f"95%: {ratio.low:.2f} to {ratio.high:.2f}"
+    if speed.faster:
+        return f"{ratio.median:.2f} times faster than fp32 ({interval})"
+    relation = "slower than" if speed.slower else "not faster than"
+    return f"{relation} fp32 ({ratio.median:.2f} times its speed, {interval})"
+
+
+class _Quantization:
     """State shared by the candidates of one bundle."""
 
-    def __init__(self, bundle: Bundle, sets: Sets, settings: Settings, work: Path, progress: Progress) -> None:
-        self.bundle, self.sets, self.settings, self.work, self.progress = bundle, sets, settings, work, progress
+    def __init__(
+        self, bundle: Bundle, data: CalibrationData, settings: QuantizationSettings, work: Path, progress: Progress
+    ) -> None:
+        self.bundle, self.data, self.settings, self.work, self.progress = bundle, data, settings, work, progress
         self.graphs = {role: bundle.path(role).read_bytes() for role in ROLES}
         self.models = {role: onnx.load_from_string(graph) for role, graph in self.graphs.items()}
-        self.every = [group for role in ROLES for group in groups_of(role, self.models[role])]
-        self.groups = [group for group in self.every if settings.target.head or group.role == "encoder"]
-        self.tried = list(self._heard(sets.accuracy, "preparing sounds"))
-        self.before: npt.NDArray[np.float64] = scores_of(self.graphs, self.tried)
+        self.all_groups = [group for role in ROLES for group in find_layer_groups(role, self.models[role])]
+        self.groups = [group for group in self.all_groups if settings.target.head or group.role == "encoder"]
+        self.accuracy_inputs = list(self._prepare(data.accuracy))
+        self.fp32_scores: npt.NDArray[np.float64] = score_graphs(self.graphs, self.accuracy_inputs)
         self.source = [entry.sha256 for _, entry in sorted(bundle.card.files.items())]
-        self.digests = {excerpts: excerpts.digest for excerpts in (sets.calibration, sets.accuracy)}
+        self.digests = {excerpts: excerpts.digest for excerpts in (data.calibration, data.accuracy)}
 
-    def candidate(self, method: Method) -> Candidate:
+    def create_candidate(self, method: Method) -> Candidate:
         """Return the best candidate of a method within the budget."""
-        rule, ranges = self._ranges() if method == "static" else (None, None)
-        search = self._search(self._build(method, ranges), (method, rule))
-        found = search.run(self.groups, self.settings.budget, rank=self.settings.rank)
-        if not found.quantized:
+        rule, ranges = self._choose_ranges() if method == "static" else (None, None)
+        search = self._create_search(method, rule, ranges)
+        result = search.run(self.groups, self.settings.budget, rank=self.settings.rank)
+        if not result.int8_groups:
             raise ExportError(
-                f"no part of {self.bundle.card.name} can be quantized ({method}, {self.settings.target.about}) while "
+                f"no part of {self.bundle.card.name} can be quantized ({method}, {self.settings.target.formats}) while "
                 f"scores change by at most {self.settings.budget:g}: allow more, or use the fp32 bundle"
             )
-        card, domains = self.card(method), (*ONNX, MICROSOFT) if self.settings.lstm else ONNX
-        models = self._quantized(method, ranges, found.quantized)
-        sealed = {role: seal(model, card.metadata(), domains) for role, model in models.items()}
-        beyond: list[Exceeded] = []
+        metadata = self.create_card(method).metadata()
+        domains = (*ONNX_DOMAINS, ONNX_RUNTIME_DOMAIN) if self.settings.lstm else ONNX_DOMAINS
+        models = self._quantize_models(method, ranges, result.int8_groups)
+        graphs = {role: finalize_model(model, metadata, domains) for role, model in models.items()}
+        excesses: list[RangeExcess] = []
         if ranges is not None:
-            beyond = exceeded(ranges, self._met(), self.models, found.quantized)
-        return Candidate(method, rule, found, sealed, tuple(beyond))
+            excesses = find_range_excess(ranges, self._collect_extremes(), self.models, result.int8_groups)
+        return Candidate(method, rule, result, graphs, tuple(excesses))
 
-    def card(self, method: Method) -> Card:
+    def create_card(self, method: Method) -> Card:
         """Return the card of the int8 bundle, without files and metrics."""
-        before = self.bundle.card
-        made = f"haaqi-edge quantize {before.name} --target {self.settings.target.name} --method {method}"
+        fp32 = self.bundle.card
+        command = f"haaqi-edge quantize {fp32.name} --target {self.settings.target.name} --method {method}"
         notes = {
-            **before.notes,
-            "quantization": f"{method} int8 for {self.settings.target.name}, of {before.name}",
-            "again": f"{made} -o FOLDER",
+            **fp32.notes,
+            "quantization": f"{method} int8 for {self.settings.target.name}, of {fp32.name}",
+            "again": f"{command} -o FOLDER",
         }
         return replace(
-            before,
-            name=f"{before.name}-int8",
+            fp32,
+            name=f"{fp32.name}-int8",
             precision="int8",
-            streamable=before.streamable and method == "static",
+            streamable=fp32.streamable and method == "static",
             files={},
             figures={},
             notes=notes,
         )
 
-    def figures(self, candidates: Sequence[Candidate], fp32_bytes: int) -> dict[str, Any]:
+    def results(self, candidates: Sequence[Candidate], fp32_bytes: int) -> dict[str, Any]:
         """Return the card's description of how the bundle was quantized and measured."""
         return {
             "target": self.settings.target.name,
-            "formats": self.settings.target.about,
+            "formats": self.settings.target.formats,
             "budget": self.settings.budget,
-            "calibration": _told(self.sets.calibration),
-            "accuracy": {**_told(self.sets.accuracy), "scores": len(self.before)},
+            "calibration": _describe(self.data.calibration),
+            "accuracy": {**_describe(self.data.accuracy), "scores": len(self.fp32_scores)},
             "fp32_bytes": fp32_bytes,
-            "machine": machine(),
+            "machine": describe_machine(),
             "chosen": candidates[0].to_dict(),
             "others": [one.to_dict() for one in candidates[1:]],
         }
 
-    def _ranges(self) -> tuple[Rule, Ranges]:
+    def _choose_ranges(self) -> tuple[Rule, Ranges]:
         """Return the rule under which quantizing all groups changes scores least, and its ranges."""
         rules: Sequence[Rule] = (self.settings.rule,) if self.settings.rule else ("minmax", "percentile")
-        key = (self.source, self.digests[self.sets.calibration])
-        found = kept(self.work, key, rules, self._collected)
+        key = (self.source, self.digests[self.data.calibration])
+        ranges = load_or_collect_ranges(self.work, key, rules, self._collect_ranges)
 
-        def harm(rule: Rule) -> float:
-            search = self._search(self._build("static", found[rule]), ("static", rule))
-            return search.change(self.groups)["p99"]
+        def change(rule: Rule) -> float:
+            return self._create_search("static", rule, ranges[rule]).measure_change(self.groups)["p99"]
 
-        best = min(rules, key=harm) if len(rules) > 1 else rules[0]
-        return best, found[best]
+        best = min(rules, key=change) if len(rules) > 1 else rules[0]
+        return best, ranges[best]
 
-    def _met(self) -> Ranges:
+    def _collect_extremes(self) -> Ranges:
         """Return the extremes of activations on the excerpts for measuring the loss of accuracy."""
         self.progress("checking ranges", 0, 0)
-        return collect(self.graphs, self.every, self.tried)["minmax"]
+        return collect_ranges(self.graphs, self.all_groups, self.accuracy_inputs)["minmax"]
 
-    def _collected(self, rules: Sequence[Rule]) -> Mapping[Rule, Ranges]:
+    def _collect_ranges(self, rules: Sequence[Rule]) -> Mapping[Rule, Ranges]:
         """Collect ranges on the calibration excerpts."""
-        excerpts = self.sets.calibration
-        heard = list(self._heard(excerpts, "preparing sounds"))
+        inputs = list(self._prepare(self.data.calibration))
         passes = 2 if set(rules) - {"minmax"} else 1
-        total = passes * len(excerpts)
-        return collect(self.graphs, self.every, heard, rules, lambda n: self.progress("calibrating", n, total))
-
-    def _heard(self, excerpts: ExcerptSet, what: str) -> Iterator[Material]:
-        for place, material in enumerate(materials(excerpts, self.bundle.card.reading), start=1):
-            yield material
-            self.progress(what, place, len(excerpts))
-
-    def _search(self, build: Build, how: object) -> Search:
-        key = (self.source, list(self.digests.values()), self.settings.target, self.settings.lstm, how)
-        what = f"measuring groups ({how[0]})" if isinstance(how, tuple) else "measuring groups"
-        return Search(
-            build, self.tried, self.before, self.work / JOURNAL, key, lambda n, total: self.progress(what, n, total)
+        total = passes * len(inputs)
+        return collect_ranges(
+            self.graphs, self.all_groups, inputs, rules, lambda done: self.progress("calibrating", done, total)
         )
 
-    def _build(self, method: Method, ranges: Ranges | None) -> Build:
+    def _prepare(self, excerpts: ExcerptSet) -> Iterator[ModelInputs]:
+        for done, inputs in enumerate(prepare_inputs(excerpts, self.bundle.card.front_end_name), start=1):
+            yield inputs
+            self.progress("preparing sounds", done, len(excerpts))
+
+    def _create_search(self, method: Method, rule: Rule | None, ranges: Ranges | None) -> SensitivitySearch:
+        settings = self.settings
+        key = (self.source, list(self.digests.values()), settings.target, settings.lstm, (method, rule))
+        return SensitivitySearch(
+            self._builder(method, ranges),
+            self.accuracy_inputs,
+            self.fp32_scores,
+            self.work / JOURNAL,
+            key,
+            lambda done, total: self.progress(f"measuring groups ({method})", done, total),
+        )
+
+    def _builder(self, method: Method, ranges: Ranges | None) -> BuildGraphs:
         return lambda groups: {
-            role: model.SerializeToString() for role, model in self._quantized(method, ranges, groups).items()
+            role: model.SerializeToString() for role, model in self._quantize_models(method, ranges, groups).items()
         }
 
-    def _quantized(self, method: Method, ranges: Ranges | None, groups: Sequence[Group]) -> dict[str, onnx.ModelProto]:
+    def _quantize_models(
+        self, method: Method, ranges: Ranges | None, groups: Sequence[LayerGroup]
+    ) -> dict[str, onnx.ModelProto]:
         """Return the graphs with these layer groups in int8, by role."""
-        made = {}
+        quantized = {}
         for role, model in self.models.items():
-            products, recurrent = names_in(groups, role, "product"), names_in(groups, role, "recurrent")
-            run = [name for name in recurrent if self.settings.lstm and method == "dynamic" and "LSTM" in name]
+            products, recurrent = node_names(groups, role, "product"), node_names(groups, role, "recurrent")
+            lstms = [name for name in recurrent if self.settings.lstm and method == "dynamic" and "LSTM" in name]
             if ranges is not None:
-                model = static_graph(model, products, ranges[role], self.settings.target)
+                model = quantize_static_graph(model, products, ranges[role], self.settings.target)
             else:
-                model = dynamic_graph(model, products, self.settings.target, run)
-            made[role] = store_int8(model, [name for name in recurrent if name not in run])
-        return made
+                model = quantize_dynamic_graph(model, products, self.settings.target, lstms)
+            quantized[role] = store_weights_int8(model, [name for name in recurrent if name not in lstms])
+        return quantized
 
 
-def _told(excerpts: ExcerptSet) -> dict[str, Any]:
+def _describe(excerpts: ExcerptSet) -> dict[str, Any]:
     """Describe a set of excerpts for the card: source, number of excerpts, seconds of distinct music."""
     return {
-        "source": excerpts.source,
+        "source": excerpts.origin,
         "excerpts": len(excerpts),
-        "seconds_of_music": SECONDS * len(set(excerpts.places)),
+        "seconds_of_music": EXCERPT_SECONDS * len(set(excerpts.segments)),
     }

@@ -20,11 +20,13 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from .layer_groups import PRODUCTS
 from .targets import Target
 
-_LIMIT: Final = 127
+_MAX_INT8: Final = 127
 """largest magnitude of a stored int8 weight; -128 is not used, so that the range is symmetric"""
 
 
-def static_graph(graph: onnx.ModelProto, nodes: Sequence[str], ranges: TensorsData, target: Target) -> onnx.ModelProto:
+def quantize_static_graph(
+    graph: onnx.ModelProto, nodes: Sequence[str], ranges: TensorsData, target: Target
+) -> onnx.ModelProto:
     """Quantize matrix products statically, in explicit QDQ form.
 
     Weights are int8 with one scale per output. Activations are quantized by their calibrated ranges. Only the operands
@@ -40,14 +42,14 @@ def static_graph(graph: onnx.ModelProto, nodes: Sequence[str], ranges: TensorsDa
     if not nodes:
         return _copy(graph)
     with _quiet(), tempfile.TemporaryDirectory() as folder:
-        source, result, known = (Path(folder) / name for name in ("fp32.onnx", "int8.onnx", "ranges.json"))
+        source, result, cache = (Path(folder) / name for name in ("fp32.onnx", "int8.onnx", "ranges.json"))
         _prepare(graph, source)
-        save_tensors_data(ranges, known)
+        save_tensors_data(ranges, cache)
         quantize_static(
             source,
             result,
             None,
-            calibration_cache_path=known,
+            calibration_cache_path=cache,
             calibrate_method=ranges.calibration_method,
             op_types_to_quantize=list(PRODUCTS),
             nodes_to_quantize=list(nodes),
@@ -65,7 +67,7 @@ def static_graph(graph: onnx.ModelProto, nodes: Sequence[str], ranges: TensorsDa
     return _with_float_residuals(quantized)
 
 
-def dynamic_graph(
+def quantize_dynamic_graph(
     graph: onnx.ModelProto, nodes: Sequence[str], target: Target, lstms: Sequence[str] = ()
 ) -> onnx.ModelProto:
     """Quantize matrix products and LSTMs dynamically.
@@ -95,7 +97,7 @@ def dynamic_graph(
         return onnx.load(result)
 
 
-def store_int8(graph: onnx.ModelProto, nodes: Sequence[str]) -> onnx.ModelProto:
+def store_weights_int8(graph: onnx.ModelProto, nodes: Sequence[str]) -> onnx.ModelProto:
     """Store the weights of recurrent nodes in int8, with one scale per gate unit. The nodes still compute in fp32.
 
     Cast and Mul restore the weights instead of DequantizeLinear. ONNX Runtime folds Cast and Mul once, when it loads
@@ -108,13 +110,13 @@ def store_int8(graph: onnx.ModelProto, nodes: Sequence[str]) -> onnx.ModelProto:
     stored = _copy(graph)
     constants = {initializer.name: initializer for initializer in stored.graph.initializer}
     for node in [node for node in stored.graph.node if node.name in nodes]:
-        for place in (1, 2):  # W and R, [directions, gates x hidden, inputs]; biases are small
-            weight = constants[node.input[place]]
-            whole, scale = rounded(numpy_helper.to_array(weight))
+        for index in (1, 2):  # W and R, [directions, gates x hidden, inputs]; biases are small
+            weight = constants[node.input[index]]
+            integers, scale = round_to_int8(numpy_helper.to_array(weight))
             name = weight.name
             stored.graph.initializer.remove(weight)
             stored.graph.initializer.extend(
-                [numpy_helper.from_array(whole, f"{name}_int8"), numpy_helper.from_array(scale, f"{name}_scale")]
+                [numpy_helper.from_array(integers, f"{name}_int8"), numpy_helper.from_array(scale, f"{name}_scale")]
             )
             cast = onnx.helper.make_node(
                 "Cast", [f"{name}_int8"], [f"{name}_cast"], f"{name}/Cast", to=onnx.TensorProto.FLOAT
@@ -125,7 +127,7 @@ def store_int8(graph: onnx.ModelProto, nodes: Sequence[str]) -> onnx.ModelProto:
     return stored
 
 
-def rounded(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
+def round_to_int8(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Round weights to int8.
 
     Args:
@@ -134,7 +136,7 @@ def rounded(weight: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.
     Returns:
         int8 [..., rows, inputs], and the scales, float32 [..., rows, 1].
     """
-    scale = np.abs(weight).max(axis=-1, keepdims=True) / _LIMIT
+    scale = np.abs(weight).max(axis=-1, keepdims=True) / _MAX_INT8
     scale[scale == 0] = 1.0
     return np.rint(weight / scale).astype(np.int8), scale.astype(np.float32)
 
@@ -144,16 +146,16 @@ def _with_float_residuals(graph: onnx.ModelProto) -> onnx.ModelProto:
 
     The quantizer passes a quantized activation to all nodes that read it.
     """
-    made_by = {output: node for node in graph.graph.node for output in node.output}
+    producers = {output: node for node in graph.graph.node for output in node.output}
     for node in graph.graph.node:
         if node.op_type in (*PRODUCTS, "QuantizeLinear", "DequantizeLinear"):
             continue
-        for place, name in enumerate(node.input):
-            dequantizer = made_by.get(name)
+        for index, name in enumerate(node.input):
+            dequantizer = producers.get(name)
             if dequantizer is not None and dequantizer.op_type == "DequantizeLinear":
-                quantizer = made_by.get(dequantizer.input[0])
+                quantizer = producers.get(dequantizer.input[0])
                 if quantizer is not None and quantizer.op_type == "QuantizeLinear":
-                    node.input[place] = quantizer.input[0]
+                    node.input[index] = quantizer.input[0]
     return graph
 
 

@@ -1,4 +1,4 @@
-"""Activation ranges of a model: collect them on excerpts, cache them, and compare them with those of other sounds."""
+"""Activation ranges of a model: collection on excerpts, cache, and comparison with the ranges of other sounds."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from onnxruntime.quantization.calibrate import (
     save_tensors_data,
 )
 
+from ..runtime.bundle import ROLES
 from ..runtime.errors import BundleError
 from ..runtime.session import Session
-from .candidate_scores import Array, Material
-from .layer_groups import Group, names_in
+from .calibration_data import Array, ModelInputs
+from .layer_groups import LayerGroup, node_names
 
 Rule = Literal["minmax", "percentile", "entropy"]
 _METHODS: Final[Mapping[Rule, Any]] = {
@@ -39,14 +40,14 @@ _HISTOGRAMS: Final[Mapping[Rule, dict[str, Any]]] = {
 RULES: Final = tuple(_METHODS)
 """how ranges are derived from activations: the extremes (`minmax`), all but a ten-thousandth of the values
 (`percentile`), or the smallest loss of information (`entropy`)"""
-TOLERATED: Final = 0.02
+MAX_EXCESS: Final = 0.02
 """share of its calibrated range by which a layer may exceed the range on other sounds without being reported"""
 Ranges = Mapping[str, TensorsData]
 """activation ranges of each graph, by role"""
 
 
-class Exceeded(NamedTuple):
-    """A layer whose activations exceed their calibrated range.
+class RangeExcess(NamedTuple):
+    """A layer group whose activations exceed their calibrated range.
 
     Attributes:
         group: name of the layer group.
@@ -57,12 +58,12 @@ class Exceeded(NamedTuple):
     by: float
 
 
-def collect(
+def collect_ranges(
     graphs: Mapping[str, bytes],
-    groups: Sequence[Group],
-    heard: Sequence[Material],
+    groups: Sequence[LayerGroup],
+    inputs: Sequence[ModelInputs],
     rules: Sequence[Rule] = ("minmax",),
-    done: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> dict[Rule, Ranges]:
     """Collect the ranges of all inputs of products, by each rule.
 
@@ -72,34 +73,34 @@ def collect(
     Args:
         graphs: fp32 graphs, by role.
         groups: the layer groups whose inputs are observed.
-        heard: the excerpts.
+        inputs: the excerpts.
         rules: see `RULES`.
-        done: called after each excerpt with the number of excerpts processed so far, counted over both passes.
+        progress: called after each excerpt with the number of excerpts processed so far, counted over both passes.
     """
-    watched = {role: _Watched(role, graph, groups) for role, graph in graphs.items()}
+    observed = {role: _ObservedGraph(role, graph, groups) for role, graph in graphs.items()}
     counts = itertools.count(1)
 
     def activations() -> Iterator[tuple[str, str, Array]]:
-        for material in heard:
-            seen, tokens = watched["encoder"].run({watched["encoder"].reads: material.features})
-            of_head, _ = watched["head"].run({"tokens": tokens, "audiogram": material.audiograms})
-            yield from (("encoder", name, values) for name, values in seen.items())
+        for one in inputs:
+            of_encoder, tokens = observed["encoder"].run({observed["encoder"].reads: one.features})
+            of_head, _ = observed["head"].run({"tokens": tokens, "audiogram": one.audiograms})
+            yield from (("encoder", name, values) for name, values in of_encoder.items())
             yield from (("head", name, values) for name, values in of_head.items())
-            if done:
-                done(next(counts))
+            if progress:
+                progress(next(counts))
 
     extremes: dict[str, dict[str, tuple[Any, Any]]] = {role: {} for role in graphs}
     for role, name, values in activations():
         low, high = extremes[role].get(name, (np.float32(np.inf), np.float32(-np.inf)))
         extremes[role][name] = min(low, values.min()), max(high, values.max())
-    counted = [rule for rule in rules if rule in _HISTOGRAMS]
+    histogram_rules = [rule for rule in rules if rule in _HISTOGRAMS]
     return {
-        **({"minmax": _data("minmax", extremes)} if "minmax" in rules else {}),
-        **(_counted(counted, extremes, activations()) if counted else {}),
+        **({"minmax": _to_ranges("minmax", extremes)} if "minmax" in rules else {}),
+        **(_collect_histograms(histogram_rules, extremes, activations()) if histogram_rules else {}),
     }
 
 
-def _counted(
+def _collect_histograms(
     rules: Sequence[Rule],
     extremes: Mapping[str, Mapping[str, tuple[Any, Any]]],
     activations: Iterable[tuple[str, str, Array]],
@@ -114,25 +115,25 @@ def _counted(
             for rule in rules:
                 histograms[rule, role].collect({name: values})
         return {
-            rule: _data(rule, {role: histograms[rule, role].compute_collection_result() for role in extremes})
+            rule: _to_ranges(rule, {role: histograms[rule, role].compute_collection_result() for role in extremes})
             for rule in rules
         }
 
 
-def _data(rule: Rule, found: Mapping[str, Any]) -> Ranges:
-    return {role: TensorsData(_METHODS[rule], ranges) for role, ranges in found.items()}
+def _to_ranges(rule: Rule, collected: Mapping[str, Any]) -> Ranges:
+    return {role: TensorsData(_METHODS[rule], ranges) for role, ranges in collected.items()}
 
 
-class _Watched:
+class _ObservedGraph:
     """A graph on ONNX Runtime that also outputs the inputs of its products."""
 
-    def __init__(self, role: str, graph: bytes, groups: Sequence[Group]) -> None:
+    def __init__(self, role: str, graph: bytes, groups: Sequence[LayerGroup]) -> None:
         model = onnx.load_from_string(graph)
-        nodes = set(names_in(groups, role, "product"))
+        nodes = set(node_names(groups, role, "product"))
         self._names = list(dict.fromkeys(node.input[0] for node in model.graph.node if node.name in nodes))
-        shown = {output.name for output in model.graph.output} | {given.name for given in model.graph.input}
+        visible = {output.name for output in model.graph.output} | {given.name for given in model.graph.input}
         for name in self._names:
-            if name not in shown:
+            if name not in visible:
                 model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
         self._session = Session(model.SerializeToString())
         self.reads = next(iter(self._session.inputs))
@@ -144,17 +145,16 @@ class _Watched:
             the inputs of the products, by tensor name, and the first output as [1, tokens, width].
         """
         outputs = self._session.run(**feed)
-        known = {**feed, **dict(zip(self._session.outputs, outputs, strict=True))}
+        values = {**feed, **dict(zip(self._session.outputs, outputs, strict=True))}
         first = outputs[0].reshape(1, -1, outputs[0].shape[-1])
-        return {name: known[name] for name in self._names}, first
+        return {name: values[name] for name in self._names}, first
 
 
-def kept(
+def load_or_collect_ranges(
     work: Path,
     key: object,
     rules: Sequence[Rule],
-    make: Callable[[Sequence[Rule]], Mapping[Rule, Ranges]],
-    roles: Sequence[str] = ("encoder", "head"),
+    collect: Callable[[Sequence[Rule]], Mapping[Rule, Ranges]],
 ) -> dict[Rule, Ranges]:
     """Load cached ranges from a folder; collect and save those that are missing.
 
@@ -162,46 +162,47 @@ def kept(
         work: the folder.
         key: everything that the ranges depend on: model and excerpts.
         rules: the rules to load.
-        make: collects the ranges of the missing rules.
-        roles: roles of the graphs.
+        collect: collects the ranges of the missing rules.
 
     Raises:
         BundleError: a file in the folder cannot be read.
     """
     digest = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
-    paths = {rule: {role: work / f"ranges-{digest}-{rule}-{role}.json" for role in roles} for rule in rules}
+    paths = {rule: {role: work / f"ranges-{digest}-{rule}-{role}.json" for role in ROLES} for rule in rules}
     missing = [rule for rule in rules if not all(path.is_file() for path in paths[rule].values())]
     if missing:
-        for rule, ranges in make(missing).items():
+        for rule, ranges in collect(missing).items():
             for role, path in paths[rule].items():
                 save_tensors_data(ranges[role], path)
     try:
         return {rule: {role: load_tensors_data(path) for role, path in paths[rule].items()} for rule in rules}
     except (ValueError, KeyError, TypeError) as error:
-        raise BundleError(f"the ranges kept in {work} cannot be read ({error}): delete that folder") from error
+        raise BundleError(
+            f"the activation ranges cached in {work} cannot be read ({error}): delete that folder, then run again"
+        ) from error
 
 
-def exceeded(
-    calibrated: Ranges, met: Ranges, graphs: Mapping[str, onnx.ModelProto], groups: Sequence[Group]
-) -> list[Exceeded]:
-    """List the products whose inputs exceed their calibrated range by more than `TOLERATED`, the worst first.
+def find_range_excess(
+    calibrated: Ranges, observed: Ranges, graphs: Mapping[str, onnx.ModelProto], groups: Sequence[LayerGroup]
+) -> list[RangeExcess]:
+    """List the products whose inputs exceed their calibrated range by more than `MAX_EXCESS`, the worst first.
 
     Args:
         calibrated: the ranges that determine the int8 formats.
-        met: the extremes on other sounds, by the rule `minmax`.
+        observed: the extremes on other sounds, by the rule `minmax`.
         graphs: fp32 graphs, by role.
         groups: the layer groups whose inputs are checked.
     """
-    found = []
+    excesses = []
     for group in groups:
         if group.kind != "product":
             continue
         node = next(node for node in graphs[group.role].graph.node if node.name == group.node)
-        (low, high), (lowest, highest) = (_range(r[group.role], node.input[0]) for r in (calibrated, met))
-        by = max(low - lowest, highest - high) / max(high - low, float(np.finfo(np.float32).tiny))
-        if by > TOLERATED:
-            found.append(Exceeded(group.name, by))
-    return sorted(found, key=lambda one: -one.by)
+        (low, high), (min_value, max_value) = (_range(r[group.role], node.input[0]) for r in (calibrated, observed))
+        by = max(low - min_value, max_value - high) / max(high - low, float(np.finfo(np.float32).tiny))
+        if by > MAX_EXCESS:
+            excesses.append(RangeExcess(group.name, by))
+    return sorted(excesses, key=lambda one: -one.by)
 
 
 def _range(data: TensorsData, tensor: str) -> tuple[float, float]:

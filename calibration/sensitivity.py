@@ -1,6 +1,6 @@
 """Sensitivity search: find the layer groups that must stay in fp32 to keep scores within a budget.
 
-The search measures how much quantizing each group changes scores, and leaves out as few groups as possible.
+The search measures how much the scores change if a group is quantized, and excludes as few groups as possible.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..evaluation.comparison import summary
-from .candidate_scores import Material, scores_of
-from .layer_groups import Group
+from ..evaluation.comparison import summarize_changes
+from .calibration_data import ModelInputs
+from .layer_groups import LayerGroup
+from .measurement import score_graphs
 
-Build = Callable[[Sequence[Group]], Mapping[str, bytes]]
+BuildGraphs = Callable[[Sequence[LayerGroup]], Mapping[str, bytes]]
 """returns the graphs, by role, in which exactly the given groups are quantized"""
 
 
 @dataclass(frozen=True)
-class Harm:
+class Sensitivity:
     """Sensitivity of a layer group: the change of scores if only this group is quantized.
 
     Attributes:
@@ -39,55 +40,55 @@ class Harm:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """Result of a search.
 
     Attributes:
-        quantized, left: groups in int8, and groups left in fp32, in graph order.
-        change: change of scores with the quantized groups, see `accuracy.summary`.
-        harms: sensitivity of each group, the worst first; empty if all groups could be quantized and `rank` was not
-            set.
-        tried: number of sets of groups that were measured.
+        int8_groups, fp32_groups: groups that are quantized, and groups that stay in fp32, in graph order.
+        change: change of scores if `int8_groups` are quantized, see `comparison.summarize_changes`.
+        sensitivities: of each group, the most sensitive first; empty if all groups could be quantized and `rank` was
+            not set.
+        measurements: number of sets of groups that were measured.
     """
 
-    quantized: tuple[Group, ...]
-    left: tuple[Group, ...]
+    int8_groups: tuple[LayerGroup, ...]
+    fp32_groups: tuple[LayerGroup, ...]
     change: dict[str, float]
-    harms: tuple[Harm, ...] = ()
-    tried: int = 0
+    sensitivities: tuple[Sensitivity, ...] = ()
+    measurements: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return names and metrics as plain values, for a card."""
         return {
-            "quantized": [group.name for group in self.quantized],
-            "left_in_fp32": [group.name for group in self.left],
+            "quantized": [group.name for group in self.int8_groups],
+            "left_in_fp32": [group.name for group in self.fp32_groups],
             "change": self.change,
-            "alone": [asdict(harm) for harm in self.harms],
-            "sets_tried": self.tried,
+            "alone": [asdict(one) for one in self.sensitivities],
+            "sets_tried": self.measurements,
         }
 
 
 @dataclass
-class Search:
+class SensitivitySearch:
     """A search for the layer groups to quantize.
 
     Each measurement is stored in a journal, so that an interrupted search resumes.
 
     Args:
         build: builds the graphs.
-        tried: the excerpts, in memory.
-        before: float64 [scores], scores of the fp32 model on the excerpts, see `scores_of`.
+        inputs: the prepared excerpts, in memory.
+        fp32_scores: float64 [scores], scores of the fp32 model on the excerpts, see `score_graphs`.
         journal: path of a JSON Lines file.
         key: everything that the measurements depend on.
-        done: called with the number of groups measured alone so far, and the number of groups.
+        progress: called with the number of groups measured alone so far, and the number of groups.
     """
 
-    build: Build
-    tried: Sequence[Material]
-    before: npt.NDArray[np.float64]
+    build: BuildGraphs
+    inputs: Sequence[ModelInputs]
+    fp32_scores: npt.NDArray[np.float64]
     journal: Path
     key: object
-    done: Callable[[int, int], None] = lambda *_: None
+    progress: Callable[[int, int], None] = lambda *_: None
     _known: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -96,53 +97,53 @@ class Search:
                 entry = json.loads(line)
                 self._known[entry["set"]] = entry["change"]
 
-    def run(self, groups: Sequence[Group], budget: float, *, rank: bool = False) -> Found:
+    def run(self, groups: Sequence[LayerGroup], budget: float, *, rank: bool = False) -> SearchResult:
         """Find as many groups as possible that keep the 99th percentile of the changes within the budget.
 
-        The search first tries all groups. If they exceed the budget, it measures each group alone. It then leaves out
-        the most sensitive groups, one by one, until the budget holds. Finally it tries each of them again, the least
-        sensitive first, and quantizes those with which the budget still holds.
+        The search first tries all groups. If they exceed the budget, it measures each group alone. It then keeps
+        the most sensitive groups in fp32, one by one, until the budget holds. Finally it tries each of these again, the
+        least sensitive first, and quantizes those with which the budget still holds.
 
         Args:
             groups: all groups that can be quantized.
             budget: limit for the change of a score, at the 99th percentile.
             rank: measure each group alone even if all groups together stay within the budget.
         """
-        quantized, left = list(groups), list[Group]()
-        change = self.change(quantized)
+        quantized, excluded = list(groups), list[LayerGroup]()
+        change = self.measure_change(quantized)
         if change["p99"] <= budget and not rank:
-            return Found(tuple(quantized), (), change, (), len(self._known))
+            return SearchResult(tuple(quantized), (), change, (), len(self._known))
         alone = []
-        for place, group in enumerate(groups):
-            one = self.change([group])
-            self.done(place + 1, len(groups))
-            alone.append((one["p99"], place, Harm(group.name, one["p99"], one["largest"])))
+        for index, group in enumerate(groups):
+            one = self.measure_change([group])
+            self.progress(index + 1, len(groups))
+            alone.append((one["p99"], index, Sensitivity(group.name, one["p99"], one["largest"])))
         ranked = sorted(alone, key=lambda entry: -entry[0])
-        for _, place, _ in ranked:
+        for _, index, _ in ranked:
             if change["p99"] <= budget:
                 break
-            left.append(groups[place])
-            quantized = [group for group in groups if group not in left]
-            change = self.change(quantized)
-        for group in reversed(left[:-1]):
-            again = [one for one in groups if one in quantized or one == group]
-            with_it = self.change(again)
-            if with_it["p99"] <= budget:
-                quantized, change = again, with_it
-        return Found(
+            excluded.append(groups[index])
+            quantized = [group for group in groups if group not in excluded]
+            change = self.measure_change(quantized)
+        for group in reversed(excluded[:-1]):
+            candidate = [one for one in groups if one in quantized or one == group]
+            candidate_change = self.measure_change(candidate)
+            if candidate_change["p99"] <= budget:
+                quantized, change = candidate, candidate_change
+        return SearchResult(
             tuple(quantized),
             tuple(group for group in groups if group not in quantized),
             change,
-            tuple(harm for *_, harm in ranked),
+            tuple(sensitivity for *_, sensitivity in ranked),
             len(self._known),
         )
 
-    def change(self, quantized: Sequence[Group]) -> dict[str, float]:
-        """Return the change of scores if these groups are quantized, see `accuracy.summary`."""
-        told = repr((self.key, sorted((group.role, group.node) for group in quantized)))
-        name = hashlib.sha256(told.encode()).hexdigest()[:20]
+    def measure_change(self, quantized: Sequence[LayerGroup]) -> dict[str, float]:
+        """Measure the change of scores if these groups are quantized, see `comparison.summarize_changes`."""
+        key = repr((self.key, sorted((group.role, group.node) for group in quantized)))
+        name = hashlib.sha256(key.encode()).hexdigest()[:20]
         if name not in self._known:
-            change = summary(scores_of(self.build(quantized), self.tried) - self.before)
+            change = summarize_changes(score_graphs(self.build(quantized), self.inputs) - self.fp32_scores)
             self._known[name] = change
             self.journal.parent.mkdir(parents=True, exist_ok=True)
             with self.journal.open("a", encoding="utf-8") as file:

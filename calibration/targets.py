@@ -39,8 +39,8 @@ class Target:
     native: tuple[str, ...] = ()
 
     @property
-    def about(self) -> str:
-        """Short name of the formats, such as `U8S8`."""
+    def formats(self) -> str:
+        """Short name of the number formats, such as `U8S8`."""
         signs = "U8S8" if self.activations == "uint8" else "S8S8"
         return signs + (", 7-bit weights" if self.reduced else "") + (", symmetric" if self.symmetric else "")
 
@@ -73,14 +73,14 @@ def native_target(cpuinfo: Path = _CPUINFO) -> Target:
     """
     machine = platform.machine().lower()
     if machine in _X86:
-        return TARGETS["x86-vnni" if _VNNI & _flags(cpuinfo) else "x86"]
+        return TARGETS["x86-vnni" if _VNNI & _cpu_flags(cpuinfo) else "x86"]
     for target in TARGETS.values():
         if machine in target.native:
             return target
     raise OptionError(f"no target is known for this machine ({machine}): name one of {', '.join(TARGETS)}")
 
 
-def target_of(name: str) -> Target:
+def get_target(name: str) -> Target:
     """Return a target by its name; `auto` selects the target of this machine.
 
     Raises:
@@ -100,10 +100,10 @@ def runs_natively(target: Target, cpuinfo: Path = _CPUINFO) -> bool:
     """
     if platform.machine().lower() not in target.native:
         return False
-    return target.name != "x86-vnni" or bool(_VNNI & _flags(cpuinfo))
+    return target.name != "x86-vnni" or bool(_VNNI & _cpu_flags(cpuinfo))
 
 
-def _flags(cpuinfo: Path) -> frozenset[str]:
+def _cpu_flags(cpuinfo: Path) -> frozenset[str]:
     if not cpuinfo.is_file():
         return frozenset()
     lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 
+__all__ = ["run"]
+
 
 def run() -> None:
-    """Run the command line, or say what to install if typer or rich is missing; the console script calls this."""
+    """Run the command line. The console script calls this. If typer or rich is missing, print what to install."""
     try:
         from .main import main
     except ModuleNotFoundError as error:

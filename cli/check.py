@@ -1,4 +1,4 @@
-"""`haaqi-edge check`: how far one model's scores are from another's, and what that costs."""
+"""`haaqi-edge check`: compare the scores of two models, and their agreement with HAAQI."""
 
 from __future__ import annotations
 
@@ -11,64 +11,85 @@ from rich.table import Table
 
 from ..runtime.errors import OptionError
 from .console import out, print_error, print_json, print_table, progress, require
+from .options import AUDIO, AUDIOGRAM_NAMES, DATA, LISTENERS, OUTPUT, JsonOption, NalROption, SplOption
 
 if TYPE_CHECKING:
     from ..evaluation.sounds import Sound
 
-_LONGEST = 90
-"""characters of a sound's name in the table; JSON has them whole"""
+_MAX_NAME = 90
+"""maximum number of characters of a sound's name in the table; JSON has full names"""
 _SHARDS = "*-[0-9][0-9][0-9][0-9].parquet"
 
 
 def check(
-    model: Annotated[str, typer.Argument(help="What is checked: a bundle's folder, a shipped name, a checkpoint.")],
-    against: Annotated[str, typer.Option(help="What it should agree with: any of the same.")],
-    audio: Annotated[Path, typer.Option(help="A folder of audio files, or of a label table's shards.")],
+    model: Annotated[
+        str,
+        typer.Argument(help="Model to check: name of a shipped model, folder of a bundle, or file of a checkpoint."),
+    ],
+    against: Annotated[str, typer.Option(help="Reference model, given in the same ways.")],
+    audio: Annotated[
+        Path, typer.Option(help="Folder of audio files, or of a label table's shards.", rich_help_panel=AUDIO)
+    ],
+    spl: SplOption = None,
     audiogram: Annotated[
         list[str] | None,
-        typer.Option("--audiogram", "--hl", "-a", help="Who hears a folder; by default N1, N3, N5, S2."),
+        typer.Option(
+            *AUDIOGRAM_NAMES,
+            help="Listeners for a folder of audio files. Repeat for several. Default: N1, N3, N5, S2.",
+            rich_help_panel=LISTENERS,
+        ),
     ] = None,
-    spl: Annotated[float | None, typer.Option(help="Play each file at this level in dB SPL (usually 65).")] = None,
-    nal_r: Annotated[bool, typer.Option("--nal-r", help="Amplify raw music for the listener first.")] = False,
-    music: Annotated[Path | None, typer.Option(help="With a label table: its clips, with their CLIPS.csv.")] = None,
-    split: Annotated[str, typer.Option(help="With a label table: train, valid or test.")] = "test",
-    rows: Annotated[int | None, typer.Option(min=1, help="With a label table: so many rows, drawn by chance.")] = None,
+    nal_r: NalROption = False,
+    music: Annotated[
+        Path | None,
+        typer.Option(help="For a label table: folder of its music, with CLIPS.csv.", rich_help_panel=DATA),
+    ] = None,
+    split: Annotated[str, typer.Option(help="For a label table: train, valid or test.", rich_help_panel=DATA)] = "test",
+    rows: Annotated[
+        int | None,
+        typer.Option(min=1, help="For a label table: number of rows, chosen at random.", rich_help_panel=DATA),
+    ] = None,
     budget: Annotated[
-        float | None, typer.Option(min=0, help="Largest change of a score at the 99th percentile; by default 0.005.")
+        float | None, typer.Option(min=0, help="Maximum 99th percentile of the score changes. Default: 0.005.")
     ] = None,
-    picture: Annotated[Path | None, typer.Option(help="Write a PNG: scatter plot and histogram.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="PNG file for a scatter plot and a histogram.", rich_help_panel=OUTPUT),
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Compare two models score by score: PyTorch with ONNX, fp32 with int8, one version with the next.
+    """Compare the scores of two models.
 
-    Files of a folder are taken as what reaches the ear, unless --nal-r says that they are raw music. The rows of a
-    label table are made again from --music and compared with HAAQI too. Exit code 1 where the 99th percentile of the
-    changes exceeds the budget, or some sounds could not be scored; 2 for bad input.
+    Use this to compare PyTorch with ONNX, fp32 with int8, or one version with the next. Audio files are signals at the
+    ear; use --nal-r for unamplified music. The rows of a label table are rendered again from --music, and both models
+    are also compared with HAAQI.
+    Exit codes: 1 if the 99th percentile of the changes exceeds the budget or some sounds could not be scored, 2 for
+    invalid input.
     """
     from ..evaluation.comparison import BUDGET
 
     allowed = BUDGET if budget is None else budget
     require("haaqi", "scipy")
-    sounds = _sounds(audio, music, split, rows, audiogram or [], spl, nal_r)
+    sounds = _list_sounds(audio, music, split, rows, audiogram or [], spl, nal_r)
     if picture is not None:
         require("bench", "matplotlib")
         if picture.suffix.lower() != ".png":
-            raise OptionError(f"--picture {picture}: a PNG is written; give a name that ends in .png")
+            raise OptionError(f"--picture {picture}: the plot is a PNG file; give a name that ends in .png")
         if not picture.absolute().parent.is_dir():
-            raise OptionError(f"--picture {picture}: its folder does not exist")
+            raise OptionError(f"--picture {picture}: the folder does not exist; create it, or give another path")
     from ..evaluation.comparison import compare
-    from ..evaluation.predictors import judge_of
+    from ..evaluation.predictors import open_predictor
 
-    first, second = judge_of(against), judge_of(model)
+    first, second = open_predictor(against), open_predictor(model)
     with progress() as bar:
         task = bar.add_task("comparing", total=len(sounds))
         found = compare(first, second, sounds, lambda: bar.update(task, advance=1))
-    figures = found.figures()
-    exceeded = figures["p99"] > allowed
+    metrics = found.to_dict()
+    exceeded = metrics["p99"] > allowed
     if picture is not None:
-        from ..evaluation.plots import draw
+        from ..evaluation.plots import save_plot
 
-        draw(found, first.name, second.name, allowed, picture)
+        save_plot(found, first.name, second.name, allowed, picture)
     if as_json:
         print_json(
             {
@@ -76,54 +97,54 @@ def check(
                 "against": first.name,
                 "budget": allowed,
                 "within_budget": not exceeded,
-                **figures,
+                **metrics,
                 "errors": [
-                    {"sound": name, "type": type(error).__name__, "message": str(error)} for name, error in found.failed
+                    {"sound": name, "type": type(error).__name__, "message": str(error)} for name, error in found.errors
                 ],
             }
         )
     else:
-        _print(figures, first.name, second.name)
-        for _, error in found.failed:
+        _print_comparison(metrics, first.name, second.name)
+        for _, error in found.errors:
             print_error(error)
-        verdict = "[red]exceeds[/]" if exceeded else "[green]keeps within[/]"
-        out.print(f"99th percentile of the changes: {figures['p99']:.2g}, which {verdict} the budget of {allowed:g}")
-    if exceeded or found.failed:
+        verdict = "[red]exceeds[/]" if exceeded else "[green]is within[/]"
+        out.print(f"99th percentile of the score changes {metrics['p99']:.2g} {verdict} the budget of {allowed:g}")
+    if exceeded or found.errors:
         raise typer.Exit(1)
 
 
-def _sounds(
+def _list_sounds(
     audio: Path, music: Path | None, split: str, rows: int | None, names: list[str], spl: float | None, nal_r: bool
 ) -> list[Sound]:
-    from ..evaluation.sounds import of_folder, of_table
+    from ..evaluation.sounds import list_folder_sounds, list_table_sounds
     from ..runtime.audiogram import Audiogram
     from ..runtime.files import is_folder
 
     if not is_folder(audio):
-        raise OptionError(f"--audio {audio} is no folder: give one of audio files, or of a label table's shards")
+        raise OptionError(f"--audio {audio} is not a folder: give a folder of audio files or of a label table's shards")
     if not any(audio.glob(_SHARDS)):
         if music is not None or rows is not None:
-            raise OptionError(f"{audio} is no label table, and --music and --rows are for one")
-        return of_folder(audio, [Audiogram.parse(name) for name in names], spl, nal_r)
+            raise OptionError(f"{audio} is not a label table: leave out --music and --rows")
+        return list_folder_sounds(audio, [Audiogram.parse(name) for name in names], spl, nal_r)
     if names or spl is not None or nal_r:
-        raise OptionError("a label table says who hears its rows and how: leave out --audiogram, --spl and --nal-r")
+        raise OptionError("a label table contains listeners and levels: leave out --audiogram, --spl and --nal-r")
     if music is None:
-        raise OptionError(f"{audio} is a label table: give the folder of its clips with --music")
+        raise OptionError(f"{audio} is a label table: give the folder of its music with --music")
     require("train", "pyarrow", "numba")
-    return of_table(audio, music, split, rows)
+    return list_table_sounds(audio, music, split, rows)
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
+def _shorten(name: str) -> str:
+    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
 
 
-def _print(figures: dict[str, Any], first: str, second: str) -> None:
-    out.print(f"[bold]{escape(second)}[/] against [bold]{escape(first)}[/], {figures['sounds']} sounds")
-    if figures.get("lcc") is not None:
-        out.print(f"between the two: LCC {figures['lcc']:.6f}, SRCC {figures['srcc']:.6f}")
-    changes = Table("change of a score", "sounds", "largest", "99th percentile", "mean", "bias")
-    groups = [("all", "", figures)]
-    groups += [(kind, name, part) for kind, parts in figures["by"].items() for name, part in parts.items()]
+def _print_comparison(metrics: dict[str, Any], first: str, second: str) -> None:
+    out.print(f"[bold]{escape(second)}[/] against [bold]{escape(first)}[/], {metrics['sounds']} sounds")
+    if metrics.get("lcc") is not None:
+        out.print(f"between the models: LCC {metrics['lcc']:.6f}, SRCC {metrics['srcc']:.6f}")
+    changes = Table("score changes", "sounds", "max", "99th percentile", "mean", "bias")
+    groups = [("all", "", metrics)]
+    groups += [(kind, name, part) for kind, parts in metrics["by"].items() for name, part in parts.items()]
     before = "all"
     for kind, name, part in groups:
         if kind != before:
@@ -132,16 +153,16 @@ def _print(figures: dict[str, Any], first: str, second: str) -> None:
         sizes = (f"{part[key]:.2g}" for key in ("largest", "p99", "mean", "bias"))
         changes.add_row(f"{kind} {escape(name)}".strip(), str(part["sounds"]), *sizes)
     print_table(changes)
-    if "against_haaqi" in figures:
+    if "against_haaqi" in metrics:
         table = Table("against HAAQI", "before", "after", "change (95%)")
-        for name, f in figures["against_haaqi"].items():
+        for name, f in metrics["against_haaqi"].items():
             if f["change"] is None:
                 continue
             span = f"{f['change']:+.4f} ({f['low']:+.4f} to {f['high']:+.4f})"
             table.add_row(name.upper(), f"{f['first']:.4f}", f"{f['second']:.4f}", span)
         print_table(table)
-    worst = Table("most changed", "listener", "before", "after", "change")
-    for one in figures["worst"]:
+    worst = Table("largest changes", "listener", "before", "after", "change")
+    for one in metrics["worst"]:
         cells = (f"{one['first']:.3f}", f"{one['second']:.3f}", f"{one['change']:+.2g}")
-        worst.add_row(escape(_short(one["sound"])), escape(one["audiogram"]), *cells)
+        worst.add_row(escape(_shorten(one["sound"])), escape(one["audiogram"]), *cells)
     print_table(worst)

@@ -1,57 +1,50 @@
-"""What all verbs share: consoles, errors as people read them, tables, progress, extras, JSON, the listeners."""
+"""Output of all commands: consoles, error messages, tables, progress bars and JSON."""
 
 from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
-from ..runtime.errors import DependencyError, HaaqiEdgeError
-from ..runtime.writing import to_json
+# Other imports wait for the functions that need them: `--help` and the entry point load this module.
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from ..runtime.errors import HaaqiEdgeError
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
-
-Listeners = Annotated[
-    list[str],
-    typer.Option(
-        "--audiogram",
-        "--hl",
-        "-a",
-        help='The listener: NH, N1-N7, S1-S3, 8 levels in dB HL ("[20, 30, 40, 50, 60, 70, 70, 70]"), or a CSV or '
-        "JSON file. Repeat it for several listeners.",
-    ),
-]
-"""the option by which verbs are told who listens"""
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _ANY_WIDTH = 10_000
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document on standard output; undefined values (NaN) are null."""
+    """Print a JSON document on standard output. Undefined values (NaN) become null."""
+    from ..runtime.writing import to_json
+
     print(to_json(value))
 
 
 def print_json_line(value: Any) -> None:
-    """Print one JSON object on one line of standard output, at once; undefined values (NaN) are null."""
+    """Print a JSON object as one line of standard output, and flush it. Undefined values (NaN) become null."""
+    from ..runtime.writing import to_json
+
     print(to_json(value, indent=None), flush=True)
 
 
 def print_error(error: HaaqiEdgeError) -> None:
-    """An error on standard error, without a traceback: its message says what to do."""
+    """Print an error on standard error, without a traceback."""
     err.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
 
 
 def print_table(table: Table) -> None:
-    """A table in which nothing is cut or folded: one too wide for the terminal runs over its edge."""
+    """Print a table without cutting or folding cells. A table may be wider than the terminal."""
     for column in table.columns:
         column.no_wrap = True
     needed = Console(width=_ANY_WIDTH).measure(table).maximum
@@ -59,42 +52,55 @@ def print_table(table: Table) -> None:
 
 
 def progress() -> Progress:
-    """A progress bar on standard error, shown on terminals only."""
+    """Return a progress bar on standard error. It is shown on terminals only."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
 @contextmanager
 def phases() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar whose text and length follow what is going on."""
+    """Show a progress bar for work in several phases. Without a terminal, print a line per phase.
+
+    Yields:
+        A callback that takes the name of the current phase, the steps that are done, and all steps (0 if unknown).
+    """
     with progress() as bar:
         task = bar.add_task("starting", total=None)
         phase = ""
 
-        def told(what: str, done: int, total: int) -> None:
+        def update(name: str, done: int, total: int) -> None:
             nonlocal phase
-            if what != phase and not err.is_terminal:
-                err.print(what)
-            if what != phase:
+            if name != phase and not err.is_terminal:
+                err.print(name)
+            if name != phase:
                 bar.reset(task)
-            phase = what
-            bar.update(task, description=what, completed=done, total=total or None)
+            phase = name
+            bar.update(task, description=name, completed=done, total=total or None)
 
-        yield told
+        yield update
 
 
 def require(extra: str, *modules: str) -> None:
     """Raise `DependencyError` unless the modules of an extra are installed."""
+    from ..runtime.errors import DependencyError
+
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
         raise DependencyError(
-            f"this command needs {', '.join(missing)}, which the base installation leaves out: "
-            f"pip install 'haaqi-edge[{extra}]'"
+            f"this command needs {', '.join(missing)}, which the base installation does not include: "
+            f"run pip install 'haaqi-edge[{extra}]'"
         )
 
 
-def curve(values: list[float | None], width: int = 60) -> str:
-    """Values from 0 to 1 as a line of block characters, averaged to at most `width`; a dot stands for silence."""
+def draw_curve(values: list[float | None], width: int = 60) -> str:
+    """Draw values from 0 to 1 as a line of block characters. A dot stands for silence (None).
+
+    Args:
+        values: frame scores.
+        width: number of characters at most. More values than that are averaged.
+    """
     columns = min(width, len(values))
     cells = []
     for i in range(columns):

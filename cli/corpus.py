@@ -1,4 +1,4 @@
-"""`haaqi-edge corpus`: build the corpus of clean music and speech, and show what is in one."""
+"""`haaqi-edge corpus`: build a corpus of clean music and speech, and inspect it."""
 
 from __future__ import annotations
 
@@ -13,45 +13,41 @@ from rich.table import Table
 
 from ..runtime.errors import OptionError
 from .console import err, out, phases, print_json, print_table, require
+from .options import CorpusOption, JobsOption, JsonOption
 
 if TYPE_CHECKING:
-    from ..training.corpus.build import Summary
+    from ..training.corpus.build import BuildSummary
 
-app = typer.Typer(no_args_is_help=True, help="Build and inspect the corpus of music and speech.")
+app = typer.Typer(no_args_is_help=True, help="Build and inspect a corpus of music and speech.")
 
-CorpusFolder = Annotated[
-    Path,
-    typer.Option("--corpus", envvar="HAAQI_EDGE_CORPUS", help="Folder of the corpus, or of music with a CLIPS.csv."),
-]
-"""the option by which commands find the corpus"""
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 _MODULES = ("scipy", "numba", "joblib", "yaml", "av")
-_SHOWN = 20
+_MAX_LINES = 20
+"""maximum number of reasons that are printed"""
 
 
 @app.command()
 def build(
-    recipe: Annotated[str, typer.Argument(help="A recipe (YAML), or the name of a shipped one: haaqi-edge.")],
+    recipe: Annotated[str, typer.Argument(help="A recipe (YAML file), or the name of a shipped recipe: haaqi-edge.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the corpus.")],
     folder: Annotated[
-        list[str] | None, typer.Option(help="A folder that the recipe needs, as NAME=PATH. Repeat it for several.")
+        list[str] | None, typer.Option(help="A folder that the recipe needs, as NAME=PATH. Repeat for several.")
     ] = None,
     packages: Annotated[
         Path | None, typer.Option(help="Folder of .deb files to use instead of downloading them.")
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder for downloaded packages; OUTPUT/.build/packages by default.")
+        Path | None, typer.Option(help="Folder for downloaded packages. Default: OUTPUT/.build/packages.")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; all cores of this process by default.")] = None,
-    as_json: _Json = False,
+    jobs: JobsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Download packages, cut and render clips, and build the speech bank.
 
-    Packages are unpacked without being installed. Each audio file is checked against its SHA-256. What cannot be had
-    is left out and listed. Interrupt the command at any time; run it again to continue after the last complete source
-    or piece.
-    Exit codes: 0 if a corpus was built, also if parts of the recipe were left out; 1 if a process was killed; 2 for
-    invalid input or if nothing can be built.
+    Packages are unpacked without being installed. Each audio file is checked against its SHA-256. Unavailable
+    sources are left out and listed. Interrupt the command at any time, and run it again to resume after the last
+    complete source or piece.
+    Exit codes: 0 if a corpus was built, even without some sources; 1 if a process was killed; 2 for invalid input or
+    if nothing can be built.
     """
     require("train", *_MODULES)
     from ..runtime.session import available_cores
@@ -69,15 +65,15 @@ def build(
         if path_ is not None and path_.exists() and not path_.is_dir():
             raise OptionError(f"{path_} is a file: give a folder")
     if packages is not None and not packages.is_dir():
-        raise OptionError(f"--packages {packages}: there is no such folder")
+        raise OptionError(f"--packages {packages}: the folder does not exist; give a folder of .deb files")
     source = Packages(cache or output / STATE / "packages", packages)
     started = time.perf_counter()
-    asked = read_recipe(recipe)
+    steps = read_recipe(recipe)
     try:
         with phases() as report:
-            summary = Builder(asked, output, source, folders, jobs or available_cores(), report).build()
+            summary = Builder(steps, output, source, folders, jobs or available_cores(), report).build()
     except KeyboardInterrupt:
-        err.print("stopped: run the same command to continue", soft_wrap=True)
+        err.print("stopped: run the same command again to resume", soft_wrap=True)
         raise
     seconds = time.perf_counter() - started
     if as_json:
@@ -94,11 +90,11 @@ def build(
             }
         )
         return
-    _show(summary)
+    _print_summary(summary)
     out.print(f"corpus {summary.digest} in {output}, {seconds / 60:.1f} minutes", markup=False, soft_wrap=True)
 
 
-def _show(summary: Summary) -> None:
+def _print_summary(summary: BuildSummary) -> None:
     table = Table("split", "kind", "sources", "tracks", "clips", "hours")
     for split, kinds in summary.counts().items():
         for kind, found in kinds.items():
@@ -106,18 +102,18 @@ def _show(summary: Summary) -> None:
                 row = (found["sources"], found["tracks"], found["clips"], found["hours"])
                 table.add_row(split, kind, *(f"{value:g}" for value in row))
     print_table(table)
-    _show_counts("genre", summary.by("genre"))
-    _show_counts("source", summary.by("source"))
+    _print_counts("genre", summary.by("genre"))
+    _print_counts("source", summary.by("source"))
     if summary.voices:
         voices = ", ".join(f"{count} {split}" for split, count in summary.voices.items())
         out.print(f"voices: {voices}", markup=False)
     if summary.left_out:
-        err.print(f"{len(summary.left_out)} left out; the first of them (CORPUS.json has all):")
-        for reason in summary.left_out[:_SHOWN]:
+        err.print(f"left out: {len(summary.left_out)}, of which the first {_MAX_LINES} (CORPUS.json lists all):")
+        for reason in summary.left_out[:_MAX_LINES]:
             err.print(f"  {escape(reason.name)}: {escape(reason.reason)}", soft_wrap=True)
 
 
-def _show_counts(title: str, counts: dict[str, dict[str, int]]) -> None:
+def _print_counts(title: str, counts: dict[str, dict[str, int]]) -> None:
     table = Table(title, "train", "valid", "test")
     for name, found in counts.items():
         table.add_row(escape(name), *(str(found.get(split, "")) for split in ("train", "valid", "test")))
@@ -126,16 +122,16 @@ def _show_counts(title: str, counts: dict[str, dict[str, int]]) -> None:
 
 @app.command()
 def checksums(
-    recorded: Annotated[Path, typer.Argument(help="The YAML file of recorded sources that a recipe names.")],
+    recorded: Annotated[Path, typer.Argument(help="YAML file of recorded sources, as a recipe names it.")],
     packages: Annotated[
         Path | None, typer.Option(help="Folder of .deb files to use instead of downloading them.")
     ] = None,
     cache: Annotated[Path, typer.Option(help="Folder for downloaded packages.")] = Path("packages"),
-    as_json: _Json = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Write the table of checksums for a file of recorded sources: SOURCES.yaml gives SOURCES-sha256.csv.
+    """Write the checksums of the tracks of recorded sources.
 
-    Do this once, when you write a recipe: builds then accept these tracks only, wherever a package keeps them.
+    SOURCES.yaml gives SOURCES-sha256.csv. Run this once, when you write a recipe. Builds then accept only these tracks.
     """
     require("train", *_MODULES)
     import csv
@@ -144,10 +140,10 @@ def checksums(
 
     from ..runtime.writing import write_file
     from ..training.corpus import recorded as sources_of
-    from ..training.corpus.build import wanted
+    from ..training.corpus.build import needed_patterns
     from ..training.corpus.packages import Packages
 
-    found = sources_of.load(recorded, None)
+    found = sources_of.load_recorded(recorded, None)
     source_of_packages = Packages(cache, packages)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
@@ -157,8 +153,8 @@ def checksums(
         for number, source in enumerate(found.sources):
             report(f"checksums: {source.source}", number, len(found.sources))
             with tempfile.TemporaryDirectory() as tree:
-                source_of_packages.unpack(source.package, Path(tree), wanted(source))
-                for track in sources_of.tracks(source, Path(tree)):
+                source_of_packages.unpack(source.package, Path(tree), needed_patterns(source))
+                for track in sources_of.find_tracks(source, Path(tree)):
                     writer.writerow([source.source, track.origin_path, track.sha256])
                     count += 1
     target = recorded.with_name(f"{recorded.stem}-sha256.csv")
@@ -171,15 +167,15 @@ def checksums(
 
 @app.command()
 def audit(
-    corpus: CorpusFolder,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for plots and numbers.")],
-    as_json: _Json = False,
+    corpus: CorpusOption,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for plots and results.")],
+    as_json: JsonOption = False,
 ) -> None:
-    """Check the speech bank: spectrograms of babble, modulation spectrum, long-term spectrum, fundamentals."""
+    """Measure the speech bank: modulation spectrum, long-term spectrum, fundamental frequencies, babble."""
     require("train", *_MODULES, "matplotlib")
     from ..training.corpus.clips import SPEECH
-    from ..training.corpus.speech import SpeechBank
-    from ..training.corpus.speech_audit import audit as audited
+    from ..training.corpus.speech.audit import audit_speech as audited
+    from ..training.corpus.speech.bank import SpeechBank
 
     found: dict[str, Any] = audited(SpeechBank(corpus / SPEECH), output)
     if as_json:
@@ -192,22 +188,23 @@ def audit(
 
 @app.command()
 def describe(
-    corpus: CorpusFolder,
+    corpus: CorpusOption,
     table: Annotated[Path, typer.Option(help="Folder of the label tables' Parquet shards.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for plots; the page is OUTPUT.md beside it.")
-    ] = Path("docs/data"),
-    name: Annotated[
-        list[str] | None, typer.Option(help="A table, such as train or test-2026-11; by default all. Repeat it.")
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for plots. The page is OUTPUT.md.")] = Path(
+        "docs/data"
+    ),
+    split: Annotated[
+        list[str] | None,
+        typer.Option(help="A label table, such as train or test-2026-11. Repeat for several. Default: all."),
     ] = None,
-    built: Annotated[
-        str, typer.Option(help='What building the corpus took, for the page: "90 minutes on 2 cores".')
+    build_time: Annotated[
+        str, typer.Option(help='Time to build the corpus, for the page, such as "90 minutes on 2 cores".')
     ] = "",
-    as_json: _Json = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Count what a corpus and its label tables hold, draw plots, and write the documentation's page.
+    """Write a page of statistics and plots of a corpus and its label tables.
 
-    In a page that exists only the parts between markers are replaced.
+    In an existing page, only the parts between markers are replaced.
     """
     require("train", *_MODULES, "pyarrow", "matplotlib")
     from ..runtime.writing import write_file
@@ -216,23 +213,23 @@ def describe(
 
     page = output.with_name(f"{output.name}.md")
     if output.exists() and not output.is_dir():
-        raise OptionError(f"{output} is a file: give a folder; the page is written beside it, as {page.name}")
+        raise OptionError(f"{output} is a file: give a folder; the page becomes {page.name} beside it")
     if page.is_dir():
-        raise OptionError(f"{page} is a folder, and the page would be written there: give another --output")
-    text = page.read_text(encoding="utf-8") if page.is_file() else description.new_page()
-    description.fill(text, dict.fromkeys(description.PARTS, ""))  # fails before anything is read
+        raise OptionError(f"{page} is a folder: give another --output, the page becomes OUTPUT.md")
+    text = page.read_text(encoding="utf-8") if page.is_file() else description.read_page_template()
+    description.fill_page(text, dict.fromkeys(description.PARTS, ""))  # fails before anything is read
     with phases() as report:
-        found = description.describe(Corpus(corpus), table, name or (), built, report)
+        found = description.describe_data(Corpus(corpus), table, split or (), build_time, report)
         report("drawing", 0, 0)
         plots = description.draw_plots(found, output)
-    write_file(description.fill(text, description.page_parts(found, output.name)).encode(), page)
+    write_file(description.fill_page(text, description.page_parts(found, output.name)).encode(), page)
     if as_json:
         print_json({"page": str(page), "plots": [str(path) for path in plots], **asdict(found)})
         return
-    shown = Table("table", "rows", "hours", "held out", "mean label", "5%", "50%", "95%")
+    rows = Table("table", "rows", "hours", "held out", "mean label", "5%", "50%", "95%")
     for one in found.tables:
         low, _, middle, _, high = one.labels.percentiles
         values = (f"{value:.3f}" for value in (one.labels.mean, low, middle, high))
-        shown.add_row(escape(one.name), f"{one.labels.rows:,}", f"{one.hours:.1f}", f"{one.unseen:,}", *values)
-    print_table(shown)
+        rows.add_row(escape(one.name), f"{one.labels.rows:,}", f"{one.hours:.1f}", f"{one.unseen:,}", *values)
+    print_table(rows)
     out.print(f"page {page}, plots in {output}", markup=False, soft_wrap=True)

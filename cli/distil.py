@@ -1,4 +1,4 @@
-"""`haaqi-edge distil`: a student or a nano from a teacher."""
+"""`haaqi-edge distil`: train a student or nano from a teacher."""
 
 from __future__ import annotations
 
@@ -7,53 +7,69 @@ from typing import Annotated, Literal
 
 import typer
 
-from .training import (
+from .options import MODEL, TRAINING, with_option_groups
+from .training_options import (
     DataOptions,
-    Labels,
-    Output,
+    LabelsOption,
+    OutputOption,
     RunOptions,
-    data_of,
-    report,
+    WeightedSumOption,
+    load_settings,
+    load_training_data,
     require_training,
-    shown,
-    told_by,
-    with_options,
 )
+from .training_progress import print_result, show_progress
 
 
-@with_options
+@with_option_groups
 def distil(
     data: DataOptions,
     run: RunOptions,
-    teacher: Annotated[Path, typer.Option(help="The teacher's checkpoint, haaqi_net.pth or one trained here.")],
-    student: Annotated[Literal["student", "nano"], typer.Option(help="What is taught.")] = "student",
-    output: Output = Path("runs/distil"),
-    heads: Annotated[Literal["independent", "sequential"] | None, typer.Option(help="Prediction heads.")] = None,
-    weighted_sum: Annotated[
-        bool | None, typer.Option("--weighted-sum/--last-layer", help="What of its layers the student's head reads.")
+    teacher: Annotated[
+        Path,
+        typer.Option(
+            help="Checkpoint of the teacher: haaqi_net.pth, or one from `train teacher`.", rich_help_panel=MODEL
+        ),
+    ],
+    student: Annotated[
+        Literal["student", "nano"], typer.Option(help="Network to train.", rich_help_panel=MODEL)
+    ] = "student",
+    output: OutputOption = Path("runs/distil"),
+    heads: Annotated[
+        Literal["independent", "sequential"] | None,
+        typer.Option(help="Input of each prediction head: the tokens, or the previous head.", rich_help_panel=TRAINING),
     ] = None,
-    loss: Annotated[Literal["l1_cosine", "adaptive"] | None, typer.Option(help="How the terms become one.")] = None,
+    weighted_sum: WeightedSumOption = None,
+    loss: Annotated[
+        Literal["l1_cosine", "adaptive"] | None,
+        typer.Option(help="How the terms of the loss are combined.", rich_help_panel=TRAINING),
+    ] = None,
     tune_blstm: Annotated[
-        bool | None, typer.Option("--tune-blstm/--freeze-blstm", help="Train the teacher's BLSTM on.")
+        bool | None,
+        typer.Option("--tune-blstm/--freeze-blstm", help="Train the teacher's BLSTM.", rich_help_panel=TRAINING),
     ] = None,
     tune_attention: Annotated[
-        bool | None, typer.Option("--tune-attention/--freeze-attention", help="Train the teacher's attention on.")
+        bool | None,
+        typer.Option(
+            "--tune-attention/--freeze-attention", help="Train the teacher's attention.", rich_help_panel=TRAINING
+        ),
     ] = None,
-    labels: Labels = None,
+    labels: LabelsOption = None,
 ) -> None:
-    """Distil the student (BEATs's first layers under the teacher's head), or nano, from a teacher and labels.
+    """Train a student or nano from a teacher and labels.
 
-    `--config table4-...` names a row of the paper's Table IV. What the teacher gives is computed once a sound and kept;
-    with --labels, the other sounds teach through it alone. Stop it at any time (Ctrl-C): the same command goes on.
+    The student consists of BEATs' first layers and the teacher's head. `--config table4-...` selects a row of Table IV
+    of the paper. The teacher's outputs are computed once per sound and cached. With --labels, sounds without a label
+    are trained on these outputs only. Interrupt the command at any time (Ctrl-C), and run it again to resume.
     """
     require_training()
     from ..model.teacher import Teacher
-    from ..training.settings import settings
+    from ..training.settings import build_settings
     from ..training.tasks.distillation import DistilConfig
-    from ..training.tasks.pipelines import distil as train
+    from ..training.tasks.pipelines import distil as distil_network
 
-    flags = {
-        **run.flags(),
+    overrides = {
+        **run.overrides(),
         "student": student,
         "heads": heads,
         "weighted_sum": weighted_sum,
@@ -61,10 +77,11 @@ def distil(
         "tune_blstm": tune_blstm,
         "tune_attention": tune_attention,
     }
-    told = told_by(run.config, "nano-distil" if student == "nano" else "table4-independent-adaptive-weighted")
-    asked = settings(DistilConfig, told, flags, run.config or "the settings")
+    default = "nano-distil" if student == "nano" else "table4-independent-adaptive-weighted"
+    settings = load_settings(run.config, default)
+    config = build_settings(DistilConfig, settings, overrides, run.config or "the settings")
     network = Teacher.from_checkpoint(teacher)
-    examples = data_of(data, run).with_labels(labels, asked.plan.seed)
-    with shown() as tell:
-        trained = train(asked, network, examples, output, tell)
-    report(trained, run.as_json)
+    examples = load_training_data(data, run).with_labels(labels, config.trainer.seed)
+    with show_progress() as callbacks:
+        result = distil_network(config, network, examples, output, callbacks)
+    print_result(result, run.as_json)

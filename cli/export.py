@@ -1,166 +1,221 @@
-"""`haaqi-edge export`: checkpoints to verified bundles, and to what other devices take."""
+"""`haaqi-edge export`: export checkpoints to verified bundles, and to the formats of other devices."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from ..runtime.errors import OptionError
 from .console import err, out, print_json, require
+from .options import MODEL, OUTPUT, JsonOption, parse_window, with_option_groups
 
 if TYPE_CHECKING:
-    from ..export.bundle import Source
-    from .devices import Maker
+    from ..export.bundle import ExportSource
+    from .export_formats import WriteExport
 
-app = typer.Typer(no_args_is_help=True, help="Turn a checkpoint into a verified ONNX bundle.")
+app = typer.Typer(
+    no_args_is_help=True, help="Export a checkpoint to a verified bundle, for ONNX Runtime or other devices."
+)
 
-_Folder = Annotated[Path | None, typer.Option("--output", "-o", help="Folder of the bundle.")]
-_Fused = Annotated[Path | None, typer.Option(help="Write the single waveform-to-score file too, or alone.")]
-_Samples = Annotated[bool, typer.Option("--samples", help="Put the front end into the encoder's graph.")]
-_Int8 = Annotated[bool, typer.Option("--int8", help="Quantize it for this machine; see `quantize` for more.")]
-_Target = Annotated[
-    str,
-    typer.Option(
-        help="What it is for: `onnx`, ONNX Runtime; `ort`, its own format for minimal builds; `tensorrt`, front end in "
-        "the graph, profiles beside it; `c`, plain C99 (nano)."
-    ),
-]
-_Fp16 = Annotated[bool, typer.Option("--fp16", help="For TensorRT: products in fp16.")]
-_Profiles = Annotated[
-    list[str] | None,
-    typer.Option("--profile", help="For TensorRT: patches of an optimization profile, N or MIN:OPT:MAX. Repeat it."),
-]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_FORMAT = "Format"
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Options that all exports of a checkpoint share."""
+
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of the bundle or the C sources.", rich_help_panel=OUTPUT),
+    ] = None
+    fused: Annotated[
+        Path | None,
+        typer.Option(help="One ONNX file from waveform to score; with or without --output.", rich_help_panel=OUTPUT),
+    ] = None
+    file_format: Annotated[
+        Literal["onnx", "ort", "c"],
+        typer.Option(
+            "--format",
+            help="onnx; ort for minimal builds of ONNX Runtime; c for plain C99 (nano only).",
+            rich_help_panel=_FORMAT,
+        ),
+    ] = "onnx"
+    target: Annotated[
+        str,
+        typer.Option(
+            help="tensorrt: a bundle for GPUs, with the front end in the graph and optimization profiles. With --int8 "
+            "also x86-vnni, x86, arm64, or auto for this machine.",
+            rich_help_panel=_FORMAT,
+        ),
+    ] = "auto"
+    samples: Annotated[
+        bool,
+        typer.Option("--samples", help="Include the front end in the encoder's graph.", rich_help_panel=_FORMAT),
+    ] = False
+    int8: Annotated[
+        bool,
+        typer.Option("--int8", help="Quantize to int8; `quantize` has more options.", rich_help_panel=_FORMAT),
+    ] = False
+    fp16: Annotated[
+        bool,
+        typer.Option("--fp16", help="For TensorRT: compute products in fp16.", rich_help_panel=_FORMAT),
+    ] = False
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--profile",
+            help="For TensorRT: patches of an optimization profile, N or MIN:OPT:MAX. Repeat for several.",
+            rich_help_panel=_FORMAT,
+        ),
+    ] = None
+    as_json: JsonOption = False
 
 
 @app.command()
+@with_option_groups
 def student(
-    checkpoint: Annotated[Path, typer.Argument(help="haaqi_net_distillBEATs.pth, or safetensors with its keys.")],
-    output: _Folder = None,
-    fused: _Fused = None,
-    samples: _Samples = False,
-    int8: _Int8 = False,
-    target: _Target = "onnx",
-    fp16: _Fp16 = False,
-    profile: _Profiles = None,
-    name: Annotated[str, typer.Option(help="The bundle's name.")] = "student",
-    as_json: _Json = False,
+    checkpoint: Annotated[
+        Path, typer.Argument(help="haaqi_net_distillBEATs.pth, or a safetensors file with the same keys.")
+    ],
+    options: ExportOptions,
+    name: Annotated[str, typer.Option(help="Name of the bundle.", rich_help_panel=MODEL)] = "student",
 ) -> None:
-    """Export the distilled student, folded to fewer parameters without loss."""
-    wanted = _check(output, fused, int8, target, fp16=fp16 or None, profile=profile)
-    from ..export.bundle import student_source
+    """Export the distilled student.
 
-    source = student_source(checkpoint, name)
-    if wanted is not None and output is not None:
-        wanted(source, output, samples, as_json)
-    elif int8 and output is not None:
-        _export_int8(source, output, samples, as_json)
-    else:
-        _export(source, output, fused, samples, as_json, _surgery(source))
+    The parameters are folded to fewer ones without loss.
+    """
+    write = _check_options(options)
+    from ..export.bundle import load_student_source
+
+    source = load_student_source(checkpoint, name)
+    _export(source, options, write, is_student=True)
 
 
 @app.command()
+@with_option_groups
 def nano(
-    checkpoint: Annotated[Path | None, typer.Argument(help="Safetensors; by default the shipped weights.")] = None,
-    output: _Folder = None,
-    fused: _Fused = None,
-    samples: _Samples = False,
-    int8: _Int8 = False,
-    target: _Target = "onnx",
-    fp16: _Fp16 = False,
-    profile: _Profiles = None,
-    name: Annotated[str, typer.Option(help="The bundle's name.")] = "nano",
+    options: ExportOptions,
+    checkpoint: Annotated[Path | None, typer.Argument(help="A safetensors file. Default: the shipped weights.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the bundle.", rich_help_panel=MODEL)] = "nano",
     weights: Annotated[
-        Literal["float", "int8"] | None, typer.Option(help="How C keeps the matrices; by default int8.")
+        Literal["float", "int8"] | None,
+        typer.Option(help="For C: number format of the weights. Default: int8.", rich_help_panel=_FORMAT),
     ] = None,
-    window: Annotated[float | None, typer.Option(help="Seconds that a score of the C covers; by default 10.")] = None,
-    as_json: _Json = False,
+    window: Annotated[
+        str | None,
+        typer.Option(
+            help="For C: length of the scoring window, in seconds or `default` (10 s).", rich_help_panel=_FORMAT
+        ),
+    ] = None,
 ) -> None:
     """Export nano."""
-    wanted = _check(output, fused, int8, target, fp16=fp16 or None, profile=profile, weights=weights, window=window)
-    from ..export.bundle import nano_source
+    seconds = None if window is None else parse_window(window)
+    if seconds == "whole":
+        raise OptionError("--window whole: C has a fixed window; give a number of seconds, or `default`")
+    write = _check_options(options, weights=weights, window=None if seconds == "default" else seconds)
+    from ..export.bundle import load_nano_source
 
-    source = nano_source(checkpoint, name)
-    if wanted is not None and output is not None:
-        wanted(source, output, samples, as_json)
-    elif int8 and output is not None:
-        _export_int8(source, output, samples, as_json)
-    else:
-        _export(source, output, fused, samples, as_json, [])
+    source = load_nano_source(checkpoint, name)
+    _export(source, options, write, is_student=False)
 
 
 @app.command()
 def bundle(
-    model: Annotated[str, typer.Argument(help="A bundle's folder, or a shipped name; fp32 or int8.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new bundle.")],
-    target: Annotated[str, typer.Option(help="`ort`: ONNX Runtime's own format for minimal builds.")] = "ort",
-    as_json: _Json = False,
+    model: Annotated[str, typer.Argument(help="Folder of a bundle in fp32 or int8, or name of a shipped model.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new bundle.", rich_help_panel=OUTPUT)],
+    file_format: Annotated[
+        Literal["ort"],
+        typer.Option("--format", help="ort: for minimal builds of ONNX Runtime.", rich_help_panel=_FORMAT),
+    ] = "ort",
+    as_json: JsonOption = False,
 ) -> None:
-    """Turn the files of a bundle that is there into another format."""
-    from .devices import check_converted, to_ort
-
-    check_converted(target)
-    _check(output, None, False, target)
+    """Convert the files of a bundle to another format."""
+    del file_format  # there is one choice
     from ..runtime.bundle import Bundle
+    from ..runtime.writing import check_folder
+    from .export_formats import convert_to_ort
 
-    to_ort(Bundle(model), output, as_json)
-
-
-def _check(output: Path | None, fused: Path | None, int8: bool, target: str = "onnx", **options: Any) -> Maker | None:
-    """Refuse what has no meaning before anything is read; gives what makes the target's files, None for a plain bundle.
-
-    `options` are those of targets that not all of them know, None where they were not given.
-    """
-    from .devices import maker_for
-
-    given = {name: value for name, value in options.items() if value is not None}
-    maker = maker_for(target, output, fused, given | ({"int8": True} if int8 else {}))
+    check_folder(output)
     require("export", "torch", "onnx", "onnxscript", "safetensors")
-    if maker is not None:
-        return maker
-    if output is None and fused is None:
+    convert_to_ort(Bundle(model), output, as_json)
+
+
+def _check_options(options: ExportOptions, **c_options: Any) -> WriteExport | None:
+    """Check all options before anything is read.
+
+    Args:
+        options: of the command.
+        c_options: options for C, None if they are not given.
+
+    Returns:
+        The function that writes the export; None for a plain ONNX bundle.
+
+    Raises:
+        OptionError: options contradict each other, or nothing can be written to a path.
+        DependencyError: the extra `export` is not installed.
+    """
+    from .export_formats import select_writer
+
+    values = {"int8": options.int8 or None, "fp16": options.fp16 or None, "profile": options.profile, **c_options}
+    given = {name: value for name, value in values.items() if value is not None}
+    write = select_writer(options.file_format, options.target, options.output, options.fused, given)
+    require("export", "torch", "onnx", "onnxscript", "safetensors")
+    if write is not None:
+        return write
+    if options.output is None and options.fused is None:
         raise OptionError("nothing to write: give a folder with -o, a file with --fused, or both")
-    if int8 and (output is None or fused is not None):
-        raise OptionError("--int8 makes a bundle: give its folder with -o, and no --fused")
+    if options.int8 and (options.output is None or options.fused is not None):
+        raise OptionError("--int8 writes a bundle: give its folder with -o, without --fused")
     from ..runtime.writing import check_file, check_folder
 
-    if output is not None:
-        check_folder(output)
-    if fused is not None:
-        check_file(fused)
+    if options.output is not None:
+        check_folder(options.output)
+    if options.fused is not None:
+        check_file(options.fused)
     return None
 
 
-def _export_int8(source: Source, output: Path, samples: bool, as_json: bool) -> None:
-    """Export in fp32 for a moment, and quantize that."""
+def _export(source: ExportSource, options: ExportOptions, write: WriteExport | None, *, is_student: bool) -> None:
+    if write is not None and options.output is not None:
+        write(source, options.output, options.samples, options.as_json)
+    elif options.int8 and options.output is not None:
+        _export_int8(source, options.output, options)
+    else:
+        _export_onnx(source, options, _measure_surgery(source) if is_student else [])
+
+
+def _export_int8(source: ExportSource, output: Path, options: ExportOptions) -> None:
+    """Export an fp32 bundle to a temporary folder, and quantize it."""
     require("quantize", "onnx", "scipy", "numba")
     import tempfile
 
-    from ..calibration.calibration_data import composed
-    from ..calibration.quantization import Settings
-    from ..calibration.targets import AUTO, target_of
+    from ..calibration.calibration_data import create_synthetic_data
+    from ..calibration.quantization import QuantizationSettings
+    from ..calibration.targets import get_target
     from ..export.bundle import write_bundle
     from ..runtime.bundle import Bundle
-    from .quantize import quantized_into, report
+    from .quantize import print_result, quantize_to_folder
 
-    settings = Settings(target_of(AUTO))
+    settings = QuantizationSettings(get_target(options.target))
     with tempfile.TemporaryDirectory() as folder:
         fp32 = Path(folder) / source.name
         with err.status("tracing and verifying"):
-            write_bundle(source, fp32, samples=samples)
-        report(quantized_into(Bundle(fp32), composed(), settings, output), settings, output, as_json)
+            write_bundle(source, fp32, samples=options.samples)
+        result = quantize_to_folder(Bundle(fp32), create_synthetic_data(), settings, output)
+        print_result(result, settings, output, options.as_json)
 
 
-def _surgery(source: Source) -> list[dict[str, Any]]:
-    """Parameters after each step of the student's surgery, and how far scores moved."""
+def _measure_surgery(source: ExportSource) -> list[dict[str, Any]]:
+    """Return the number of parameters after each step of the student's surgery, and the change of the scores."""
     import numpy as np
     import torch
 
-    from ..export.surgery import report
+    from ..export.surgery import measure_steps
     from ..export.verify import LISTENERS, probe_signal
     from ..model.student import Student
     from ..runtime.audiogram import Audiogram
@@ -169,55 +224,51 @@ def _surgery(source: Source) -> list[dict[str, Any]]:
     assert isinstance(source.original, Student)
     audiograms = torch.from_numpy(np.stack([Audiogram.named(name).array() for name in LISTENERS]))
     features = torch.from_numpy(fbank(probe_signal(160_000))).expand(len(audiograms), -1, -1)
-    return [asdict(step) for step in report(source.original, features, audiograms)]
+    return [asdict(step) for step in measure_steps(source.original, features, audiograms)]
 
 
-def _export(
-    source: Source,
-    output: Path | None,
-    fused: Path | None,
-    samples: bool,
-    as_json: bool,
-    surgery: list[dict[str, Any]],
-) -> None:
-    from ..export.bundle import parameter_count, write_both, write_bundle, write_fused
+def _export_onnx(source: ExportSource, options: ExportOptions, surgery: list[dict[str, Any]]) -> None:
+    from ..export.bundle import count_parameters, write_bundle, write_bundle_and_fused, write_fused
 
+    output, fused, samples = options.output, options.fused, options.samples
     written: dict[str, Any] = {}
     with err.status("tracing and verifying"):
         if output is not None and fused is not None:
-            _, written[str(output)], written[str(fused)] = write_both(source, output, fused, samples=samples)
+            _, written[str(output)], written[str(fused)] = write_bundle_and_fused(
+                source, output, fused, samples=samples
+            )
         elif output is not None:
             _, written[str(output)] = write_bundle(source, output, samples=samples)
         elif fused is not None:
             written[str(fused)] = write_fused(source, fused)
-    if as_json:
+    if options.as_json:
         print_json(
             {
                 "name": source.name,
-                "parameters": parameter_count(source.network),
+                "parameters": count_parameters(source.network),
                 "surgery": surgery,
                 "written": [
                     {
                         "path": path,
-                        "largest_difference": p.worst.difference,
-                        "worst_case": p.worst.case,
-                        "cases": p.cases,
+                        "largest_difference": parity.worst.difference,
+                        "worst_case": parity.worst.case,
+                        "cases": parity.cases,
                     }
-                    for path, p in written.items()
+                    for path, parity in written.items()
                 ],
             }
         )
         return
     if surgery:
-        table = Table("step", "parameters", "largest difference of a score")
+        table = Table("step", "parameters", "max difference of a score")
         for column in table.columns[1:]:
             column.justify = "right"
         for step in surgery:
             table.add_row(step["name"], f"{step['parameters']:,}", f"{step['difference']:.2g}")
         out.print(table)
-    for path, p in written.items():
+    for path, parity in written.items():
         out.print(
-            f"[bold]{path}[/]: scores agree with PyTorch within {p.worst.difference:.2g} in {p.cases} cases "
-            f"(worst: {p.worst.case})",
+            f"[bold]{escape(path)}[/]: scores agree with PyTorch within {parity.worst.difference:.2g} in "
+            f"{parity.cases} cases (worst: {parity.worst.case})",
             soft_wrap=True,
         )

@@ -1,4 +1,4 @@
-"""`haaqi-edge export --target tensorrt`: what it is told, and what it prints."""
+"""`haaqi-edge export --target tensorrt`: options and report."""
 
 from __future__ import annotations
 
@@ -13,38 +13,49 @@ from ..runtime.errors import OptionError
 from .console import err, out, print_json, require
 
 if TYPE_CHECKING:
-    from ..export.bundle import Source
+    from ..export.bundle import ExportSource
     from ..export.tensorrt.bundle import Precision
     from ..runtime.bundle import Bundle, Card
-    from ..runtime.gpu.optimization_profiles import Profile
+    from ..runtime.gpu.optimization_profiles import OptimizationProfile
 
 
 @dataclass(frozen=True)
-class TensorRT:
-    """An export for TensorRT: its folder, precision and profiles (None for the default ones)."""
+class TensorRTExport:
+    """An export for TensorRT.
+
+    Attributes:
+        output: folder of the bundle.
+        precision: of the products.
+        profiles: optimization profiles, None for the default ones.
+    """
 
     output: Path
     precision: Precision
-    profiles: Sequence[Profile] | None
+    profiles: Sequence[OptimizationProfile] | None
 
     @classmethod
-    def told(
+    def from_options(
         cls, output: Path, *, fp16: bool = False, int8: bool = False, profile: Sequence[str] | None = None
     ) -> Self:
-        """From the command line."""
-        from ..runtime.gpu.optimization_profiles import Profile
+        """Create an export from options of the command line.
+
+        Raises:
+            OptionError: options contradict each other, or a profile is invalid.
+            DependencyError: int8 needs an extra that is not installed.
+        """
+        from ..runtime.gpu.optimization_profiles import OptimizationProfile
 
         if fp16 and int8:
-            raise OptionError("--fp16 and --int8: choose one; the layers that int8 leaves out stay in fp32")
+            raise OptionError("--fp16 and --int8: choose one; layers without int8 stay in fp32")
         if int8:
             require("quantize", "onnx", "scipy", "numba")
-        chosen = [Profile.parse(text) for text in profile] if profile else None
+        chosen = [OptimizationProfile.parse(text) for text in profile] if profile else None
         if chosen and len(set(chosen)) < len(chosen):
             raise OptionError(f"--profile {', '.join(map(str, chosen))}: give each profile once")
         return cls(output, "fp16" if fp16 else "int8" if int8 else "fp32", chosen)
 
-    def export(self, source: Source, as_json: bool) -> None:
-        """Export, and say what came of it."""
+    def write(self, source: ExportSource, as_json: bool) -> None:
+        """Write the bundle, and print a report."""
         from ..export.tensorrt.bundle import write_tensorrt
         from ..export.tensorrt.manifest import MANIFEST
 
@@ -68,25 +79,25 @@ class TensorRT:
                 }
             )
             return
-        agreed = "what int8 costs stands in its card (haaqi-edge inspect)"
+        agreement = "the card has the score changes by int8 (haaqi-edge inspect)"
         if parity is not None:
-            agreed = (
+            agreement = (
                 f"scores agree with PyTorch within {parity.worst.difference:.2g} in {parity.cases} cases on the CPU"
             )
-        out.print(f"[bold]{escape(str(self.output))}[/], {card.precision}: {agreed}", soft_wrap=True)
-        out.print(f"  operators and types are in the list of {manifest.checked}", soft_wrap=True)
-        out.print(f"  {len(manifest.profiles)} profiles, in {MANIFEST}; every shape is known at the ends of each")
+        out.print(f"[bold]{escape(str(self.output))}[/], {card.precision}: {agreement}", soft_wrap=True)
+        out.print(f"  all operators and types are supported by {manifest.checked}", soft_wrap=True)
+        out.print(f"  {len(manifest.profiles)} optimization profiles, in {MANIFEST}")
         build = f"haaqi-edge build-engine {escape(str(self.output))}"
-        out.print(f"  to build the engines on their GPU: {build}, or, in that folder,", soft_wrap=True)
+        out.print(f"  build the engines on the GPU with {build}, or in that folder with", soft_wrap=True)
         for line in manifest.trtexec.values():
             out.print(f"    {escape(line)}", soft_wrap=True)
 
 
 def _quantize(bundle: Bundle, work: Path) -> tuple[Card, Mapping[str, bytes]]:
-    from ..calibration.calibration_data import composed
-    from ..calibration.quantization import Settings
-    from ..calibration.targets import target_of
-    from .quantize import quantized
+    from ..calibration.calibration_data import create_synthetic_data
+    from ..calibration.quantization import QuantizationSettings
+    from ..calibration.targets import get_target
+    from .quantize import quantize_with_progress
 
-    found = quantized(bundle, composed(), Settings(target_of("tensorrt")), work)
-    return found.card, found.chosen.graphs
+    result = quantize_with_progress(bundle, create_synthetic_data(), QuantizationSettings(get_target("tensorrt")), work)
+    return result.card, result.chosen.graphs

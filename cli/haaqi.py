@@ -1,4 +1,4 @@
-"""`haaqi-edge haaqi`: the index itself, where there is a clean original to compare with."""
+"""`haaqi-edge haaqi`: compute HAAQI from processed music and its clean original."""
 
 from __future__ import annotations
 
@@ -12,50 +12,56 @@ from rich.table import Table
 
 from ..runtime.audio.levels import LEVEL1
 from ..runtime.errors import HaaqiEdgeError
-from .console import Listeners, err, print_error, print_json, print_table, progress, require
+from .console import err, print_error, print_json, print_table, progress, require
+from .options import AUDIO, LISTENERS, AudiogramOption, JobsOption, JsonOption
 
 if TYPE_CHECKING:
-    from ..haaqi.index import Ear, Haaqi
+    from ..haaqi.index import Haaqi, Listener
     from ..training.pairs import Pair
 
 _PARTS = ("cepstral", "synchrony", "loudness", "spectrum")
 
 
 def haaqi(
-    reference: Annotated[Path, typer.Argument(help="The clean, unamplified music: a file, or a folder.")],
+    reference: Annotated[Path, typer.Argument(help="The clean, unamplified music: a file or a folder.")],
     processed: Annotated[
         Path,
         typer.Argument(
-            help="What came out of the hearing aid for it, at the same --level1: a file, or a folder of files with the "
-            "same names (other suffixes will do: clean/a.wav and aided/a.mp3)."
+            help="The output of the hearing aid for it, at the same --level1: a file, or a folder of files with the "
+            "same names. Suffixes may differ, as in clean/a.wav and aided/a.mp3."
         ),
     ],
-    audiogram: Listeners,
+    audiogram: AudiogramOption,
     nal_r: Annotated[
-        bool, typer.Option("--nal-r", help="The processed music is not amplified yet: do it for each listener.")
+        bool,
+        typer.Option(
+            "--nal-r", help="Amplify the processed music for each listener (NAL-R).", rich_help_panel=LISTENERS
+        ),
     ] = False,
-    level1: Annotated[float, typer.Option(help="dB SPL of RMS 1.0, in both.")] = LEVEL1,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; by default the cores of this process.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    level1: Annotated[
+        float, typer.Option(help="Level in dB SPL of a signal with RMS 1.0, for both files.", rich_help_panel=AUDIO)
+    ] = LEVEL1,
+    jobs: JobsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Compute HAAQI, from 0 (bad) to 1, of processed music against its clean original.
+    """Compute HAAQI itself: compare processed music with its clean original.
 
-    The reference is the clean, unamplified music: HAAQI amplifies it for the listener itself (NAL-R).
-    The processed one is the output of the hearing aid for it, amplification included, at the same --level1;
-    --nal-r amplifies one that is not.
-    Channels are averaged, delays are found; clips last up to 120 s. The first call compiles for some seconds.
-    Exit code 1 if some of several pairs could not be scored or have no partner, 2 for bad input.
+    HAAQI runs from 0 (bad) to 1. The reference is unamplified; HAAQI amplifies it for the listener (NAL-R). The
+    processed music is the output of the hearing aid, already amplified; use --nal-r if it is not.
+    Channels are averaged. Delays are compensated. Files last up to 120 s. The first call compiles code, which takes
+    some seconds.
+    Exit codes: 1 if some of several pairs could not be scored or have no partner, 2 for invalid input.
     """
     from ..runtime.audiogram import Audiogram
     from ..runtime.session import available_cores
 
     listeners = [Audiogram.parse(text) for text in audiogram]
     require("haaqi", "scipy", "numba", "joblib")
-    from ..haaqi.index import Ear
-    from ..training.pairs import match, score_pairs
+    from ..haaqi.index import Listener
+    from ..training.pairs import match_files, score_pairs
 
-    ears = [Ear(listener, level1) for listener in listeners]
-    pairs, alone = match(reference, processed)
+    ears = [Listener(listener, level1=level1) for listener in listeners]
+    pairs, unpaired = match_files(reference, processed)
     started = time.perf_counter()
     found: dict[int, list[Haaqi]] = {}
     failed: dict[int, HaaqiEdgeError] = {}
@@ -69,7 +75,7 @@ def haaqi(
             else:
                 failed[place] = scores
     results = [(pairs[place], found[place]) for place in sorted(found)]
-    errors = [*((pairs[place].processed, failed[place]) for place in sorted(failed)), *alone]
+    errors = [*((pairs[place].processed, failed[place]) for place in sorted(failed)), *unpaired]
     if as_json:
         import importlib.metadata
 
@@ -78,7 +84,7 @@ def haaqi(
                 "version": importlib.metadata.version("haaqi-edge"),
                 "settings": {"level1": level1, "nal_r": nal_r},
                 "elapsed_seconds": round(time.perf_counter() - started, 4),
-                "results": [_document(pair, scores, ears) for pair, scores in results],
+                "results": [_to_document(pair, scores, ears) for pair, scores in results],
                 "errors": [
                     {"file": str(path), "type": type(error).__name__, "message": str(error)} for path, error in errors
                 ],
@@ -86,37 +92,37 @@ def haaqi(
         )
     else:
         if results:
-            _print(results, ears)
+            _print_results(results, ears)
         for _, error in errors:
             print_error(error)
         if errors:
-            err.print(f"{len(results)} pairs were scored, {len(failed)} could not be, without a partner: {len(alone)}")
+            err.print(f"pairs scored: {len(results)}, failed: {len(failed)}; files without a partner: {len(unpaired)}")
     if errors:
         raise typer.Exit(1)
 
 
-def _print(results: list[tuple[Pair, list[Haaqi]]], ears: list[Ear]) -> None:
-    """One row a pair and listener, and the means of several pairs."""
+def _print_results(results: list[tuple[Pair, list[Haaqi]]], ears: list[Listener]) -> None:
+    """Print one row per pair and listener, and the means of several pairs."""
     table = Table("file", "listener", "HAAQI", *_PARTS)
     for column in table.columns[2:]:
         column.justify = "right"
     for pair, scores in results:
         for number, (ear, score) in enumerate(zip(ears, scores, strict=True)):
-            table.add_row("" if number else escape(str(pair.processed)), *_cells(ear, score._asdict()))
+            table.add_row("" if number else escape(str(pair.processed)), *_format_cells(ear, score._asdict()))
     if len(results) > 1:
         table.add_section()
         for number, ear in enumerate(ears):
             of_all = [scores[number]._asdict() for _, scores in results]
             mean = {name: sum(score[name] for score in of_all) / len(of_all) for name in of_all[0]}
-            table.add_row("" if number else "[bold]mean[/]", *_cells(ear, mean))
+            table.add_row("" if number else "[bold]mean[/]", *_format_cells(ear, mean))
     print_table(table)
 
 
-def _cells(ear: Ear, score: dict[str, float]) -> list[str]:
+def _format_cells(ear: Listener, score: dict[str, float]) -> list[str]:
     return [escape(ear.audiogram.name), f"[bold]{score['score']:.3f}[/]", *(f"{score[name]:.3f}" for name in _PARTS)]
 
 
-def _document(pair: Pair, scores: list[Haaqi], ears: list[Ear]) -> dict[str, Any]:
+def _to_document(pair: Pair, scores: list[Haaqi], ears: list[Listener]) -> dict[str, Any]:
     return {
         "reference": str(pair.reference),
         "processed": str(pair.processed),

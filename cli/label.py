@@ -1,4 +1,4 @@
-"""`haaqi-edge label`: degrade music, score it with HAAQI, and verify labels."""
+"""`haaqi-edge label`: make label tables, and verify them."""
 
 from __future__ import annotations
 
@@ -10,36 +10,51 @@ import typer
 
 from ..runtime.errors import LabelError, OptionError
 from .console import err, out, print_json, progress, require
-from .corpus import CorpusFolder
+from .options import DATA, OUTPUT, CorpusOption, JobsOption, JsonOption
 
 if TYPE_CHECKING:
     from ..training.corpus.clips import Corpus
 
 
 def label(
-    corpus: CorpusFolder,
-    table: Annotated[Path, typer.Option(help="Folder of the label tables' Parquet shards.")],
+    corpus: CorpusOption,
+    table: Annotated[
+        Path, typer.Option(help="Folder for the Parquet shards of the label tables.", rich_help_panel=OUTPUT)
+    ],
     split: Annotated[
-        str, typer.Option(help="train, valid or test; with --verify also an older table, such as test-2026-11.")
+        str,
+        typer.Option(
+            help="train, valid or test. With --verify also an older table, such as test-2026-11.", rich_help_panel=DATA
+        ),
     ] = "train",
-    shards: Annotated[int, typer.Option(min=1, help="Make shards 0 to this number, of 2,000 rows each.")] = 1,
-    targets: Annotated[
-        int, typer.Option(min=0, help="Keep dense targets of rows 0 to this number for training; 3 KB a row.")
+    shards: Annotated[int, typer.Option(min=1, help="Number of shards, of 2,000 rows each.", rich_help_panel=DATA)] = 1,
+    dense_targets: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Save dense targets for training for this number of rows from the start; 3 KB per row.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = 0,
     verify: Annotated[
-        int | None, typer.Option(min=1, help="Make and score this many random rows again, instead of new ones.")
+        int | None,
+        typer.Option(min=1, help="Instead of making labels, recompute this number of random rows and compare."),
     ] = None,
     work: Annotated[
-        Path | None, typer.Option(help="Folder of unfinished shards and dense targets; TABLE.work by default.")
+        Path | None,
+        typer.Option(
+            help="Folder for unfinished shards and dense targets. Default: TABLE.work.", rich_help_panel=OUTPUT
+        ),
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; all cores of this process by default.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    jobs: JobsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Degrade excerpts of the music, amplify them for listeners, and score each with HAAQI.
+    """Make a label table: degrade music and score it with HAAQI.
 
-    Every 200 rows are saved: interrupt the command at any time (Ctrl-C, or SIGTERM), run it again to resume. A table
-    belongs to its corpus: give another corpus another --table.
-    Exit code 1 if --verify finds a score that is off by more than 0.0005.
+    Excerpts of the music are degraded, amplified for listeners, and scored. Every 200 rows are saved: interrupt the
+    command at any time (Ctrl-C or SIGTERM), and run it again to resume. A table belongs to one corpus. Use another
+    --table for another corpus.
+    Exit codes: 1 if --verify finds a difference of more than 0.0005, 2 for invalid input.
     """
     require("train", "scipy", "numba", "pyarrow", "joblib", "av")
     from ..runtime.session import available_cores
@@ -51,13 +66,13 @@ def label(
             raise OptionError(f"{path} is a file: give a folder")
     cores = jobs or available_cores()
     if verify is not None:
-        _verify(Corpus(corpus), table, split, verify, cores, as_json)
+        _verify_labels(Corpus(corpus), table, split, verify, cores, as_json)
     else:
-        _label(Corpus(corpus), table, split, shards, targets, folder, cores, as_json)
+        _make_labels(Corpus(corpus), table, split, shards, dense_targets, folder, cores, as_json)
 
 
-def _label(
-    corpus: Corpus, table: Path, split: str, shards: int, targets: int, folder: Path, jobs: int, as_json: bool
+def _make_labels(
+    corpus: Corpus, table: Path, split: str, shards: int, dense_targets: int, folder: Path, jobs: int, as_json: bool
 ) -> None:
     from ..training.corpus.clips import Split
     from ..training.data.labels import CHUNK, SHARD_ROWS, Labelling
@@ -65,13 +80,18 @@ def _label(
     known: dict[str, Split] = {name: name for name in get_args(Split)}
     if split not in known:
         raise OptionError(f"--split {split!r}: expected one of {', '.join(known)}")
-    labelling = Labelling(corpus, known[split], table, folder, targets)
+    labelling = Labelling(corpus, known[split], table, folder, dense_targets)
     rows = shards * SHARD_ROWS
-    finished = rows // CHUNK - len(labelling.missing(0, rows))
+    finished = 0
     with progress() as bar:
-        task = bar.add_task(f"labelling {split}, {CHUNK} rows a step", total=rows // CHUNK, completed=finished)
+        task = bar.add_task(f"labelling {split}, {CHUNK} rows per step", total=rows // CHUNK)
 
-        def made(_: int) -> None:
+        def show_finished(missing: int) -> None:
+            nonlocal finished
+            finished = rows // CHUNK - missing
+            bar.update(task, completed=finished)
+
+        def count_step(_: int) -> None:
             nonlocal finished
             finished += 1
             bar.update(task, completed=finished)
@@ -79,7 +99,7 @@ def _label(
                 err.print(f"{finished * CHUNK:,} of {rows:,} rows of {split}")
 
         try:
-            labelling.run(0, rows, jobs, made)
+            labelling.run(0, rows, jobs, count_step, show_finished)
         except KeyboardInterrupt:
             bar.stop()
             err.print(f"stopped; {finished * CHUNK:,} of {rows:,} rows are saved: run the same command to resume")
@@ -91,22 +111,22 @@ def _label(
         out.print(f"{shards} shard{'s' if shards > 1 else ''} of {split} in {table}", markup=False, soft_wrap=True)
 
 
-def _verify(corpus: Corpus, table: Path, name: str, count: int, jobs: int, as_json: bool) -> None:
-    from ..training.data.labels import RECREATED, corpus_of, shards, verify
+def _verify_labels(corpus: Corpus, table: Path, name: str, count: int, jobs: int, as_json: bool) -> None:
+    from ..training.data.labels import VERIFY_TOLERANCE, read_corpus_digest, shard_paths, verify_table
 
-    made_of = corpus_of(shards(table, name)[0])
-    same = made_of in (None, corpus.part(name).digest)
+    digest = read_corpus_digest(shard_paths(table, name)[0])
+    same = digest in (None, corpus.part(name).digest)
     if not same:
-        err.print(f"note: {name} was made from corpus {made_of}; this one is {corpus.digest}")
+        err.print(f"note: {name} was made from corpus {digest}; the given corpus is {corpus.digest}")
     with progress() as bar:
         task = bar.add_task(f"verifying {name}", total=count)
         found = []
-        for result in verify(table, name, corpus, count, jobs):
+        for result in verify_table(table, name, corpus, count, jobs):
             found.append(result)
             bar.update(task, advance=1)
     if not found:
-        raise LabelError(f"{name} in {table} has no rows: make it again")
-    off = [result for result in found if not result.difference <= RECREATED]  # NaN is off, too
+        raise LabelError(f"{name} in {table} has no rows: delete it, and make it again with `haaqi-edge label`")
+    off = [result for result in found if not result.difference <= VERIFY_TOLERANCE]  # NaN is off, too
     largest = max((result.difference for result in found), key=lambda value: (math.isnan(value), value))
     if as_json:
         print_json(
@@ -122,13 +142,15 @@ def _verify(corpus: Corpus, table: Path, name: str, count: int, jobs: int, as_js
         )
     else:
         rows = f"{len(found)} row{'s' if len(found) > 1 else ''}"
-        out.print(f"{rows} of {name}: largest difference {largest:.1e}, allowed {RECREATED:g}", soft_wrap=True)
+        out.print(f"{rows} of {name}: maximum difference {largest:.1e}, tolerance {VERIFY_TOLERANCE:g}", soft_wrap=True)
         for r in off:
             out.print(
-                f"  {r.row.clip} {r.row.chain}: {r.row.score:.4f}, now {r.score:.4f}", markup=False, soft_wrap=True
+                f"  {r.row.clip} {r.row.chain}: {r.row.score:.4f}, recomputed {r.score:.4f}",
+                markup=False,
+                soft_wrap=True,
             )
     if off:
         raise LabelError(
-            f"{len(off)} of {len(found)} rows of {name} differ by more than {RECREATED:g}: check that the corpus was "
-            "built from the same recipe and packages"
+            f"{len(off)} of {len(found)} rows of {name} differ by more than {VERIFY_TOLERANCE:g}: check that the "
+            "corpus was built from the same recipe and packages"
         )

@@ -1,64 +1,113 @@
-"""The entry point: all verbs, and the one place where errors become exit codes."""
+"""The entry point: names and summaries of all commands, and the one place where errors become exit codes."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import io
 import os
+import re
 import sys
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
 
 import typer
+import typer.main
+from typer.core import TyperCommand, TyperGroup
 
-from ..runtime.errors import HaaqiEdgeError
-from . import (
-    bench,
-    build_engine,
-    check,
-    corpus,
-    distil,
-    export,
-    finetune,
-    haaqi,
-    inspect,
-    label,
-    quantize,
-    score,
-    stream,
-    teach,
-    train,
-    web,
-)
 from .console import out, print_error
+from .conversion import use_simple_conversion
+from .deprecations import replace_deprecated
+
+COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "Scores": {
+        "score": "Score audio files from 0 (bad) to 1 (as good as the original).",
+        "stream": "Score audio while it plays: a file, standard input or the microphone.",
+        "web": "Score music in the browser: a song or the microphone, with an audiogram drawn by hand.",
+        "haaqi": "Compute HAAQI itself: compare processed music with its clean original.",
+    },
+    "Models": {
+        "inspect": "Show a bundle: its card, inputs, outputs, operators and file sizes.",
+        "export": "Export a checkpoint to a verified bundle, for ONNX Runtime or other devices.",
+        "quantize": "Quantize a bundle to int8 within a budget of score changes.",
+        "build-engine": "Build the TensorRT engines of a bundle on this GPU.",
+        "check": "Compare the scores of two models.",
+    },
+    "Data and training": {
+        "corpus": "Build and inspect a corpus of music and speech.",
+        "label": "Make a label table: degrade music and score it with HAAQI.",
+        "train": "Train networks, and compute the features that training reads.",
+        "distil": "Train a student or nano from a teacher and labels.",
+        "finetune-mos": "Fine-tune a network to mean opinion scores.",
+    },
+    "Benchmarks": {
+        "bench": "Measure every claim in one run.",
+    },
+}
+"""one-line help of each command, by help panel; a test compares it with the command's own help"""
+
+
+class CommandGroup(TyperGroup):
+    """All commands. A command's module is imported when the command runs, not for `--help` or completion of names."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for panel, commands in COMMANDS.items():
+            for name, summary in commands.items():
+                self.add_command(TyperCommand(name, help=summary, rich_help_panel=panel))
+        use_simple_conversion(self)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Return the name, the loaded command and its arguments, which have new spellings for deprecated ones."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is None or command is None:  # an unknown name during completion
+            return name, command, rest
+        return name, load_command(name), rest if ctx.resilient_parsing else replace_deprecated(name, rest)
+
+
+def load_command(name: str) -> Any:
+    """Import a command and return it as an object of typer's.
+
+    The module has the command's name; it holds a function of that name, or a typer app of several commands.
+    """
+    module_name = name.replace("-", "_")
+    module = importlib.import_module(f".{module_name}", __package__)
+    parent = typer.Typer(add_completion=False)
+    if hasattr(module, "app"):
+        parent.add_typer(module.app, name=name)
+    else:
+        parent.callback()(_do_nothing)  # a typer app of one command is a group only if it has a callback
+        parent.command(name)(getattr(module, module_name))
+    group: Any = typer.main.get_command(parent)
+    command = group.commands[name]
+    use_simple_conversion(command)
+    _unwrap_help(command)
+    return command
+
+
+def _unwrap_help(command: Any) -> None:
+    """Join the lines of each paragraph of a help text, so that it fills the terminal."""
+    command.help = re.sub(r"(?<!\n)\n(?!\n|Exit codes:)", " ", inspect.cleandoc(command.help or ""))
+    for member in getattr(command, "commands", {}).values():
+        _unwrap_help(member)
+
+
+def _do_nothing() -> None:
+    """Do nothing."""
+
 
 app = typer.Typer(
     name="haaqi-edge",
+    cls=CommandGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("score")(score.score)
-app.command("stream")(stream.stream)
-app.command("haaqi")(haaqi.haaqi)
-app.command("check")(check.check)
-app.add_typer(corpus.app, name="corpus")
-app.command("label")(label.label)
-app.command("quantize")(quantize.quantize)
-app.command("build-engine")(build_engine.build_engine)
-app.command("inspect")(inspect.inspect)
-app.command("web")(web.web)
-app.add_typer(bench.app, name="bench")
-app.add_typer(export.app, name="export")
-train.app.command("teacher")(teach.teacher)
-train.app.command("student")(teach.student)
-app.add_typer(train.app, name="train")
-app.command("distil")(distil.distil)
-app.command("finetune-mos")(finetune.finetune_mos)
 
 
-def _version(asked: bool) -> None:
-    if asked:
-        import importlib.metadata  # takes longer to import than a score does to compute
+def _print_version(requested: bool) -> None:
+    if requested:
+        import importlib.metadata  # imported late: it takes longer than computing a score
 
         out.print(importlib.metadata.version("haaqi-edge"))
         raise typer.Exit
@@ -67,27 +116,31 @@ def _version(asked: bool) -> None:
 @app.callback()
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """How good music sounds to a hearing-aid user (HAAQI, 0 to 1), from the audio and an audiogram."""
+    """Predict how good music sounds to a hearing-aid user (HAAQI, 0 to 1), from the audio and an audiogram."""
 
 
 def main() -> None:
-    """Run; exit with 0, 1 for a failure, 2 for bad input, 130 when interrupted."""
+    """Run the command line. Exit codes: 0, 1 for a failure, 2 for invalid input, 130 after an interruption."""
     for standard in (sys.stdout, sys.stderr):
         if isinstance(standard, io.TextIOWrapper):
-            standard.reconfigure(errors="replace")  # a terminal without block characters still gets the score
+            standard.reconfigure(errors="replace")  # terminals without block characters still print the score
     try:
         app()
-    except HaaqiEdgeError as error:
-        print_error(error)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:  # the reader has seen enough
+    except BrokenPipeError:  # the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        from ..runtime.errors import HaaqiEdgeError  # imported late: `--help` then needs no numpy
+
+        if not isinstance(error, HaaqiEdgeError):
+            raise
+        print_error(error)
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

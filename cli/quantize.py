@@ -1,4 +1,4 @@
-"""`haaqi-edge quantize`: an fp32 bundle to an int8 one whose cost is known."""
+"""`haaqi-edge quantize`: quantize a bundle to int8, and measure the change of its scores."""
 
 from __future__ import annotations
 
@@ -11,53 +11,81 @@ from rich.table import Table
 
 from ..runtime.errors import OptionError
 from .console import err, out, phases, print_json, print_table, require
+from .options import OUTPUT, JsonOption
 
 if TYPE_CHECKING:
-    from ..calibration.calibration_data import Sets
-    from ..calibration.quantization import Quantized, Settings
+    from ..calibration.calibration_data import CalibrationData
+    from ..calibration.quantization import QuantizationResult, QuantizationSettings
     from ..runtime.bundle import Bundle
 
 
+_QUANTIZATION = "Quantization"
+_ACCURACY = "Calibration and accuracy"
+
+
 def quantize(
-    model: Annotated[str, typer.Argument(help="An fp32 bundle's folder, or a shipped name.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the int8 bundle.")],
-    target: Annotated[str, typer.Option(help="x86-vnni, x86, arm64, tensorrt; auto is what this machine is.")] = "auto",
-    method: Annotated[
-        Literal["static", "dynamic", "auto"], typer.Option(help="static can stream; auto measures both.")
+    model: Annotated[str, typer.Argument(help="Folder of an fp32 bundle, or name of a shipped model.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the int8 bundle.", rich_help_panel=OUTPUT)],
+    target: Annotated[
+        str,
+        typer.Option(help="x86-vnni, x86, arm64, tensorrt, or auto for this machine.", rich_help_panel=_QUANTIZATION),
     ] = "auto",
+    method: Annotated[
+        Literal["static", "dynamic", "auto"],
+        typer.Option(help="static can stream; auto measures both and selects one.", rich_help_panel=_QUANTIZATION),
+    ] = "auto",
+    lstm: Annotated[
+        bool,
+        typer.Option(
+            "--lstm", help="Quantize LSTMs too (dynamic method, ONNX Runtime only).", rich_help_panel=_QUANTIZATION
+        ),
+    ] = False,
     calibration: Annotated[
-        Path | None, typer.Option(help="A folder of clean music of yours; by default music composed by chance.")
+        Path | None,
+        typer.Option(
+            help="Folder of clean music for calibration. Default: synthetic music.", rich_help_panel=_ACCURACY
+        ),
     ] = None,
     ranges: Annotated[
         Literal["minmax", "percentile", "entropy", "auto"],
-        typer.Option(help="How activations' ranges are found; auto takes the better of the first two."),
+        typer.Option(
+            help="How the ranges of activations are estimated; auto selects minmax or percentile.",
+            rich_help_panel=_ACCURACY,
+        ),
     ] = "auto",
     budget: Annotated[
-        float | None, typer.Option(min=0, help="Largest change of a score at the 99th percentile; by default 0.005.")
+        float | None,
+        typer.Option(
+            min=0, help="Maximum 99th percentile of the score changes. Default: 0.005.", rich_help_panel=_ACCURACY
+        ),
     ] = None,
-    lstm: Annotated[bool, typer.Option("--lstm", help="Run LSTMs in int8 too (dynamic, ONNX Runtime only).")] = False,
-    rank: Annotated[bool, typer.Option("--rank", help="Measure what each layer alone costs.")] = False,
+    rank: Annotated[
+        bool,
+        typer.Option("--rank", help="Measure the score changes of each layer alone.", rich_help_panel=_ACCURACY),
+    ] = False,
     work: Annotated[
-        Path | None, typer.Option(help="Keeps ranges and measurements; by default beside the output, with .work.")
+        Path | None,
+        typer.Option(help="Folder for ranges and measurements. Default: OUTPUT.work.", rich_help_panel=OUTPUT),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Quantize a bundle to int8: calibrated, cut back until scores keep within the budget, measured against fp32.
+    """Quantize a bundle to int8 within a budget of score changes.
 
-    Layers that hurt are left in floating point; everything that was measured is in the new bundle's card. An
-    interrupted run goes on where it was stopped. Exit code 1 where no layer can be quantized within the budget.
+    Calibration music gives the ranges of activations. Layers stay in fp32 until the score changes are within the
+    budget. The card of the new bundle contains all measurements. An interrupted run resumes.
+    Exit codes: 1 if no layer can be quantized within the budget, 2 for invalid input.
     """
     require("quantize", "onnx", "scipy", "numba")
-    from ..calibration.calibration_data import composed, of_folder
-    from ..calibration.quantization import Settings, check_quantizable
-    from ..calibration.targets import target_of
+    from ..calibration.calibration_data import create_folder_data, create_synthetic_data
+    from ..calibration.quantization import QuantizationSettings, check_quantizable
+    from ..calibration.targets import get_target
     from ..evaluation.comparison import BUDGET
     from ..runtime.bundle import Bundle
     from ..runtime.files import is_file, is_folder
     from ..runtime.writing import check_folder
 
-    settings = Settings(
-        target_of(target),
+    settings = QuantizationSettings(
+        get_target(target),
         None if method == "auto" else method,
         None if ranges == "auto" else ranges,
         BUDGET if budget is None else budget,
@@ -67,68 +95,80 @@ def quantize(
     assert settings.methods
     check_folder(output)
     if calibration is not None and not is_folder(calibration):
-        what = "is a file" if is_file(calibration) else "does not exist"
-        raise OptionError(f"--calibration {calibration} {what}: give a folder of music")
+        problem = "is a file" if is_file(calibration) else "does not exist"
+        raise OptionError(f"--calibration {calibration} {problem}: give a folder of music")
     bundle = Bundle(model)
     check_quantizable(bundle)
-    sets = composed() if calibration is None else of_folder(calibration)
-    report(quantized_into(bundle, sets, settings, output, work), settings, output, as_json)
+    data = create_synthetic_data() if calibration is None else create_folder_data(calibration)
+    print_result(quantize_to_folder(bundle, data, settings, output, work), settings, output, as_json)
 
 
-def quantized_into(bundle: Bundle, sets: Sets, settings: Settings, output: Path, work: Path | None = None) -> Quantized:
-    """Quantize with a progress bar, and write the bundle."""
+def quantize_to_folder(
+    bundle: Bundle, data: CalibrationData, settings: QuantizationSettings, output: Path, work: Path | None = None
+) -> QuantizationResult:
+    """Quantize a bundle with a progress bar, and write the result.
+
+    Args:
+        bundle: an fp32 bundle.
+        data: calibration data.
+        settings: see `QuantizationSettings`.
+        output: folder of the new bundle.
+        work: folder for measurements, by default OUTPUT.work.
+    """
     work = work or output.with_name(f"{output.name}.work")
     try:
-        made = quantized(bundle, sets, settings, work)
+        result = quantize_with_progress(bundle, data, settings, work)
     except KeyboardInterrupt:
-        kept = f"what was measured is kept in {work}: the same command goes on from there"
-        err.print(f"stopped; {kept if work.is_dir() else 'nothing had been measured yet'}", soft_wrap=True)
+        saved = f"measurements are saved in {work}: run the same command again to resume"
+        err.print(f"stopped; {saved if work.is_dir() else 'nothing was measured yet'}", soft_wrap=True)
         raise typer.Exit(130) from None
-    made.write(output)
-    return made
+    result.write(output)
+    return result
 
 
-def quantized(bundle: Bundle, sets: Sets, settings: Settings, work: Path) -> Quantized:
-    """Quantize with a progress bar."""
+def quantize_with_progress(
+    bundle: Bundle, data: CalibrationData, settings: QuantizationSettings, work: Path
+) -> QuantizationResult:
+    """Quantize a bundle with a progress bar."""
     from ..calibration.quantization import quantize as quantize_bundle
 
-    with phases() as told:
-        return quantize_bundle(bundle, sets, settings, work, told)
+    with phases() as report:
+        return quantize_bundle(bundle, data, settings, work, report)
 
 
-def report(quantized: Quantized, settings: Settings, output: Path, as_json: bool) -> None:
-    """Print what came of it."""
-    from ..calibration.verdict import advice, verdict
+def print_result(result: QuantizationResult, settings: QuantizationSettings, output: Path, as_json: bool) -> None:
+    """Print the selected candidate, the others, and notes."""
+    from ..calibration.quantization import describe_candidate, list_notes
 
-    target, chosen = settings.target, quantized.chosen
-    verdicts = [verdict(one, quantized.fp32_bytes, target) for one in quantized.candidates]
+    target, chosen = settings.target, result.chosen
+    descriptions = [describe_candidate(candidate, result.fp32_bytes, target) for candidate in result.candidates]
     if as_json:
         print_json(
             {
                 "path": str(output),
-                "name": quantized.card.name,
-                "streamable": quantized.card.streamable,
-                "verdict": verdicts[0],
-                "others": verdicts[1:],
-                "advice": advice(quantized),
-                **quantized.card.figures["quantization"],
+                "name": result.card.name,
+                "streamable": result.card.streamable,
+                "verdict": descriptions[0],
+                "others": descriptions[1:],
+                "advice": list_notes(result),
+                **result.card.figures["quantization"],
             }
         )
         return
-    if chosen.found.harms:
-        table = Table("quantized alone", "99th percentile of the change", "largest", "")
-        left = {group.name for group in chosen.found.left}
-        for harm in chosen.found.harms:
+    if chosen.search.sensitivities:
+        table = Table("quantized alone", "99th percentile of the score changes", "max", "")
+        fp32 = {group.name for group in chosen.search.fp32_groups}
+        for sensitivity in chosen.search.sensitivities:
             table.add_row(
-                escape(harm.group),
-                f"{harm.p99:.2g}",
-                f"{harm.largest:.2g}",
-                "left in fp32" if harm.group in left else "",
+                escape(sensitivity.group),
+                f"{sensitivity.p99:.2g}",
+                f"{sensitivity.largest:.2g}",
+                "stays in fp32" if sensitivity.group in fp32 else "",
             )
         print_table(table)
-    out.print(f"[bold]{escape(str(output))}[/], for {target.name} ({target.about}):", soft_wrap=True)
-    out.print(f"  [bold]{verdicts[0]}[/]", soft_wrap=True)
-    for other in verdicts[1:]:
+    out.print(f"[bold]{escape(str(output))}[/], for {target.name} ({target.formats}):", soft_wrap=True)
+    out.print(f"  [bold]{descriptions[0]}[/]", soft_wrap=True)
+    for other in descriptions[1:]:
         out.print(f"  not chosen: {other}", soft_wrap=True)
-    for line in advice(quantized):
+    for line in list_notes(result):
         out.print(f"  note: {escape(line)}", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`haaqi-edge score`: files and folders of music for one listener or several."""
+"""`haaqi-edge score`: score files and folders of music, for one or several listeners."""
 
 from __future__ import annotations
 
@@ -9,111 +9,141 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from ..runtime.bundle import CARD, HAAQI
+from ..runtime.bundle import HAAQI
 from ..runtime.errors import HaaqiEdgeError, OptionError
-from ..runtime.files import is_file, is_folder
-from .checkpoint import CHECKPOINTS, score_checkpoint
-from .console import Listeners, curve, err, out, print_error, print_json, print_table, progress
+from ..runtime.files import is_folder
+from .console import draw_curve, err, out, print_error, print_json, print_table, progress
+from .options import (
+    AUDIO,
+    MODEL,
+    OUTPUT,
+    PROCESSING,
+    AudiogramOption,
+    JsonOption,
+    Level1Option,
+    NalROption,
+    ProviderOption,
+    SplOption,
+    parse_window,
+)
 
 if TYPE_CHECKING:
     from ..runtime.scores import Score
-    from ..runtime.windows import WindowLike
 
-_FEW = 3
-"""files that are shown with their curves; more make a table"""
+_MAX_CURVES = 3
+"""Up to this number of files, scores are printed with their curves. More files are printed as a table."""
 
 
 def score(
-    audiogram: Listeners,
+    audiogram: AudiogramOption,
     audio: Annotated[list[Path] | None, typer.Argument(help="Audio files, or folders to search for them.")] = None,
     model: Annotated[
         str,
         typer.Option(
-            "--model", "-m", help="A shipped model's name, a bundle's folder, or a checkpoint (.pth; needs PyTorch)."
+            "--model",
+            "-m",
+            help="Name of a shipped model, folder of a bundle, or file of a checkpoint (needs PyTorch).",
+            rich_help_panel=MODEL,
         ),
     ] = "nano",
-    audio_option: Annotated[list[Path] | None, typer.Option("--audio", help="The same as the argument.")] = None,
     config: Annotated[
-        Path | None, typer.Option(help="With a checkpoint: HAAQI-Net's config.yaml, which must be of that network.")
+        Path | None,
+        typer.Option(help="HAAQI-Net's config.yaml, which must describe the checkpoint.", rich_help_panel=MODEL),
     ] = None,
-    level1: Annotated[float | None, typer.Option(help="dB SPL of RMS 1.0; by default the model's, 85.")] = None,
-    spl: Annotated[float | None, typer.Option(help="Play each clip at this level in dB SPL (usually 65).")] = None,
-    nal_r: Annotated[bool, typer.Option("--nal-r", help="Amplify raw music for the listener first.")] = False,
+    audio_option: Annotated[
+        list[Path] | None,
+        typer.Option("--audio", help="Same as the argument. Repeat for several.", rich_help_panel=AUDIO),
+    ] = None,
+    level1: Level1Option = None,
+    spl: SplOption = None,
+    nal_r: NalROption = False,
     window: Annotated[
-        str | None, typer.Option(help="Seconds that one score covers, or `whole`; by default the model's.")
-    ] = None,
-    provider: Annotated[
-        str | None, typer.Option(help="Execution provider, such as cpu or cuda; by default cpu.")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads; by default the cores of this process.")] = None,
-    batch: Annotated[
+        str,
+        typer.Option(
+            help="Length of a scoring window: seconds, `default` (the model's) or `whole` (the file).",
+            rich_help_panel=AUDIO,
+        ),
+    ] = "default",
+    provider: ProviderOption = None,
+    threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Read ahead, and encode so many patches of several files at once (62 last 10 s)."),
+        typer.Option(
+            help="Number of threads. Default: the CPU cores available to this process.", rich_help_panel=PROCESSING
+        ),
     ] = None,
-    cuda_graphs: Annotated[bool, typer.Option("--cuda-graphs", help="On a GPU: replay the encoder's kernels.")] = False,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Spread the files over so many processes.")] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of patches, of several files, to encode in one step (10 s are 62 patches).",
+            rich_help_panel=PROCESSING,
+        ),
+    ] = None,
+    cuda_graphs: Annotated[
+        bool, typer.Option("--cuda-graphs", help="Record the encoder as a CUDA graph.", rich_help_panel=PROCESSING)
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of processes that score files. Default: 1.", rich_help_panel=PROCESSING),
+    ] = None,
     backend: Annotated[
-        Literal["processes", "dask"] | None, typer.Option(help="Where they run: on this machine, or a dask cluster.")
+        Literal["processes", "dask"] | None,
+        typer.Option(help="Run in processes of this machine, or on a dask cluster.", rich_help_panel=PROCESSING),
     ] = None,
-    scheduler: Annotated[str | None, typer.Option(help="The cluster's scheduler, as tcp://10.0.0.1:8786.")] = None,
-    frames: Annotated[bool, typer.Option("--frames", help="With --json: the score of every 160 ms patch.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Address of the dask scheduler, such as tcp://10.0.0.1:8786.", rich_help_panel=PROCESSING),
+    ] = None,
+    frames: Annotated[
+        bool,
+        typer.Option("--frames", help="Add the score of each patch of 160 ms to --json.", rich_help_panel=OUTPUT),
+    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Score audio from 0 (bad) to 1 (as good as the original).
+    """Score audio files from 0 (bad) to 1 (as good as the original).
 
-    The audio is taken as what reaches the ear: amplified by a hearing aid already. For raw music say --nal-r.
-    Exit code 1 if some of several files could not be scored, 2 for bad input.
+    The audio is the signal at the ear: the output of a hearing aid. Use --nal-r for unamplified music.
+    Exit codes: 1 if some of several files could not be scored, 2 for invalid input.
     """
     from ..runtime.audiogram import Audiogram
-    from ..runtime.batch.requests import Request
-    from ..runtime.bundle import Bundle
-    from . import library
+    from ..runtime.batch.requests import ScoreRequest
+    from .models import open_model
+    from .parallel_scoring import describe_workers, start_scoring
 
     listeners = [Audiogram.parse(text) for text in audiogram]
-    span = _window(window)
-    named = [*(audio or []), *(audio_option or [])]
-    if not named:
-        raise OptionError("no audio: name files or folders, as arguments or with --audio")
-    files, searched = _files(named)
-    asked = Request(model, tuple(listeners), level1, spl, nal_r, span, batch, provider, threads, cuda_graphs)
-    if Path(model).suffix in CHECKPOINTS and is_file(Path(model)):
-        given = {"--level1": level1, "--window": window, "--provider": provider, "--threads": threads, "--batch": batch}
-        given |= {"--cuda-graphs": cuda_graphs or None, "--frames": frames or None}
-        given |= {"--jobs": jobs, "--backend": backend, "--scheduler": scheduler}
-        if others := [name for name, value in given.items() if value is not None]:
-            raise OptionError(
-                f"{', '.join(others)}: not with a checkpoint, which is scored in PyTorch as it is; --spl and --nal-r "
-                "are, and an exported bundle takes all"
-            )
-        score_checkpoint(Path(model), config, files, listeners, spl, nal_r, as_json)
-        return
-    if config is not None:
-        raise OptionError("--config goes with a checkpoint; a bundle's card says what it is")
-    if is_folder(Path(model)) and not is_file(Path(model) / CARD):
-        weights = [path for path in sorted(Path(model).iterdir()) if path.suffix in CHECKPOINTS]
-        weights = [path for path in weights if path.stem != "checkpoint"]
-        bundle = Path(model) / "bundle"
-        better = f"its bundle, {bundle}" if is_folder(bundle) else "what `haaqi-edge export` makes of them"
-        if weights:
-            raise OptionError(f"{model} is a run's folder, not a bundle's: give its weights, {weights[0]}, or {better}")
-    card = Bundle(model).card
-    run = library.run(asked, files, jobs, backend, scheduler)
+    window_length = parse_window(window)
+    paths = [*(audio or []), *(audio_option or [])]
+    if not paths:
+        raise OptionError("no audio: give files or folders, as arguments or with --audio")
+    files, has_folder = _list_files(paths)
+    opened = open_model(
+        model,
+        provider=provider,
+        threads=threads,
+        cuda_graphs=cuda_graphs,
+        jobs=min(jobs or 1, len(files)),
+        config=config,
+    )
+    card = opened.card
+    request = ScoreRequest(
+        opened.model, tuple(listeners), level1, spl, nal_r, window_length, batch=batch_size, **opened.options
+    )
+    run = start_scoring(request, files, jobs, backend, scheduler)
     started = time.perf_counter()
-    found: dict[int, list[Score] | HaaqiEdgeError] = {}
+    outcomes: dict[int, list[Score] | HaaqiEdgeError] = {}
     with progress() as bar:
         for scored in bar.track(run, total=len(files), description="scoring"):
-            if isinstance(scored.outcome, HaaqiEdgeError) and len(files) == 1 and not searched:
+            if isinstance(scored.outcome, HaaqiEdgeError) and len(files) == 1 and not has_folder:
                 raise scored.outcome
-            found[scored.place] = scored.outcome
-    results = [(path, scores) for i, path in enumerate(files) if isinstance(scores := found[i], list)]
-    failures = [(path, error) for i, path in enumerate(files) if isinstance(error := found[i], HaaqiEdgeError)]
+            outcomes[scored.place] = scored.outcome
+    results = [(path, scores) for i, path in enumerate(files) if isinstance(scores := outcomes[i], list)]
+    failures = [(path, error) for i, path in enumerate(files) if isinstance(error := outcomes[i], HaaqiEdgeError)]
     elapsed = time.perf_counter() - started
     if as_json:
-        settings = {"nal_r": nal_r, "level1": level1 or card.level1, "spl": spl, "window": span}
-        if isinstance(span, str):
-            settings["window"] = card.window if span == "default" else None
+        settings = {"nal_r": nal_r, "level1": level1 or card.level1, "spl": spl, "window": window_length}
+        if isinstance(window_length, str):
+            settings["window"] = card.window if window_length == "default" else None
         print_json(
             {
                 "model": card.name,
@@ -122,19 +152,19 @@ def score(
                 "provider": run.provider,
                 "settings": settings,
                 "elapsed_seconds": round(elapsed, 4),
-                **_documents(results, failures, frames),
+                **_to_documents(results, failures, frames),
             }
         )
     else:
-        if len(files) <= _FEW:
+        if len(files) <= _MAX_CURVES:
             for path, scores in results:
-                _print_one(path, scores)
+                _print_scores(path, scores)
         elif results:
             _print_table(results, listeners)
         seconds = sum(scores[0].windows[-1].end for _, scores in results)
         out.print(
             f"[dim]{seconds:.1f} s of audio in {elapsed:.2f} s with {card.name} on {run.provider}, "
-            f"{library.who(run)}[/]",
+            f"{describe_workers(run)}[/]",
             soft_wrap=True,
         )
         for _, failure in failures:
@@ -145,9 +175,9 @@ def score(
         raise typer.Exit(1)
 
 
-def _files(audio: list[Path]) -> tuple[list[Path], bool]:
-    """The files named, and those in the folders named; and whether any folder was searched."""
-    from ..runtime.audio.reading import audio_in
+def _list_files(audio: list[Path]) -> tuple[list[Path], bool]:
+    """Return the files among the paths and those in folders among them, and whether there is a folder."""
+    from ..runtime.audio.folders import audio_in
 
     files: list[Path] = []
     for path in audio:
@@ -155,37 +185,29 @@ def _files(audio: list[Path]) -> tuple[list[Path], bool]:
     return files, any(is_folder(path) for path in audio)
 
 
-def _window(text: str | None) -> WindowLike:
-    if text is None:
-        return "default"
-    if text == "whole":
-        return "whole"
-    try:
-        return float(text)
-    except ValueError:
-        raise OptionError(f"--window {text!r}: give a number of seconds, or `whole`") from None
-
-
-def _print_one(path: Path, scores: list[Score]) -> None:
+def _print_scores(path: Path, scores: list[Score]) -> None:
     out.print(f"[bold]{escape(path.name)}[/], {scores[0].windows[-1].end:.1f} s scored")
     for score in scores:
         values = score.to_dict()["frame_scores"]
-        told = "" if score.scale == HAAQI else f" {escape(str(score.scale))} "
-        out.print(
-            f"  {escape(score.audiogram.name):>6}  [bold]{score.value:.3f}[/]{told}  {curve(values)}", soft_wrap=True
-        )
+        scale = "" if score.scale == HAAQI else f" {escape(str(score.scale))} "
+        name, value = escape(score.audiogram.name), f"[bold]{score.value:.3f}[/]"
+        out.print(f"  {name:>6}  {value}{scale}  {draw_curve(values)}", soft_wrap=True)
     if len(scores[0].windows) > 1:
         for score in scores:
             parts = " ".join("-" if w.score is None else f"{score.scale.of_score(w.score):.3f}" for w in score.windows)
-            out.print(f"  {escape(score.audiogram.name):>6}  windows of {_span(score)}: {parts}", soft_wrap=True)
+            out.print(
+                f"  {escape(score.audiogram.name):>6}  windows of {_window_length(score)}: {parts}", soft_wrap=True
+            )
 
 
-def _span(score: Score) -> str:
+def _window_length(score: Score) -> str:
     first = score.windows[0]
     return f"{first.end - first.start:.1f} s"
 
 
 def _print_table(results: list[tuple[Path, list[Score]]], listeners: list[Any]) -> None:
+    from rich.table import Table
+
     table = Table("file", "seconds", *(escape(listener.name) for listener in listeners))
     for column in table.columns[1:]:
         column.justify = "right"
@@ -197,7 +219,7 @@ def _print_table(results: list[tuple[Path, list[Score]]], listeners: list[Any]) 
     print_table(table)
 
 
-def _documents(
+def _to_documents(
     results: list[tuple[Path, list[Score]]], failures: list[tuple[Path, HaaqiEdgeError]], frames: bool
 ) -> dict[str, Any]:
     hidden = set() if frames else {"frame_scores", "times"}

@@ -1,4 +1,4 @@
-"""Where a stream's audio comes from: a file, standard input, the microphone."""
+"""Audio sources of `haaqi-edge stream`: a file, standard input, the microphone."""
 
 from __future__ import annotations
 
@@ -18,27 +18,33 @@ if TYPE_CHECKING:
 
 Chunks: TypeAlias = "Generator[npt.NDArray[Any], None, None]"
 
-SECONDS: Final = 0.16
-"""of a chunk, where we cut it ourselves"""
-_BYTES: Final = 1 << 16
+CHUNK_SECONDS: Final = 0.16
+"""length of a chunk of a file or the microphone"""
+_READ_BYTES: Final = 1 << 16
 
 
 class Source(NamedTuple):
-    """Audio that comes in chunks [n] or [n, channels] at `rate` Hz; `name` is what messages call it."""
+    """Audio that arrives in chunks.
+
+    Attributes:
+        name: for messages.
+        rate: sample rate in Hz.
+        chunks: arrays [n] or [n, channels].
+    """
 
     name: str
     rate: int
     chunks: Chunks
 
 
-def file_source(path: Path, real_time: bool) -> Source:
-    """A file, its channels averaged; in real time a chunk comes when it would have been played."""
+def open_file(path: Path, real_time: bool) -> Source:
+    """Return a file as a source. Channels are averaged. In real time, a chunk comes when it would have been played."""
     from ..runtime.audio.reading import open_audio
 
     audio = open_audio(path)
 
     def chunks() -> Chunks:
-        step, played, started = int(SECONDS * audio.rate), 0, time.monotonic()
+        step, played, started = int(CHUNK_SECONDS * audio.rate), 0, time.monotonic()
         for block in audio.blocks(audio.rate):
             for start in range(0, len(block), step):
                 chunk = block[start : start + step]
@@ -50,54 +56,56 @@ def file_source(path: Path, real_time: bool) -> Source:
     return Source(audio.name, audio.rate, chunks())
 
 
-def pipe_source(form: str | None, rate: int | None, channels: int | None) -> Source:
-    """Raw samples on standard input, as soon as they come."""
+def open_pipe(sample_format: str | None, rate: int | None, channels: int | None) -> Source:
+    """Return raw samples on standard input as a source. A chunk is what has arrived."""
     from ..runtime.audio.pcm import FORMATS, Pcm
     from ..runtime.audio.reading import checked_rate
 
-    if form is None or rate is None or channels is None:
+    if sample_format is None or rate is None or channels is None:
         raise OptionError(
-            f"raw samples do not say what they are: give --format ({', '.join(FORMATS)}), --rate and --channels, as in "
+            f"raw samples have no header: give --format ({', '.join(FORMATS)}), --rate and --channels, for example "
             "`ffmpeg -i song.mp3 -f s16le -ar 48000 -ac 2 - | haaqi-edge stream - --format s16le --rate 48000 "
             "--channels 2 -a N3`"
         )
     if sys.stdin.isatty():
-        raise OptionError("nothing is piped in: give a file, --mic, or pipe raw samples into `haaqi-edge stream -`")
-    pcm = Pcm(form, channels)
+        raise OptionError(
+            "standard input is a terminal: give a file or --mic, or pipe raw samples into `haaqi-edge stream -`"
+        )
+    pcm = Pcm(sample_format, channels)
 
     def chunks() -> Chunks:
-        while data := os.read(sys.stdin.fileno(), _BYTES):
+        while data := os.read(sys.stdin.fileno(), _READ_BYTES):
             yield pcm.push(data)
         try:
             pcm.finish()
-        except AudioError as error:  # what was sent whole has been scored
-            err.print(f"[bold yellow]warning:[/] {error}; the bytes of it were left out", soft_wrap=True)
+        except AudioError as error:  # all complete samples have been scored
+            err.print(f"[bold yellow]warning:[/] {error}; these bytes were ignored", soft_wrap=True)
 
     return Source("standard input", checked_rate(rate, "standard input"), chunks())
 
 
-def microphone(device: str | None, rate: int | None, channels: int | None) -> Source:
-    """The microphone, through sounddevice; samples that were lost are told of on standard error."""
+def open_microphone(device: str | None, rate: int | None, channels: int | None) -> Source:
+    """Return the microphone as a source, through sounddevice. Lost samples are reported on standard error."""
     require("mic", "sounddevice")
     try:
         import sounddevice
     except OSError as error:
         raise DependencyError(
-            f"sounddevice is installed, but not PortAudio, which it needs ({error}): install it from the system's "
-            "packages (apt install libportaudio2)"
+            f"sounddevice is installed, but not PortAudio, which it needs ({error}): install PortAudio with the "
+            "system's package manager (apt install libportaudio2)"
         ) from error
     from ..runtime.audio.reading import checked_rate
 
     chosen: int | str | None = int(device) if device is not None and device.isdecimal() else device
-    what = "the default input" if device is None else f"the input {device!r}"
+    name = "the default input" if device is None else f"the input {device!r}"
     try:
-        about = sounddevice.query_devices(chosen, "input")
-        own_rate = checked_rate(rate or int(about["default_samplerate"]), "the microphone")
+        properties = sounddevice.query_devices(chosen, "input")
+        device_rate = checked_rate(rate or int(properties["default_samplerate"]), "the microphone")
         recording = sounddevice.InputStream(
-            samplerate=own_rate, channels=channels or 1, dtype="float32", device=chosen, latency="low"
+            samplerate=device_rate, channels=channels or 1, dtype="float32", device=chosen, latency="low"
         )
     except (sounddevice.PortAudioError, ValueError) as error:
-        raise _failed(what, error) from error
+        raise _device_error(name, error) from error
 
     def chunks() -> Chunks:
         lost = 0
@@ -105,19 +113,19 @@ def microphone(device: str | None, rate: int | None, channels: int | None) -> So
             try:
                 stack.enter_context(recording)
                 while True:
-                    samples, overflowed = recording.read(int(SECONDS * own_rate))
+                    samples, overflowed = recording.read(int(CHUNK_SECONDS * device_rate))
                     lost += bool(overflowed)
                     if overflowed and lost == 1:
-                        err.print("some of the microphone's samples were lost: this machine is too busy")
+                        err.print("some samples of the microphone were lost: this machine is too busy")
                     yield samples
             except sounddevice.PortAudioError as error:
-                raise _failed(what, error) from error
+                raise _device_error(name, error) from error
 
-    return Source(str(about["name"]), own_rate, chunks())
+    return Source(str(properties["name"]), device_rate, chunks())
 
 
-def _failed(what: str, error: Exception) -> DeviceError:
+def _device_error(name: str, error: Exception) -> DeviceError:
     return DeviceError(
-        f"cannot record from {what} ({error}): see `python -m sounddevice` for the inputs there are, and choose one "
-        "with --device, its --rate and --channels"
+        f"cannot record from {name} ({error}): list the inputs with `python -m sounddevice`, and choose one with "
+        "--input-device, its --rate and --channels"
     )

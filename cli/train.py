@@ -1,78 +1,84 @@
-"""`haaqi-edge train nano` and `train features`: nano on label tables, and the features that training reads."""
+"""`haaqi-edge train`: train nano, the teacher and the student, and compute the features that training reads."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
 from ..runtime.errors import OptionError
 from ..runtime.writing import write_file, write_json
-from .console import out, print_json, require
-from .corpus import CorpusFolder
-from .training import (
+from .console import err, out, print_json, require
+from .options import DATA, MODEL, OUTPUT, TRAINING, CorpusOption, JobsOption, JsonOption, with_option_groups
+from .training_options import (
     DataOptions,
+    FeaturesOption,
+    LabelsOption,
+    OutputOption,
     RunOptions,
-    cache_of,
-    data_of,
-    folder_beside,
+    WeightedSumOption,
+    load_settings,
+    load_training_data,
+    open_feature_cache,
     require_training,
-    shown,
-    told_by,
-    with_options,
+    resolve_folder,
 )
+from .training_progress import print_result, show_progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..training.data.examples import Example
-    from ..training.data.feature_cache import Kind
+    from ..training.data.feature_cache import FeatureKind
     from ..training.data.rows import Row
 
-app = typer.Typer(no_args_is_help=True, help="Train networks, and make the features that training reads.")
+app = typer.Typer(no_args_is_help=True, help="Train networks, and compute the features that training reads.")
 
-OLDER_TEST = "test-2026-11"
-"""the test table of the first edition, which stays for comparison"""
+FORMER_TEST: Final = "test-2026-11"
+"""test table of the first edition, which is reported for comparison if it exists"""
 
 
 @app.command()
 def features(
-    table: Annotated[Path, typer.Option(help="Folder of the label tables' shards.")],
-    corpus: CorpusFolder,
-    of: Annotated[
+    table: Annotated[Path, typer.Option(help="Folder of the label tables' shards.", rich_help_panel=DATA)],
+    corpus: CorpusOption,
+    split: Annotated[
         list[str] | None,
-        typer.Option(help="Label table: train, valid, test, or an older one. Repeat for several; train by default."),
+        typer.Option(
+            help="Label table: train, valid, test, or an older one. Repeat for several. Default: train.",
+            rich_help_panel=DATA,
+        ),
     ] = None,
-    rows: Annotated[int | None, typer.Option(min=1, help="Make those of the first rows of each table only.")] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Use only the first rows of each table.", rich_help_panel=DATA)
+    ] = None,
     front_end: Annotated[
         Literal["texture", "texture-2", "fbank"],
-        typer.Option(help="texture for nano, in one of its versions; fbank for student and teacher."),
+        typer.Option(help="texture or texture-2 for nano, fbank for student and teacher.", rich_help_panel=MODEL),
     ] = "texture",
-    output: Annotated[
-        Path | None, typer.Option("--features", help="Folder in which they are kept; TABLE.features by default.")
-    ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; all cores of this process by default.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    output: FeaturesOption = None,
+    jobs: JobsOption = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Make features of label tables, which takes no HAAQI; training makes those that are missing by itself.
+    """Compute the features of label tables.
 
-    Interrupt the command at any time (Ctrl-C): run it again to resume. A table that has grown keeps its features.
+    Training computes missing features itself. Interrupt the command at any time (Ctrl-C), and run it again to resume.
+    Features stay valid when a table grows.
     """
     require("train", "torch", "scipy", "numba", "pyarrow", "joblib")
     from ..runtime.session import available_cores
     from ..training.corpus.clips import Corpus
-    from ..training.data.examples import of_table
-    from ..training.tasks.pipelines import Data
+    from ..training.data.examples import load_table_examples
+    from ..training.tasks.pipelines import TrainingData
 
-    names = of or ["train"]
-    examples = {name: of_table(table, name, rows) for name in names}
-    cache = cache_of(table, output)
-    data = Data([], [], cache, Corpus(corpus), jobs or available_cores())
-    with shown() as tell:
+    examples = {name: load_table_examples(table, name, rows) for name in split or ["train"]}
+    cache = open_feature_cache(table, output)
+    data = TrainingData([], [], cache, Corpus(corpus), jobs or available_cores())
+    with show_progress() as callbacks:
         for name, part in examples.items():
-            data.make_features(_kinds(front_end, name), part, tell)
+            data.compute_features(_feature_kinds(front_end, name), part, callbacks)
     if as_json:
         print_json({"features": str(cache.folder), "rows": {name: len(part) for name, part in examples.items()}})
     else:
@@ -80,8 +86,8 @@ def features(
         out.print(f"features of {counts} in {cache.folder}", markup=False, soft_wrap=True)
 
 
-def _kinds(front_end: str, table: str) -> list[Kind]:
-    """Kinds of features that a network reads of a table; to train nano, that of the clean music too."""
+def _feature_kinds(front_end: str, table: str) -> list[FeatureKind]:
+    """Return the kinds of features that a network reads. Training of nano also needs those of the clean music."""
     from ..training.data.feature_cache import FBANK, clean_kind, texture_kind
 
     if front_end == "fbank":
@@ -91,89 +97,195 @@ def _kinds(front_end: str, table: str) -> list[Kind]:
 
 
 @app.command()
-@with_options
+@with_option_groups
 def nano(
     data: DataOptions,
     run: RunOptions,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for weights, metrics and bundle.")] = Path(
-        "runs/nano"
-    ),
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Run directory: weights, metrics and bundle.", rich_help_panel=OUTPUT),
+    ] = Path("runs/nano"),
     work: Annotated[
-        Path | None, typer.Option(help="Folder of labelling, for its dense targets; TABLE.work by default.")
+        Path | None,
+        typer.Option(
+            help="Folder of dense targets from `haaqi-edge label`. Default: TABLE.work.", rich_help_panel=DATA
+        ),
     ] = None,
 ) -> None:
-    """Train nano on label tables, choose the epoch on valid, report on test and on its sense, write weights and bundle.
+    """Train nano on label tables.
 
-    Features that are missing are made first, without HAAQI. Rows of which labelling kept dense targets learn from
-    these too. Interrupt the command at any time (Ctrl-C): run it again to resume, to the same numbers.
+    The valid table selects the epoch. Metrics on the test tables, sanity checks and a bundle are written. Missing
+    features are computed first. Rows with dense targets are trained on these, too. Interrupt the command at any time
+    (Ctrl-C), and run it again to resume with identical results.
     """
     require_training()
     require("export", "onnx", "onnxscript")
     from ..benchmarks.studies.sanity import measure
-    from ..export.bundle import nano_source, write_bundle
+    from ..export.bundle import load_nano_source, write_bundle
     from ..model.nano import Nano
-    from ..training.card import describe, split_figures, training_notes
-    from ..training.data.batches import Clips, evaluate
-    from ..training.data.examples import of_table
+    from ..training.card import describe_model, metrics_by_group, training_notes
+    from ..training.data.batches import Dataset, evaluate_network
+    from ..training.data.examples import load_table_examples
     from ..training.data.feature_cache import texture_kind
-    from ..training.data.labels import tables
-    from ..training.loop import device_of
-    from ..training.settings import settings
+    from ..training.data.labels import table_names
+    from ..training.loop import resolve_device
+    from ..training.settings import build_settings
     from ..training.tasks.nano import NanoTrainingConfig
     from ..training.tasks.pipelines import train_nano
 
     if data.table is not None and data.table.is_file():
-        raise OptionError(f"--table {data.table} is a file: nano learns HAAQI's parts too, give a label table's folder")
+        raise OptionError(
+            f"--table {data.table} is a file: training of nano needs HAAQI's parts; give the folder of a label table"
+        )
     if output.exists() and not output.is_dir():
         raise OptionError(f"{output} is a file: give a folder")
-    config = settings(NanoTrainingConfig, told_by(run.config, "nano"), run.flags(), run.config or "the settings")
-    examples = data_of(data, run)
+    settings = load_settings(run.config, "nano")
+    config = build_settings(NanoTrainingConfig, settings, run.overrides(), run.config or "the settings")
+    examples = load_training_data(data, run)
     assert data.table is not None
     corpus = examples.corpus
     assert corpus is not None
-    config = replace(config, plan=replace(config.plan, threads=config.plan.threads or examples.jobs))
-    older = [OLDER_TEST] if OLDER_TEST in tables(data.table) else []
-    tests = {name: of_table(data.table, name) for name in ("test", *older)}
+    config = replace(config, trainer=replace(config.trainer, threads=config.trainer.threads or examples.jobs))
+    former = [FORMER_TEST] if FORMER_TEST in table_names(data.table) else []
+    tests = {name: load_table_examples(data.table, name) for name in ("test", *former)}
     test = [example for part in tests.values() for example in part]
-    examples = replace(examples, test=test, work=folder_beside(data.table, work, "work"))
-    reads = texture_kind(config.network.texture_version)
-    with shown() as tell:
-        trained = train_nano(config, examples, output, tell)
-    network, device = Nano.from_checkpoint(trained.weights), device_of(config.plan.device)
+    examples = replace(examples, test=test, work=resolve_folder(data.table, work, "work"))
+    kind = texture_kind(config.network.texture_version)
+    with show_progress() as callbacks:
+        result = train_nano(config, examples, output, callbacks)
+    network, device = Nano.from_checkpoint(result.weights), resolve_device(config.trainer.device)
     figures: dict[str, Any] = {}
     for name, part in tests.items():
-        clips = Clips(examples.cache, part, reads)
-        predicted = evaluate(network.to(device), clips, config.batch, device)[1]
+        dataset = Dataset(examples.cache, part, kind)
+        predictions = evaluate_network(network.to(device), dataset, config.batch_size, device)[1]
         genres = {clip.path: clip.genre for clip in corpus.part(name).clips}
-        figures[name] = split_figures(_by_table(part)[name], predicted, genres)
-    best = max(trained.history, key=lambda epoch: epoch["lcc"])
+        figures[name] = metrics_by_group(_group_by_table(part)[name], predictions, genres)
+    best = max(result.history, key=lambda epoch: epoch["lcc"])
     figures["valid"] = {name: best[name] for name in ("lcc", "srcc", "mse", "rows")}
-    rows = _by_table([*examples.train, *examples.valid, *test])
-    notes = training_notes(corpus, rows, asdict(config), data.train_on or ["train"])
-    source = nano_source(trained.weights, figures=figures, notes=notes)
+    rows = _group_by_table([*examples.train, *examples.valid, *test])
+    notes = training_notes(corpus, rows, asdict(config), data.train_split or ["train"])
+    source = load_nano_source(result.weights, figures=figures, notes=notes)
     write_bundle(source, output / "bundle")
     figures["sanity"] = measure(corpus.folder, output / "bundle")
     write_json(figures, output / "figures.json")
     card, parity = write_bundle(replace(source, figures=figures), output / "bundle")
-    write_file(describe(card).encode(), output / "bundle" / "README.md")
+    write_file(describe_model(card).encode(), output / "bundle" / "README.md")
     if run.as_json:
         print_json({**figures, "parity": parity.worst.difference, "bundle": str(output / "bundle")})
         return
     for name in tests:
-        found = figures[name]["all"]
+        metrics = figures[name]["all"]
         out.print(
-            f"{name}: LCC {found['lcc']:.3f} (95% {found['lcc_low']:.3f} to {found['lcc_high']:.3f}), "
-            f"SRCC {found['srcc']:.3f}, MSE {found['mse']:.4f} on {found['rows']} rows"
+            f"{name}: LCC {metrics['lcc']:.3f} (95% {metrics['lcc_low']:.3f} to {metrics['lcc_high']:.3f}), "
+            f"SRCC {metrics['srcc']:.3f}, MSE {metrics['mse']:.4f} on {metrics['rows']} rows"
         )
     out.print(f"weights and bundle in {output}", markup=False, soft_wrap=True)
 
 
-def _by_table(examples: Sequence[Example]) -> dict[str, list[Row]]:
-    """Rows of examples by label table."""
+def _group_by_table(examples: Sequence[Example]) -> dict[str, list[Row]]:
+    """Return the rows of the examples by label table."""
     from ..training.data.rows import Row
 
-    found: dict[str, list[Row]] = {}
+    rows: dict[str, list[Row]] = {}
     for example in examples:
         if isinstance(example.source, Row):
-            found.setdefault(example.table, []).append(example.source)
-    return found
+            rows.setdefault(example.table, []).append(example.source)
+    return rows
+
+
+@app.command()
+@with_option_groups
+def teacher(
+    data: DataOptions,
+    run: RunOptions,
+    beats: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint of BEATs, such as BEATs_iter3_plus_AS2M.pt.", rich_help_panel=MODEL),
+    ] = None,
+    output: OutputOption = Path("runs/teacher"),
+    unfrozen_layers: Annotated[
+        str | None,
+        typer.Option(
+            help="Number of BEATs' layers to train, counted from the last, or `all`. Default: 0.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    weighted_sum: WeightedSumOption = None,
+) -> None:
+    """Train HAAQI-Net's teacher on BEATs, with the published settings by default.
+
+    The loss is MSE(clip) + MSE(frames); the optimizer is Adam, with early stopping. The output of the frozen layers is
+    computed once per sound and cached. Weights are saved in the published layout. Interrupt the command at any time
+    (Ctrl-C), and run it again to resume with identical results.
+    """
+    require_training()
+    from ..model.beats import Beats
+    from ..training.settings import build_settings
+    from ..training.tasks.pipelines import train_teacher
+    from ..training.tasks.teacher import TeacherConfig, frozen_layers_bytes, frozen_layers_kind
+
+    settings = load_settings(run.config, "teacher", for_teacher=True)
+    table, valid = _to_path(settings.pop("table", None)), _to_path(settings.pop("valid", None))
+    data = replace(data, table=data.table or table, valid=data.valid or valid)
+    beats_path = _to_path(settings.pop("beats_path", None))
+    beats = beats or beats_path
+    network = None if beats is None else Beats.from_checkpoint(beats)
+    overrides = {
+        **run.overrides(),
+        "unfrozen_layers": None if unfrozen_layers == "all" else _parse_layers(unfrozen_layers),
+        "weighted_sum": weighted_sum,
+    }
+    config = build_settings(TeacherConfig, settings, overrides, run.config or "the settings")
+    layers = network.config.layers if network else config.beats.layers if config.beats else 0
+    if unfrozen_layers == "all":
+        config = replace(config, unfrozen_layers=layers)
+    examples = load_training_data(data, run)
+    if network and config.unfrozen_layers < layers:
+        kind = frozen_layers_kind(network.checkpoint_sha256 or "", layers - config.unfrozen_layers)
+        sounds = len(examples.cache.missing(kind, [*examples.train, *examples.valid]))
+        size = frozen_layers_bytes(network.config, config.unfrozen_layers, sounds, patches=32)
+        size_text = f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+        if sounds:
+            err.print(
+                f"the frozen layers' output of {sounds:,} sounds will be cached in {examples.cache.folder}: "
+                f"{size_text} for sounds of 5 s",
+                markup=False,
+                soft_wrap=True,
+            )
+    with show_progress() as callbacks:
+        result = train_teacher(config, network, examples, output, callbacks)
+    print_result(result, run.as_json)
+
+
+@app.command()
+@with_option_groups
+def student(
+    data: DataOptions, run: RunOptions, output: OutputOption = Path("runs/student"), labels: LabelsOption = None
+) -> None:
+    """Train the student from scratch on labels, without a teacher.
+
+    The deployed student has 22.6 million parameters. Interrupt the command at any time (Ctrl-C), and run it again to
+    resume.
+    """
+    require_training()
+    from ..training.settings import build_settings
+    from ..training.tasks.distillation import DistilConfig
+    from ..training.tasks.pipelines import distil
+
+    settings = load_settings(run.config, "student-scratch")
+    config = build_settings(DistilConfig, settings, run.overrides(), run.config or "the settings")
+    examples = load_training_data(data, run).with_labels(labels, config.trainer.seed)
+    with show_progress() as callbacks:
+        result = distil(config, None, examples, output, callbacks)
+    print_result(result, run.as_json)
+
+
+def _to_path(text: object) -> Path | None:
+    return None if text is None else Path(str(text))
+
+
+def _parse_layers(text: str | None) -> int | None:
+    try:
+        return None if text is None else int(text)
+    except ValueError:
+        raise OptionError(f"--unfrozen-layers {text!r}: give a number of layers, or `all`") from None

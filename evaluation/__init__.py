@@ -1,1 +1,64 @@
-"""Comparison of predictors with each other and with labels: predictors, comparison, plots, interleaved timing."""
+"""Comparison of predictors with each other and with HAAQI: predictors, sounds, comparison, plots, timing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .comparison import Comparison, compare, compare_agreement, summarize_changes
+    from .plots import save_plot
+    from .predictors import Predictor, ScorerPredictor, open_predictor
+    from .sounds import Sound, list_folder_sounds, list_table_sounds, load_audio
+    from .timing import Speedup, Timing, compute_speedup, summarize_times, time_interleaved
+
+_HOMES = {
+    "Comparison": "comparison",
+    "Predictor": "predictors",
+    "ScorerPredictor": "predictors",
+    "Sound": "sounds",
+    "Speedup": "timing",
+    "Timing": "timing",
+    "compare": "comparison",
+    "compare_agreement": "comparison",
+    "compute_speedup": "timing",
+    "list_folder_sounds": "sounds",
+    "list_table_sounds": "sounds",
+    "load_audio": "sounds",
+    "open_predictor": "predictors",
+    "save_plot": "plots",
+    "summarize_changes": "comparison",
+    "summarize_times": "timing",
+    "time_interleaved": "timing",
+}
+"""Module that each public name comes from. It is imported at the first use of the name (PEP 562)."""
+
+__all__ = [
+    "Comparison",
+    "Predictor",
+    "ScorerPredictor",
+    "Sound",
+    "Speedup",
+    "Timing",
+    "compare",
+    "compare_agreement",
+    "compute_speedup",
+    "list_folder_sounds",
+    "list_table_sounds",
+    "load_audio",
+    "open_predictor",
+    "save_plot",
+    "summarize_changes",
+    "summarize_times",
+    "time_interleaved",
+]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        from ..runtime.lazy import resolve
+
+        return resolve(__name__, name, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

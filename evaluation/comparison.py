@@ -1,4 +1,4 @@
-"""Compare two predictors on the same sounds: how far their scores differ, and how well each agrees with HAAQI."""
+"""Comparison of two predictors on the same sounds: how far their scores differ, and how well each agrees with HAAQI."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from ..runtime.errors import AudioError, HaaqiEdgeError, OptionError
-from ..training.statistics import agreement
-from .predictors import Judge
-from .sounds import Sound, loaded
+from ..training.statistics import agreement, agreement_change, none_if_undefined
+from .predictors import Predictor
+from .sounds import Sound, load_audio
 
 Array = npt.NDArray[np.float64]
-WORST: Final = 10
+LISTED_SOUNDS: Final = 10
 """a report lists this many sounds, those with the largest differences"""
-LEAST: Final = 3
+MIN_SOUNDS: Final = 3
 """minimum number of sounds for which correlations are computed"""
 BUDGET: Final = 0.005
 """default limit for the change of a score, at the 99th percentile of the absolute changes"""
-_DRAWS: Final = 500
+_RESAMPLES: Final = 500
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Comparison:
         sounds: the sounds that both predictors could score.
         first: float64 [sounds], scores of the reference predictor.
         second: float64 [sounds], scores of the predictor under test.
-        failed: the name of each sound that could not be scored, and the error.
+        errors: the name of each sound that could not be scored, and the error.
     """
 
     sounds: list[Sound]
     first: Array
     second: Array
-    failed: list[tuple[str, HaaqiEdgeError]]
+    errors: list[tuple[str, HaaqiEdgeError]]
 
     @property
     def change(self) -> Array:
@@ -48,115 +48,118 @@ class Comparison:
     @property
     def labels(self) -> Array | None:
         """HAAQI of each sound, float64 [sounds]; None unless all sounds have a label."""
-        known = [sound.label for sound in self.sounds if sound.label is not None]
-        return np.array(known) if len(known) == len(self.sounds) else None
+        labels = [sound.label for sound in self.sounds if sound.label is not None]
+        return np.array(labels) if len(labels) == len(self.sounds) else None
 
-    def figures(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return all results of the comparison for a report, as plain values.
 
-        See `summary`, `against`, `by_group` and `worst`.
+        See `summarize_changes`, `compare_agreement`, `summarize_groups` and `largest_changes`.
         """
-        result: dict[str, Any] = {"sounds": len(self.sounds), **summary(self.change)}
-        if len(self.sounds) >= LEAST:
+        result: dict[str, Any] = {"sounds": len(self.sounds), **summarize_changes(self.change)}
+        if len(self.sounds) >= MIN_SOUNDS:
             between = agreement(self.second, self.first)
-            result |= {"lcc": _finite(between.lcc), "srcc": _finite(between.srcc)}
+            result |= {"lcc": none_if_undefined(between.lcc), "srcc": none_if_undefined(between.srcc)}
         labels = self.labels
-        if labels is not None and len(labels) >= LEAST:
-            result["against_haaqi"] = against(labels, self.first, self.second)
+        if labels is not None and len(labels) >= MIN_SOUNDS:
+            result["against_haaqi"] = compare_agreement(labels, self.first, self.second)
         result["by"] = {
-            name: self.by_group(key)
-            for name, key in GROUPS.items()
+            name: self.summarize_groups(key)
+            for name, key in GROUPINGS.items()
             if all(key(sound) is not None for sound in self.sounds)
         }
-        result["worst"] = self.worst()
+        result["worst"] = self.largest_changes()
         return result
 
-    def by_group(self, key: Callable[[Sound], str | None]) -> dict[str, dict[str, float | int]]:
+    def summarize_groups(self, key: Callable[[Sound], str | None]) -> dict[str, dict[str, float | int]]:
         """Summarize the changes of each group of sounds.
 
         Args:
             key: returns the group of a sound.
 
         Returns:
-            for each group, by its name: the number of sounds, and the `summary` of their changes.
+            for each group, by its name: the number of sounds, and the summary of their changes.
         """
-        keys = np.array([str(key(sound)) for sound in self.sounds])
+        groups = np.array([str(key(sound)) for sound in self.sounds])
         return {
-            name: {"sounds": int((keys == name).sum()), **summary(self.change[keys == name])}
-            for name in sorted(set(keys))
+            name: {"sounds": int((groups == name).sum()), **summarize_changes(self.change[groups == name])}
+            for name in sorted(set(groups))
         }
 
-    def worst(self, number: int = WORST) -> list[dict[str, Any]]:
+    def largest_changes(self, number: int = LISTED_SOUNDS) -> list[dict[str, Any]]:
         """Return the sounds whose scores differ most, the largest difference first.
 
         Args:
             number: how many sounds to return.
         """
-        places = np.argsort(-np.abs(self.change), kind="stable")[:number]
+        order = np.argsort(-np.abs(self.change), kind="stable")[:number]
         return [
             {
-                "sound": self.sounds[place].name,
-                "audiogram": self.sounds[place].listener.name,
-                "first": float(self.first[place]),
-                "second": float(self.second[place]),
-                "change": float(self.change[place]),
+                "sound": self.sounds[index].name,
+                "audiogram": self.sounds[index].listener.name,
+                "first": float(self.first[index]),
+                "second": float(self.second[index]),
+                "change": float(self.change[index]),
             }
-            for place in places
+            for index in order
         ]
 
 
-def _level(sound: Sound) -> str | None:
-    return (
-        None if sound.level is None else f"{10 * int(sound.level // 10)} to {10 * int(sound.level // 10) + 10} dB SPL"
-    )
+def _level_range(sound: Sound) -> str | None:
+    if sound.level is None:
+        return None
+    low = 10 * int(sound.level // 10)
+    return f"{low} to {low + 10} dB SPL"
 
 
-GROUPS: Final[dict[str, Callable[[Sound], str | None]]] = {
+GROUPINGS: Final[dict[str, Callable[[Sound], str | None]]] = {
     "audiogram": lambda sound: sound.listener.name,
     "condition": lambda sound: sound.condition,
-    "level": _level,
+    "level": _level_range,
 }
 """how a report groups sounds; a grouping is used only if it is known for all sounds"""
 
 
-def compare(first: Judge, second: Judge, sounds: Sequence[Sound], done: Callable[[], None] | None = None) -> Comparison:
+def compare(
+    first: Predictor, second: Predictor, sounds: Sequence[Sound], progress: Callable[[], None] | None = None
+) -> Comparison:
     """Score sounds with two predictors.
 
-    Sounds that cannot be scored are listed in `Comparison.failed`.
+    Sounds that cannot be scored are listed in `Comparison.errors`.
 
     Args:
         first: the reference predictor.
         second: the predictor under test.
         sounds: the sounds to score.
-        done: called after each sound.
+        progress: called after each sound.
 
     Raises:
         OptionError: an option is invalid, which affects all sounds.
         AudioError: no sound could be scored; the message gives the first reason.
     """
-    kept: list[Sound] = []
+    compared: list[Sound] = []
     scores: list[tuple[float, float]] = []
-    failed: list[tuple[str, HaaqiEdgeError]] = []
-    for sound, audio in loaded(sounds):
+    errors: list[tuple[str, HaaqiEdgeError]] = []
+    for sound, audio in load_audio(sounds):
         try:
-            a, b = (judge(audio, sound.listener, spl=sound.spl, nal_r=sound.nal_r) for judge in (first, second))
+            a, b = (predict(audio, sound.listener, spl=sound.spl, nal_r=sound.nal_r) for predict in (first, second))
         except OptionError:
             raise  # the option affects all sounds
         except HaaqiEdgeError as error:
-            failed.append((sound.name, error))
+            errors.append((sound.name, error))
         else:
-            kept.append(sound)
+            compared.append(sound)
             scores.append((a, b))
-        if done:
-            done()
-    if not kept:
-        reason = f": {failed[0][1]}" if failed else ""
+        if progress:
+            progress()
+    if not compared:
+        reason = f": {errors[0][1]}" if errors else ""
         raise AudioError(f"none of {len(sounds)} sounds could be scored{reason}")
     table = np.array(scores, dtype=np.float64)
-    return Comparison(kept, table[:, 0], table[:, 1], failed)
+    return Comparison(compared, table[:, 0], table[:, 1], errors)
 
 
-def summary(change: Array) -> dict[str, float]:
+def summarize_changes(change: Array) -> dict[str, float]:
     """Summarize changes of scores.
 
     Args:
@@ -175,7 +178,7 @@ def summary(change: Array) -> dict[str, float]:
     }
 
 
-def against(labels: Array, first: Array, second: Array, seed: int = 0) -> dict[str, Any]:
+def compare_agreement(labels: Array, first: Array, second: Array, seed: int = 0) -> dict[str, Any]:
     """Compare how well two sets of scores agree with HAAQI.
 
     Args:
@@ -185,30 +188,13 @@ def against(labels: Array, first: Array, second: Array, seed: int = 0) -> dict[s
 
     Returns:
         for each of `lcc`, `srcc` and `mse`: the values `first` and `second`, the `change` from first to second, and the
-        limits `low` and `high` of its 95% bootstrap interval over sounds. Values that are not finite are None.
+        bounds `low` and `high` of its 95% bootstrap interval over sounds. Values that are not finite are None.
     """
-    both = [agreement(scores, labels) for scores in (first, second)]
-    rng = np.random.default_rng(seed)
-    draws = []
-    for _ in range(_DRAWS):
-        rows = rng.integers(0, len(labels), len(labels))
-        if len(set(rows.tolist())) >= LEAST:
-            a, b = (agreement(scores[rows], labels[rows]) for scores in (first, second))
-            draws.append([b.lcc - a.lcc, b.srcc - a.srcc, b.mse - a.mse])
-    low, high = np.nanquantile(np.array(draws), [0.025, 0.975], axis=0)
-    found: dict[str, Any] = {}
-    for place, name in enumerate(("lcc", "srcc", "mse")):
-        a, b = (getattr(one, name) for one in both)
-        found[name] = {
-            "first": _finite(a),
-            "second": _finite(b),
-            "change": _finite(b - a),
-            "low": _finite(float(low[place])),
-            "high": _finite(float(high[place])),
-        }
-    return found
-
-
-def _finite(value: float) -> float | None:
-    """Return a number, or None if it is not finite: the correlation of equal scores is undefined."""
-    return float(value) if np.isfinite(value) else None
+    a, b = agreement(first, labels), agreement(second, labels)
+    intervals = agreement_change(first, second, labels, min_distinct=MIN_SOUNDS, resamples=_RESAMPLES, seed=seed)
+    results = {}
+    for name, interval in intervals._asdict().items():
+        before, after = getattr(a, name), getattr(b, name)
+        values = {"first": before, "second": after, "change": after - before, **interval._asdict()}
+        results[name] = {key: none_if_undefined(value) for key, value in values.items()}
+    return results

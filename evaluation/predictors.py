@@ -1,35 +1,17 @@
-"""Predictors of scores with one interface: a bundle on ONNX Runtime, or a checkpoint in PyTorch."""
+"""Predictors of scores with one interface: bundles on ONNX Runtime, and checkpoints in PyTorch."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-from ..runtime import Scorer
-from ..runtime.audio.levels import LEVEL1, SILENCE
-from ..runtime.audio.presentation import Presentation
-from ..runtime.audio.reading import TOO_SHORT, AudioLike, open_audio
+from ..runtime.audio.reading import AudioLike
 from ..runtime.audiogram import Audiogram
-from ..runtime.encoder import READINGS, patch_samples
-from ..runtime.errors import AudioError
-from ..runtime.features import patches as fe
-from ..runtime.files import is_file
-from ..runtime.windows import Encoded, cut, window_patches
-
-if TYPE_CHECKING:
-    from ..model import Nano, Student, Teacher
-
-CHECKPOINTS: Final = (".safetensors", ".pth", ".pt", ".ckpt")
-"""file suffixes of checkpoints; they identify a checkpoint even if the file does not exist"""
-Array = npt.NDArray[np.float32]
-SECONDS: Final = 10.0
-"""duration of a window if no card specifies it"""
+from ..runtime.files import is_checkpoint, is_file
+from ..runtime.scorer import Scorer
 
 
-class Judge(Protocol):
+class Predictor(Protocol):
     """Interface of a predictor: a model, or a stand-in for one."""
 
     def __call__(
@@ -49,12 +31,20 @@ class Judge(Protocol):
         """
 
 
-class ScorerJudge:
-    """A predictor that runs a bundle on ONNX Runtime."""
+class ScorerPredictor:
+    """A predictor that runs a `Scorer`.
+
+    Args:
+        scorer: of a bundle, or of a network in PyTorch (see `model.backend`).
+
+    Attributes:
+        name: model, precision and library, for reports.
+    """
 
     def __init__(self, scorer: Scorer) -> None:
         self.scorer = scorer
-        self.name = f"{scorer.card.name} ({scorer.card.precision}, ONNX Runtime)"
+        library = "ONNX Runtime" if scorer.card.files else "PyTorch"
+        self.name = f"{scorer.card.name} ({scorer.card.precision}, {library})"
 
     def __call__(
         self, audio: AudioLike, listener: Audiogram, *, spl: float | None = None, nal_r: bool = False
@@ -62,55 +52,7 @@ class ScorerJudge:
         return self.scorer.score(audio, listener, spl=spl, nal_r=nal_r).score
 
 
-class NetworkJudge:
-    """A predictor that runs a network in PyTorch, with the same windows as `Scorer`.
-
-    Args:
-        network: nano, student or teacher.
-        name: name in reports.
-        window: duration of a window in seconds.
-    """
-
-    def __init__(self, network: Nano | Student | Teacher, name: str, window: float = SECONDS) -> None:
-        self.network = network.eval()
-        self.name = f"{name} (PyTorch)"
-        self._length = window_patches(window)
-
-    def __call__(
-        self, audio: AudioLike, listener: Audiogram, *, spl: float | None = None, nal_r: bool = False
-    ) -> float:
-        source = open_audio(audio)
-        presentation = Presentation(None, spl, listener if nal_r else None)
-        gain = presentation.gain(source, LEVEL1)
-        samples = np.concatenate(list(presentation.blocks(source, gain)))
-        count = fe.patch_count(len(samples))
-        if count == 0:
-            raise AudioError(f"{source.name} is shorter than one patch: {TOO_SHORT}")
-        silent = np.abs(patch_samples(samples)).max(axis=1) <= SILENCE * gain
-        places = np.arange(count, dtype=np.float32)[:, None, None]
-        total, weight = 0.0, 0
-        for start, patches, added in cut([Encoded(places, silent)], self._length):
-            if not patches.silent.all():
-                stop = start + len(patches.silent) - 1
-                part = samples[start * fe.PATCH_SHIFT : stop * fe.PATCH_SHIFT + fe.PATCH_LENGTH]
-                total += added * self._window(part, listener)
-                weight += added
-        if weight == 0:
-            raise AudioError(f"{source.name} is silent throughout")
-        return total / weight
-
-    def _window(self, samples: Array, listener: Audiogram) -> float:
-        import torch
-
-        reads = self.network.reads
-        seen = torch.from_numpy(np.array(samples if reads == "waveform" else READINGS[reads](samples)))
-        if reads == "fbank":
-            seen = seen.flatten(0, 1)
-        with torch.inference_mode():
-            return float(self.network(seen[None], torch.from_numpy(listener.array())[None]).score)
-
-
-def judge_of(model: str | Path, threads: int | None = None) -> ScorerJudge | NetworkJudge:
+def open_predictor(model: str | Path, threads: int | None = None) -> ScorerPredictor:
     """Return the predictor for a model.
 
     Args:
@@ -122,8 +64,8 @@ def judge_of(model: str | Path, threads: int | None = None) -> ScorerJudge | Net
         BundleError: the bundle is invalid.
         CheckpointError: the checkpoint cannot be loaded.
     """
-    if not is_file(Path(model)) and Path(model).suffix not in CHECKPOINTS:
-        return ScorerJudge(Scorer(model, threads=threads))
-    from ..model.family import network_of
+    if is_checkpoint(model) or is_file(Path(model)):
+        from ..model.backend import load_backend
 
-    return NetworkJudge(network_of(model), Path(model).name)
+        return ScorerPredictor(Scorer(load_backend(model)))
+    return ScorerPredictor(Scorer(model, threads=threads))

@@ -1,4 +1,4 @@
-"""Sounds on which models are compared: files of a folder, or rows of a label table."""
+"""Sounds on which predictors are compared: files of a folder, or rows of a label table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from ..runtime.audio.reading import AudioLike, audio_in
+from ..runtime.audio.folders import audio_in
+from ..runtime.audio.reading import AudioLike
 from ..runtime.audiogram import Audiogram
 
 STANDARD_LISTENERS: Final = ("N1", "N3", "N5", "S2")
@@ -24,7 +25,7 @@ class Sound:
         name: name in reports.
         load: returns the audio; called once for consecutive sounds that share it.
         listener: the listener's audiogram.
-        spl, nal_r: how the sound is presented, see `Judge`.
+        spl, nal_r: how the sound is presented, see `Predictor`.
         condition: family of its degradations, if known.
         level: level of the music in dB SPL, if known.
         label: its HAAQI, if known.
@@ -40,7 +41,7 @@ class Sound:
     label: float | None = None
 
 
-def of_folder(
+def list_folder_sounds(
     folder: Path, listeners: Sequence[Audiogram] = (), spl: float | None = None, nal_r: bool = False
 ) -> list[Sound]:
     """List every audio file of a folder, for every listener.
@@ -48,12 +49,12 @@ def of_folder(
     Args:
         folder: contains the audio files.
         listeners: audiograms; if empty, `STANDARD_LISTENERS`.
-        spl, nal_r: how the files are presented, see `Judge`.
+        spl, nal_r: how the files are presented, see `Predictor`.
 
     Raises:
         AudioFileNotFoundError: the folder contains no audio.
     """
-    heard = listeners or [Audiogram.named(name) for name in STANDARD_LISTENERS]
+    audiograms = listeners or [Audiogram.named(name) for name in STANDARD_LISTENERS]
 
     def opener(path: Path) -> Callable[[], AudioLike]:
         return lambda: path
@@ -62,11 +63,13 @@ def of_folder(
         Sound(str(path.relative_to(folder)), load, listener, spl, nal_r, level=spl)
         for path in audio_in(folder)
         for load in [opener(path)]
-        for listener in heard
+        for listener in audiograms
     ]
 
 
-def of_table(table: Path, music: Path, split: str = "test", rows: int | None = None, seed: int = 0) -> list[Sound]:
+def list_table_sounds(
+    table: Path, music: Path, split: str = "test", rows: int | None = None, seed: int = 0
+) -> list[Sound]:
     """List the rows of a label table, with their labels.
 
     Args:
@@ -81,42 +84,42 @@ def of_table(table: Path, music: Path, split: str = "test", rows: int | None = N
         CorpusError: the table or the music does not exist, or the table was made from another corpus.
     """
     from ..training.corpus.clips import Corpus
-    from ..training.data.labels import read, table_for
-    from ..training.data.rendering import present
+    from ..training.data.labels import read_rows, resolve_table
+    from ..training.data.rendering import render_row
     from ..training.data.rows import Row
     from ..training.degradations.sampling import family
 
     corpus = Corpus(music)
-    name = table_for(table, split, corpus)
-    corpus, every = corpus.part(name), read(table, name)
-    if rows is not None and rows < len(every):
-        chosen = np.sort(np.random.default_rng(seed).choice(len(every), rows, replace=False))
-        every = [every[place] for place in chosen]
+    name = resolve_table(table, split, corpus)
+    corpus, table_rows = corpus.part(name), read_rows(table, name)
+    if rows is not None and rows < len(table_rows):
+        chosen = np.sort(np.random.default_rng(seed).choice(len(table_rows), rows, replace=False))
+        table_rows = [table_rows[index] for index in chosen]
 
-    def maker(row: Row) -> Callable[[], AudioLike]:
-        def make() -> AudioLike:
-            _, heard, rate = present(row, corpus)
-            return heard.astype(np.float32), rate
+    def renderer(row: Row) -> Callable[[], AudioLike]:
+        def render() -> AudioLike:
+            _, presented, rate = render_row(row, corpus)
+            return presented.astype(np.float32), rate
 
-        return make
+        return render
 
     return [
         Sound(
             f"{row.clip} at {row.start:g} s, {row.chain or 'clean'}, aid {row.aid}",
-            maker(row),
+            renderer(row),
             Audiogram(row.audiogram, row.listener),
             condition=family(row.chain),
             level=row.level,
             label=row.score,
         )
-        for row in every
+        for row in table_rows
     ]
 
 
-def loaded(sounds: Sequence[Sound]) -> Iterator[tuple[Sound, AudioLike]]:
+def load_audio(sounds: Sequence[Sound]) -> Iterator[tuple[Sound, AudioLike]]:
     """Yield sounds and their audio, one at a time; audio that consecutive sounds share is loaded once."""
-    before: tuple[Callable[[], AudioLike], AudioLike] | None = None
+    last: tuple[Callable[[], AudioLike], AudioLike] | None = None
     for sound in sounds:
-        if before is None or before[0] is not sound.load:
-            before = sound.load, sound.load()
-        yield sound, before[1]
+        if last is None or last[0] is not sound.load:
+            last = sound.load, sound.load()
+        yield sound, last[1]

@@ -1,14 +1,14 @@
-"""Time functions side by side: interleaved runs in one process, with medians, spreads and ratios."""
+"""Timing of functions side by side: interleaved runs in one process, with medians, spreads and ratios."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-_DRAWS: Final = 1000
+from ..training.statistics import bootstrap_interval
 
 
 class Timing(NamedTuple):
@@ -19,7 +19,7 @@ class Timing(NamedTuple):
     high: float
 
 
-class Ratio(NamedTuple):
+class Speedup(NamedTuple):
     """How many times faster: the median, and its 95% bootstrap interval over runs."""
 
     median: float
@@ -27,12 +27,12 @@ class Ratio(NamedTuple):
     high: float
 
 
-def taken(
-    contenders: Mapping[str, Callable[[], object]],
+def time_interleaved(
+    functions: Mapping[str, Callable[[], object]],
     runs: int,
     budget: float | None = None,
-    least: int = 3,
-    short: float = 0.0,
+    min_runs: int = 3,
+    repeat_below: float = 0.0,
 ) -> dict[str, list[float]]:
     """Time functions in interleaved runs.
 
@@ -40,50 +40,50 @@ def taken(
     machine affects all of them equally.
 
     Args:
-        contenders: the functions, by name.
+        functions: the functions, by name.
         runs: number of timed runs per function.
         budget: limit in seconds for all runs of a function together. A slow function gets fewer runs, the first ones.
-        least: minimum number of runs, whatever the budget.
-        short: a function that takes less than this many seconds also runs untimed before each timed run. Otherwise it
-            would start with caches that the other functions have filled, unlike for a user who repeats one task.
+        min_runs: minimum number of runs, even if they exceed the budget.
+        repeat_below: a function that takes less than this many seconds also runs untimed before each timed run.
+            Otherwise it would start with caches that the other functions have filled, unlike for a user who repeats one
+            task.
 
     Returns:
         seconds of each run, by name.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    quick: set[str] = set()
-    allowed = dict.fromkeys(contenders, runs)
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
+    short: set[str] = set()
+    allowed = dict.fromkeys(functions, runs)
     for run in range(runs + 1):
-        for name, contender in contenders.items():
+        for name, function in functions.items():
             if run > allowed[name]:
                 continue
-            if run and name in quick:
-                contender()
+            if run and name in short:
+                function()
             start = time.perf_counter()
-            contender()
-            took = time.perf_counter() - start
+            function()
+            elapsed = time.perf_counter() - start
             if run:
-                seconds[name].append(took)
+                seconds[name].append(elapsed)
                 continue
-            if took < short:
-                quick.add(name)
+            if elapsed < repeat_below:
+                short.add(name)
             if budget is not None:
-                allowed[name] = min(runs, max(least, int(budget / took)))
+                allowed[name] = min(runs, max(min_runs, int(budget / elapsed)))
     return seconds
 
 
-def timing(seconds: list[float]) -> Timing:
+def summarize_times(seconds: Sequence[float]) -> Timing:
     """Summarize runs, given in seconds."""
     return Timing(*(float(np.quantile(seconds, q)) for q in (0.5, 0.05, 0.95)))
 
 
-def ratio(before: list[float], after: list[float], seed: int = 0) -> Ratio:
-    """Return how many times faster `after` is than `before`.
+def compute_speedup(before: Sequence[float], after: Sequence[float], seed: int = 0) -> Speedup:
+    """Compute how many times faster `after` is than `before`.
 
     Args:
         before, after: seconds of interleaved runs, the same number of each; they are compared run by run.
         seed: of the bootstrap.
     """
     ratios = np.array(before) / np.array(after)
-    draws = np.median(np.random.default_rng(seed).choice(ratios, (_DRAWS, len(ratios))), axis=1)
-    return Ratio(float(np.median(ratios)), *(float(np.quantile(draws, q)) for q in (0.025, 0.975)))
+    return Speedup(float(np.median(ratios)), *bootstrap_interval(np.median, ratios, seed=seed))

@@ -20,12 +20,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from haaqi_edge.haaqi.index import Ear, Reference
+from haaqi_edge.haaqi.index import Listener, Reference
 from haaqi_edge.model import HAAQILoss
 from haaqi_edge.runtime.audio.levels import LEVEL1, amplitude, nal_r_filter
 from haaqi_edge.runtime.audiogram import Audiogram
 from haaqi_edge.training.corpus.clips import Corpus, Split
-from haaqi_edge.training.data.features import at_front_end
+from haaqi_edge.training.data.features import resample_to_front_end
 from haaqi_edge.training.degradations import degrade
 from haaqi_edge.training.degradations.signals import rms
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -87,7 +87,7 @@ def sounds(corpus: Corpus, split: Split, count: int, chain: str) -> tuple[np.nda
     for place in first:
         clip = clips[order[place]]
         x, rate = corpus.excerpt(clip.path, float(rng.uniform(0, clip.duration - SECONDS - 0.1)), SECONDS)
-        x = at_front_end(x, rate, SECONDS).astype(np.float64)
+        x = resample_to_front_end(x, rate, SECONDS).astype(np.float64)
         clean.append(x * amplitude(LEVEL - LEVEL1) / rms(x) if rms(x) > 0 else x)
     clean = [x for x in clean if rms(x) > 0]
     heard = [degrade(x, RATE, chain, seed) for seed, x in enumerate(clean)]
@@ -113,10 +113,10 @@ def train(equaliser: Equaliser, amplifier: Amplifier, loss: HAAQILoss, heard: Te
     return history
 
 
-def judged(clean: np.ndarray, presented: np.ndarray, listener: Audiogram) -> np.ndarray:
+def haaqi_scores(clean: np.ndarray, presented: np.ndarray, listener: Audiogram) -> np.ndarray:
     """HAAQI [clips] of presented sounds against the clean music."""
     pairs = zip(clean.astype(np.float64), presented.astype(np.float64), strict=True)
-    return np.array([Reference(c, RATE, Ear(listener)).score(p, RATE).score for c, p in pairs])
+    return np.array([Reference(c, RATE, Listener(listener, level1=LEVEL1)).score(p, RATE).score for c, p in pairs])
 
 
 def draw(path: Path, history: Sequence[float], before: np.ndarray, after: np.ndarray, gains: Tensor, name: str) -> None:
@@ -158,7 +158,7 @@ def main() -> None:
     clean, held = sounds(corpus, "test", args.held_out, args.chain)
     with torch.inference_mode():
         presented = [amplifier(x).numpy() for x in (torch.from_numpy(held), equaliser(torch.from_numpy(held)))]
-    before, after = (judged(clean, x, listener) for x in presented)
+    before, after = (haaqi_scores(clean, x, listener) for x in presented)
     change = after - before
     rng = np.random.default_rng(0)
     means = change[rng.integers(0, len(change), (10_000, len(change)))].mean(1)

@@ -1,4 +1,4 @@
-"""The front ends inside a graph, the same features as the runtime's. All is kept in fp32 in every graph."""
+"""The front ends as modules for graphs. Their features equal those of the runtime. They stay in fp32 in every graph."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ..runtime.features.fbank import mel_filters, povey_window
 
 
 class GraphFbank(nn.Module):
-    """Samples float32 [batch, n] at 16 kHz to features [batch, 1 + (n - 400) // 160, 128].
+    """Maps samples float32 [batch, n] at 16 kHz to fbank features [batch, 1 + (n - 400) // 160, 128].
 
-    All that Kaldi does to a frame before the power spectrum is linear: removing the mean, pre-emphasis, window and
-    Fourier transform are folded, in float64, into one kernel of 512 outputs and 400 taps.
+    Kaldi's steps before the power spectrum are linear. Mean removal, pre-emphasis, window and Fourier transform are
+    folded, in float64, into one kernel of 512 outputs and 400 taps.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class GraphFbank(nn.Module):
         self.register_buffer("filters", torch.from_numpy(mel_filters().copy()).t().unsqueeze(2).contiguous())
 
     def forward(self, samples: Tensor) -> Tensor:
-        """See the class."""
+        """Compute the features, see the class."""
         spectrum = nn.functional.conv1d(samples.unsqueeze(1), self.get_buffer("kernel"), stride=fe.FRAME_SHIFT)
         real, imaginary = spectrum.chunk(2, dim=1)
         power = real * real + imaginary * imaginary
@@ -39,14 +39,14 @@ class GraphFbank(nn.Module):
 
 
 class GraphPatches(nn.Module):
-    """Samples float32 [batch, n] at 16 kHz to the fbank of whole patches, [batch, patches, 16, 128]."""
+    """Maps samples float32 [batch, n] at 16 kHz to the fbank of complete patches, [batch, patches, 16, 128]."""
 
     def __init__(self) -> None:
         super().__init__()
         self.fbank = GraphFbank()
 
     def forward(self, samples: Tensor) -> Tensor:
-        """See the class."""
+        """Compute the features, see the class."""
         frames = self.fbank(samples)
         whole = frames.shape[1] // fe.PATCH_FRAMES
         return cast(Tensor, frames[:, : whole * fe.PATCH_FRAMES].unflatten(1, (whole, fe.PATCH_FRAMES)))
@@ -57,16 +57,16 @@ FRONT_ENDS: Final[Mapping[str, Callable[[], nn.Module]]] = {
     "texture": Texture,
     "texture-2": partial(Texture, version=2),
 }
-"""modules that give what a network reads, [batch, patches, ...], from samples [batch, n], by the names of
-`runtime.encoder.READINGS`"""
+"""Modules that compute the input of an encoder, [batch, patches, ...], from samples [batch, n]. The keys are those of
+`runtime.features.front_ends.FEATURE_EXTRACTORS`"""
 
 
 def _kernel() -> npt.NDArray[np.float64]:
-    """[512, 400]: cosine then sine parts of the bins 0 to 255 of a frame."""
+    """Return the kernel [512, 400]: the cosine parts of the bins 0 to 255 of a frame, then the sine parts."""
     taps, bins = fe.FRAME_LENGTH, fe.FFT_LENGTH // 2
     centred = np.eye(taps) - 1.0 / taps
     emphasis = np.eye(taps) - fe.PREEMPHASIS * np.eye(taps, k=-1)
-    emphasis[0, 0] -= fe.PREEMPHASIS  # the first sample stands for the one before it
+    emphasis[0, 0] -= fe.PREEMPHASIS  # the first sample also replaces the one before it
     angle = 2.0 * np.pi / fe.FFT_LENGTH * np.outer(np.arange(bins), np.arange(taps))
     fourier = np.concatenate([np.cos(angle), -np.sin(angle)])
     window = povey_window().astype(np.float64) * fe.WAVE_SCALE

@@ -1,4 +1,4 @@
-"""Bundles in ONNX Runtime's own format, for minimal builds that read no other format and contain only some operators.
+"""Bundles of .ort files, ONNX Runtime's own format, for minimal builds that read only it and contain few operators.
 
 The conversion matches `onnxruntime.tools.convert_onnx_models_to_ort` for ARM, except that constants are not folded. The
 exporter has already folded them. The remaining ones are int8 weights that a head computes in floating point, which
@@ -19,20 +19,19 @@ import numpy as np
 import onnxruntime
 from onnxruntime.tools.ort_format_model import create_config_from_models
 
-from ..calibration.candidate_scores import Networks
+from ..calibration.measurement import GraphRunner
 from ..runtime.audiogram import Audiogram
-from ..runtime.bundle import Bundle, Card, File
-from ..runtime.encoder import READINGS
+from ..runtime.bundle import ROLES, Bundle, Card, File
 from ..runtime.errors import BundleError
 from ..runtime.features import patches as fe
+from ..runtime.features.front_ends import FEATURE_EXTRACTORS
 from ..runtime.writing import check_folder, with_files, write_files
-from .verify import LISTENERS, PATCHES, Difference, Parity, checked, probe_signal
+from .verify import LISTENERS, PATCH_COUNTS, Difference, Parity, check_parity, probe_signal
 
-ROLES: Final = ("encoder", "head")
 CONFIGS: Final = {"operators": "required_operators.config", "types": "required_operators_and_types.config"}
 """Configuration files for a minimal build of ONNX Runtime (--include_ops_by_config): operators, or also their types."""
 FORMAT: Final = "ort"
-_KEPT: Final = ("NchwcTransformer", "ConstantFolding")
+_DISABLED_OPTIMIZERS: Final = ("NchwcTransformer", "ConstantFolding")
 """Disabled optimizations: layouts for x86 processors, and constant folding (see the module's docstring)."""
 
 
@@ -60,13 +59,13 @@ def write_ort(bundle: Bundle, folder: Path) -> OrtExport:
     if set(formats.values()) != {"onnx"}:
         raise BundleError(f"{bundle.folder} holds {formats}: give the bundle of ONNX files that it was made from")
     sources = {role: bundle.path(role) for role in ROLES}
-    with tempfile.TemporaryDirectory() as made:
-        paths = {role: Path(made) / f"{role}.{FORMAT}" for role in ROLES}
+    with tempfile.TemporaryDirectory() as work:
+        paths = {role: Path(work) / f"{role}.{FORMAT}" for role in ROLES}
         for role, path in paths.items():
             _convert(sources[role], path)
         graphs = {role: path.read_bytes() for role, path in paths.items()}
-        configs = {role: _config(bundle.card, list(paths.values()), role == "types") for role in CONFIGS}
-    parity = checked(_differences(bundle, graphs), "the .ort and the ONNX files")
+        configs = {role: _create_config(bundle.card, list(paths.values()), role == "types") for role in CONFIGS}
+    parity = check_parity(_compare(bundle, graphs), "the .ort and the ONNX files")
     precisions = {role: bundle.card.files[role].precision for role in ROLES}
     card = with_files(bundle.card, graphs, precisions, FORMAT)
     listed = {
@@ -86,28 +85,28 @@ def _convert(source: Path, target: Path) -> None:
     # ARM multiplies int8 by int8. Without this entry, activations become unsigned.
     options.add_session_config_entry("session.qdqisint8allowed", "1")
     onnxruntime.InferenceSession(
-        str(source), options, providers=["CPUExecutionProvider"], disabled_optimizers=list(_KEPT)
+        str(source), options, providers=["CPUExecutionProvider"], disabled_optimizers=list(_DISABLED_OPTIMIZERS)
     )
 
 
-def _config(card: Card, paths: Sequence[Path], types: bool) -> bytes:
+def _create_config(card: Card, paths: Sequence[Path], types: bool) -> bytes:
     """Return the operators of all files in the format of ONNX Runtime's build, without comments that hold paths."""
     logging.getLogger("ort_format_model.utils").setLevel(logging.WARNING)  # it logs every file that it writes
-    with tempfile.TemporaryDirectory() as made:
-        path = Path(made) / "config"
+    with tempfile.TemporaryDirectory() as work:
+        path = Path(work) / "config"
         create_config_from_models(list(paths), path, types)
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     names = ", ".join(path.name for path in paths)
     return "\n".join([f"# {names} of {card.name} {card.version}", *lines, ""]).encode()
 
 
-def _differences(bundle: Bundle, graphs: Mapping[str, bytes]) -> Iterator[Difference]:
-    before = Networks({role: bundle.path(role).read_bytes() for role in ROLES})
-    after = Networks(graphs)
+def _compare(bundle: Bundle, graphs: Mapping[str, bytes]) -> Iterator[Difference]:
+    before = GraphRunner({role: bundle.path(role).read_bytes() for role in ROLES})
+    after = GraphRunner(graphs)
     audiograms = np.stack([Audiogram.named(name).array() for name in LISTENERS])
-    signal = probe_signal((max(PATCHES) - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH)
-    for count in PATCHES:
-        features = READINGS[before.reads](signal[: (count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH])
+    signal = probe_signal((max(PATCH_COUNTS) - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH)
+    for count in PATCH_COUNTS:
+        features = FEATURE_EXTRACTORS[before.reads](signal[: (count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH])
         old, new = (one.head.run(tokens=one.tokens(features), audiogram=audiograms) for one in (before, after))
         for index, name in enumerate(LISTENERS):
             apart = max(float(np.abs(a[index] - b[index]).max()) for a, b in zip(old, new, strict=True))

@@ -11,8 +11,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-GATES = {"LSTM": (0, 3, 1, 2), "GRU": (1, 0, 2)}
-"""Index of torch's gate at each position of ONNX's order: LSTM i f g o -> i o f c, GRU r z n -> z r h."""
+from ..model.graph_weights import GATE_ORDER
 
 
 class OnnxRecurrent(nn.Module):
@@ -23,7 +22,11 @@ class OnnxRecurrent(nn.Module):
     bias: Tensor
 
     def __init__(self, recurrent: nn.LSTM | nn.GRU) -> None:
-        """Copy the weights. Raise ValueError for several layers, projections, no biases, or batch not first."""
+        """Copy the weights.
+
+        Raises:
+            ValueError: several layers, projections, no biases, or batch not first.
+        """
         super().__init__()
         if recurrent.num_layers != 1 or not recurrent.batch_first or not recurrent.bias or recurrent.proj_size:
             raise ValueError(f"{recurrent} was given; expected one layer, batch_first, with biases, no projections")
@@ -40,25 +43,25 @@ class OnnxRecurrent(nn.Module):
         rows = []
         for suffix in ("_l0", "_l0_reverse")[: self.directions]:
             gates = torch.split(recurrent.get_parameter(name + suffix).detach(), self.hidden)
-            rows.append(torch.cat([gates[gate] for gate in GATES[self.operator]]))
+            rows.append(torch.cat([gates[gate] for gate in GATE_ORDER[self.operator]]))
         return torch.stack(rows)
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
         """Map `x` [batch, time, inputs] to [batch, time, directions x hidden]. The returned state is None."""
         direction = "bidirectional" if self.directions == 2 else "forward"
-        form = {"linear_before_reset": 1} if self.operator == "GRU" else {}
+        options = {"linear_before_reset": 1} if self.operator == "GRU" else {}
         batch, time = x.shape[:2]
         y = torch.onnx.ops.symbolic(
             self.operator,
             (x.transpose(0, 1), self.weight, self.recurrence, self.bias),
-            {"hidden_size": self.hidden, "direction": direction, **form},
+            {"hidden_size": self.hidden, "direction": direction, **options},
             dtype=x.dtype,
             shape=(time, self.directions, batch, self.hidden),
         )
         return y.permute(2, 0, 1, 3).flatten(2), None
 
 
-def with_onnx_recurrents(module: nn.Module) -> nn.Module:
+def replace_recurrents(module: nn.Module) -> nn.Module:
     """Return a copy of `module` for tracing, in which each LSTM and GRU is replaced by its ONNX operator."""
     if isinstance(module, nn.LSTM | nn.GRU):
         return OnnxRecurrent(module)

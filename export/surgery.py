@@ -29,9 +29,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..model.beats import BeatsConfig, LocalAttention, TransformerLayer
-from ..model.head import AUDIOGRAM_VALUES, HeadConfig, check_audiogram, join
-from ..model.scores import Scores
-from ..model.student import Student, patches
+from ..model.head import AUDIOGRAM_VALUES, HeadConfig, Scores, append_audiogram, check_audiogram
+from ..model.student import Student, split_patches
 from ..runtime.features.patches import MEL_BINS, PATCH_FRAMES
 
 
@@ -98,7 +97,7 @@ class FoldedHead(nn.Module):
 
     def forward(self, tokens: Tensor, audiogram: Tensor) -> Scores:
         """Return the scores of `tokens` [batch or 1, tokens, 256] for `audiogram` [batch, 8] in dB HL."""
-        x = F.relu(self.linear1(self.blstm(join(tokens, audiogram))[0]))
+        x = F.relu(self.linear1(self.blstm(append_audiogram(tokens, audiogram))[0]))
         query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         key = self.key(x).unflatten(-1, (self.heads, -1)).permute(0, 2, 3, 1)
         value = self.value(x).transpose(1, 2).unsqueeze(-1)
@@ -127,7 +126,7 @@ class FoldedStudent(nn.Module):
 
     def forward(self, fbank: Tensor, audiogram: Tensor) -> Scores:
         """Return the scores of `fbank` [batch, frames, 128] for `audiogram` [batch, 8] in dB HL. Errors: `Student`."""
-        tokens = self.encode(patches(fbank)).reshape(fbank.shape[0], -1, self.encoder.linear0.out_features)
+        tokens = self.encode(split_patches(fbank)).reshape(fbank.shape[0], -1, self.encoder.linear0.out_features)
         check_audiogram(tokens, audiogram)
         scores: Scores = self.head(tokens, audiogram)
         return scores
@@ -135,12 +134,17 @@ class FoldedStudent(nn.Module):
 
 @dataclass(frozen=True)
 class SurgeryStep:
-    """The result of one step of the surgery."""
+    """The result of one step of the surgery.
+
+    Attributes:
+        name: description of the step.
+        parameters: number of parameters after it.
+        difference: largest absolute difference of a frame's or a clip's score from the original student.
+    """
 
     name: str
     parameters: int
     difference: float
-    """Largest absolute difference of a frame's or a clip's score from the original student."""
 
 
 def fold(student: Student) -> FoldedStudent:
@@ -151,33 +155,39 @@ def fold(student: Student) -> FoldedStudent:
     return folded.eval()
 
 
-def steps(student: Student) -> Iterator[tuple[str, nn.Module]]:
+def iterate_steps(student: Student) -> Iterator[tuple[str, nn.Module]]:
     """Yield the name of each surgery step, and the network `(fbank, audiogram) -> Scores` after that step."""
-    yield "as given", student
-    yield "training-only heads removed", _with(student, dead_branches=student.dead_branches)
-    alive = _with(student, dead_branches=False)
+    yield "original", student
+    yield "training-only heads removed", _prune(student, dead_branches=student.dead_branches)
+    alive = _prune(student, dead_branches=False)
     yield "dead attention branches removed", alive
     for index in range(student.config.layers):
         attention = alive.get_submodule(f"encoder{index}.self_attn")
-        matrix, bias = _mix(attention)
-        alive.set_submodule(f"encoder{index}.self_attn", _linear(matrix, bias))
+        matrix, bias = _merge_projections(attention)
+        alive.set_submodule(f"encoder{index}.self_attn", _create_linear(matrix, bias))
     yield "out_proj v_proj folded", alive
     yield "norms, linear2, residual weights and attention values folded", fold(student)
 
 
-def report(student: Student, fbank: Tensor, audiogram: Tensor) -> list[SurgeryStep]:
-    """Measure each step: parameters, and score changes on `fbank` [batch, frames, 128], `audiogram` [batch, 8]."""
-    taken: list[SurgeryStep] = []
+def measure_steps(student: Student, fbank: Tensor, audiogram: Tensor) -> list[SurgeryStep]:
+    """Measure the parameters and the changes of scores after each step.
+
+    Args:
+        student: the network.
+        fbank: [batch, frames, 128], normalized.
+        audiogram: [batch, 8], dB HL.
+    """
+    measured: list[SurgeryStep] = []
     with torch.inference_mode():
         before = student(fbank, audiogram)
-        for name, network in steps(student):
+        for name, network in iterate_steps(student):
             after = network(fbank, audiogram)
             difference = max(float((a - b).abs().max()) for a, b in zip(after, before, strict=True))
-            taken.append(SurgeryStep(name, sum(p.numel() for p in network.parameters()), difference))
-    return taken
+            measured.append(SurgeryStep(name, sum(p.numel() for p in network.parameters()), difference))
+    return measured
 
 
-def _with(student: Student, *, dead_branches: bool) -> Student:
+def _prune(student: Student, *, dead_branches: bool) -> Student:
     """Return the student without training-only heads. It shares its tensors with the original."""
     with torch.device("meta"):
         pruned = Student(student.config, student.head_config, dead_branches=dead_branches, predicts=())
@@ -189,87 +199,90 @@ def _with(student: Student, *, dead_branches: bool) -> Student:
 def _fold_encoder(student: Student, encoder: FoldedEncoder) -> None:
     config, alpha = student.config, student.config.alpha
     layers = [student.get_submodule(f"encoder{index}") for index in range(config.layers)]
-    _set(encoder.patch, student.patch_embedding.weight.flatten(1))
-    into, patch_norm = _pair(student.linear2), _pair(student.beats_layer_norm)
-    matrix, bias = _mix(layers[0].get_submodule("self_attn"))
+    _set_parameters(encoder.patch, student.patch_embedding.weight.flatten(1))
+    projection, patch_norm = _weight_and_bias(student.linear2), _weight_and_bias(student.beats_layer_norm)
+    matrix, bias = _merge_projections(layers[0].get_submodule("self_attn"))
     residual = torch.eye(config.width, dtype=torch.float64) + matrix / alpha
-    _set(
+    _set_parameters(
         encoder.inlet,
-        residual @ into[0] * patch_norm[0],
-        residual @ (into[0] @ patch_norm[1] + into[1]) + bias / alpha,
+        residual @ projection[0] * patch_norm[0],
+        residual @ (projection[0] @ patch_norm[1] + projection[1]) + bias / alpha,
     )
     for index, (layer, folded) in enumerate(zip(layers, encoder.layers, strict=True)):
         assert isinstance(layer, TransformerLayer)
         assert isinstance(folded, FoldedLayer)
         if folded.mix is not None:
-            matrix, bias = _mix(layers[index].get_submodule("self_attn"))
-            _set(folded.mix, matrix / alpha, bias / alpha)
-        gain, shift = _pair(layer.self_attn_layer_norm)
-        fc1, fc2 = _pair(layer.fc1), _pair(layer.fc2)
-        _set(folded.mix_norm, gain)
-        _set(folded.fc1, fc1[0], fc1[1] + fc1[0] @ shift)
-        _set(folded.fc2, fc2[0] / alpha, fc2[1] / alpha + shift)
-        _set(folded.final_norm, *_pair(layer.final_layer_norm))
-    for share, norm, folded_norm in zip(_shares(student), student.layer_norm, encoder.output_norms, strict=True):
-        _set(folded_norm, share * _pair(norm)[0])
-    _set(encoder.linear0, student.linear0.weight)
+            matrix, bias = _merge_projections(layers[index].get_submodule("self_attn"))
+            _set_parameters(folded.mix, matrix / alpha, bias / alpha)
+        gain, shift = _weight_and_bias(layer.self_attn_layer_norm)
+        fc1, fc2 = _weight_and_bias(layer.fc1), _weight_and_bias(layer.fc2)
+        _set_parameters(folded.mix_norm, gain)
+        _set_parameters(folded.fc1, fc1[0], fc1[1] + fc1[0] @ shift)
+        _set_parameters(folded.fc2, fc2[0] / alpha, fc2[1] / alpha + shift)
+        _set_parameters(folded.final_norm, *_weight_and_bias(layer.final_layer_norm))
+    for share, norm, folded_norm in zip(_layer_weights(student), student.layer_norm, encoder.output_norms, strict=True):
+        _set_parameters(folded_norm, share * _weight_and_bias(norm)[0])
+    _set_parameters(encoder.linear0, student.linear0.weight)
 
 
 def _fold_head(student: Student, folded: FoldedStudent) -> None:
     head, width = folded.head, student.head_config.width
     head.blstm.load_state_dict(student.blstm.state_dict())
-    matrix, bias = _pair(student.linear0)
-    shifts = [share * _pair(norm)[1] for share, norm in zip(_shares(student), student.layer_norm, strict=True)]
+    matrix, bias = _weight_and_bias(student.linear0)
+    shifts = [
+        share * _weight_and_bias(norm)[1]
+        for share, norm in zip(_layer_weights(student), student.layer_norm, strict=True)
+    ]
     token_bias = matrix @ torch.stack(shifts).sum(0) + bias
     for suffix in ("_l0", "_l0_reverse"):
-        inputs = _double(student.blstm.get_parameter(f"weight_ih{suffix}"))[:, :width]
+        inputs = _to_double(student.blstm.get_parameter(f"weight_ih{suffix}"))[:, :width]
         before = student.blstm.get_parameter(f"bias_ih{suffix}")
-        _copy(head.blstm.get_parameter(f"bias_ih{suffix}"), _double(before) + inputs @ token_bias)
+        _copy_into(head.blstm.get_parameter(f"bias_ih{suffix}"), _to_double(before) + inputs @ token_bias)
     head.linear1.load_state_dict(student.linear1.state_dict())
 
     attention = student.haaqiAtt_layer
-    query, key, value = _double(attention.in_proj_weight).chunk(3)
-    query_bias, _, value_bias = _double(attention.in_proj_bias).chunk(3)
+    query, key, value = _to_double(attention.in_proj_weight).chunk(3)
+    query_bias, _, value_bias = _to_double(attention.in_proj_bias).chunk(3)
     scale = (width // head.heads) ** -0.5
-    _set(head.query, query * scale, query_bias * scale)
-    _set(head.key, key)
-    out, score = _pair(attention.out_proj), _pair(student.haaqiframe_score)
-    reading = (score[0] @ out[0]).squeeze(0)
-    _set(head.value, (reading[:, None] * value).reshape(head.heads, -1, width).sum(1))
-    _copy(head.bias, reading @ value_bias + score[0] @ out[1] + score[1])
+    _set_parameters(head.query, query * scale, query_bias * scale)
+    _set_parameters(head.key, key)
+    out, score = _weight_and_bias(attention.out_proj), _weight_and_bias(student.haaqiframe_score)
+    readout = (score[0] @ out[0]).squeeze(0)
+    _set_parameters(head.value, (readout[:, None] * value).reshape(head.heads, -1, width).sum(1))
+    _copy_into(head.bias, readout @ value_bias + score[0] @ out[1] + score[1])
 
 
-def _mix(attention: nn.Module) -> tuple[Tensor, Tensor]:
+def _merge_projections(attention: nn.Module) -> tuple[Tensor, Tensor]:
     """Return out_proj after v_proj as one matrix and bias."""
     assert isinstance(attention, LocalAttention)
-    value, out = _pair(attention.v_proj), _pair(attention.out_proj)
+    value, out = _weight_and_bias(attention.v_proj), _weight_and_bias(attention.out_proj)
     return out[0] @ value[0], out[0] @ value[1] + out[1]
 
 
-def _shares(student: Student) -> Sequence[Tensor]:
-    return _double(student.weights).softmax(0).unbind()
+def _layer_weights(student: Student) -> Sequence[Tensor]:
+    return _to_double(student.weights).softmax(0).unbind()
 
 
-def _double(tensor: Tensor) -> Tensor:
+def _to_double(tensor: Tensor) -> Tensor:
     return tensor.detach().double()
 
 
-def _pair(module: nn.Module) -> tuple[Tensor, Tensor]:
-    return _double(module.get_parameter("weight")), _double(module.get_parameter("bias"))
+def _weight_and_bias(module: nn.Module) -> tuple[Tensor, Tensor]:
+    return _to_double(module.get_parameter("weight")), _to_double(module.get_parameter("bias"))
 
 
-def _copy(parameter: Tensor, value: Tensor) -> None:
+def _copy_into(parameter: Tensor, value: Tensor) -> None:
     with torch.no_grad():
         parameter.copy_(value)
 
 
-def _set(module: nn.Module, weight: Tensor, bias: Tensor | None = None) -> None:
-    _copy(module.get_parameter("weight"), weight)
+def _set_parameters(module: nn.Module, weight: Tensor, bias: Tensor | None = None) -> None:
+    _copy_into(module.get_parameter("weight"), weight)
     if bias is not None:
-        _copy(module.get_parameter("bias"), bias)
+        _copy_into(module.get_parameter("bias"), bias)
 
 
-def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+def _create_linear(weight: Tensor, bias: Tensor) -> nn.Linear:
     linear = nn.Linear(weight.shape[1], weight.shape[0])
-    _set(linear, weight, bias)
+    _set_parameters(linear, weight, bias)
     return linear

@@ -1,4 +1,4 @@
-"""Tracing: exports the modules of a network as ONNX graphs with the bundle contract's names and dynamic axes."""
+"""Tracing of a network to ONNX graphs with the names and dynamic axes that bundles require."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from ..model.scores import Scores
+from ..model.head import Scores
 from ..model.teacher import Teacher
 from ..runtime.audiogram import FREQUENCIES
-from ..runtime.encoder import READINGS
 from ..runtime.features import patches as fe
-from ..runtime.windows import LONGEST
+from ..runtime.features.front_ends import FEATURE_EXTRACTORS
+from ..runtime.windows import MAX_WINDOW_SECONDS
 from .frontend import FRONT_ENDS, GraphFbank
-from .recurrent import with_onnx_recurrents
+from .recurrent import replace_recurrents
 
 OPSET: Final = 18
 _SCOPES: Final = "pkg.torch.onnx.name_scopes"
-"""Key under which torch's exporter stores the modules that a node comes from. Its own name for the node is last."""
+"""Key of the modules that a node comes from in the metadata of torch's exporter. The node's own name is last."""
 
 
-class TwoPart(Protocol):
+class TwoPartNetwork(Protocol):
     """A network ready for export.
 
-    `encoder` maps patches of the input that `reads` names (a key of `READINGS`) to tokens. `head` maps tokens and
-    audiograms to scores.
+    `encoder` maps patches of the input that `reads` names (a key of `FEATURE_EXTRACTORS`) to tokens. `head` maps tokens
+    and audiograms to scores.
     """
 
     @property
@@ -51,7 +51,7 @@ class TwoPart(Protocol):
 class SamplesEncoder(nn.Module):
     """An encoder with the front end before it: maps samples [patches, 2800] to tokens."""
 
-    def __init__(self, network: TwoPart) -> None:
+    def __init__(self, network: TwoPartNetwork) -> None:
         super().__init__()
         self.front_end, self.encoder = FRONT_ENDS[network.reads](), network.encoder
 
@@ -60,10 +60,10 @@ class SamplesEncoder(nn.Module):
         return cast(Tensor, self.encoder(self.front_end(samples).squeeze(1)))
 
 
-class Fused(nn.Module):
+class FusedNetwork(nn.Module):
     """The whole network: maps a waveform [1, samples] of one window and audiograms [batch, 8] to scores."""
 
-    def __init__(self, network: TwoPart) -> None:
+    def __init__(self, network: TwoPartNetwork) -> None:
         super().__init__()
         self.front_end, self.encoder, self.head = FRONT_ENDS[network.reads](), network.encoder, network.head
 
@@ -73,12 +73,12 @@ class Fused(nn.Module):
         return cast(Scores, self.head(self.encoder(patches).flatten(0, 1).unsqueeze(0), audiogram))
 
 
-def encoder_input(network: TwoPart) -> Literal["fbank", "texture"]:
+def encoder_input(network: TwoPartNetwork) -> Literal["fbank", "texture"]:
     """Return the name of the encoder's input: the name of the front end, without its version."""
     return "fbank" if network.reads == "fbank" else "texture"
 
 
-def encoder_graph(network: TwoPart, *, samples: bool) -> onnx.ModelProto:
+def trace_encoder(network: TwoPartNetwork, *, samples: bool) -> onnx.ModelProto:
     """Trace the encoder, with a dynamic number of patches.
 
     Its input is `fbank` [patches, 16, 128] or `texture` [patches, 16, 32], or `samples` [patches, 2800] if `samples`.
@@ -88,11 +88,13 @@ def encoder_graph(network: TwoPart, *, samples: bool) -> onnx.ModelProto:
     if samples:
         example = torch.zeros(3, fe.PATCH_LENGTH)
         return _trace(SamplesEncoder(network), {"samples": (example, {0: patches})}, ["tokens"])
-    example = torch.from_numpy(READINGS[network.reads](np.zeros(2 * fe.PATCH_SHIFT + fe.PATCH_LENGTH, np.float32)))
+    example = torch.from_numpy(
+        FEATURE_EXTRACTORS[network.reads](np.zeros(2 * fe.PATCH_SHIFT + fe.PATCH_LENGTH, np.float32))
+    )
     return _trace(network.encoder, {encoder_input(network): (example, {0: patches})}, ["tokens"])
 
 
-def head_graph(network: TwoPart, width: int) -> onnx.ModelProto:
+def trace_head(network: TwoPartNetwork, width: int) -> onnx.ModelProto:
     """Trace the head: `tokens` [1, tokens, width] and `audiogram` [batch, 8] to `frame_scores` and `score`."""
     inputs = {
         "tokens": (torch.zeros(1, 24, width), {1: Dim("tokens", min=1)}),
@@ -101,14 +103,14 @@ def head_graph(network: TwoPart, width: int) -> onnx.ModelProto:
     return _trace(network.head, inputs, ["frame_scores", "score"])
 
 
-def fused_graph(network: TwoPart) -> onnx.ModelProto:
+def trace_fused(network: TwoPartNetwork) -> onnx.ModelProto:
     """Trace the whole network: `waveform` [1, samples] at 16 kHz (max. 60 s) and `audiogram` to the head's outputs."""
-    samples = Dim("samples", min=fe.PATCH_LENGTH, max=int(LONGEST * fe.SAMPLE_RATE))
+    samples = Dim("samples", min=fe.PATCH_LENGTH, max=int(MAX_WINDOW_SECONDS * fe.SAMPLE_RATE))
     inputs = {
         "waveform": (torch.zeros(1, 5 * fe.PATCH_SHIFT + 77), {1: samples}),
         "audiogram": (torch.zeros(3, len(FREQUENCIES)), {0: Dim("batch", min=1)}),
     }
-    graph = _trace(Fused(network), inputs, ["frame_scores", "score"])
+    graph = _trace(FusedNetwork(network), inputs, ["frame_scores", "score"])
     frame_scores = graph.graph.output[0].type.tensor_type.shape.dim[1]
     frame_scores.dim_param = "tokens"  # the tracer names this axis by a formula in `samples`
     return graph
@@ -127,7 +129,7 @@ class TeacherClip(nn.Module):
         return scores
 
 
-def teacher_graph(teacher: Teacher, samples: int) -> onnx.ModelProto:
+def trace_teacher(teacher: Teacher, samples: int) -> onnx.ModelProto:
     """Trace the teacher for clips of one length.
 
     The graph maps `waveform` [1, samples] at 16 kHz and `audiogram` [batch, 8] to the head's outputs. The teacher
@@ -146,7 +148,7 @@ def _trace(
     examples = tuple(example for example, _ in inputs.values())
     with _quiet(), torch.inference_mode():
         program = torch.onnx.export(
-            with_onnx_recurrents(module),
+            replace_recurrents(module),
             examples,
             dynamo=True,
             dynamic_shapes=tuple(axes for _, axes in inputs.values()),
@@ -158,8 +160,8 @@ def _trace(
         )
     assert program is not None
     graph = program.model_proto
-    _name(graph)
-    for node in graph.graph.node:  # these hold positions in the Python source: long, and paths of the build machine
+    _name_nodes(graph)
+    for node in graph.graph.node:  # metadata holds positions in the Python source, with paths of the build machine
         del node.metadata_props[:]
         node.doc_string = ""
     for value in graph.graph.value_info:
@@ -168,15 +170,15 @@ def _trace(
     return graph
 
 
-def _name(graph: onnx.ModelProto) -> None:
+def _name_nodes(graph: onnx.ModelProto) -> None:
     """Name each node by its module and operator, such as `layers.0.fc1/MatMul`, for reports and profiles."""
-    taken: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for node in graph.graph.node:
         scopes = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), "[]")
         modules = [scope for scope in ast.literal_eval(scopes)[:-1] if scope.isprintable() and " " not in scope]
         name = f"{modules[-1] if modules else ''}/{node.op_type}".lstrip("/")
-        taken[name] += 1
-        node.name = name if taken[name] == 1 else f"{name}.{taken[name]}"
+        counts[name] += 1
+        node.name = name if counts[name] == 1 else f"{name}.{counts[name]}"
 
 
 @contextlib.contextmanager

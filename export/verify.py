@@ -1,4 +1,4 @@
-"""Verification: compares exported graphs on ONNX Runtime, and exported C, with the original network in PyTorch."""
+"""Verification: comparison of exported graphs and of exported C with the original network in PyTorch."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ..model.scores import Scores
+from ..model.head import Scores
 from ..runtime.audiogram import Audiogram
-from ..runtime.encoder import READINGS
 from ..runtime.errors import ExportError
 from ..runtime.features import patches as fe
+from ..runtime.features.front_ends import FEATURE_EXTRACTORS
 from ..runtime.session import Session
 
 if TYPE_CHECKING:
     from .c.check import CNano
 
 TOLERANCE: Final = 1e-5
-"""Max. difference of a score that an fp32 export may have."""
-PATCHES: Final = (1, 2, 7, 62, 63, 188)
+"""Maximum difference of a score for an fp32 export."""
+PATCH_COUNTS: Final = (1, 2, 7, 62, 63, 188)
 LISTENERS: Final = ("NH", "N3", "N7", "S2")
 _CHUNK: Final = 997
 """Number of samples per call of the C code."""
@@ -33,8 +33,8 @@ Array = npt.NDArray[np.float32]
 class Network(Protocol):
     """A network in PyTorch.
 
-    It maps fbank [batch, frames, 128] or texture [batch, patches, 16, 32], as `reads` says, and audiogram [batch, 8] to
-    scores.
+    It maps fbank [batch, frames, 128] or texture [batch, patches, 16, 32], depending on `reads`, and audiogram
+    [batch, 8] to scores.
     """
 
     @property
@@ -76,22 +76,22 @@ def probe_signal(samples: int, seed: int = 0) -> Array:
 
 
 def verify_bundle(network: Network, encoder: bytes, head: bytes, tolerance: float = TOLERANCE) -> Parity:
-    """Compare encoder and head with the network, on `PATCHES` patches and for all of `LISTENERS` at once.
+    """Compare encoder and head with the network, on `PATCH_COUNTS` patches and for all of `LISTENERS` at once.
 
     Raises:
         ExportError: a score differs by more than `tolerance`. The message names the worst case.
     """
     encode, score = Session(encoder), Session(head)
     (reads,) = encode.inputs
-    reading = READINGS["samples" if reads == "samples" else network.reads]
+    extract = FEATURE_EXTRACTORS["samples" if reads == "samples" else network.reads]
 
     def run(samples: Array, audiograms: Array) -> tuple[Array, Array]:
-        tokens = encode.run(**{reads: reading(samples)})[0]
+        tokens = encode.run(**{reads: extract(samples)})[0]
         frame_scores, scores = score.run(tokens=tokens.reshape(1, -1, tokens.shape[2]), audiogram=audiograms)
         return frame_scores, scores
 
-    lengths = [(count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH for count in PATCHES]
-    return checked(_compare(network, run, lengths), tolerance=tolerance)
+    lengths = [(count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH for count in PATCH_COUNTS]
+    return check_parity(_compare(network, run, lengths), tolerance=tolerance)
 
 
 def verify_fused(network: Network, fused: bytes) -> Parity:
@@ -102,23 +102,26 @@ def verify_fused(network: Network, fused: bytes) -> Parity:
         frame_scores, scores = session.run(waveform=samples[None], audiogram=audiograms)
         return frame_scores, scores
 
-    lengths = [(count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH + extra for count in PATCHES for extra in (0, 1, 2559)]
-    return checked(_compare(network, run, lengths))
+    lengths = [
+        (count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH + extra for count in PATCH_COUNTS for extra in (0, 1, 2559)
+    ]
+    return check_parity(_compare(network, run, lengths))
 
 
-def verify_c(network: Network, ear: CNano, window: int, tolerance: float) -> Parity:
-    """Compare compiled C with the network, on those of `PATCHES` that fit its `window`. See `verify_bundle`."""
+def verify_c(network: Network, stream: CNano, window: int, tolerance: float) -> Parity:
+    """Compare compiled C with the network, on those of `PATCH_COUNTS` that fit its `window`. See `verify_bundle`."""
 
     def run(samples: Array, audiograms: Array) -> tuple[Array, Array]:
-        ear.init()
+        stream.init()
         for start in range(0, len(samples), _CHUNK):
-            ear.push(samples[start : start + _CHUNK])
-        heard = [ear.score(audiogram) for audiogram in audiograms]
-        return np.stack([frames for _, _, frames in heard]), np.array([score for _, score, _ in heard], np.float32)
+            stream.push(samples[start : start + _CHUNK])
+        results = [stream.score(audiogram) for audiogram in audiograms]
+        scores = np.array([score for _, score, _ in results], np.float32)
+        return np.stack([frames for _, _, frames in results]), scores
 
-    counts = [count for count in PATCHES if count <= window]
+    counts = [count for count in PATCH_COUNTS if count <= window]
     lengths = [(count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH for count in counts]
-    return checked(_compare(network, run, lengths), "the C and PyTorch", tolerance)
+    return check_parity(_compare(network, run, lengths), "the C and PyTorch", tolerance)
 
 
 class _Run(Protocol):
@@ -128,45 +131,45 @@ class _Run(Protocol):
 def _compare(network: Network, run: _Run, lengths: list[int]) -> Iterator[Difference]:
     audiograms = np.stack([Audiogram.named(name).array() for name in LISTENERS])
     signal = probe_signal(max(lengths))
-    known: dict[int, Scores] = {}  # by number of patches: samples of an incomplete patch change nothing
+    references: dict[int, Scores] = {}  # by number of patches: samples of an incomplete patch change nothing
     for length in lengths:
         samples = signal[:length]
-        if fe.patch_count(length) not in known:
-            features = torch.from_numpy(READINGS[network.reads](samples))
+        if fe.patch_count(length) not in references:
+            features = torch.from_numpy(FEATURE_EXTRACTORS[network.reads](samples))
             if network.reads == "fbank":
                 features = features.flatten(0, 1)
             with torch.inference_mode():
                 features = features.expand(len(audiograms), *features.shape)
                 scores = network(features, torch.from_numpy(audiograms))
-            known[fe.patch_count(length)] = scores
-        expected = known[fe.patch_count(length)]
-        got = run(samples, audiograms)
-        for name, index in ((name, i) for i, name in enumerate(LISTENERS)):
+            references[fe.patch_count(length)] = scores
+        expected = references[fe.patch_count(length)]
+        actual = run(samples, audiograms)
+        for index, name in enumerate(LISTENERS):
             differences = [
                 np.abs(a[index] - b[index].numpy()).max() if a.shape == tuple(b.shape) else np.inf
-                for a, b in zip(got, expected, strict=True)
+                for a, b in zip(actual, expected, strict=True)
             ]
             yield Difference(f"{length} samples ({fe.patch_count(length)} patches), {name}", float(max(differences)))
 
 
-def checked(
+def check_parity(
     differences: Iterator[Difference], what: str = "ONNX Runtime and PyTorch", tolerance: float = TOLERANCE
 ) -> Parity:
-    """Return the worst of all cases.
+    """Check that no difference exceeds the tolerance, and return the worst of all cases.
 
     Args:
         differences: those of all cases.
-        what: the two things compared, for the message.
-        tolerance: max. difference.
+        what: the two implementations that are compared, for the message.
+        tolerance: maximum difference.
 
     Raises:
         ExportError: a difference exceeds the tolerance.
     """
-    found = list(differences)
-    worst = max(found, key=lambda d: np.inf if np.isnan(d.difference) else d.difference)
+    cases = list(differences)
+    worst = max(cases, key=lambda d: np.inf if np.isnan(d.difference) else d.difference)
     if not worst.difference <= tolerance:  # NaN fails too
         raise ExportError(
             f"the export is wrong: scores of {what} differ by {worst.difference:.3g} (more than "
             f"{tolerance:g}) at {worst.case}; nothing was written"
         )
-    return Parity(worst, len(found))
+    return Parity(worst, len(cases))

@@ -1,1 +1,31 @@
-"""The Hearing-Aid Audio Quality Index (HAAQI), version 1, without torch."""
+"""The Hearing-Aid Audio Quality Index (HAAQI), version 1, without torch.
+
+    from haaqi_edge.haaqi import Listener, Reference
+    Reference(clean, rate, Listener("N3", level1=65.0)).score(processed, rate).score
+
+Names are resolved at their first use (PEP 562), because the index compiles its kernels with numba.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .index import HAAQI_FREQUENCIES, MAX_SECONDS, MIN_SECONDS, Haaqi, Listener, Reference, Tiles
+
+__all__ = ["HAAQI_FREQUENCIES", "MAX_SECONDS", "MIN_SECONDS", "Haaqi", "Listener", "Reference", "Tiles"]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        from ..runtime.lazy import resolve
+
+        if name == "Ear":
+            from .index import _deprecated_ear
+
+            return _deprecated_ear()
+        return resolve(__name__, name, dict.fromkeys(__all__, "index"))
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,9 +1,10 @@
-"""Aligning each band of the processed signal with the reference's, within 100 ms, as HAAQI does.
+"""Alignment of each band of the processed signal with the reference, within 100 ms.
 
-The peak of a correlation of some 100,000 samples at 4,800 lags is found in two steps: the bands' base-band signals,
-`DECIMATION` times slower, are correlated by FFT and interpolated to every lag; the exact correlation is then summed
-at the peaks and beside them only. Where a band's sound lies so far from its centre that decimation loses it (what is
-left of loud low notes in a high band that is nearly empty), the exact correlation is computed at all lags.
+The peak of a correlation of about 100,000 samples at 4,800 lags is found in two steps. First, the base-band signals of
+the bands, decimated by `DECIMATION`, are correlated by FFT, and the result is interpolated to all lags. Then the exact
+correlation is computed at the peaks and their neighbours only. If the energy of a band is so far from its centre that
+decimation loses it (such as the remains of loud low notes in an almost empty high band), the exact correlation is
+computed at all lags.
 """
 
 from __future__ import annotations
@@ -21,26 +22,26 @@ from .kernels import DECIMATION, PAD, correlation_around
 from .simd import jit
 
 LAGS: Final = 2400
-"""samples, 100 ms"""
+"""maximum lag in samples, 100 ms"""
 _TAPS: Final = 16
 _COARSE: Final = LAGS // DECIMATION + _TAPS // 2
-"""coarse lags either way that the interpolation needs"""
+"""coarse lags to each side that the interpolation needs"""
 _RIVAL: Final = 0.02
-"""of the range between lowest and highest guess: peaks that are less below the highest are looked at exactly"""
+"""share of the range of estimates: peaks that are at most this much below the highest are computed exactly"""
 _MARGIN: Final = 1.0
-"""of the largest error that a guess may have: all lags that are less below the highest are looked at exactly"""
+"""share of the largest possible error: lags that are at most this much below the highest are computed exactly"""
 _MANY: Final = 150
-"""such lags, from which on the exact correlation is computed at all lags"""
+"""number of such lags from which on the exact correlation is computed at all lags"""
 _UNKNOWN: Final = LAGS + 1
 _BLOCK: Final = 2048
-"""coarse samples, length of the transforms"""
+"""length of the transforms in coarse samples"""
 _REACH: Final = _COARSE + 32
-"""coarse lags either way that they hold; undoing the sums' droop spoils the outermost"""
+"""coarse lags to each side in a transform; the correction of the droop makes the outermost ones unusable"""
 _HOP: Final = _BLOCK - 2 * _REACH
 _FINE_BLOCK: Final = 15_360
-"""samples, length of the transforms of bands that are correlated at all lags"""
+"""length in samples of the transforms of bands that are correlated at all lags"""
 _FIRST: Final = DECIMATION
-"""index of the first lag's guess"""
+"""index of the estimate for the first lag"""
 _ZERO: Final = np.float32(0.0)
 
 Complex = npt.NDArray[np.complex64]
@@ -50,13 +51,13 @@ Array = npt.NDArray[Any]
 
 
 class Aligner:
-    """A reference's bands, to find the delays of others against.
+    """The bands of a reference, with which the bands of processed signals are aligned.
 
     Args:
         signals: the bands' envelopes or motion, [32, PAD + samples + PAD].
         coarse: the same at base band, summed over `DECIMATION` samples, [32, samples / DECIMATION].
-        carried: whether the signals oscillate around the bands' centre frequencies (motion), or not (envelopes).
-        energy: sums of squares [2, 32] of `signals` and `coarse`, if they are there already.
+        carried: whether the signals oscillate at the centre frequencies of the bands (motion), or not (envelopes).
+        energy: sums of squares [2, 32] of `signals` and `coarse`. None computes them.
     """
 
     def __init__(
@@ -72,11 +73,11 @@ class Aligner:
     def delays(
         self, signals: Single, coarse: Single | Complex, energy: npt.NDArray[np.float64] | None = None
     ) -> Integers:
-        """Samples [32] from -LAGS to LAGS - 1 by which other bands of the same length are behind the reference's."""
+        """Return the delays [32] in samples, from -LAGS to LAGS - 1, of other bands of the same length."""
         correlation = self._coarse_correlations(coarse)
         real = np.ascontiguousarray(correlation.real, np.float32)
         imaginary = np.ascontiguousarray(correlation.imag, np.float32) if self._carried else real
-        # What decimation loses of both signals can change their correlation by this much at most (Cauchy, Schwarz).
+        # Largest change of the correlation by the energy that decimation loses (Cauchy-Schwarz inequality).
         error = DECIMATION * np.sqrt(self._lost * self._lost_energy(signals, coarse, energy))
         found = np.zeros(BANDS, np.int64)
         tables = _interpolation(), _carriers()
@@ -88,7 +89,7 @@ class Aligner:
         return found
 
     def _coarse_correlations(self, coarse: Single | Complex) -> Single | Complex:
-        """Correlations [32, 2 _COARSE + 1] with the reference at multiples of `DECIMATION`."""
+        """Return the correlations [32, 2 _COARSE + 1] with the reference at multiples of `DECIMATION`."""
         product = _summed_product(self._spectra, _spectra(coarse, _REACH))
         product *= _droop(_BLOCK)[: product.shape[1]]
         inverse: Any = scipy.fft.ifft if self._carried else scipy.fft.irfft
@@ -98,7 +99,7 @@ class Aligner:
     def _lost_energy(
         self, signals: Single, coarse: Single | Complex, energy: npt.NDArray[np.float64] | None
     ) -> npt.NDArray[np.float64]:
-        """The part [32] of the energy of base-band signals that their sums over `DECIMATION` samples don't hold."""
+        """Return the energy [32] of base-band signals that is lost by summing over `DECIMATION` samples."""
         if energy is None:
             parts = coarse.view(np.float32)
             energy = np.stack([np.einsum("bn,bn->b", x, x).astype(np.float64) for x in (signals, parts)])
@@ -113,7 +114,7 @@ class Aligner:
 
 
 def _fine_spectra(signal: Single, samples: int, reach: int) -> Complex:
-    """As `_spectra`, of one band's signal [PAD + samples + PAD]: [1, blocks, bins]."""
+    """Return `_spectra` of the signal of one band [PAD + samples + PAD]: [1, blocks, bins]."""
     hop = _FINE_BLOCK - 2 * LAGS
     blocks = -(-samples // hop)
     long = np.zeros(blocks * hop + 2 * reach, np.float32)
@@ -123,10 +124,10 @@ def _fine_spectra(signal: Single, samples: int, reach: int) -> Complex:
 
 
 def _spectra(coarse: Single | Complex, reach: int) -> Complex:
-    """Spectra [32, blocks, bins] of blocks of `_HOP` samples with `reach` more of their neighbours' on both sides.
+    """Return the spectra [32, blocks, bins] of blocks of `_HOP` samples, extended by `reach` samples on both sides.
 
-    Zeros follow them up to a length of `_BLOCK`. The products of a block's spectra without and with neighbours hold
-    its correlations at all lags within reach.
+    Blocks are zero-padded to `_BLOCK`. The product of the spectra of a block without and with extension contains its
+    correlations at all lags within `reach`.
     """
     blocks = -(-coarse.shape[1] // _HOP)
     long = np.zeros((BANDS, blocks * _HOP + 2 * reach), coarse.dtype)
@@ -138,7 +139,7 @@ def _spectra(coarse: Single | Complex, reach: int) -> Complex:
 
 @jit
 def _summed_product(x: Complex, y: Complex) -> Complex:  # pragma: no cover - compiled
-    """Products of spectra [bands, blocks, bins], summed over the blocks."""
+    """Return the products of spectra [bands, blocks, bins], summed over the blocks."""
     bands, blocks, bins = x.shape
     total = np.zeros((bands, bins), np.complex64)
     for band in range(bands):
@@ -150,7 +151,7 @@ def _summed_product(x: Complex, y: Complex) -> Complex:  # pragma: no cover - co
 
 @lru_cache(maxsize=8)
 def _droop(length: int) -> Single:
-    """What undoes the response of sums over `DECIMATION` samples in a power spectrum."""
+    """Return the inverse power response of sums over `DECIMATION` samples."""
     x = np.pi * np.fft.fftfreq(length) / DECIMATION
     response = np.ones(length)
     response[1:] = np.sin(DECIMATION * x[1:]) / (DECIMATION * np.sin(x[1:]))
@@ -159,14 +160,14 @@ def _droop(length: int) -> Single:
 
 @lru_cache(maxsize=1)
 def _interpolation() -> Single:
-    """Windowed-sinc weights [_TAPS, DECIMATION] of the lags between two coarse ones."""
+    """Return windowed-sinc weights [_TAPS, DECIMATION] for the lags between two coarse lags."""
     at = np.arange(_TAPS)[:, None] - (_TAPS // 2 - 1) - np.arange(DECIMATION) / DECIMATION
     return np.asarray(np.sinc(at) * np.cos(np.pi * at / _TAPS) ** 2, dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
 def _carriers() -> Single:
-    """Cosine and sine [bands, 2, 2 LAGS] of each band's centre frequency at the lags from -LAGS on."""
+    """Return cosine and sine [bands, 2, 2 LAGS] of the centre frequencies at the lags from -LAGS on."""
     phase = 2 * np.pi / RATE * centre_frequencies()[:, None] * np.arange(-LAGS, LAGS)
     return np.stack([np.cos(phase), np.sin(phase)], axis=1).astype(np.float32)
 
@@ -185,9 +186,9 @@ def _peaks(
     error: Array,
     found: Array,
 ) -> None:  # pragma: no cover - compiled
-    """Write each band's delay, or `_UNKNOWN` where the largest error of a guess is too large.
+    """Write the delay of each band to `found`, or `_UNKNOWN` if the possible error of the estimates is too large.
 
-    A guess is `DECIMATION` times a correlation, twice that if carried.
+    An estimate is `DECIMATION` times a correlation, or twice that if carried.
     """
     lags = 2 * LAGS
     guess = np.empty(lags + 16, np.float32)  # the first lag's at 8
@@ -216,7 +217,7 @@ def _peaks(
         highest = scratch[:8].max()
         span = highest - scratch[8:].min()
         if span <= 0:
-            found[band] = LAGS - 1  # silence; as pyclarity, which takes the first of equals
+            found[band] = LAGS - 1  # silence; as in pyclarity, the first of equal values
             continue
         possible = highest - _MARGIN * error[band]
         if (guess[_FIRST : _FIRST + lags] >= possible).sum() > _MANY:
@@ -250,7 +251,7 @@ def _peaks(
 
 @jit
 def _climb(x: Array, y: Array, at: int, samples: int, lag: int) -> Any:  # pragma: no cover - compiled
-    """The local maximum of the exact correlation that is uphill from a lag, and its value."""
+    """Return the local maximum of the exact correlation that is reached uphill from a lag, and its value."""
     here, before, after = correlation_around(x, y, at, at + lag, samples)
     if before > 0 and before >= after:
         while before > 0 and lag > -LAGS:

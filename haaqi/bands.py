@@ -1,7 +1,8 @@
-"""From a sound to what its 32 auditory bands tell the nerve: filters, compression, hair cells.
+"""The 32 auditory bands of a sound: filters, compression, and inner hair cells.
 
-Kates (2013), "An auditory model for intelligibility and quality predictions", Proc. Meet. Acoust. 19, 050184; the
-steps `gammatone_basilar_membrane` to `group_delay_compensate` of pyclarity's `eb.ear_model`, and `env_smooth`.
+Source: Kates (2013), "An auditory model for intelligibility and quality predictions", Proc. Meet. Acoust. 19, 050184.
+The steps are those of pyclarity from `gammatone_basilar_membrane` to `group_delay_compensate` in `eb.ear_model`, and
+`env_smooth`.
 """
 
 from __future__ import annotations
@@ -14,16 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from . import kernels
-from .cochlea import BANDS, RATE, Gammatone, Loss, adjusted_bandwidth, centre_frequencies, widest
+from .cochlea import BANDS, RATE, Gammatone, Loss, adjusted_bandwidth, centre_frequencies, widest_bandwidths
 from .kernels import PAD, SMOOTHING
 from .simd import APPROXIMATIONS, LANES
 
 _NOISE: Final = -10.0
-"""dB re threshold, of the noise that stands for it"""
+"""level of the noise at threshold, in dB re threshold"""
 _NOISE_TABLE: Final = 1 << 20
-"""samples, a power of two"""
+"""length of the noise table in samples, a power of two"""
 _NOISE_STEP: Final = 31_337
-"""samples from where a band reads the table to where the next does"""
+"""samples between the positions at which two neighbouring bands read the table"""
 
 Array = npt.NDArray[np.float64]
 Single = npt.NDArray[np.float32]
@@ -31,16 +32,16 @@ Integers = npt.NDArray[np.int64]
 
 
 class Bands(NamedTuple):
-    """A signal behind the cochlear filters.
+    """A signal after the cochlear filters.
 
     Attributes:
         env, bm: compressed envelopes and basilar-membrane motion, [32, PAD + samples + PAD].
-        coarse_env, coarse_bm: the same at base band, summed over `DECIMATION` samples, [32, samples / DECIMATION];
-            real and complex.
-        power, control_power: mean squares [32] of the envelopes before compression, and of the control path's.
+        coarse_env, coarse_bm: the same at base band, summed over `DECIMATION` samples, [32, samples / DECIMATION].
+            The first is real, the second complex.
+        power, control_power: mean squares [32] of the envelopes before compression, and of the control path.
         bandwidth: of the filters [32], in units of a normal ear's.
-        energy_env, energy_bm: sums of squares [2, 32] of `env` and `bm`, and of their coarse signals; None where
-            nobody has summed them.
+        energy_env, energy_bm: sums of squares [2, 32] of `env` and `bm`, and of their coarse signals. None if they were
+            not computed.
     """
 
     env: Single
@@ -55,12 +56,12 @@ class Bands(NamedTuple):
 
     @property
     def samples(self) -> int:
-        """Of the signal."""
+        """Number of samples of the signal."""
         return int(self.env.shape[1]) - 2 * PAD
 
 
-class Nerve(NamedTuple):
-    """What the inner hair cells make of bands.
+class HairCellOutput(NamedTuple):
+    """The output of the inner hair cells.
 
     Attributes:
         smooth: envelopes in dB above threshold, averaged over 8 ms every 4 ms, [32, windows].
@@ -71,13 +72,13 @@ class Nerve(NamedTuple):
     motion: Single
 
 
-class Room(NamedTuple):
-    """Memory for what is computed of one signal, used again for the next: new memory takes longer than the filters.
+class Workspace(NamedTuple):
+    """Memory for the bands of one signal. It is reused, because allocating memory takes longer than filtering.
 
     Attributes:
-        env, bm, motion: see `padded`.
+        env, bm, motion: see `allocate_padded`.
         gains: of the compression [samples, 8].
-        memory: what they lie in.
+        memory: the block that contains them.
     """
 
     env: Single
@@ -87,31 +88,31 @@ class Room(NamedTuple):
     memory: Single
 
     @classmethod
-    def of(cls, samples: int) -> Room:
-        """Room for a signal of so many samples, in memory that is free again, or in new memory."""
+    def of(cls, samples: int) -> Workspace:
+        """Return memory for a signal of `samples` samples, reused if possible."""
         bands, gains = BANDS * (samples + 2 * PAD), samples * LANES
-        memory = _reused(3 * bands + gains)
+        memory = _reuse_or_allocate(3 * bands + gains)
         env, bm, motion = (memory[k * bands : (k + 1) * bands].reshape(BANDS, -1) for k in range(3))
         for part in (env, bm, motion):
             _clear_pads(part)
         return cls(env, bm, motion, memory[3 * bands : 3 * bands + gains].reshape(samples, LANES), memory)
 
     def free(self) -> None:
-        """Give the memory to the next signal; nobody may use it any more."""
-        if self.memory.size <= _MOST_KEPT:
+        """Release the memory for the next signal. It must not be used afterwards."""
+        if self.memory.size <= _MAX_REUSED_SIZE:
             _free.append(self.memory)
-            del _free[:-_ROOMS_KEPT]
+            del _free[:-_MAX_REUSED]
 
 
-_ROOMS_KEPT: Final = 2
-_MOST_KEPT: Final = 10 * RATE * (3 * BANDS + LANES) + 6 * BANDS * PAD
-"""samples of memory that is kept, enough for 10 s"""
+_MAX_REUSED: Final = 2
+_MAX_REUSED_SIZE: Final = 10 * RATE * (3 * BANDS + LANES) + 6 * BANDS * PAD
+"""largest block that is reused, in samples; enough for 10 s"""
 _free: Final[list[Single]] = []
 
 
-def _reused(size: int) -> Single:
-    """Free memory for so many samples, or new memory."""
-    with contextlib.suppress(IndexError):  # taken by another thread: no harm
+def _reuse_or_allocate(size: int) -> Single:
+    """Return memory for `size` samples, reused if possible."""
+    with contextlib.suppress(IndexError):  # another thread took the last block
         for _ in range(len(_free)):
             memory = _free.pop(0)
             if memory.size >= size:
@@ -119,24 +120,25 @@ def _reused(size: int) -> Single:
     return np.empty(size, np.float32)
 
 
-def filtered(x: Single, loss: Loss, level1: float, room: Room | None = None) -> Bands:
+def filter_bands(x: Single, loss: Loss, level1: float, workspace: Workspace | None = None) -> Bands:
     """Filter and compress a signal from the middle ear.
 
     Args:
         x: [samples].
-        loss, level1: the ear; `level1` is the dB SPL of power 1.
+        loss: the hearing loss.
+        level1: dB SPL of power 1.
         room: takes `env` and `bm`, if not new memory.
     """
     samples = len(x)
-    if room is None:
-        env, bm, gains = padded(samples), padded(samples), np.empty((samples, LANES), np.float32)
+    if workspace is None:
+        env, bm, gains = allocate_padded(samples), allocate_padded(samples), np.empty((samples, LANES), np.float32)
     else:
-        env, bm, gains = room.env, room.bm, room.gains
+        env, bm, gains = workspace.env, workspace.bm, workspace.gains
     carrier, wave = _carrier(-(-samples // kernels.RESTART), kernels.RESTART), _carrier(kernels.RESTART, 1)
     blocks = -(-samples // kernels.DECIMATION)
     coarse_env, coarse_bm = np.empty((BANDS, blocks), np.float32), np.empty((BANDS, blocks, 2), np.float32)
     compression = _compression(loss, level1)
-    control_filters = _filters(widest())
+    control_filters = _filters(widest_bandwidths())
     control_power, bandwidth = np.empty(BANDS), np.empty(BANDS)
     sums = np.empty((5, BANDS))
     for group in range(BANDS // LANES):
@@ -171,16 +173,16 @@ def hair_cells(
     later: Integers,
     delays: tuple[Integers, Integers] | None = None,
     seed: int = 0,
-    room: Room | None = None,
-) -> Nerve:
-    """Adapt bands as the inner hair cells do, add the threshold's noise, and bring all bands to one group delay.
+    workspace: Workspace | None = None,
+) -> HairCellOutput:
+    """Apply the adaptation of the inner hair cells, add the noise at threshold, and equalize the bands' group delays.
 
     Args:
-        bands: overwritten where alignment pushes samples out before the start.
-        loss, level1: the ear.
-        later: samples [32] by which the bands are put off (`Gammatone.delay_to_latest` of the reference's filters).
-        delays: samples [32] by which a processed signal's envelopes and motion come late; they are moved to the
-            front. None for the reference. The noise of the two differs.
+        bands: samples that alignment moves before the start are overwritten.
+        loss, level1: see `filter_bands`.
+        later: samples [32] by which the bands are delayed (`Gammatone.delay_to_latest` of the reference's filters).
+        delays: samples [32] by which the envelopes and the motion of a processed signal are late. They are moved to
+            earlier times. None for the reference, whose noise differs.
         seed: of the noise.
         room: takes `motion`, if not new memory.
     """
@@ -192,7 +194,7 @@ def hair_cells(
     at = np.arange(BANDS) * row + PAD - later
     blocks = -(-samples // SMOOTHING)
     rising, falling = (np.zeros((BANDS // LANES, blocks, LANES), np.float32) for _ in range(2))
-    motion = room.motion if room else padded(samples)
+    motion = workspace.motion if workspace else allocate_padded(samples)
     noise = _noise(seed, 10 ** ((_NOISE - level1) / 20))
     noise_at = (np.arange(BANDS) + (BANDS if delays else 0)) * _NOISE_STEP % _NOISE_TABLE
     window = np.hanning(2 * SMOOTHING).astype(np.float32)
@@ -220,14 +222,14 @@ def hair_cells(
     for number in range(BANDS):
         motion[number, PAD : PAD + later[number]] = 0
     rise, fall = (part.swapaxes(1, 2).reshape(BANDS, blocks).astype(np.float64) for part in (rising, falling))
-    return Nerve(_smoothed(rise, fall, samples), motion)
+    return HairCellOutput(_smooth_windows(rise, fall, samples), motion)
 
 
-def padded(samples: int) -> Single:
-    """Room [32, PAD + samples + PAD] for bands' signals, the pads zero."""
-    room = np.empty((BANDS, samples + 2 * PAD), np.float32)
-    _clear_pads(room)
-    return room
+def allocate_padded(samples: int) -> Single:
+    """Allocate memory [32, PAD + samples + PAD] for the signals of bands, with pads of zeros."""
+    workspace = np.empty((BANDS, samples + 2 * PAD), np.float32)
+    _clear_pads(workspace)
+    return workspace
 
 
 def _clear_pads(part: Single) -> None:
@@ -236,36 +238,36 @@ def _clear_pads(part: Single) -> None:
 
 
 def _compression(loss: Loss, level1: float) -> Single:
-    """What `kernels.control_path` asks for [groups, 4, 8]."""
+    """Return the parameters of `kernels.control_path`, [groups, 4, 8]."""
     lowest, highest = (10 ** ((level - level1) / 10) for level in (loss.knee, np.full(BANDS, 100.0)))
     slope = -(1 - 1 / loss.ratio) / 2  # amplitude over power
     rows = [lowest, highest, -loss.outer / 20 * np.log2(10) - np.log2(lowest) * slope, slope]
-    return _grouped(rows)
+    return _group_bands(rows)
 
 
 def _filters(bandwidth: Array) -> Single:
-    """Coefficients [groups, 6, 8] for the kernels of filters of bandwidths [32]."""
+    """Return the coefficients [groups, 6, 8] of filters with bandwidths [32], for the kernels."""
     filters = Gammatone.of(bandwidth)
     turn = 2 * np.pi / RATE * centre_frequencies() * kernels.RESTART
     rows = [filters.pole, 4 * filters.pole, 4 * filters.pole**2, filters.gain, np.cos(turn), np.sin(turn)]
-    return _grouped(rows)
+    return _group_bands(rows)
 
 
-def _grouped(rows: list[Array]) -> Single:
-    """Parameters of 32 bands as [groups, parameters, 8]."""
+def _group_bands(rows: list[Array]) -> Single:
+    """Arrange parameters of 32 bands as [groups, parameters, 8]."""
     return np.ascontiguousarray(np.stack(rows).reshape(len(rows), -1, LANES).swapaxes(0, 1), np.float32)
 
 
 @lru_cache(maxsize=8)
 def _carrier(count: int, step: int) -> Single:
-    """Cosine and (by pyclarity's rotation) minus sine [groups, count, 2, 8] of the carriers, every `step` samples."""
+    """Return cosine and minus sine (as in pyclarity) [groups, count, 2, 8] of the carriers, every `step` samples."""
     phase = 2 * np.pi / RATE * centre_frequencies() * (np.arange(count) * step)[:, None]
     both = np.stack([np.cos(phase), -np.sin(phase)], axis=1).reshape(count, 2, -1, LANES)
     return np.ascontiguousarray(both.transpose(2, 0, 1, 3), np.float32)
 
 
-def _smoothed(rise: Array, fall: Array, samples: int) -> Array:
-    """Averages over half-overlapping windows, the first and the last of half a window, from sums over half windows."""
+def _smooth_windows(rise: Array, fall: Array, samples: int) -> Array:
+    """Compute averages over half-overlapping windows from sums over half windows. The outer windows are halves."""
     windows = 1 + samples // (2 * SMOOTHING) + (samples - SMOOTHING) // (2 * SMOOTHING)
     total = np.hanning(2 * SMOOTHING).sum()
     smooth = np.empty((len(rise), windows))
@@ -277,7 +279,7 @@ def _smoothed(rise: Array, fall: Array, samples: int) -> Array:
 
 @lru_cache(maxsize=1)
 def _circuit() -> Single:
-    """The adaptation of the inner hair cells (2 and 60 ms) as an update of two states: [2, 3] and the output gain."""
+    """Return the adaptation of the inner hair cells (2 and 60 ms) as an update [2, 3] of two states, and a gain."""
     r1, r2 = 0.5, 0.25
     fast, slow = (0.002 * (r1 + r2) / (r1 * r2)) * RATE, (0.060 / ((r1 + r2) * r2)) * RATE
     first, second = r1 * r2 * fast, r2 * r2 * slow
@@ -288,6 +290,6 @@ def _circuit() -> Single:
 
 @lru_cache(maxsize=4)
 def _noise(seed: int, gain: float) -> Single:
-    """A table of Gaussian noise of that RMS; its first values stand behind its end again."""
+    """Return a table of Gaussian noise with RMS `gain`. Its first values are repeated after its end."""
     table = np.random.default_rng(seed).standard_normal(_NOISE_TABLE, dtype=np.float32) * np.float32(gain)
     return np.concatenate([table, table[: LANES - 1]])

@@ -1,8 +1,8 @@
-"""The ear of HAAQI: band parameters of the auditory model, and what happens to a signal before the bands.
+"""The auditory model of HAAQI: parameters of its bands, and processing before the bands.
 
-Kates (2013), "An auditory model for intelligibility and quality predictions", Proc. Meet. Acoust. 19, 050184; Kates &
-Arehart (2014), "The Hearing-Aid Speech Quality Index (HASQI) version 2", J. Audio Eng. Soc. 62(3); to the letter of
-pyclarity's `eb.ear_model`, the oracle of the tests.
+Sources: Kates (2013), "An auditory model for intelligibility and quality predictions", Proc. Meet. Acoust. 19, 050184;
+Kates & Arehart (2014), "The Hearing-Aid Speech Quality Index (HASQI) version 2", J. Audio Eng. Soc. 62(3). The tests
+compare the results with pyclarity's `eb.ear_model`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from scipy import signal
 from .simd import jit
 
 RATE: Final = 24_000
-"""Hz, of the auditory model"""
+"""sample rate of the auditory model in Hz"""
 BANDS: Final = 32
 _EAR_Q: Final = 9.26449
-_LEAST_BANDWIDTH: Final = 24.7
+_MIN_BANDWIDTH: Final = 24.7
 _FREQUENCIES: Final = (250.0, 500.0, 1000.0, 2000.0, 4000.0, 6000.0)
 
 Array = npt.NDArray[np.float64]
@@ -30,25 +30,28 @@ Array = npt.NDArray[np.float64]
 
 @lru_cache(maxsize=1)
 def centre_frequencies() -> Array:
-    """Float64 [32], Hz, 80 to 8,000 on the ERB scale (Moore & Glasberg 1983; Slaney 1993)."""
-    corner = _EAR_Q * _LEAST_BANDWIDTH
+    """Return the centre frequencies, float64 [32]: 80 to 8,000 Hz, equidistant on the ERB scale.
+
+    Sources: Moore & Glasberg 1983; Slaney 1993.
+    """
+    corner = _EAR_Q * _MIN_BANDWIDTH
     steps = np.arange(BANDS) / (BANDS - 1)
     return np.flip(-corner + np.exp(steps * np.log((80 + corner) / (8000 + corner))) * (8000 + corner))
 
 
 def erb() -> Array:
-    """Equivalent rectangular bandwidths [32] in Hz of the bands of a normal ear."""
-    return np.asarray(_LEAST_BANDWIDTH + centre_frequencies() / _EAR_Q)
+    """Return the equivalent rectangular bandwidths [32] in Hz of the bands of a normal ear."""
+    return np.asarray(_MIN_BANDWIDTH + centre_frequencies() / _EAR_Q)
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What a hearing loss does to each band, float64 [32].
+    """Effect of a hearing loss on each band, float64 [32].
 
     Attributes:
         outer: attenuation of the outer hair cells in dB.
         inner: attenuation of the inner hair cells in dB.
-        bandwidth: of the filters at low levels, times that of a normal ear.
+        bandwidth: of the filters at low levels, relative to a normal ear.
         knee: dB SPL at which compression begins.
         ratio: of the compression.
     """
@@ -61,10 +64,10 @@ class Loss:
 
     @classmethod
     def of(cls, levels: npt.ArrayLike) -> Loss:
-        """The loss of hearing levels [6] in dB HL at 250, 500, 1000, 2000, 4000 and 6000 Hz."""
+        """Create a loss from hearing levels [6] in dB HL at 250, 500, 1000, 2000, 4000 and 6000 Hz."""
         loss = np.maximum(np.interp(centre_frequencies(), _FREQUENCIES, np.asarray(levels, np.float64)), 0.0)
         ratio = 1.25 + 2.25 * np.arange(BANDS) / (BANDS - 1)
-        most = 1.25 * 70 * (1 - 1 / ratio)  # the loss at which the outer hair cells are gone
+        most = 1.25 * 70 * (1 - 1 / ratio)  # loss with which the outer hair cells have no function
         outer = 0.8 * np.minimum(loss, most)
         inner = loss - outer
         knee = outer + 30
@@ -73,16 +76,22 @@ class Loss:
 
 
 @lru_cache(maxsize=1)
-def widest() -> Array:
-    """Bandwidths [32] of the control filters, those of an ear with a loss of 100 dB."""
+def widest_bandwidths() -> Array:
+    """Return the bandwidths [32] of the control filters, which are those of an ear with a loss of 100 dB."""
     return Loss.of(np.full(6, 100.0)).bandwidth
 
 
 def adjusted_bandwidth(control_power: Array, least: Array, level1: float) -> Array:
-    """Bandwidths [32] widened by the level of the control path, whose mean squares [32] are given."""
+    """Return bandwidths [32], which increase with the level of the control path.
+
+    Args:
+        control_power: mean squares [32] of the control path.
+        least: bandwidths [32] at low levels.
+        level1: dB SPL of power 1.
+    """
     with np.errstate(divide="ignore"):
         level = 10 * np.log10(control_power) + level1
-    return np.asarray(least + np.clip((level - 50) / 50, 0, 1) * (widest() - least))
+    return np.asarray(least + np.clip((level - 50) / 50, 0, 1) * (widest_bandwidths() - least))
 
 
 @dataclass(frozen=True)
@@ -90,8 +99,8 @@ class Gammatone:
     """Coefficients of the bands' fourth-order gammatone filters, demodulated to base band (Cooke 1993), float64 [32].
 
     Attributes:
-        pole: of the four one-pole low-passes; the zeros are 1 + 4 pole z^-1 + 4 pole^2 z^-2.
-        gain: at the centre frequency 2, which gives the analytic signal's magnitude.
+        pole: of the four one-pole low-passes. The zeros are 1 + 4 pole z^-1 + 4 pole^2 z^-2.
+        gain: 2 at the centre frequency, which gives the magnitude of the analytic signal.
     """
 
     pole: Array
@@ -99,20 +108,19 @@ class Gammatone:
 
     @classmethod
     def of(cls, bandwidth: Array) -> Gammatone:
-        """The filters of bandwidths [32] in units of a normal ear's."""
+        """Create filters from bandwidths [32] relative to a normal ear."""
         a = np.exp(-2 * np.pi / RATE * 1.019 * bandwidth * erb())
         return cls(a, 2 * (1 - a) ** 4 / (1 + 4 * a + 4 * a * a))
 
     def delay_to_latest(self) -> npt.NDArray[np.int64]:
-        """Samples [32] by which each band's output is behind no other: its group delay at the centre, from the
-        largest."""
+        """Return the delays [32] in samples that align all bands to the latest, by group delays at the centres."""
         a = self.pole
         delay = np.rint((4 * a + 8 * a * a) / (1 + 4 * a + 4 * a * a) + 4 * a / (1 - a)).astype(np.int64)
         return np.asarray(delay.max() - delay)
 
 
 def resample(x: Array, rate: float) -> Array:
-    """A signal at the model's rate, with the power that it has below 10.5 kHz; rates count in whole kHz."""
+    """Resample a signal to the rate of the model, and keep its power below 10.5 kHz. Rates are rounded to kHz."""
     khz, own = round(rate / 1000), RATE // 1000
     if khz == own:
         return x
@@ -125,9 +133,11 @@ def resample(x: Array, rate: float) -> Array:
 
 
 def broad_delay(reference: Array, processed: Array, spectrum: npt.NDArray[np.complex64] | None = None) -> int:
-    """Samples by which the processed signal [n] is behind the reference [n], from the peak of |correlation|.
+    """Return the delay of the processed signal [n] in samples, from the largest magnitude of the correlation.
 
-    `spectrum` is `correlation_spectrum(reference)`, if it is there already.
+    Args:
+        reference, processed: [n].
+        spectrum: `correlation_spectrum(reference)`. None computes it.
     """
     n = len(reference)
     length = correlation_length(n)
@@ -136,7 +146,7 @@ def broad_delay(reference: Array, processed: Array, spectrum: npt.NDArray[np.com
     product *= np.conj(spectrum)
     correlation = scipy.fft.irfft(product, length, overwrite_x=True)
     np.abs(correlation, out=correlation)
-    # index d: processed behind by d; wrapped round: ahead
+    # Index d is a delay of d. Indices from the end are negative delays.
     ahead, behind = correlation[length - n + 1 :], correlation[:n]
     if len(ahead) and ahead.max() > behind.max():
         return int(np.argmax(ahead)) - (n - 1)
@@ -144,17 +154,17 @@ def broad_delay(reference: Array, processed: Array, spectrum: npt.NDArray[np.com
 
 
 def correlation_length(samples: int) -> int:
-    """Of transforms that correlate two signals of that length at all lags."""
+    """Return the length of transforms that correlate two signals of `samples` samples at all lags."""
     return int(scipy.fft.next_fast_len(2 * samples - 1, real=True))
 
 
 def correlation_spectrum(x: Array) -> npt.NDArray[np.complex64]:
-    """The spectrum of a signal without its mean, padded to correlate at all lags."""
+    """Return the spectrum of a signal without its mean, padded for correlation at all lags."""
     return np.asarray(scipy.fft.rfft((x - x.mean()).astype(np.float32), correlation_length(len(x))))
 
 
 def shift(x: Array, delay: int) -> Array:
-    """A signal [n] without its first `delay` samples (or with as many zeros before), of the same length."""
+    """Shift a signal [n] to earlier times by `delay` samples, or to later times if negative. The length stays."""
     y = np.zeros_like(x)
     if abs(delay) >= len(x):
         return y
@@ -172,7 +182,7 @@ def _middle_ear() -> Any:
 
 
 def middle_ear(x: Array) -> npt.NDArray[np.float32]:
-    """A low-pass at 5 kHz and a high-pass at 350 Hz: roughly the equal-loudness contour at threshold."""
+    """Apply a low-pass at 5 kHz and a high-pass at 350 Hz, roughly the equal-loudness contour at threshold."""
     y = np.empty(len(x), np.float32)
     first, second = _middle_ear()
     _filter_twice(np.asarray(x, np.float64), first, second, y)
@@ -181,7 +191,7 @@ def middle_ear(x: Array) -> npt.NDArray[np.float32]:
 
 @jit
 def _filter_twice(x: Any, first: Any, second: Any, y: Any) -> None:  # pragma: no cover - compiled
-    """Write x [n] behind a filter of first order and one of second order, each (b, a), into y [n]."""
+    """Filter x [n] with a first-order and a second-order filter, each (b, a), and write the result to y [n]."""
     (b0, b1), (_, a1) = first
     (c0, c1, c2), (_, d1, d2) = second
     z = z1 = z2 = 0.0
@@ -195,7 +205,7 @@ def _filter_twice(x: Any, first: Any, second: Any, y: Any) -> None:  # pragma: n
 
 
 def spectrum_level(power: Array, control_power: Array, loss: Loss, level1: float) -> Array:
-    """Long-term levels [32] in dB above threshold of the bands' mean squares and their control paths' [32]."""
+    """Return long-term levels [32] in dB above threshold, from mean squares of bands and control paths [32]."""
     level, control = (level1 + 10 * np.log10(np.maximum(p, 1e-60)) for p in (power, control_power))
     gain = -loss.outer - (np.clip(control, loss.knee, 100) - loss.knee) * (1 - 1 / loss.ratio)
     return np.maximum(np.maximum(level, 0) + gain - loss.inner, 0)

@@ -1,20 +1,30 @@
 """HAAQI version 1: the music-quality index that the networks learn to predict.
 
 Kates & Arehart (2016), "The Hearing-Aid Audio Quality Index (HAAQI)", IEEE/ACM Transactions on Audio, Speech, and
-Language Processing 24(2). The results are those of pyclarity's `compute_haaqi`, the oracle of the tests, which takes
-some fifty times as long (`benchmarks.haaqi` measures both). What is computed otherwise: the bands as float32 kernels
-(`bands`), the reference's side once for all that is compared with it, the bands' alignment from decimated signals
-(`alignment`), and the threshold's noise from a fixed table.
+Language Processing 24(2). The results agree with pyclarity's `compute_haaqi` within 1e-3 (the tests compare them).
+pyclarity takes about fifty times as long (`haaqi-edge bench study haaqi` measures both). The implementation differs in
+this: bands are computed by float32 kernels (`bands`), the reference is analysed once for all signals that are compared
+with it, bands are aligned by decimated signals (`alignment`), and the noise at threshold comes from a fixed table.
 
-    Reference(clean, rate, Ear("N3")).score(processed, rate).score
+    Reference(clean, rate, Listener("N3", level1=65.0)).score(processed, rate).score
+
+Level: `level1` is the sound pressure level of a signal whose RMS is 1.0. It has no default, because defaults differ:
+pyclarity's `compute_haaqi` takes 65 dB SPL, version 0.1 of this package took 85. For the same number from both, give
+both the same level:
+
+    Listener(levels, level1=65.0)       compute_haaqi(...)               or compute_haaqi(..., level1=65.0)
+    Listener(levels, level1=85.0)       compute_haaqi(..., level1=85.0)
+
+Labels, `haaqi-edge haaqi` and the shipped models use 85 dB SPL (`runtime.audio.levels.LEVEL1`).
 """
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +35,7 @@ from ..runtime.audio.reading import checked_rate
 from ..runtime.audiogram import Audiogram, AudiogramLike, as_audiogram
 from ..runtime.errors import AudioError
 from .alignment import Aligner
-from .bands import Array, Bands, Room, Single, filtered, hair_cells
+from .bands import Array, Bands, Single, Workspace, filter_bands, hair_cells
 from .cochlea import (
     RATE,
     Gammatone,
@@ -48,70 +58,105 @@ from .terms import (
 )
 
 HAAQI_FREQUENCIES: Final = (250, 500, 1000, 2000, 4000, 6000)
-"""Hz; the only hearing levels that the index reads"""
-LEAST_SECONDS: Final = 0.2
-"""of a reference's sounding part; the bands are aligned within 0.1 s either way"""
-MOST_SECONDS: Final = 120.0
-"""of a signal; a second of a comparison takes 20 MB"""
-_LOUDEST: Final = 1e6
-"""the largest amplitude taken for a sample: music at 85 dB SPL, amplified for a profound loss, reaches 1e4"""
+"""frequencies in Hz of the hearing levels that the index uses"""
+MIN_SECONDS: Final = 0.2
+"""minimum duration of the reference without silence at its ends; bands are aligned within 0.1 s to each side"""
+MAX_SECONDS: Final = 120.0
+"""maximum duration of a signal; a comparison takes 20 MB per second"""
+_MAX_AMPLITUDE: Final = 1e6
+"""largest accepted amplitude of a sample: music at 85 dB SPL, amplified for a profound loss, reaches 1e4"""
 _DISPERSION: Final = RATE * 2 // 1000
-"""samples, 2 ms, that the processed signal is left behind when it is aligned"""
+"""samples (2 ms) by which the processed signal remains delayed after its alignment"""
 
 
 class Haaqi(NamedTuple):
-    """The index, 0 to 1, and what it is made of."""
+    """The index, 0 to 1, and its terms.
+
+    Attributes:
+        score: the index.
+        nonlinear: combination of `cepstral` and `synchrony`.
+        linear: combination of `loudness` and `spectrum`.
+        cepstral: cepstral correlation of the envelopes, at high modulation rates.
+        synchrony: correlation of the basilar membrane's motion, with the loss of synchrony at high frequencies.
+        loudness: 1 minus the standard deviation of the difference of the loudness spectra.
+        spectrum: 1 minus the standard deviation of the difference of the normalized spectra.
+    """
 
     score: float
     nonlinear: float
     linear: float
     cepstral: float
-    """cepstral correlation of the envelope modulations, high modulation rates"""
     synchrony: float
-    """basilar-membrane vibration correlation with loss of synchrony at high frequencies"""
     loudness: float
-    """1 minus the standard deviation of the loudness spectra's difference"""
     spectrum: float
-    """1 minus the standard deviation of the normalised spectra's difference"""
 
 
 @dataclass(frozen=True, init=False)
-class Ear:
-    """Who listens, and how loud.
+class Listener:
+    """A listener's audiogram, and the level at which signals are presented.
 
     Args:
-        audiogram: what `as_audiogram` takes (a name, 8 numbers, a mapping of Hz to dB HL, an `Audiogram`), or 6 numbers
-            at `HAAQI_FREQUENCIES`.
-        level1: dB SPL of a signal whose RMS is 1.0.
+        audiogram: as for `as_audiogram` (a name, 8 numbers, a mapping of Hz to dB HL, an `Audiogram`), or 6 numbers at
+            `HAAQI_FREQUENCIES`.
+        level1: dB SPL of a signal whose RMS is 1.0. There is no default, because defaults differ: pyclarity's
+            `compute_haaqi` takes 65 dB SPL, version 0.1 of this package and its command line take 85 (`LEVEL1`). With
+            the same level in both, both give the same number: `level1=65.0` here for pyclarity's default, or
+            `compute_haaqi(..., level1=85.0)` there.
 
     Raises:
-        AudiogramError: something else, or a level that is not a number from -10 to 120.
-        OptionError: a level1 outside 0 to 140.
+        AudiogramError: the audiogram has another form, or a level is not a number from -10 to 120.
+        OptionError: `level1` is not a number from 0 to 140.
     """
 
     audiogram: Audiogram
     level1: float
 
-    def __init__(self, audiogram: AudiogramLike, level1: float = LEVEL1) -> None:
+    def __init__(self, audiogram: AudiogramLike, *, level1: float) -> None:
         given = audiogram.tolist() if isinstance(audiogram, np.ndarray) else audiogram
         if isinstance(given, list | tuple) and len(given) == len(HAAQI_FREQUENCIES):
-            listener = Audiogram.from_pairs(HAAQI_FREQUENCIES, given)
+            levels = Audiogram.from_pairs(HAAQI_FREQUENCIES, given)
         else:
-            listener = as_audiogram(given)
-        object.__setattr__(self, "audiogram", listener)
+            levels = as_audiogram(given)
+        object.__setattr__(self, "audiogram", levels)
         object.__setattr__(self, "level1", check_level("level1", level1))
 
     @cached_property
     def loss(self) -> Loss:
-        """What the hearing loss does to each band."""
+        """Effect of the hearing loss on each band."""
         return Loss.of(self.audiogram.at(HAAQI_FREQUENCIES))
 
 
+class _Ear(Listener):
+    """Former name of `Listener`, with a default level. It creates a `Listener`."""
+
+    def __new__(cls, audiogram: AudiogramLike, level1: float = LEVEL1) -> Listener:  # type: ignore[misc]
+        return Listener(audiogram, level1=level1)
+
+
+def _deprecated_ear() -> type[_Ear]:
+    """Return `_Ear`, and warn the caller of the module's `__getattr__`."""
+    warnings.warn(
+        "Ear is now called Listener, and its level1 (dB SPL of RMS 1.0; Ear's default is 85) must be given: "
+        "Listener(audiogram, level1=85.0)",
+        DeprecationWarning,
+        stacklevel=3,
+    )
+    return _Ear
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name == "Ear":
+            return _deprecated_ear()
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 class Tiles(NamedTuple):
-    """What the nonlinear part of the index is made of, by band and time.
+    """Intermediate results of the nonlinear terms, by band and time.
 
     Attributes:
-        start: where the comparison begins in the reference, in samples at `RATE`; the bands come 450 samples later.
+        start: start of the comparison in the reference, in samples at `RATE`. The bands are delayed by 450 samples.
         synchrony: covariance of the motion in segments of 16 ms every 8 ms, [32, segments]; NaN where the reference is
             inaudible.
         reference, processed: envelopes in dB above threshold in windows of 8 ms every 4 ms, [32, windows].
@@ -124,49 +169,50 @@ class Tiles(NamedTuple):
 
 
 class Reference:
-    """A clean signal, as a listener would hear it amplified by NAL-R, to compare processed ones with.
+    """A clean signal, analysed as the listener hears it with NAL-R, for comparison with processed signals.
 
     Args:
         signal: float [samples] in [-1, 1], the unamplified original.
-        rate: Hz. The model rounds rates to whole kHz, as pyclarity does: a processed signal should have the
-            reference's rate, or both whole kHz.
+        rate: in Hz. The model rounds rates to whole kHz, as pyclarity does. A processed signal should therefore have
+            the rate of the reference, or both rates should be whole kHz.
         ear: the listener.
-        seed: of the noise that stands for the auditory threshold.
+        seed: of the noise that represents the auditory threshold.
 
     Raises:
-        AudioError: no finite samples of one channel, silence, less than `LEAST_SECONDS` of sound, more than
-            `MOST_SECONDS`, or an unusable rate.
+        AudioError: the signal is not finite samples of one channel, is silent, has less than `MIN_SECONDS` of sound or
+            more than `MAX_SECONDS`, or the rate is unusable.
     """
 
-    def __init__(self, signal: Array, rate: int, ear: Ear, seed: int = 0) -> None:
+    def __init__(self, signal: Array, rate: int, listener: Listener, seed: int = 0) -> None:
         self._signal = _at_model_rate(signal, rate, "reference")
-        self._ear, self._seed = ear, seed
-        self._whole = _Side(self._signal, ear, seed)
+        self._listener, self._seed = listener, seed
+        self._whole = _ReferenceAnalysis(self._signal, listener, seed)
         self._cut = self._whole
 
     def score(self, processed: Array, rate: int) -> Haaqi:
-        """The quality of a processed (and amplified) version, float [samples] at `rate` Hz, at the same `level1`.
+        """Compute HAAQI of a processed and amplified version, float [samples] at `rate` Hz, at the same `level1`.
 
-        Where it is longer than the reference its end doesn't count; where it is shorter, the reference's doesn't.
+        If the two signals differ in length, the end of the longer one is ignored.
 
         Raises:
-            AudioError: no finite samples of one channel, too few of them, too many, or an unusable rate.
+            AudioError: the signal is not finite samples of one channel, or is too short or too long, or the rate is
+                unusable.
         """
         return self.compare(processed, rate)[0]
 
     def compare(self, processed: Array, rate: int) -> tuple[Haaqi, Tiles]:
-        """What `score` gives, and the tiles behind it."""
+        """Return the result of `score`, and the intermediate results by band and time."""
         y = _at_model_rate(processed, rate, "processed")
-        side = self._side(min(len(y), len(self._signal)))
-        return side.compare(y[: side.samples])
+        analysis = self._analysis_until(min(len(y), len(self._signal)))
+        return analysis.compare(y[: analysis.samples])
 
-    def _side(self, samples: int) -> _Side:
-        """The reference's side for processed signals of that many samples; the last shortened one is kept."""
+    def _analysis_until(self, samples: int) -> _ReferenceAnalysis:
+        """Return the analysis of the first samples of the reference. The last one that was cut is stored."""
         if samples == self._whole.samples:
             return self._whole
         if samples != self._cut.samples:
             try:
-                self._cut = _Side(self._signal[:samples], self._ear, self._seed)
+                self._cut = _ReferenceAnalysis(self._signal[:samples], self._listener, self._seed)
             except AudioError as error:
                 raise AudioError(
                     f"the processed signal ends after {1000 * samples / RATE:.2f} ms: until there, {error}"
@@ -174,52 +220,54 @@ class Reference:
         return self._cut
 
 
-class _Side:
-    """All that depends on the reference alone, float [samples] at `RATE`."""
+class _ReferenceAnalysis:
+    """All results that depend on the reference alone, float [samples] at `RATE`."""
 
-    def __init__(self, x: Array, ear: Ear, seed: int) -> None:
-        self.samples, self._ear, self._seed = len(x), ear, seed
+    def __init__(self, x: Array, listener: Listener, seed: int) -> None:
+        self.samples, self._listener, self._seed = len(x), listener, seed
         sounding = np.flatnonzero(np.abs(x) > 0.001 * np.abs(x).max())
         if len(sounding) == 0:
             raise AudioError("the reference signal is silent: HAAQI compares with music")
         self._start, self._stop = int(sounding[0]), int(sounding[-1]) + 1
         count = self._stop - self._start
-        if count < LEAST_SECONDS * RATE:
+        if count < MIN_SECONDS * RATE:
             raise AudioError(
                 f"the reference signal sounds for {1000 * count / RATE:.2f} ms only: "
-                f"HAAQI needs {1000 * LEAST_SECONDS:g} ms or more"
+                f"HAAQI needs {1000 * MIN_SECONDS:g} ms or more"
             )
         self._clean, self._spectrum = x, correlation_spectrum(x)
-        taps = nal_r_filter(ear.audiogram, RATE)
+        taps = nal_r_filter(listener.audiogram, RATE)
         amplified = signal.oaconvolve(x[self._start : self._stop], taps)[len(taps) - 1 :]
         amplified = np.pad(amplified, (0, max(count - len(amplified), 0)))[:count]
-        room = Room.of(count)
-        weakref.finalize(self, room.free).atexit = False
-        bands = filtered(middle_ear(amplified), ear.loss, ear.level1, room)
+        workspace = Workspace.of(count)
+        weakref.finalize(self, workspace.free).atexit = False
+        bands = filter_bands(middle_ear(amplified), listener.loss, listener.level1, workspace)
         self._env = Aligner(bands.env, bands.coarse_env, False, bands.energy_env)
         self._bm = Aligner(bands.bm, bands.coarse_bm, True, bands.energy_bm)
         self._level = self._long_term(bands)
         self._later = Gammatone.of(bands.bandwidth).delay_to_latest()
-        self._nerve = hair_cells(bands, ear.loss, ear.level1, self._later, seed=seed, room=room)
-        self._audible = audible_segments(self._nerve.motion, count)
-        self._loud = loud_windows(self._nerve.smooth)
-        self._modulations = modulations(self._nerve.smooth[:, self._loud]) if len(self._loud) else None
+        self._hair_cells = hair_cells(
+            bands, listener.loss, listener.level1, self._later, seed=seed, workspace=workspace
+        )
+        self._audible = audible_segments(self._hair_cells.motion, count)
+        self._loud = loud_windows(self._hair_cells.smooth)
+        self._modulations = modulations(self._hair_cells.smooth[:, self._loud]) if len(self._loud) else None
 
     def compare(self, y: Array) -> tuple[Haaqi, Tiles]:
-        """See `Reference.compare`; `y` has as many samples as the reference."""
+        """See `Reference.compare`. `y` has as many samples as the reference."""
         y = shift(y, broad_delay(self._clean, y, self._spectrum) - _DISPERSION)[self._start : self._stop]
-        ear, room = self._ear, Room.of(len(y))
-        bands = filtered(middle_ear(y), ear.loss, ear.level1, room)
+        listener, workspace = self._listener, Workspace.of(len(y))
+        bands = filter_bands(middle_ear(y), listener.loss, listener.level1, workspace)
         delays = (
             self._env.delays(bands.env, bands.coarse_env, bands.energy_env),
             self._bm.delays(bands.bm, bands.coarse_bm, bands.energy_bm),
         )
-        nerve = hair_cells(bands, ear.loss, ear.level1, self._later, delays, self._seed, room)
+        output = hair_cells(bands, listener.loss, listener.level1, self._later, delays, self._seed, workspace)
         cepstral = 0.0
         if self._modulations is not None:
-            cepstral = cepstral_correlation(self._modulations, modulations(nerve.smooth[:, self._loud]))
-        covariance = covariances(self._nerve.motion, nerve.motion, self._audible)
-        room.free()
+            cepstral = cepstral_correlation(self._modulations, modulations(output.smooth[:, self._loud]))
+        covariance = covariances(self._hair_cells.motion, output.motion, self._audible)
+        workspace.free()
         in_step = synchrony(covariance, self._audible)
         loudness, spectrum = spectrum_terms(self._level, self._long_term(bands))
         nonlinear = 0.754 * cepstral**3 + 0.246 * in_step
@@ -228,18 +276,18 @@ class _Side:
         tiles = Tiles(
             self._start,
             np.where(self._audible, covariance, np.float32(np.nan)),
-            self._nerve.smooth,
-            nerve.smooth,
+            self._hair_cells.smooth,
+            output.smooth,
         )
         return Haaqi(score, nonlinear, linear, cepstral, in_step, loudness, spectrum), tiles
 
     def _long_term(self, bands: Bands) -> Array:
-        """The long-term spectrum of bands [32] in dB above threshold."""
-        return spectrum_level(bands.power, bands.control_power, self._ear.loss, self._ear.level1)
+        """Return the long-term spectrum of bands [32] in dB above threshold."""
+        return spectrum_level(bands.power, bands.control_power, self._listener.loss, self._listener.level1)
 
 
 def _at_model_rate(samples: npt.ArrayLike, rate: int, which: str) -> Array:
-    """A signal at `RATE`, after making sure that it is one."""
+    """Check a signal and resample it to `RATE`."""
     given = np.asarray(samples)
     if given.ndim != 1 or len(given) == 0 or given.dtype.kind != "f":
         raise AudioError(
@@ -247,16 +295,16 @@ def _at_model_rate(samples: npt.ArrayLike, rate: int, which: str) -> Array:
             f"got shape {given.shape} and type {given.dtype}"
         )
     rate, x = checked_rate(rate, f"the {which} signal"), given.astype(np.float64)
-    usable = np.abs(x) <= _LOUDEST  # false for NaN too
+    usable = np.abs(x) <= _MAX_AMPLITUDE  # false for NaN too
     if not usable.all():
         first = int(np.argmin(usable))
         raise AudioError(
             f"the {which} signal holds a sample of {x[first]:g} at {first / rate:.3f} s: expected finite numbers, "
             "full scale 1.0"
         )
-    if len(x) > MOST_SECONDS * rate:
+    if len(x) > MAX_SECONDS * rate:
         raise AudioError(
-            f"the {which} signal lasts {len(x) / rate:.1f} s: HAAQI takes up to {MOST_SECONDS:g} s as a whole; "
+            f"the {which} signal lasts {len(x) / rate:.1f} s: HAAQI takes up to {MAX_SECONDS:g} s as a whole; "
             "give excerpts of it"
         )
     return resample(x, rate)

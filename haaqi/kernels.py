@@ -1,7 +1,7 @@
-"""The auditory bands of HAAQI as numba kernels, eight bands at a time in float32 (`simd`).
+"""Numba kernels of HAAQI's auditory bands, for eight bands at a time in float32 (`simd`).
 
-Band signals are contiguous float32 [32, PAD + samples + PAD] with zeros in the pads, so that a shifted read past
-either end is a read of zeros, as the model wants it. Parameters come as float32 [parameters, 8], one column a band.
+The signals of bands are contiguous float32 [32, PAD + samples + PAD] with pads of zeros, so that a shifted read beyond
+an end gives zeros, as the model requires. Parameters are float32 [parameters, 8], with one column per band.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from . import simd
 from .simd import jit
 
 DECIMATION: Final = 8
-"""of the base-band signals that are correlated coarsely"""
+"""decimation of the base-band signals for the coarse correlation"""
 RESTART: Final = 1024
-"""samples after which a carrier starts from its exact phase again"""
+"""samples after which carriers restart from their exact phase"""
 _STRETCH: Final = 64
-"""samples of the control path that are worked on at once; a part of `RESTART`"""
+"""samples of the control path that are computed together; a divisor of `RESTART`"""
 PAD: Final = 4096
-"""samples; more than the longest alignment (2,400) and band delay (450) together"""
+"""samples of a pad; more than the sum of the longest alignment (2,400) and band delay (450)"""
 SMOOTHING: Final = 96
-"""samples, half of a smoothing window of 8 ms"""
+"""samples in half of a smoothing window of 8 ms"""
 _TINY: Final = 1e-30
 _DB: Final = 6.020599913279624
-"""of a factor of two in amplitude"""
+"""dB of a factor of two in amplitude"""
 _LAG_ZERO: Final = np.tan(np.pi * 800 / 24_000) / (1 + np.tan(np.pi * 800 / 24_000))
 _LAG_POLE: Final = 1 - 2 * _LAG_ZERO
 """first-order Butterworth low-pass at 800 Hz, for the compression gains"""
@@ -34,12 +34,12 @@ _LAG_POLE: Final = 1 - 2 * _LAG_ZERO
 Array = npt.NDArray[Any]
 _ZERO: Final = np.float32(0.0)
 _ALL: Final = -1
-"""a mask that keeps an index as it is"""
+"""mask that does not change an index"""
 
 
 @jit
 def _rows(array: Array, start: int, stride: int) -> Any:  # pragma: no cover - compiled
-    """Eight vectors that lie `stride` elements apart."""
+    """Load eight vectors with a distance of `stride` elements."""
     return (
         simd.load(array, start),
         simd.load(array, start + stride),
@@ -98,19 +98,19 @@ def _exp2_coefficients(table: Array) -> Any:  # pragma: no cover - compiled
 def control_path(
     x: Array, wave: Array, filters: Array, compression: Array, approximations: Array, gains: Array
 ) -> Any:  # pragma: no cover - compiled
-    """The control path of eight bands: its mean squares, and the compression gains that follow from its envelope.
+    """Compute the control path of eight bands, and the compression gains from its envelope.
 
     Args:
         x: middle-ear output [samples].
         wave: cosine and minus sine of each band's carrier at the first `RESTART` samples [RESTART, 2, 8].
         filters: pole, 4 pole, 4 pole^2, gain, cosine and sine of the phase of `RESTART` samples [6, 8].
-        compression: lowest and highest power between which the gain changes, and offset and slope of log2(gain) over
-            log2(power) [4, 8].
+        compression: lowest and highest power of the range in which the gain changes, and offset and slope of
+            log2(gain) over log2(power), [4, 8].
         approximations: `simd.APPROXIMATIONS`.
-        gains: takes the gains [samples, 8], after the first-order low-pass at 800 Hz that delays them by 0.2 ms.
+        gains: output, the gains [samples, 8] after a first-order low-pass at 800 Hz, which delays them by 0.2 ms.
 
     Returns:
-        float64 [8].
+        mean squares of the control path, float64 [8].
     """
     pole, zero1, zero2 = simd.load(filters, 0), simd.load(filters, 8), simd.load(filters, 16)
     gain, turn_c, turn_s = simd.load(filters, 24), simd.load(filters, 32), simd.load(filters, 40)
@@ -123,19 +123,19 @@ def control_path(
     lag_pole, lag_zero = simd.splat(np.float32(_LAG_POLE)), simd.splat(np.float32(_LAG_ZERO))
     re1 = re2 = re3 = re4 = re5 = im1 = im2 = im3 = im4 = im5 = zero
     last = smoothed = part = zero
-    quiet = simd.near_exp2(simd.near_log2(lowest, log2) * slope + offset, exp2)
+    quiet = simd.approximate_exp2(simd.approximate_log2(lowest, log2) * slope + offset, exp2)
     samples = len(x)
     for start in range(0, samples, _STRETCH):
         place = start % RESTART
         if place == 0 and start > 0:
-            re1, im1 = _turned(re1, im1, turn_c, turn_s)
-            re2, im2 = _turned(re2, im2, turn_c, turn_s)
-            re3, im3 = _turned(re3, im3, turn_c, turn_s)
-            re4, im4 = _turned(re4, im4, turn_c, turn_s)
-            re5, im5 = _turned(re5, im5, turn_c, turn_s)
+            re1, im1 = _rotate(re1, im1, turn_c, turn_s)
+            re2, im2 = _rotate(re2, im2, turn_c, turn_s)
+            re3, im3 = _rotate(re3, im3, turn_c, turn_s)
+            re4, im4 = _rotate(re4, im4, turn_c, turn_s)
+            re5, im5 = _rotate(re5, im5, turn_c, turn_s)
         loudest = zero
         count = min(_STRETCH, samples - start)
-        # In three loops, so that the processor works on several samples at once.
+        # Three loops let the processor compute several samples at once.
         for i in range(count):
             v = simd.splat(x[start + i]) * gain
             at = 16 * (place + i)
@@ -157,7 +157,9 @@ def control_path(
         if simd.lane_sum(simd.maximum(loudest - lowest, zero)) > 0:
             for i in range(count):
                 p = simd.minimum(simd.maximum(simd.load(powers, 8 * i), lowest), highest)
-                simd.store(powers, 8 * i, simd.near_exp2(simd.fma(simd.near_log2(p, log2), slope, offset), exp2))
+                simd.store(
+                    powers, 8 * i, simd.approximate_exp2(simd.fma(simd.approximate_log2(p, log2), slope, offset), exp2)
+                )
         else:
             for i in range(count):
                 simd.store(powers, 8 * i, quiet)
@@ -173,8 +175,8 @@ def control_path(
 
 
 @jit
-def _turned(re: Any, im: Any, c: Any, s: Any) -> Any:  # pragma: no cover - compiled
-    """Complex numbers times c + i s."""
+def _rotate(re: Any, im: Any, c: Any, s: Any) -> Any:  # pragma: no cover - compiled
+    """Multiply complex numbers by c + i s."""
     return re * c - im * s, im * c + re * s
 
 
@@ -192,16 +194,17 @@ def signal_path(
     coarse_env: Array,
     coarse_bm: Array,
 ) -> Any:  # pragma: no cover - compiled
-    """Compressed envelopes and basilar-membrane motion of eight bands.
+    """Compute compressed envelopes and basilar-membrane motion of eight bands.
 
     Args:
         x, wave, filters: see `control_path`.
         carrier: cosine and minus sine of each band's carrier at every `RESTART`th sample [restarts, 2, 8].
         gains: of the compression [samples, 8].
-        env, bm: take the bands' signals; `first` is the flat index of the first sample of the first band, `stride` the
-            length of a row.
-        coarse_env, coarse_bm: take sums over `DECIMATION` samples of the envelopes, and of the real and imaginary parts
-            of the base-band signals, all compressed, [8, ceil(samples / DECIMATION)] and [8, the same, 2].
+        env, bm: outputs, the signals of the bands.
+        first, stride: flat index of the first sample of the first band, and length of a row.
+        coarse_env, coarse_bm: outputs, sums over `DECIMATION` samples of the compressed envelopes, and of the real and
+            imaginary parts of the compressed base-band signals: [8, n] and [8, n, 2] with
+            n = ceil(samples / DECIMATION).
 
     Returns:
         sums of squares [5, 8]: the envelopes before compression; `env`; `coarse_env`; `bm`; `coarse_bm`.
@@ -219,11 +222,11 @@ def signal_path(
     for start in range(0, samples, _STRETCH):
         place = start % RESTART
         if place == 0 and start > 0:
-            re1, im1 = _turned(re1, im1, turn_c, turn_s)
-            re2, im2 = _turned(re2, im2, turn_c, turn_s)
-            re3, im3 = _turned(re3, im3, turn_c, turn_s)
-            re4, im4 = _turned(re4, im4, turn_c, turn_s)
-            re5, im5 = _turned(re5, im5, turn_c, turn_s)
+            re1, im1 = _rotate(re1, im1, turn_c, turn_s)
+            re2, im2 = _rotate(re2, im2, turn_c, turn_s)
+            re3, im3 = _rotate(re3, im3, turn_c, turn_s)
+            re4, im4 = _rotate(re4, im4, turn_c, turn_s)
+            re5, im5 = _rotate(re5, im5, turn_c, turn_s)
         for i in range(min(_STRETCH, samples - start)):
             v = simd.splat(x[start + i]) * gain
             at = 16 * (place + i)
@@ -263,7 +266,7 @@ def signal_path(
             _put_rows(bm, first + block, stride, simd.transpose(_rows(tile_bm, 0, 8)))
             part_coarse_env = simd.fma(sum_env, sum_env, part_coarse_env)
             part_coarse_bm = simd.fma(sum_re, sum_re, simd.fma(sum_im, sum_im, part_coarse_bm))
-            sum_re, sum_im = _turned(sum_re, sum_im, c, s)
+            sum_re, sum_im = _rotate(sum_re, sum_im, c, s)
             simd.store(coarse, 0, sum_env)
             simd.store(coarse, 8, sum_re)
             simd.store(coarse, 16, sum_im)
@@ -300,20 +303,21 @@ def hair_cells(
     stride: int,
     samples: int,
 ) -> None:  # pragma: no cover - compiled
-    """Envelopes in dB above threshold with inner-hair-cell adaptation, smoothed; the motion with the same gain.
+    """Apply the adaptation of the inner hair cells to envelopes in dB above threshold, and its gain to the motion.
 
     Args:
-        env, bm: the bands' signals.
-        env_at, bm_at: flat indices of what each of the eight bands has at sample 0 of the output [8].
+        env, bm: the signals of the bands.
+        env_at, bm_at: flat index for sample 0 of the output, per band [8].
         level: dB above threshold of an envelope of 1 [8].
-        circuit: the adaptation's update matrix of two states [2, 3] (from input, first, second) and output gain.
+        circuit: update matrix [2, 3] of the two states of the adaptation (from input, first and second state), and the
+            output gain.
         approximations: `simd.APPROXIMATIONS`.
         window: rising and falling half of the smoothing window [2, SMOOTHING].
-        noise: table of noise at the auditory threshold, a power of two long, and its first seven values again.
-        noise_at: where each band starts in the table, which it reads round and round [8].
-        rising, falling: take the weighted sums of the envelope over blocks of `SMOOTHING` samples [blocks, 8].
-        out, first, stride: take the motion, as in `signal_path`.
-        samples: how many.
+        noise: noise at the auditory threshold: a power of two of values, followed by the first seven values again.
+        noise_at: start of each band in the noise, which is read cyclically [8].
+        rising, falling: outputs, weighted sums of the envelope over blocks of `SMOOTHING` samples [blocks, 8].
+        out, first, stride: output, the motion, as in `signal_path`.
+        samples: number of samples.
     """
     base = simd.load(level, 0)
     m00, m01, m02 = simd.splat(circuit[0]), simd.splat(circuit[1]), simd.splat(circuit[2])
@@ -330,7 +334,7 @@ def hair_cells(
         _put_rows(tile_env, 0, 8, simd.transpose(e_rows))
         for t in range(8):
             e = simd.maximum(simd.load(tile_env, 8 * t), tiny)
-            simd.store(tile_env, 8 * t, simd.maximum(simd.fma(simd.near_log2(e, log2), decibel, base), zero))
+            simd.store(tile_env, 8 * t, simd.maximum(simd.fma(simd.approximate_log2(e, log2), decibel, base), zero))
         for t in range(8):
             v = simd.load(tile_env, 8 * t)
             state1, state2 = (
@@ -345,14 +349,14 @@ def hair_cells(
         b_rows = _gather(bm, bm_at, block, _ALL)
         hiss = _gather(noise, noise_at, block, len(noise) - simd.LANES)
         tile = (
-            _heard(y_rows[0], e_rows[0], b_rows[0], hiss[0], tiny),
-            _heard(y_rows[1], e_rows[1], b_rows[1], hiss[1], tiny),
-            _heard(y_rows[2], e_rows[2], b_rows[2], hiss[2], tiny),
-            _heard(y_rows[3], e_rows[3], b_rows[3], hiss[3], tiny),
-            _heard(y_rows[4], e_rows[4], b_rows[4], hiss[4], tiny),
-            _heard(y_rows[5], e_rows[5], b_rows[5], hiss[5], tiny),
-            _heard(y_rows[6], e_rows[6], b_rows[6], hiss[6], tiny),
-            _heard(y_rows[7], e_rows[7], b_rows[7], hiss[7], tiny),
+            _inner_hair_cell(y_rows[0], e_rows[0], b_rows[0], hiss[0], tiny),
+            _inner_hair_cell(y_rows[1], e_rows[1], b_rows[1], hiss[1], tiny),
+            _inner_hair_cell(y_rows[2], e_rows[2], b_rows[2], hiss[2], tiny),
+            _inner_hair_cell(y_rows[3], e_rows[3], b_rows[3], hiss[3], tiny),
+            _inner_hair_cell(y_rows[4], e_rows[4], b_rows[4], hiss[4], tiny),
+            _inner_hair_cell(y_rows[5], e_rows[5], b_rows[5], hiss[5], tiny),
+            _inner_hair_cell(y_rows[6], e_rows[6], b_rows[6], hiss[6], tiny),
+            _inner_hair_cell(y_rows[7], e_rows[7], b_rows[7], hiss[7], tiny),
         )
         _put_rows(out, first + block, stride, tile)
         if place + 8 == SMOOTHING:
@@ -362,14 +366,14 @@ def hair_cells(
 
 
 @jit
-def _heard(y: Any, e: Any, b: Any, hiss: Any, tiny: Any) -> Any:  # pragma: no cover - compiled
-    """The motion b with the gain from the envelope e to what the hair cells make of it, y, and with noise."""
+def _inner_hair_cell(y: Any, e: Any, b: Any, hiss: Any, tiny: Any) -> Any:  # pragma: no cover - compiled
+    """Apply to the motion b the gain between the envelope e and the output y of the hair cells, and add noise."""
     return simd.fma(b, (y + tiny) / (e + tiny), hiss)
 
 
 @jit
 def _gather(array: Array, at: Array, block: int, mask: int) -> Any:  # pragma: no cover - compiled
-    """Eight vectors that begin `block` elements after `at`, of whose indices the bits of `mask` count."""
+    """Load eight vectors that start `block` elements after `at`. Indices are masked by `mask`."""
     return (
         simd.load(array, (at[0] + block) & mask),
         simd.load(array, (at[1] + block) & mask),
@@ -384,10 +388,10 @@ def _gather(array: Array, at: Array, block: int, mask: int) -> Any:  # pragma: n
 
 @jit
 def correlation_around(x: Array, y: Array, x_at: int, y_at: int, samples: int) -> Any:  # pragma: no cover - compiled
-    """sum x[n] y[n + lag] for lag 0, and by how much it is larger for lags -1 and 1.
+    """Return the sum of x[n] y[n + lag] for lag 0, and how much larger it is for lags -1 and 1.
 
-    The differences are those of `y`, summed: correlations of smooth envelopes at neighbouring lags differ by less than
-    a sum in single precision tells. The arrays hold seven zeros or more after `samples`.
+    The differences are sums over differences of `y`, because the correlations of smooth envelopes at neighbouring lags
+    differ by less than the precision of a float32 sum. The arrays have seven or more zeros after `samples`.
     """
     before = here = after = 0.0
     zero = simd.splat(_ZERO)

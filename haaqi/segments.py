@@ -1,7 +1,7 @@
-"""Segments of the basilar membrane's motion as numba kernels: their mean squares, and their covariances in two signals.
+"""Numba kernels for segments of the basilar membrane's motion: mean squares, and covariances of two signals.
 
-Windowed segments of 16 ms begin every 8 ms; the first and the last have half a window. Signals are laid out as
-`kernels` has them.
+Windowed segments of 16 ms start every 8 ms. The first and the last have half a window. Signals have the layout of
+`kernels`.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from . import simd
 from .simd import jit
 
 SEGMENT: Final = 384
-"""samples, 16 ms"""
+"""length of a segment in samples, 16 ms"""
 LAGS: Final = 24
-"""samples, 1 ms, lags of the covariance either way"""
+"""maximum lag of the covariance in samples, 1 ms"""
 _TINY: Final = 1e-30
 _ZERO: Final = np.float32(0.0)
 
@@ -25,10 +25,10 @@ Array = npt.NDArray[Any]
 
 
 @jit
-def windowed(
+def window_segment(
     x: Array, at: int, window: Array, window_at: int, count: int, out: Array, out_at: int
 ) -> Any:  # pragma: no cover - compiled
-    """Write `count` windowed samples without their mean; returns the sum of their squares."""
+    """Write `count` windowed samples without their mean, and return the sum of their squares."""
     zero = simd.splat(_ZERO)
     total = zero
     for i in range(0, count, 8):
@@ -46,7 +46,7 @@ def windowed(
 
 @jit
 def _segment(index: int, segments: int) -> Any:  # pragma: no cover - compiled
-    """Where the window of a segment begins, and its length: the first and last have half of it."""
+    """Return the start and the length of the window of a segment. The first and the last segment have half a window."""
     half = SEGMENT // 2
     if index == 0:
         return half, half
@@ -59,14 +59,14 @@ def _segment(index: int, segments: int) -> Any:  # pragma: no cover - compiled
 def mean_squares(
     x: Array, first: int, stride: int, window: Array, power: Array, out: Array
 ) -> None:  # pragma: no cover - compiled
-    """Mean squares [bands, segments] of windowed segments; `power` holds those of the whole and the half window."""
+    """Write the mean squares [bands, segments] of segments. `power` has those of the whole and the half window."""
     scratch = np.zeros(SEGMENT, np.float32)
     bands, segments = out.shape
     for band in range(bands):
         for segment in range(segments):
             window_at, count = _segment(segment, segments)
             at = first + band * stride + segment * (SEGMENT // 2)
-            energy = windowed(x, at, window, window_at, count, scratch, 0)
+            energy = window_segment(x, at, window, window_at, count, scratch, 0)
             out[band, segment] = energy / power[0 if count == SEGMENT else 1]
 
 
@@ -74,14 +74,14 @@ def mean_squares(
 def covariances(
     x: Array, y: Array, first: int, stride: int, window: Array, norms: Array, active: Array, out: Array
 ) -> None:  # pragma: no cover - compiled
-    """Largest normalised covariance within `LAGS` of the segments that are active.
+    """Compute the largest normalized covariance within `LAGS` of active segments.
 
     Args:
-        x, y, first, stride: the motion of both signals.
+        x, y, first, stride: motion of both signals, see `kernels.signal_path`.
         window: [SEGMENT].
-        norms: of each lag, mean square over unbiased covariance, for the whole and the half window [2, 2 LAGS + 1].
+        norms: ratio of mean square and unbiased covariance of each lag, for whole and half window, [2, 2 LAGS + 1].
         active: bool [bands, segments].
-        out: takes the covariances [bands, segments], 0 where not active.
+        out: output, covariances [bands, segments]; inactive segments are not changed.
     """
     bands, segments = out.shape
     a = np.zeros(SEGMENT, np.float32)
@@ -94,7 +94,7 @@ def covariances(
             if count < SEGMENT:
                 b[:] = 0
             at = first + band * stride + segment * (SEGMENT // 2)
-            energy = windowed(x, at, window, window_at, count, a, 0) * windowed(
+            energy = window_segment(x, at, window, window_at, count, a, 0) * window_segment(
                 y, at, window, window_at, count, b, LAGS
             )
             peak = 0.0

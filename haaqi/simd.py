@@ -1,8 +1,8 @@
-"""An eight-lane float32 vector for numba kernels.
+"""An eight-lane float32 vector type for numba kernels.
 
-numba leaves a loop over a few channels scalar when it cannot prove that the arrays in it do not overlap. Here the
-lanes are one LLVM vector value, so that a kernel's state stays in registers: about ten times faster for recursive
-filters that run side by side. LLVM maps the lanes to what the processor has (one AVX register, two of NEON).
+Numba does not vectorize a loop over a few channels if it cannot prove that its arrays do not overlap. With this type
+the lanes are one LLVM vector, and the state of a kernel stays in registers. Parallel recursive filters become about
+ten times faster. LLVM maps the lanes to the registers of the processor (one AVX or two NEON registers).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numba import extending
 from numba.core import cgutils as numba_cgutils
 from numba.core import types as numba_types
 
-# numba's own types cover a part of it, and are wrong where compiled code calls an intrinsic.
+# Numba's type hints are incomplete, and wrong for intrinsics that compiled code calls.
 cgutils: Final[Any] = numba_cgutils
 types: Final[Any] = numba_types
 models: Final[Any] = extending.models
@@ -34,25 +34,25 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def jit(function: Function) -> Function:
-    """Compile a kernel: floating-point sums may be reordered, divisions by zero give infinity, no lock is held."""
+    """Compile a kernel. Sums may be reordered, divisions by zero give infinity, and the GIL is released."""
     settings: dict[str, Any] = {"error_model": "numpy", "fastmath": {"contract", "reassoc", "nsz"}, "nogil": True}
     compiled: Function = numba.njit(cache=True, **settings)(function)
     return compiled
 
 
 def intrinsic(function: Emit) -> Any:
-    """A function of compiled code that is written in LLVM's terms."""
+    """Register a function that emits LLVM code as callable from compiled code."""
     return extending.intrinsic(function)
 
 
-def inlined(function: Function) -> Function:
-    """A function that compiled code may call."""
+def inline(function: Function) -> Function:
+    """Register a function as callable from compiled code."""
     callable_there: Function = extending.register_jitable(function)
     return callable_there
 
 
 class Float32x8(types.Type):  # type: ignore[misc]
-    """numba's type of eight float32 lanes."""
+    """Numba type of eight float32 lanes."""
 
     def __init__(self) -> None:
         super().__init__(name="float32x8")
@@ -92,8 +92,8 @@ def _ternary(emit: Emit) -> Any:
     return call
 
 
-def _named(name: str) -> Emit:
-    """A call of LLVM's own function of that name, vectors in, vector out."""
+def _llvm_call(name: str) -> Emit:
+    """Return an emitter that calls the LLVM intrinsic of that name on vectors."""
 
     def emit(builder: Any, *values: Any) -> Any:
         kind = ir.FunctionType(_VF, [value.type for value in values])
@@ -110,39 +110,39 @@ add: Final = _binary(lambda builder, x, y: builder.fadd(x, y, flags=_FAST))
 sub: Final = _binary(lambda builder, x, y: builder.fsub(x, y, flags=_FAST))
 mul: Final = _binary(lambda builder, x, y: builder.fmul(x, y, flags=_FAST))
 div: Final = _binary(lambda builder, x, y: builder.fdiv(x, y, flags=_FAST))
-fma: Final = _ternary(_named("fmuladd"))
-"""x y + z; the compiler is free to choose which product of a sum of two it fuses, which counts where x is recursive"""
-minimum: Final = _binary(_named("minnum"))
-maximum: Final = _binary(_named("maxnum"))
-sqrt: Final = _unary(_named("sqrt"))
-absolute: Final = _unary(_named("fabs"))
-floor: Final = _unary(_named("floor"))
+fma: Final = _ternary(_llvm_call("fmuladd"))
+"""x y + z; in a sum of two products, the compiler chooses which one it fuses, which matters if x is recursive"""
+minimum: Final = _binary(_llvm_call("minnum"))
+maximum: Final = _binary(_llvm_call("maxnum"))
+sqrt: Final = _unary(_llvm_call("sqrt"))
+absolute: Final = _unary(_llvm_call("fabs"))
+floor: Final = _unary(_llvm_call("floor"))
 
 
 @_unary
 def _exponent(builder: Any, x: Any) -> Any:
-    """The binary exponent of positive normal numbers, as floats."""
+    """Return the binary exponent of positive normal numbers, as floats."""
     bits = builder.lshr(builder.bitcast(x, _VI), _splat(_VI, 23))
     return builder.sitofp(builder.sub(bits, _splat(_VI, 127)), _VF)
 
 
 @_unary
 def _mantissa(builder: Any, x: Any) -> Any:
-    """The mantissa of positive normal numbers, in 1 to 2."""
+    """Return the mantissa of positive normal numbers, from 1 to 2."""
     bits = builder.and_(builder.bitcast(x, _VI), _splat(_VI, 0x007FFFFF))
     return builder.bitcast(builder.or_(bits, _splat(_VI, 0x3F800000)), _VF)
 
 
 @_unary
 def _power_of_two(builder: Any, x: Any) -> Any:
-    """2 to whole numbers from -126 to 127."""
+    """Return 2 to the power of integers from -126 to 127."""
     exponent = builder.add(builder.fptosi(x, _VI), _splat(_VI, 127))
     return builder.bitcast(builder.shl(exponent, _splat(_VI, 23)), _VF)
 
 
 @intrinsic
 def splat(typingctx: Any, x: Any) -> Any:  # noqa: ARG001
-    """All lanes the same float32."""
+    """Return a vector whose lanes all have the same float32."""
 
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001
         first = builder.insert_element(ir.Constant(_VF, ir.Undefined), values[0], ir.Constant(_I32, 0))
@@ -153,7 +153,7 @@ def splat(typingctx: Any, x: Any) -> Any:  # noqa: ARG001
 
 @intrinsic
 def load(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
-    """Eight elements of a contiguous float32 array from a flat index on; bounds are the caller's duty."""
+    """Load eight elements of a contiguous float32 array from a flat index on. Bounds are not checked."""
 
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.load(_pointer(context, builder, signature, values), align=4)
@@ -163,7 +163,7 @@ def load(typingctx: Any, array: Any, index: Any) -> Any:  # noqa: ARG001
 
 @intrinsic
 def store(typingctx: Any, array: Any, index: Any, value: Any) -> Any:  # noqa: ARG001
-    """Write eight elements of a contiguous float32 array from a flat index on; bounds are the caller's duty."""
+    """Store eight elements to a contiguous float32 array from a flat index on. Bounds are not checked."""
 
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         builder.store(values[2], _pointer(context, builder, signature, values), align=4)
@@ -182,7 +182,7 @@ def _pointer(context: Any, builder: Any, signature: Any, values: Any) -> Any:
 
 @intrinsic
 def lane_sum(typingctx: Any, x: Any) -> Any:  # noqa: ARG001
-    """The sum of the lanes, float32."""
+    """Return the sum of the lanes, float32."""
 
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001
         kind = ir.FunctionType(ir.FloatType(), [ir.FloatType(), _VF])
@@ -195,11 +195,11 @@ def lane_sum(typingctx: Any, x: Any) -> Any:  # noqa: ARG001
 
 @intrinsic
 def transpose(typingctx: Any, tile: Any) -> Any:  # noqa: ARG001
-    """Eight vectors of eight lanes, rows and columns exchanged."""
+    """Transpose eight vectors of eight lanes."""
 
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:  # noqa: ARG001
         rows = cgutils.unpack_tuple(builder, values[0], LANES)
-        for step in (4, 2, 1):  # exchange blocks of 4, 2 and 1 lanes between rows that lie as far apart
+        for step in (4, 2, 1):  # exchange blocks of `step` lanes between rows with that distance
             low = [lane if not lane & step else lane - step + LANES for lane in range(LANES)]
             high = [lane + step if not lane & step else lane + LANES for lane in range(LANES)]
             for row in (row for row in range(LANES) if not row & step):
@@ -237,12 +237,12 @@ APPROXIMATIONS: Final = np.repeat(
     ),
     LANES,
 )
-"""coefficients of `near_log2` and of `near_exp2`, best in the sense of Chebyshev, in all lanes"""
+"""minimax coefficients of `approximate_log2` and of `approximate_exp2`, in all lanes"""
 
 
-@inlined
+@inline
 def log2(x: Any) -> Any:
-    """Base-2 logarithm of positive normal numbers, to 2e-7 absolute or relative (Cephes' logf)."""
+    """Return the base-2 logarithm of positive normal numbers, to 2e-7 absolute or relative (Cephes' logf)."""
     m = _mantissa(x) * 0.7071067811865476  # 0.707 to 1.414
     z = m - 1.0
     p = z * 7.0376836292e-2 - 1.1514610310e-1
@@ -257,9 +257,9 @@ def log2(x: Any) -> Any:
     return (p * z * square - 0.5 * square + z) * 1.4426950408889634 + (_exponent(x) + 0.5)
 
 
-@inlined
+@inline
 def exp2(x: Any) -> Any:
-    """2 to a power from -126 to 127, to 2e-7 relative (Cephes' expf)."""
+    """Return 2 to a power from -126 to 127, to 2e-7 relative (Cephes' expf)."""
     whole = floor(x + 0.5)
     z = (x - whole) * _LN2
     p = z * 1.9875691500e-4 + 1.3981999507e-3
@@ -270,11 +270,11 @@ def exp2(x: Any) -> Any:
     return (p * z * z + z + 1.0) * _power_of_two(whole)
 
 
-@inlined
-def near_log2(x: Any, k: Any) -> Any:
-    """Base-2 logarithm of positive normal numbers, to 2.5e-6 absolute.
+@inline
+def approximate_log2(x: Any, k: Any) -> Any:
+    """Return the base-2 logarithm of positive normal numbers, to 2.5e-6 absolute.
 
-    `k` holds the six coefficients, loaded from `APPROXIMATIONS` before the loop: constants would be loaded in it.
+    `k` has the six coefficients, loaded from `APPROXIMATIONS` before the loop. Constants would be loaded within it.
     """
     z = _mantissa(x) * 0.7071067811865476 - 1.0  # -0.293 to 0.414
     square = z * z
@@ -283,9 +283,9 @@ def near_log2(x: Any, k: Any) -> Any:
     return fma(fma(odd, z, even), z, _exponent(x) + 0.5)
 
 
-@inlined
-def near_exp2(x: Any, k: Any) -> Any:
-    """2 to a power from -126 to 127, to 3e-6 relative; `k` holds the five coefficients, as in `near_log2`."""
+@inline
+def approximate_exp2(x: Any, k: Any) -> Any:
+    """Return 2 to a power from -126 to 127, to 3e-6 relative. `k` has five coefficients, as in `approximate_log2`."""
     whole = floor(x + 0.5)
     z = x - whole
     square = z * z

@@ -1,7 +1,7 @@
-"""The four terms of HAAQI, from what the nerve is told of two sounds (Kates & Arehart 2016, eqs. 5 to 12).
+"""The four terms of HAAQI, from the outputs of the hair cells for two sounds (Kates & Arehart 2016, eqs. 5 to 12).
 
-Cepstral correlation of the envelopes' modulations (pyclarity's `melcor9`), synchrony of the motion (`bm_covary`,
-`ave_covary2`), and the differences of two long-term spectra (`spectrum_diff`).
+They are the cepstral correlation of envelope modulations (pyclarity's `melcor9`), the synchrony of the motion
+(`bm_covary`, `ave_covary2`), and two differences of long-term spectra (`spectrum_diff`).
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from .kernels import PAD, SMOOTHING
 from .segments import SEGMENT
 
 _SILENCE: Final = 2.5
-"""dB above threshold, tiles below do not count"""
+"""dB above threshold; quieter windows and segments are ignored"""
 _CEPSTRA: Final = 5
 _EDGES: Final = (20.0, 32.0, 50.0, 80.0)
-"""Hz, of the four high modulation bands; the last is open"""
+"""lower edges in Hz of the four high modulation bands; the last band has no upper edge"""
 _TAPS: Final = 129
-"""of the modulation filters, half a second"""
+"""length of the modulation filters, half a second"""
 
 Array = npt.NDArray[np.float64]
 Single = npt.NDArray[np.float32]
 
 
 def loud_windows(smooth: Array) -> npt.NDArray[np.int64]:
-    """The windows of a reference's envelopes [32, windows] that are above threshold; none where it is only one."""
+    """Return the windows of a reference's envelopes [32, windows] that are above threshold, or none if there is one."""
     loud = np.flatnonzero(_phons(smooth) > _SILENCE)
     return loud if len(loud) > 1 else loud[:0]
 
 
 def modulations(smooth: Array) -> Array:
-    """Band-pass filtered cepstra [4, 5, windows] without their means, of envelopes [32, windows]."""
+    """Return band-pass filtered cepstra [4, 5, windows] without their means, of envelopes [32, windows]."""
     basis = np.cos(np.outer(np.arange(1, _CEPSTRA + 1), np.arange(BANDS)) * np.pi / (BANDS - 1))
     basis /= np.linalg.norm(basis, axis=1, keepdims=True)
     cepstra = np.einsum("kb,bn->kn", basis, smooth)
@@ -52,14 +52,14 @@ def modulations(smooth: Array) -> Array:
 
 
 def cepstral_correlation(x: Array, y: Array) -> float:
-    """The mean magnitude of two signals' normalised correlations along the last axis, 0 where one is constant."""
+    """Return the mean magnitude of normalized correlations along the last axis. They are 0 for constant signals."""
     xx, yy, xy = (np.einsum("...n,...n->...", a, b) for a, b in ((x, x), (y, y), (x, y)))
     known = (xx > 1e-30) & (yy > 1e-30)
     return float(np.mean(np.where(known, np.abs(xy) / np.sqrt(np.where(known, xx * yy, 1.0)), 0.0)))
 
 
 def audible_segments(motion: Single, samples: int) -> npt.NDArray[np.bool_]:
-    """The segments [32, segments] of a reference's motion that are above threshold, in bands and as a whole."""
+    """Return which segments [32, segments] of a reference's motion are above threshold, per band and in total."""
     half = SEGMENT // 2
     count = 1 + samples // SEGMENT + (samples - half) // SEGMENT
     mean_square = np.empty((BANDS, count))
@@ -71,7 +71,7 @@ def audible_segments(motion: Single, samples: int) -> npt.NDArray[np.bool_]:
 
 
 def covariances(x: Single, y: Single, audible: npt.NDArray[np.bool_]) -> Single:
-    """Largest normalised covariances [32, segments] of two signals' motion within 1 ms; 0 where inaudible."""
+    """Return the largest normalized covariances [32, segments] of two motions within 1 ms. Inaudible ones are 0."""
     found = np.zeros(audible.shape, np.float32)
     if audible.any():
         window, norms, _ = _windows()
@@ -80,7 +80,10 @@ def covariances(x: Single, y: Single, audible: npt.NDArray[np.bool_]) -> Single:
 
 
 def synchrony(covariance: Single, audible: npt.NDArray[np.bool_]) -> float:
-    """The mean covariance of audible segments [32, segments], high bands counting less; 0 where all is inaudible."""
+    """Return the mean covariance of audible segments [32, segments], with smaller weights for high bands.
+
+    It is 0 if no segment is audible.
+    """
     if not audible.any():
         return 0.0
     weights = audible * _synchrony_weights()[:, None]
@@ -88,7 +91,7 @@ def synchrony(covariance: Single, audible: npt.NDArray[np.bool_]) -> float:
 
 
 def spectrum_terms(reference: Array, processed: Array) -> tuple[float, float]:
-    """The loudness and the spectrum term of long-term levels [32] in dB above threshold (Moore & Tan 2004)."""
+    """Return the loudness and the spectrum term of long-term levels [32] in dB above threshold (Moore & Tan 2004)."""
     x, y = (10 ** (level / 20) for level in (reference, processed))
     x, y = x / x.sum(), y / y.sum()
     loudness, spectrum = (BANDS * np.std(part) for part in (x - y, (x - y) / (x + y)))
@@ -96,13 +99,13 @@ def spectrum_terms(reference: Array, processed: Array) -> tuple[float, float]:
 
 
 def _phons(level: Array) -> Array:
-    """Loudness levels [segments] of bands' levels [32, segments] in dB above threshold."""
+    """Return the loudness levels [segments] of band levels [32, segments] in dB above threshold."""
     return np.asarray(20 * np.log10(np.mean(10 ** (level / 20), axis=0)))
 
 
 @lru_cache(maxsize=1)
 def _windows() -> tuple[Single, Single, Array]:
-    """The covariance's window, its lags' norms for the whole and the half window, and the windows' power [2]."""
+    """Return the window of the covariance, the norms of its lags for whole and half window, and their power [2]."""
     window = np.hanning(SEGMENT)
     parts = window, window[SEGMENT // 2 :]
     power = np.array([np.sum(part**2) for part in parts])
@@ -115,13 +118,13 @@ def _windows() -> tuple[Single, Single, Array]:
 
 @lru_cache(maxsize=1)
 def _synchrony_weights() -> Array:
-    """Loss of synchrony [32]: a fifth-order low-pass at 3.5 kHz (Johnson 1980)."""
+    """Return the loss of synchrony [32]: a fifth-order low-pass at 3.5 kHz (Johnson 1980)."""
     return np.asarray(np.sqrt(3500.0**10 / (3500.0**10 + centre_frequencies() ** 10)))
 
 
 @lru_cache(maxsize=1)
 def _filters() -> Array:
-    """FIR filters [4, taps] of the high modulation bands, 20 to 125 Hz, at 250 Hz."""
+    """Return FIR filters [4, taps] of the high modulation bands, 20 to 125 Hz, at a rate of 250 Hz."""
     rate = RATE / SMOOTHING
     filters = [
         signal.firwin(_TAPS, [low, high], window="hann", pass_zero="bandpass", fs=rate)

@@ -8,17 +8,16 @@ Importing this package loads neither torch nor ONNX Runtime; names are resolved 
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from .runtime.audiogram import Audiogram
-    from .runtime.bundle import shipped_models
-    from .runtime.errors import HaaqiEdgeError
-    from .runtime.scorer import Scorer, Tokens
-    from .runtime.scores import Score
-    from .runtime.streaming.stream import Stream
+if TYPE_CHECKING:  # absolute: type checkers started in a checkout find the sub-packages where they are installed
+    from haaqi_edge.runtime.audiogram import Audiogram
+    from haaqi_edge.runtime.bundle import shipped_models
+    from haaqi_edge.runtime.errors import HaaqiEdgeError
+    from haaqi_edge.runtime.scorer import Scorer, Tokens
+    from haaqi_edge.runtime.scores import Score
+    from haaqi_edge.runtime.streaming.stream import Stream
 
     __version__: str
 
@@ -28,15 +27,15 @@ if (_ROOT / "runtime" / "scorer.py").is_file():
     __path__.append(str(_ROOT))
 
 _HOMES = {
-    "Audiogram": "audiogram",
-    "HaaqiEdgeError": "errors",
-    "Score": "scores",
-    "Scorer": "scorer",
-    "Stream": "streaming.stream",
-    "Tokens": "scorer",
-    "shipped_models": "bundle",
+    "Audiogram": "runtime.audiogram",
+    "HaaqiEdgeError": "runtime.errors",
+    "Score": "runtime.scores",
+    "Scorer": "runtime.scorer",
+    "Stream": "runtime.streaming.stream",
+    "Tokens": "runtime.scorer",
+    "shipped_models": "runtime.bundle",
 }
-"""module of `runtime` that each public name comes from"""
+"""Module that each public name comes from."""
 
 __all__ = [
     "Audiogram",
@@ -54,13 +53,11 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         from importlib.metadata import version
 
-        value: Any = version("haaqi-edge")
-    elif name in _HOMES:
-        value = getattr(import_module(f".runtime.{_HOMES[name]}", __name__), name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
+        globals()[name] = version("haaqi-edge")
+        return globals()[name]
+    from haaqi_edge.runtime.lazy import resolve
+
+    return resolve(__name__, name, _HOMES)
 
 
 def __dir__() -> list[str]:

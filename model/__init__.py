@@ -1,10 +1,67 @@
-"""The networks in PyTorch (nano, student, BEATs teacher), their front ends, and their checkpoints."""
+"""The networks in PyTorch (nano, student, BEATs teacher), their front ends, their checkpoints, and HAAQI as a loss."""
 
-from .loss import HAAQILoss
-from .nano import Nano, NanoConfig
-from .scores import Scores
-from .student import Student
-from .teacher import Teacher
-from .texture import Texture
+from __future__ import annotations
 
-__all__ = ["HAAQILoss", "Nano", "NanoConfig", "Scores", "Student", "Teacher", "Texture"]
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .backend import CheckpointBackend, TorchBackend, load_backend
+    from .beats import Beats, BeatsConfig
+    from .family import Network, load_network
+    from .fbank import Fbank
+    from .head import HeadConfig, Scores
+    from .loss import HAAQILoss
+    from .nano import Nano, NanoConfig
+    from .student import Student
+    from .teacher import Teacher
+    from .texture import Texture
+
+_HOMES = {
+    "Beats": "beats",
+    "BeatsConfig": "beats",
+    "CheckpointBackend": "backend",
+    "Fbank": "fbank",
+    "HAAQILoss": "loss",
+    "HeadConfig": "head",
+    "Nano": "nano",
+    "NanoConfig": "nano",
+    "Network": "family",
+    "Scores": "head",
+    "Student": "student",
+    "Teacher": "teacher",
+    "Texture": "texture",
+    "TorchBackend": "backend",
+    "load_backend": "backend",
+    "load_network": "family",
+}
+"""Module that each public name comes from. It is imported at the first use of the name (PEP 562)."""
+
+__all__ = [
+    "Beats",
+    "BeatsConfig",
+    "CheckpointBackend",
+    "Fbank",
+    "HAAQILoss",
+    "HeadConfig",
+    "Nano",
+    "NanoConfig",
+    "Network",
+    "Scores",
+    "Student",
+    "Teacher",
+    "Texture",
+    "TorchBackend",
+    "load_backend",
+    "load_network",
+]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        from ..runtime.lazy import resolve
+
+        return resolve(__name__, name, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -56,13 +56,13 @@ class BeatsConfig:
         for name in ("heads", "position_groups"):
             parts = getattr(self, name)
             if parts < 1 or self.width % parts:
-                raise OptionError(f"beats: a width of {self.width} is no multiple of its {name}, {parts}: give others")
+                raise OptionError(f"beats: a width of {self.width} is not a multiple of {name}={parts}: change one")
 
     @classmethod
-    def published(cls, cfg: Mapping[str, Any]) -> Self:
+    def from_published(cls, cfg: Mapping[str, Any]) -> Self:
         """Return the sizes in a BEATs checkpoint's `cfg`. Missing sizes default to those of BEATs_iter3+."""
-        found = {ours: int(cfg[theirs]) for theirs, ours in PUBLISHED_NAMES.items() if theirs in cfg}
-        return cls(**found, norm_layers=found.get("layers", cls.norm_layers))
+        sizes = {ours: int(cfg[theirs]) for theirs, ours in PUBLISHED_NAMES.items() if theirs in cfg}
+        return cls(**sizes, norm_layers=sizes.get("layers", cls.norm_layers))
 
     def to_published(self) -> dict[str, int]:
         """Return the sizes in the form of a checkpoint's `cfg`."""
@@ -74,12 +74,12 @@ class BeatsConfig:
         return float((2 * self.norm_layers) ** 0.25)
 
 
-def patch_embedding(config: BeatsConfig) -> nn.Conv2d:
+def create_patch_embedding(config: BeatsConfig) -> nn.Conv2d:
     """Create the convolution that maps one 16 x 16 patch of the fbank to one token."""
     return nn.Conv2d(1, config.patch_width, PATCH_FRAMES, stride=PATCH_FRAMES, bias=False)
 
 
-def embed(convolution: nn.Conv2d, fbank: Tensor) -> Tensor:
+def embed_patches(convolution: nn.Conv2d, fbank: Tensor) -> Tensor:
     """Return the tokens [batch, 8 x patches, patch width] of `fbank` [batch, frames, 128].
 
     Tokens are ordered by time, then by frequency. Trailing frames that do not fill a patch are dropped.
@@ -233,14 +233,14 @@ class BeatsEncoder(nn.Module):
         return tuple(outputs)
 
 
-def check_copies(state: Mapping[str, Tensor], source: str) -> None:
+def check_bias_tables(state: Mapping[str, Tensor], source: str) -> None:
     """Raise CheckpointError if the layers' copies of the shared bias table differ."""
     copies = [key for key in state if key.endswith("relative_attention_bias.weight")]
     unequal = [key for key in copies if not torch.equal(state[key], state[copies[0]])]
     if unequal:
         raise CheckpointError(
             f"{source}: {unequal[0]} differs from {copies[0]}; expected equal copies of the one table that BEATs's "
-            "layers share. The file was altered or saved wrongly: obtain it again, or save it with one table for all"
+            "layers share. The file is damaged or was saved incorrectly: obtain it again, or save one shared table"
         )
 
 
@@ -253,7 +253,7 @@ class Beats(nn.Module):
     def __init__(self, config: BeatsConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or BeatsConfig()
-        self.patch_embedding = patch_embedding(config)
+        self.patch_embedding = create_patch_embedding(config)
         self.layer_norm = nn.LayerNorm(config.patch_width)
         self.post_extract_proj = nn.Linear(config.patch_width, config.width)
         self.encoder = BeatsEncoder(config)
@@ -269,8 +269,8 @@ class Beats(nn.Module):
             CheckpointError: the file does not hold exactly such a network.
         """
         checkpoint = read_checkpoint(path)
-        beats = cls(BeatsConfig.published(checkpoint.sizes))
-        load_strictly(beats, checkpoint.state, network_name="BEATs", source=str(path), check=check_copies)
+        beats = cls(BeatsConfig.from_published(checkpoint.sizes))
+        load_strictly(beats, checkpoint.state, network_name="BEATs", source=str(path), check=check_bias_tables)
         beats.checkpoint_sha256 = checkpoint.sha256
         return beats.eval()
 
@@ -279,6 +279,6 @@ class Beats(nn.Module):
 
         tokens = 8 (frames // 16).
         """
-        tokens = self.post_extract_proj(self.layer_norm(embed(self.patch_embedding, fbank)))
+        tokens = self.post_extract_proj(self.layer_norm(embed_patches(self.patch_embedding, fbank)))
         layers: tuple[Tensor, ...] = self.encoder(tokens)
         return layers

@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final, NamedTuple
 
 import safetensors
 import safetensors.torch
@@ -29,22 +29,41 @@ ZIP_MAGIC = b"PK\x03\x04"
 LEGACY_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 LEGACY_PICKLES = 5
 """Number of consecutive pickles at the start of a file in torch's old format."""
-NAMED_KEYS = 12
+MAX_LISTED_KEYS = 12
 """Maximum number of keys of each kind that a message lists. The rest are counted."""
-EXPECTED = "a file of tensors alone: torch.save of a state dict or of a dict with 'model', or safetensors"
-NAMED_GLOBALS = 3
+EXPECTED = "a file with nothing but tensors: torch.save of a state dict or of a dict with 'model', or safetensors"
+MAX_LISTED_GLOBALS = 3
 TRUSTED_GLOBALS = re.compile(
     r"collections\.OrderedDict|_codecs\.encode|torch\._(utils|tensor)\._rebuild_\w+|torch\.(\w+\.)*(\w+Storage|b?float\d+)"
 )
-KINDS = {
-    "beats_model.encoder.layers.0.fc1.weight": "the teacher's checkpoint (haaqi_net.pth): load it with Teacher",
-    "encoder.layers.0.fc1.weight": (
-        "BEATs's own checkpoint (BEATs_iter3_plus_AS2M.pt), which predicts no score: it is for training a teacher"
+
+
+class CheckpointKind(NamedTuple):
+    """A kind of checkpoint.
+
+    Attributes:
+        network: name of its network's class: `Nano`, `Student`, `Teacher` or `Beats`.
+        description: for messages.
+    """
+
+    network: str
+    description: str
+
+
+CHECKPOINT_KINDS: Final = {
+    "beats_model.encoder.layers.0.fc1.weight": CheckpointKind(
+        "Teacher", "the teacher's checkpoint (haaqi_net.pth): load it with Teacher"
     ),
-    "encoder0.fc1.weight": "the student's checkpoint (haaqi_net_distillBEATs.pth): load it with Student",
-    "head.gru.weight_ih_l0": "a nano's checkpoint: load it with Nano",
+    "encoder.layers.0.fc1.weight": CheckpointKind(
+        "Beats",
+        "BEATs's own checkpoint (BEATs_iter3_plus_AS2M.pt), which predicts no score: it is for training a teacher",
+    ),
+    "encoder0.fc1.weight": CheckpointKind(
+        "Student", "the student's checkpoint (haaqi_net_distillBEATs.pth): load it with Student"
+    ),
+    "head.gru.weight_ih_l0": CheckpointKind("Nano", "a nano's checkpoint: load it with Nano"),
 }
-"""A key that identifies a kind of state dict, and a description of that kind for messages."""
+"""Kinds of checkpoints, by a key that exists in only one kind of state dict."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +87,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     if not is_file(path):
-        what = "a folder" if is_folder(path) else "nothing"
-        raise CheckpointNotFoundError(f"{path}: {what} is there; expected a checkpoint file: check the path")
+        problem = "is a folder" if is_folder(path) else "does not exist"
+        raise CheckpointNotFoundError(f"{path} {problem}; expected a checkpoint file: check the path")
     try:
         with path.open("rb") as file:
             start = file.read(len(LEGACY_MAGIC))
@@ -80,15 +99,15 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if not start:
         raise CheckpointError(f"{path} is empty; expected {EXPECTED}: obtain it again")
     content = _read_safetensors(path) if start[8:9] == b"{" else _read_torch(path, start)
-    told = content.get("cfg") if isinstance(content, dict) and isinstance(content.get("model"), Mapping) else None
-    return Checkpoint(path, sha256, _state_of(content, path), told if isinstance(told, dict) else {})
+    cfg = content.get("cfg") if isinstance(content, dict) and isinstance(content.get("model"), Mapping) else None
+    return Checkpoint(path, sha256, _extract_state(content, path), cfg if isinstance(cfg, dict) else {})
 
 
 def _read_safetensors(path: Path) -> object:
     try:
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, ValueError, OSError) as error:
-        raise CheckpointError(f"{path} is safetensors cut short or altered ({error}): obtain it again") from error
+        raise CheckpointError(f"{path} is truncated or damaged safetensors ({error}): obtain it again") from error
 
 
 def _read_torch(path: Path, start: bytes) -> object:
@@ -96,34 +115,35 @@ def _read_torch(path: Path, start: bytes) -> object:
         with warnings.catch_warnings(action="ignore"):  # about unusual pickles, which are rejected here anyway
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a malformed pickle can raise any exception
-        code = _code_named(path, is_zip=start.startswith(ZIP_MAGIC))
+        code = _find_code(path, is_zip=start.startswith(ZIP_MAGIC))
         if code:
             message = (
                 f"{path} is a pickle that names {code}, which is code and not weights: loading would run it, so the "
-                f"file is refused. Expected {EXPECTED}. If you trust it, save its state_dict() alone where it was made"
+                f"file is refused. Expected {EXPECTED}. If you trust it, load it where it was made and save its "
+                "state_dict() alone"
             )
         elif start.startswith(ZIP_MAGIC) or LEGACY_MAGIC.startswith(start):
-            message = f"{path} begins as a checkpoint but is not whole: it was cut short or altered; obtain it again"
+            message = f"{path} begins as a checkpoint but is truncated or damaged: obtain it again"
         else:
             message = f"{path} is not a checkpoint; expected {EXPECTED}: check that the path is the right one"
         raise CheckpointError(message) from error
 
 
-def _code_named(path: Path, *, is_zip: bool) -> str:
+def _find_code(path: Path, *, is_zip: bool) -> str:
     """Return the globals in the pickle that tensors do not need. The pickle is parsed, not run."""
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     try:
         with path.open("rb") as file:
             if not is_zip:
-                found.update(dict.fromkeys(_foreign_globals(file)))
+                names.update(dict.fromkeys(_foreign_globals(file)))
             else:
                 with zipfile.ZipFile(file) as archive:
                     pickles = [name for name in archive.namelist() if name.endswith("data.pkl")]
                     for name in pickles[:1]:
-                        found.update(dict.fromkeys(_foreign_globals(io.BytesIO(archive.read(name)))))
+                        names.update(dict.fromkeys(_foreign_globals(io.BytesIO(archive.read(name)))))
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError):
         pass  # the caller reports unreadable files
-    return ", ".join(list(found)[:NAMED_GLOBALS])
+    return ", ".join(list(names)[:MAX_LISTED_GLOBALS])
 
 
 def _foreign_globals(file: IO[bytes]) -> Iterator[str]:
@@ -139,14 +159,14 @@ def _foreign_globals(file: IO[bytes]) -> Iterator[str]:
                     strings = [strings[1], argument]
 
 
-def _state_of(content: object, path: Path) -> dict[str, Tensor]:
+def _extract_state(content: object, path: Path) -> dict[str, Tensor]:
     state = content["model"] if isinstance(content, dict) and isinstance(content.get("model"), Mapping) else content
     if not isinstance(state, Mapping) or not state:
-        raise CheckpointError(f"{path} holds no state dict but a {type(state).__name__}; expected {EXPECTED}")
+        raise CheckpointError(f"{path} contains a {type(state).__name__}, not a state dict; expected {EXPECTED}")
     for key, value in state.items():
         if not (isinstance(key, str) and isinstance(value, Tensor)):
             raise CheckpointError(
-                f"{path} holds a {type(value).__name__} at {key!r}; expected {EXPECTED}: save the state dict alone"
+                f"{path} contains a {type(value).__name__} at {key!r}; expected {EXPECTED}: save the state dict alone"
             )
     return dict(state)
 
@@ -182,14 +202,14 @@ def load_strictly(
         if key in state and state[key].shape != shape
     ]
     findings = [
-        f"{label}: {_listed(items)}"
+        f"{label}: {_join_names(items)}"
         for label, items in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
         if items
     ]
     if findings:
-        kind = next((name for key, name in KINDS.items() if key in state and key not in expected), None)
-        mend = f"this is {kind}" if kind else f"give a checkpoint with exactly the keys of {network_name}"
-        raise CheckpointError(f"{source} is not {network_name}'s: {mend}. {'; '.join(findings)}")
+        kind = next((kind for key, kind in CHECKPOINT_KINDS.items() if key in state and key not in expected), None)
+        fix = f"this is {kind.description}" if kind else f"give a checkpoint with exactly the keys of {network_name}"
+        raise CheckpointError(f"{source} is not {network_name}'s: {fix}. {'; '.join(findings)}")
     for key, tensor in state.items():
         if key in own and tensor.dtype == own[key].dtype == torch.int64:
             continue  # a batch norm's counter
@@ -201,6 +221,6 @@ def load_strictly(
     network.load_state_dict({key: state[key] for key in own})
 
 
-def _listed(items: Collection[str]) -> str:
-    named = ", ".join(list(items)[:NAMED_KEYS])
-    return f"{named} and {len(items) - NAMED_KEYS} more" if len(items) > NAMED_KEYS else named
+def _join_names(items: Collection[str]) -> str:
+    listed = ", ".join(list(items)[:MAX_LISTED_KEYS])
+    return f"{listed} and {len(items) - MAX_LISTED_KEYS} more" if len(items) > MAX_LISTED_KEYS else listed

@@ -1,4 +1,4 @@
-"""The model family: finds out which network a checkpoint belongs to, and loads it."""
+"""The networks of the family: identify the network that a checkpoint belongs to, and load it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,18 @@ from typing import Final
 
 from ..runtime.errors import OptionError
 from ..runtime.files import is_folder
-from .checkpoint import read_checkpoint
+from .checkpoint import CHECKPOINT_KINDS, read_checkpoint
 from .nano import Nano
 from .student import Student
 from .teacher import Teacher
 
 Network = Nano | Student | Teacher
-MARKS: Final[dict[str, type[Nano] | type[Student] | type[Teacher]]] = {
-    "head.gru.weight_ih_l0": Nano,
-    "encoder0.fc1.weight": Student,
-    "beats_model.encoder.layers.0.fc1.weight": Teacher,
+NETWORKS: Final[dict[str, type[Nano] | type[Student] | type[Teacher]]] = {
+    network.__name__: network for network in (Nano, Student, Teacher)
 }
-"""A key that exists in only one network's state dict, and that network's class."""
 
 
-def network_of(model: Network | str | Path) -> Network:
+def load_network(model: Network | str | Path) -> Network:
     """Return the network for a network object, a name or a path.
 
     Args:
@@ -36,14 +33,14 @@ def network_of(model: Network | str | Path) -> Network:
     if not isinstance(model, str | Path):
         return model
     if str(model) == "nano":
-        return Nano.from_checkpoint()
+        return Nano.shipped()
     if is_folder(Path(model)):
         raise OptionError(
-            f"{model} is a folder, and a network is read from a checkpoint's file: give the weights that a bundle was "
-            "made from, or those in a run's folder (.pth or .safetensors)"
+            f"{model} is a folder; expected the file of a checkpoint: give the weights that a bundle was made from, or "
+            "those in the folder of a run (.pth or .safetensors)"
         )
     state = read_checkpoint(model).state
-    found = next((kind for key, kind in MARKS.items() if key in state), None)
-    if found is None:
+    kind = next((kind for key, kind in CHECKPOINT_KINDS.items() if key in state), None)
+    if kind is None or kind.network not in NETWORKS:
         raise OptionError(f"{model} is a checkpoint of none of nano, student and teacher: give one of theirs")
-    return found.from_checkpoint(model)
+    return NETWORKS[kind.network].from_checkpoint(model)

@@ -1,6 +1,6 @@
-"""The published head, shared by teacher and student.
+"""The output of all networks, and the published head, which teacher and student share.
 
-It blends the encoder's layers into tokens, and maps tokens and an audiogram to scores. Source: Wisnu et al. 2025,
+The head blends the encoder's layers into tokens, and maps tokens and an audiogram to scores. Source: Wisnu et al. 2025,
 "HAAQI-Net" (the authors' implementation). The head is a base class and not a submodule, because the published state
 dicts hold its tensors at their top level.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +17,21 @@ from torch.nn import functional as F
 
 from ..runtime.errors import AudiogramError, CheckpointError, OptionError
 from .beats import BeatsConfig
-from .scores import Scores
 
 AUDIOGRAM_VALUES = 8
 """Hearing levels in dB HL, unscaled, at 250, 500, 1000, 2000, 3000, 4000, 6000 and 8000 Hz."""
+
+
+class Scores(NamedTuple):
+    """Predicted HAAQI of a batch of clips, each value in [0, 1].
+
+    Attributes:
+        frame_scores: [batch, tokens].
+        score: [batch], the scores of the clips.
+    """
+
+    frame_scores: Tensor
+    score: Tensor
 
 
 @dataclass(frozen=True)
@@ -33,26 +44,26 @@ class HeadConfig:
 
     def __post_init__(self) -> None:
         if self.heads < 1 or self.width % self.heads:
-            raise OptionError(f"head: a width of {self.width} is no multiple of its heads, {self.heads}: give others")
+            raise OptionError(f"head: a width of {self.width} is not a multiple of heads={self.heads}: change one")
 
 
-def sizes_of(told: Mapping[str, Any], beats: BeatsConfig | None = None) -> tuple[BeatsConfig, HeadConfig]:
-    """Return the sizes in a checkpoint's `cfg`, as written by `sizes_to`.
+def parse_sizes(cfg: Mapping[str, Any], beats: BeatsConfig | None = None) -> tuple[BeatsConfig, HeadConfig]:
+    """Return the sizes in a checkpoint's `cfg`, as `format_sizes` writes them.
 
     Without them, return `beats` (by default BEATs_iter3+) and the published head.
 
     Raises:
         CheckpointError: the sizes are not those of this version.
     """
-    if "beats" not in told or "head" not in told:
+    if "beats" not in cfg or "head" not in cfg:
         return beats or BeatsConfig(), HeadConfig()
     try:
-        return BeatsConfig(**told["beats"]), HeadConfig(**told["head"])
+        return BeatsConfig(**cfg["beats"]), HeadConfig(**cfg["head"])
     except (TypeError, OptionError) as error:
-        raise CheckpointError(f"the checkpoint's sizes are not this version's ({error}): save it again") from error
+        raise CheckpointError(f"the checkpoint's sizes do not fit this version ({error}): save it again") from error
 
 
-def sizes_to(beats: BeatsConfig, head: HeadConfig) -> dict[str, dict[str, int]]:
+def format_sizes(beats: BeatsConfig, head: HeadConfig) -> dict[str, dict[str, int]]:
     """Return the sizes in the form of a checkpoint's `cfg`."""
     return {"beats": asdict(beats), "head": asdict(head)}
 
@@ -89,14 +100,14 @@ class HeadedNetwork(nn.Module):
             AudiogramError: another shape of the audiogram.
         """
         check_audiogram(tokens, audiogram)
-        x = join(self.linear0(tokens), audiogram)
+        x = append_audiogram(self.linear0(tokens), audiogram)
         x = F.relu(self.linear1(self.blstm(x)[0]))
         x, _ = self.haaqiAtt_layer(x, x, x, need_weights=False)
         frame_scores = torch.sigmoid(self.haaqiframe_score(x)).squeeze(-1)
         return Scores(frame_scores, frame_scores.mean(-1))
 
 
-def join(tokens: Tensor, audiogram: Tensor) -> Tensor:
+def append_audiogram(tokens: Tensor, audiogram: Tensor) -> Tensor:
     """Append the audiogram to every token: [batch, tokens, width + 8]."""
     batch, count = audiogram.shape[0], tokens.shape[1]
     return torch.cat([tokens.expand(batch, -1, -1), audiogram.unsqueeze(1).expand(-1, count, -1)], dim=-1)
@@ -109,5 +120,5 @@ def check_audiogram(tokens: Tensor, audiogram: Tensor) -> None:
         return
     raise AudiogramError(
         f"an audiogram of shape {list(audiogram.shape)} was given for {batch} clip(s); expected "
-        f"[{'batch' if batch == 1 else batch}, {AUDIOGRAM_VALUES}]: one row of {AUDIOGRAM_VALUES} hearing levels a clip"
+        f"[{'batch' if batch == 1 else batch}, {AUDIOGRAM_VALUES}]: {AUDIOGRAM_VALUES} hearing levels per clip"
     )

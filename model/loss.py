@@ -14,23 +14,24 @@ import torch
 from torch import Tensor, nn
 
 from ..runtime.audio.levels import LEVEL1, amplitude, check_level
-from ..runtime.audiogram import HIGHEST, LOWEST, AudiogramLike, as_audiograms
+from ..runtime.audiogram import MAX_HEARING_LEVEL, MIN_HEARING_LEVEL, AudiogramLike, as_audiograms
 from ..runtime.errors import AudioError, AudiogramError, OptionError
 from ..runtime.features.patches import PATCH_FRAMES, PATCH_LENGTH, SAMPLE_RATE
-from .family import Network, network_of
+from ..runtime.windows import DEFAULT_WINDOW, window_patches
+from .family import Network, load_network
 from .fbank import Fbank
 from .head import AUDIOGRAM_VALUES
 from .nano import Nano
 from .teacher import Teacher
 from .texture import Texture
 
-WINDOW: Final = 62
-"""Patches per window: 10 s."""
+WINDOW: Final = window_patches(DEFAULT_WINDOW)
+"""Patches per window, as in a scorer."""
 Audiograms: TypeAlias = "AudiogramLike | Sequence[AudiogramLike] | Tensor"
 
 
-def windowed(network: Network, features: Tensor, audiogram: Tensor, patches: int = WINDOW) -> Tensor:
-    """Return the scores [batch] of clips of any length.
+def score_windows(network: Network, features: Tensor, audiogram: Tensor, patches: int = WINDOW) -> Tensor:
+    """Score clips of any length, and return the scores [batch].
 
     A clip's score is the mean over its windows, weighted by the number of patches that each window adds.
 
@@ -44,17 +45,17 @@ def windowed(network: Network, features: Tensor, audiogram: Tensor, patches: int
     count = features.shape[1] // frames
     score = network.score if isinstance(network, Teacher) else network
     if count <= patches:
-        return _clip(score(features, audiogram))
+        return _clip_score(score(features, audiogram))
     total, done = features.new_zeros(()), 0
     while done < count:
         stop = min(done + patches, count)
         part = features[:, (stop - patches) * frames : stop * frames]
-        total = total + (stop - done) / count * _clip(score(part, audiogram))
+        total = total + (stop - done) / count * _clip_score(score(part, audiogram))
         done = stop
     return total
 
 
-def _clip(scores: Any) -> Tensor:
+def _clip_score(scores: Any) -> Tensor:
     score: Tensor = scores.score
     return score
 
@@ -92,16 +93,16 @@ class HAAQILoss(nn.Module):
     ) -> None:
         super().__init__()
         if reduction not in ("mean", "sum", "none"):
-            raise OptionError(f"reduction {reduction!r}: give mean, sum or none")
-        wanted = None if target is None else torch.as_tensor(target, dtype=torch.float32)
-        if wanted is not None and not (wanted.ndim <= 1 and bool(((wanted >= 0) & (wanted <= 1)).all())):
-            raise OptionError(f"target {target!r} is not a score from 0 to 1, nor a tensor of them, [batch]")
-        self.network: Network = network_of(model).requires_grad_(False)
+            raise OptionError(f"reduction {reduction!r}: expected mean, sum or none")
+        goal = None if target is None else torch.as_tensor(target, dtype=torch.float32)
+        if goal is not None and not (goal.ndim <= 1 and bool(((goal >= 0) & (goal <= 1)).all())):
+            raise OptionError(f"target {target!r}: expected a score from 0 to 1, or a tensor of such scores, [batch]")
+        self.network: Network = load_network(model).requires_grad_(False)
         version = self.network.config.texture_version if isinstance(self.network, Nano) else None
         self.front_end = Fbank() if version is None else Texture(version)
         self.gain = amplitude(check_level("level1", level1) - LEVEL1)
         self.reduction = reduction
-        self.register_buffer("target", wanted, persistent=False)
+        self.register_buffer("target", goal, persistent=False)
         self.register_buffer("audiogram", None if audiogram is None else _levels(audiogram), persistent=False)
         self.train(self.training)
 
@@ -135,7 +136,7 @@ class HAAQILoss(nn.Module):
         score = self.score(waveform, audiogram)
         target: Any = self.target
         if target is not None and target.shape not in ((), score.shape):
-            raise OptionError(f"{len(target)} targets for {len(score)} clips: give one for all, or one each")
+            raise OptionError(f"{len(target)} targets for {len(score)} clips: give one for all, or one per clip")
         loss = 1 - score if target is None else (score - target).abs()
         return loss.mean() if self.reduction == "mean" else loss.sum() if self.reduction == "sum" else loss
 
@@ -153,21 +154,21 @@ class HAAQILoss(nn.Module):
             double = next(self.network.parameters()).dtype == torch.float64
             exact = waveform.double() if double else waveform.float()
             features = self.front_end(exact * self.gain)
-        return windowed(self.network, features, self._audiograms(audiogram, exact))
+        return score_windows(self.network, features, self._audiograms(audiogram, exact))
 
     def _audiograms(self, given: Audiograms | None, waveform: Tensor) -> Tensor:
         if given is None and self.audiogram is None:
-            raise AudiogramError("no audiogram: give one to the loss, or to every call")
+            raise AudiogramError("no audiogram was given: pass one to HAAQILoss, or to every call")
         levels: Any = self.audiogram if given is None else _levels(given)
         if levels.ndim == 1:
             levels = levels[None].expand(waveform.shape[0], -1)
         if levels.shape != (waveform.shape[0], AUDIOGRAM_VALUES):
             raise AudiogramError(
-                f"audiograms of shape {list(levels.shape)} for {waveform.shape[0]} clips; expected one for all, [8], "
-                "or one each, [batch, 8]"
+                f"audiograms of shape {list(levels.shape)} were given for {waveform.shape[0]} clips; expected one for "
+                "all, [8], or one per clip, [batch, 8]"
             )
-        found: Tensor = levels.to(waveform)
-        return found
+        converted: Tensor = levels.to(waveform)
+        return converted
 
 
 def _levels(given: Audiograms) -> Tensor:
@@ -176,6 +177,9 @@ def _levels(given: Audiograms) -> Tensor:
         listeners, several = as_audiograms(given)
         levels = torch.tensor([listener.levels for listener in listeners])
         return levels if several else levels[0]
-    if not bool(((given >= LOWEST) & (given <= HIGHEST)).all()):
-        raise AudiogramError(f"audiograms hold levels outside {LOWEST:g} to {HIGHEST:g} dB HL: give hearing thresholds")
+    if not bool(((given >= MIN_HEARING_LEVEL) & (given <= MAX_HEARING_LEVEL)).all()):
+        raise AudiogramError(
+            f"audiograms contain levels outside {MIN_HEARING_LEVEL:g} to {MAX_HEARING_LEVEL:g} dB HL: "
+            "give hearing thresholds"
+        )
     return given

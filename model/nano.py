@@ -1,8 +1,8 @@
-"""Nano: our own small network, in the family's two parts.
+"""Nano: a small network of an encoder and a head.
 
-The encoder turns one patch's texture (`runtime.texture`) by fully connected layers into one vector, beside which the
-bands' levels are kept; the head compares these levels with the listener's thresholds, scales and shifts
-the vectors by the audiogram (Perez et al. 2018, "FiLM"), reads the window with a bidirectional GRU and pools its frame
+The encoder maps the texture of one patch (`runtime.features.texture`) to a token: a vector, by fully connected layers,
+and the levels of the bands. The head compares these levels with the listener's thresholds, scales and shifts the
+vectors by the audiogram (Perez et al. 2018, "FiLM"), processes the window with a bidirectional GRU, and pools its frame
 scores by attention.
 """
 
@@ -19,36 +19,35 @@ from torch.nn import functional as F
 
 from ..runtime.audio.levels import LEVEL1
 from ..runtime.audiogram import FREQUENCIES
-from ..runtime.bundle import TEXTURE_VERSION, reading_name
-from ..runtime.errors import AudioError, CheckpointError
+from ..runtime.bundle import TEXTURE_VERSION, Bundle, front_end_name
+from ..runtime.errors import AudioError, BundleError, CheckpointError
 from ..runtime.features import texture as tx
 from .checkpoint import load_strictly, read_checkpoint
-from .head import check_audiogram
-from .scores import Scores
+from .graph_weights import read_bundle_weights
+from .head import Scores, check_audiogram
 
-HEARD: Final = (250, 500, 1000, 2000, 4000, 6000)
-"""Hz; HAAQI reads no other levels, so 3 and 8 kHz can teach the network nothing true and are left out"""
-LOSS_UNIT: Final = 50.0
-"""dB HL that the head sees as 1"""
+NANO_FREQUENCIES: Final = (250, 500, 1000, 2000, 4000, 6000)
+"""Hz; the frequencies of the audiogram that nano uses. HAAQI uses no others, so that the levels at 3 and 8 kHz would
+only add noise."""
+HEARING_LOSS_UNIT: Final = 50.0
+"""dB HL that the head scales to 1"""
 LEVEL_UNIT: Final = 30.0
-"""dB that the head sees as 1"""
-WEIGHTS: Final = Path(__file__).parent / "weights" / "nano.safetensors"
-"""the weights behind the shipped bundle"""
+"""dB that the encoder and the head scale to 1"""
 PLANES: Final = len(tx.PLANES)
 
 
 @dataclass(frozen=True)
 class NanoConfig:
-    """Sizes; the defaults are the shipped ones.
+    """Sizes of nano. The defaults are those of the shipped network.
 
     Attributes:
         layers: units of the encoder's fully connected layers.
-        vector: of a token, without the bands' levels.
-        hidden: of the GRU, each direction.
-        conditioning: hidden units between audiogram and scale and shift.
-        encoder_dropout, dropout: while training, in the encoder and the head.
-        texture_version: of the front end whose textures the network reads, see `runtime.texture`. A checkpoint holds
-            it, version 1 apart.
+        vector: size of a token without the levels of the bands.
+        hidden: hidden units of the GRU in each direction.
+        conditioning: hidden units between the audiogram and its scale and shift.
+        encoder_dropout, dropout: rates of dropout in the encoder and in the head, while training.
+        texture_version: version of the front end, see `runtime.features.texture`. A checkpoint stores every version but
+            1.
     """
 
     layers: tuple[int, ...] = (256, 256)
@@ -61,12 +60,12 @@ class NanoConfig:
 
     @property
     def width(self) -> int:
-        """Of a token."""
+        """Size of a token."""
         return self.vector + tx.BANDS
 
 
 class NanoEncoder(nn.Module):
-    """Patches to tokens, each patch alone."""
+    """The encoder: maps patches to tokens. Patches do not affect each other."""
 
     mean: Tensor
     scale: Tensor
@@ -75,9 +74,9 @@ class NanoEncoder(nn.Module):
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
         if config.texture_version != 1:
-            # Kept with the weights. As floating point it passes through averages of weights and checks of checkpoints.
+            # Stored with the weights. A floating-point value passes weight averaging and the checks of checkpoints.
             self.register_buffer(TEXTURE_VERSION, torch.tensor(float(config.texture_version)))
-        # Set from the training rows, and kept with the weights.
+        # Computed from the training rows, and stored with the weights.
         self.register_buffer("mean", torch.zeros(PLANES, tx.BANDS))
         self.register_buffer("scale", torch.ones(PLANES, tx.BANDS))
         self.register_buffer("to_level", torch.tensor(_level_offset(), dtype=torch.float32), persistent=False)
@@ -91,7 +90,7 @@ class NanoEncoder(nn.Module):
         self.norm = nn.LayerNorm(config.vector)
 
     def forward(self, texture: Tensor) -> Tensor:
-        """Tokens [patches, 1, width] for `texture` [patches, 16, 32]: a vector, and the bands' levels (dB SPL / 30)."""
+        """Map `texture` [patches, 16, 32] to tokens [patches, 1, width]: vectors, and band levels (dB SPL / 30)."""
         x = self.layers((texture - self.mean) / self.scale)
         level = (texture[:, 0] * (10 / np.log(10)) + self.to_level) / LEVEL_UNIT
         tokens: Tensor = torch.cat([self.norm(self.linear(x)), level], dim=1).unsqueeze(1)
@@ -99,18 +98,21 @@ class NanoEncoder(nn.Module):
 
 
 class NanoHead(nn.Module):
-    """Tokens of a window and an audiogram to scores."""
+    """The head: maps the tokens of a window and an audiogram to scores."""
 
-    heard: Tensor
+    frequency_indices: Tensor
     thresholds: Tensor
 
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
         self.vector = config.vector
-        self.register_buffer("heard", torch.tensor([FREQUENCIES.index(f) for f in HEARD]), persistent=False)
+        indices = [FREQUENCIES.index(frequency) for frequency in NANO_FREQUENCIES]
+        self.register_buffer("frequency_indices", torch.tensor(indices), persistent=False)
         self.register_buffer("thresholds", torch.tensor(_threshold_weights(), dtype=torch.float32), persistent=False)
         self.conditioning = nn.Sequential(
-            nn.Linear(len(HEARD), config.conditioning), nn.ReLU(), nn.Linear(config.conditioning, 2 * config.vector)
+            nn.Linear(len(NANO_FREQUENCIES), config.conditioning),
+            nn.ReLU(),
+            nn.Linear(config.conditioning, 2 * config.vector),
         )
         self.audibility = nn.Linear(2 * tx.BANDS, config.vector)
         self.gru = nn.GRU(config.vector, config.hidden, batch_first=True, bidirectional=True)
@@ -119,19 +121,18 @@ class NanoHead(nn.Module):
         self.attention = nn.Linear(2 * config.hidden, 1)
 
     def forward(self, tokens: Tensor, audiogram: Tensor) -> Scores:
-        """Scores of `tokens` [batch or 1, tokens, width] heard with `audiogram` [batch, 8] in dB HL."""
-        x = self.read(tokens, audiogram)
-        return self.scores(x)
+        """Return the scores of `tokens` [batch or 1, tokens, width] for `audiogram` [batch, 8] in dB HL."""
+        return self.pool_scores(self.read_window(tokens, audiogram))
 
-    def scores(self, x: Tensor) -> Scores:
-        """Scores of what `read` gives."""
+    def pool_scores(self, x: Tensor) -> Scores:
+        """Return the scores for the output of `read_window`."""
         frame_scores = self.frame_scores(x)
-        return Scores(frame_scores, (self.shares(x) * frame_scores).sum(-1))
+        return Scores(frame_scores, (self.attention_weights(x) * frame_scores).sum(-1))
 
-    def read(self, tokens: Tensor, audiogram: Tensor) -> Tensor:
-        """What the GRU makes of the window: [batch, tokens, 2 hidden]."""
-        loss = audiogram.index_select(1, self.heard)
-        scale, shift = self.conditioning(loss / LOSS_UNIT).unsqueeze(1).chunk(2, dim=-1)
+    def read_window(self, tokens: Tensor, audiogram: Tensor) -> Tensor:
+        """Return the output of the GRU for a window, [batch, tokens, 2 hidden]. See `forward` for the arguments."""
+        loss = audiogram.index_select(1, self.frequency_indices)
+        scale, shift = self.conditioning(loss / HEARING_LOSS_UNIT).unsqueeze(1).chunk(2, dim=-1)
         vectors, levels = tokens[..., : self.vector], tokens[..., self.vector :]
         above = levels - ((loss @ self.thresholds).clamp_min(0) / LEVEL_UNIT).unsqueeze(1)
         audible = self.audibility(torch.cat([torch.tanh(above), F.relu(above)], dim=-1))
@@ -140,19 +141,19 @@ class NanoHead(nn.Module):
         return out
 
     def frame_scores(self, x: Tensor) -> Tensor:
-        """The score of each token: [batch, tokens]."""
+        """Return the score of each token, [batch, tokens]."""
         return torch.sigmoid(self.frame(x)).squeeze(-1)
 
-    def shares(self, x: Tensor) -> Tensor:
-        """How much each token counts in the clip's score: [batch, tokens], their sum 1."""
+    def attention_weights(self, x: Tensor) -> Tensor:
+        """Return the weight of each token in the clip's score, [batch, tokens]. The weights of a clip sum to 1."""
         return torch.softmax(self.attention(x).squeeze(-1), -1)
 
 
 class Nano(nn.Module):
-    """Texture and audiogram to scores, in at most 1 M parameters; `encoder` and `head` are what is exported."""
+    """Maps texture and an audiogram to scores. `encoder` and `head` are the modules to export."""
 
     checkpoint_sha256: str | None = None
-    """of the file that `from_checkpoint` read"""
+    """SHA-256 of the checkpoint that the weights come from"""
 
     def __init__(self, config: NanoConfig | None = None) -> None:
         super().__init__()
@@ -162,15 +163,42 @@ class Nano(nn.Module):
 
     @property
     def reads(self) -> str:
-        """The front end, by its name in `runtime.encoder.READINGS`."""
-        return reading_name("texture", self.config.texture_version)
+        """The front end, by its name in `runtime.features.front_ends.FEATURE_EXTRACTORS`."""
+        return front_end_name("texture", self.config.texture_version)
 
     @classmethod
-    def from_checkpoint(cls, path: str | Path = WEIGHTS) -> Self:
-        """The network of a checkpoint (safetensors), in evaluation mode; the shipped one by default.
+    def from_bundle(cls, bundle: Bundle) -> Self:
+        """Load the network from the ONNX files of an fp32 bundle, exact to the bit, in evaluation mode.
 
-        Its front end is of the version that the checkpoint names. Raises CheckpointNotFoundError, or CheckpointError
-        for a file that is not exactly nano's.
+        Raises:
+            BundleError: the bundle is not nano's, not in fp32, or holds no ONNX files.
+            CheckpointError: the graphs do not hold exactly nano's weights.
+            DependencyError: onnx is not installed.
+        """
+        if bundle.card.family != "nano":
+            raise BundleError(f"{bundle.folder} is a bundle of the family {bundle.card.family}: give one of nano")
+        version = bundle.card.front_end.texture_version
+        nano = cls(NanoConfig(texture_version=version))
+        weights = read_bundle_weights(bundle) | {f"encoder.{TEXTURE_VERSION}": torch.tensor(float(version))}
+        state = {key: weights[key] for key in nano.state_dict() if key in weights}
+        load_strictly(nano, state, network_name="nano", source=str(bundle.folder))
+        nano.checkpoint_sha256 = bundle.card.source_sha256
+        return nano.eval()
+
+    @classmethod
+    def shipped(cls) -> Self:
+        """Load the network of the shipped bundle. See `from_bundle`."""
+        return cls.from_bundle(Bundle("nano"))
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path) -> Self:
+        """Load the network from a checkpoint (safetensors), in evaluation mode.
+
+        Its front end has the version that the checkpoint stores.
+
+        Raises:
+            CheckpointNotFoundError: there is no such file.
+            CheckpointError: the file does not hold exactly nano's weights.
         """
         checkpoint = read_checkpoint(path)
         version = _texture_version(checkpoint.state.get(f"encoder.{TEXTURE_VERSION}"), str(path))
@@ -180,19 +208,21 @@ class Nano(nn.Module):
         return nano.eval()
 
     def encode(self, texture: Tensor) -> Tensor:
-        """Tokens [patches, 1, width] for `texture` [patches, 16, 32], each patch alone."""
+        """Map `texture` [patches, 16, 32] to tokens [patches, 1, width]. Patches do not affect each other."""
         tokens: Tensor = self.encoder(texture)
         return tokens
 
     def forward(self, texture: Tensor, audiogram: Tensor) -> Scores:
-        """Scores for `texture` [batch, patches, 16, 32] heard with `audiogram` [batch, 8] in dB HL.
+        """Return the scores of `texture` [batch, patches, 16, 32] for `audiogram` [batch, 8] in dB HL.
 
-        Raises AudioError for another shape or no patches, AudiogramError for another shape of audiogram.
+        Raises:
+            AudioError: another shape, or no patches.
+            AudiogramError: another shape of the audiogram.
         """
         if texture.ndim != 4 or texture.shape[2:] != (PLANES, tx.BANDS) or texture.shape[1] == 0:
             raise AudioError(
                 f"a texture of shape {list(texture.shape)} was given; expected [batch, patches, {PLANES}, {tx.BANDS}], "
-                "as runtime.texture.textures or model.Texture give it"
+                "as computed by model.Texture"
             )
         tokens = self.encode(texture.flatten(0, 1)).reshape(texture.shape[0], -1, self.config.width)
         check_audiogram(tokens, audiogram)
@@ -207,19 +237,24 @@ def _texture_version(stored: Tensor | None, source: str) -> int:
     version = next((version for version in tx.VERSIONS if stored.numel() == 1 and stored.item() == version), None)
     if version is None:
         raise CheckpointError(
-            f"{source} names version {stored.tolist()} of the texture front end; this version computes "
+            f"{source} needs version {stored.tolist()} of the texture front end; this release computes "
             f"{', '.join(map(str, tx.VERSIONS))}: update haaqi-edge, or give another checkpoint"
         )
     return version
 
 
 def _level_offset() -> np.ndarray:
-    """What turns 10 log10 of a band's mean bin power into its level in dB SPL, [32]."""
+    """Return what to add to 10 log10 of a band's mean bin power to get its level in dB SPL, [32]."""
     window = np.sum(np.hanning(tx.SPECTRUM) ** 2)
     return LEVEL1 + 10 * np.log10(tx.bands().long_counts * 2 / (tx.SPECTRUM * window))
 
 
 def _threshold_weights() -> np.ndarray:
-    """The levels at the bands' centres from those at `HEARD`, linear over log frequency: [6, 32]."""
+    """Return weights [6, 32] that interpolate levels at `NANO_FREQUENCIES` to the centres of the bands.
+
+    The interpolation is linear over log frequency.
+    """
     centres = np.sqrt(tx.edges()[1:] * tx.edges()[:-1])
-    return np.stack([np.interp(np.log(centres), np.log(HEARD), unit) for unit in np.eye(len(HEARD))])
+    return np.stack(
+        [np.interp(np.log(centres), np.log(NANO_FREQUENCIES), unit) for unit in np.eye(len(NANO_FREQUENCIES))]
+    )

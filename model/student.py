@@ -15,12 +15,18 @@ from torch import Tensor, nn
 
 from ..runtime.errors import AudioError
 from ..runtime.features.patches import MEL_BINS, PATCH_FRAMES
-from .beats import BeatsConfig, LocalAttention, RelativeAttention, TransformerLayer, embed, patch_embedding
+from .beats import (
+    BeatsConfig,
+    LocalAttention,
+    RelativeAttention,
+    TransformerLayer,
+    create_patch_embedding,
+    embed_patches,
+)
 from .checkpoint import load_strictly, read_checkpoint
-from .head import HeadConfig, HeadedNetwork, sizes_of
-from .scores import Scores
+from .head import HeadConfig, HeadedNetwork, Scores, parse_sizes
 
-STUDENT = BeatsConfig(layers=3)
+STUDENT_CONFIG = BeatsConfig(layers=3)
 PREDICTED_LAYERS = (5, 8, 11)
 """Layers of the teacher (counted from 0) that the training-only heads `encoder5`, `encoder8`, `encoder11` predict."""
 DEAD_PARTS = ("q_proj.", "k_proj.", "relative_attention_bias.", "grep_linear.", "grep_a")
@@ -36,7 +42,7 @@ class Student(HeadedNetwork):
 
     def __init__(
         self,
-        config: BeatsConfig = STUDENT,
+        config: BeatsConfig = STUDENT_CONFIG,
         head: HeadConfig | None = None,
         *,
         dead_branches: bool = True,
@@ -55,7 +61,7 @@ class Student(HeadedNetwork):
         self.config = config
         self.dead_branches = dead_branches
         self.predicts = tuple(predicts if predicts is not None else PREDICTED_LAYERS if dead_branches else ())
-        self.patch_embedding = patch_embedding(config)
+        self.patch_embedding = create_patch_embedding(config)
         self.beats_layer_norm = nn.LayerNorm(config.patch_width)
         self.linear2 = nn.Linear(config.patch_width, config.width)
         attention = RelativeAttention if dead_branches else LocalAttention
@@ -80,7 +86,7 @@ class Student(HeadedNetwork):
         checkpoint = read_checkpoint(path)
         if dead_branches is None:
             dead_branches = any(_is_dead(key) for key in checkpoint.state)
-        beats, head = sizes_of(checkpoint.sizes, STUDENT)
+        beats, head = parse_sizes(checkpoint.sizes, STUDENT_CONFIG)
         predicts = checkpoint.sizes.get("predicts", PREDICTED_LAYERS)
         student = cls(beats, head, dead_branches=dead_branches, predicts=predicts if dead_branches else ())
         student.load_published(checkpoint.state, source=str(path), spare_heads=predicts)
@@ -116,7 +122,7 @@ class Student(HeadedNetwork):
 
     def layers(self, fbank: Tensor) -> tuple[Tensor, ...]:
         """Return the output [patches, 8, width] of every layer for `fbank` [patches, 16, 128]."""
-        x = self.linear2(self.beats_layer_norm(embed(self.patch_embedding, fbank)))
+        x = self.linear2(self.beats_layer_norm(embed_patches(self.patch_embedding, fbank)))
         outputs: list[Tensor] = []
         for index in range(self.config.layers):
             x = self.get_submodule(f"encoder{index}")(x)
@@ -147,10 +153,10 @@ class Student(HeadedNetwork):
             AudioError: another shape, or fewer than 16 frames.
             AudiogramError: another shape of the audiogram.
         """
-        return self.head(self.encode(patches(fbank)).reshape(fbank.shape[0], -1, self.config.width), audiogram)
+        return self.head(self.encode(split_patches(fbank)).reshape(fbank.shape[0], -1, self.config.width), audiogram)
 
 
-def patches(fbank: Tensor) -> Tensor:
+def split_patches(fbank: Tensor) -> Tensor:
     """Return the complete patches [batch x patches, 16, 128] of `fbank` [batch, frames, 128].
 
     Raises:

@@ -13,11 +13,10 @@ from torch import Tensor
 
 from ..runtime.errors import AudioError
 from ..runtime.features.patches import PATCH_LENGTH
-from .beats import Beats, BeatsConfig, check_copies
+from .beats import Beats, BeatsConfig, check_bias_tables
 from .checkpoint import load_strictly, read_checkpoint
 from .fbank import Fbank
-from .head import HeadConfig, HeadedNetwork, sizes_of
-from .scores import Scores
+from .head import HeadConfig, HeadedNetwork, Scores, parse_sizes
 
 
 class Teacher(HeadedNetwork):
@@ -45,7 +44,7 @@ class Teacher(HeadedNetwork):
             CheckpointError: the file does not hold exactly a teacher.
         """
         checkpoint = read_checkpoint(path)
-        beats, head = sizes_of(checkpoint.sizes)
+        beats, head = parse_sizes(checkpoint.sizes)
         teacher = cls(beats, head)
         teacher.load_published(checkpoint.state, source=str(path))
         teacher.checkpoint_sha256 = checkpoint.sha256
@@ -64,7 +63,7 @@ class Teacher(HeadedNetwork):
             CheckpointError: keys or shapes are not exactly the teacher's, a value is not finite, or the copies differ.
                 Nothing is loaded then.
         """
-        load_strictly(self, state, network_name="the teacher", source=source, check=check_copies)
+        load_strictly(self, state, network_name="the teacher", source=source, check=check_bias_tables)
 
     def layers(self, fbank: Tensor) -> tuple[Tensor, ...]:
         """Return the output [batch, tokens, width] of every BEATs layer for `fbank` [batch, frames, 128]."""

@@ -1,4 +1,8 @@
-"""Nano's front end in torch, of convolutions and matrix products: differentiable, and ready for a graph."""
+"""The texture front end of nano in PyTorch.
+
+It consists of convolutions and matrix products, so that it is differentiable and can be exported to ONNX. Its features
+equal those of `runtime.features.texture`.
+"""
 
 from __future__ import annotations
 
@@ -16,15 +20,15 @@ from ..runtime.features import texture as tx
 from .spectrum import PowerSpectrum
 
 _UNIT: Final = tx.FLOOR**-0.5
-"""what samples are multiplied by: the floor of a mean square is then 1. One as small as `FLOOR` itself would be taken
-for 0 by torch's exporter, and silence would be 0 / 0."""
+"""Factor of the samples, so that the floor of a mean square is 1. Torch's exporter would round a floor as small as
+`FLOOR` to 0, and silence would give 0 / 0."""
 
 
 class Texture(nn.Module):
-    """Texture of whole patches; see `runtime.texture` for what it tells, and for the constants.
+    """Texture of complete patches, see `runtime.features.texture` for the features and the constants.
 
     Args:
-        version: of the front end, one of `runtime.texture.VERSIONS`.
+        version: version of the front end, one of `runtime.features.texture.VERSIONS`.
 
     Raises:
         OptionError: an unknown version.
@@ -50,7 +54,7 @@ class Texture(nn.Module):
         order = self.long_power.order - long_bins[0]
         in_band = np.searchsorted(layout.long_starts, order, side="right") - 1
         long_mean = (in_band == np.arange(tx.BANDS)[:, None]) / layout.long_counts[:, None]
-        # Each band's bins, as many for all bands: the last is repeated, which no maximum or minimum notices.
+        # The bins of each band, padded to the same number by repeating the last one: extremes do not change.
         widest = int(layout.long_counts.max())
         last = layout.long_starts + layout.long_counts.astype(int) - 1
         members = np.minimum(layout.long_starts[:, None] + np.arange(widest), last[:, None])
@@ -62,8 +66,8 @@ class Texture(nn.Module):
         rate_bins = np.arange(rates[0].start, rates[-1].stop)
         rate_mean = np.stack([((rate_bins >= r.start) & (rate_bins < r.stop)) / (r.stop - r.start) for r in rates])
         for name, value in {
-            "short_kernel": _fourier(tx.FRAME, np.arange(tx.FRAME // 2 + 1)),
-            "rate_kernel": _fourier(tx.FRAMES, rate_bins),
+            "short_kernel": _fourier_rows(tx.FRAME, np.arange(tx.FRAME // 2 + 1)),
+            "rate_kernel": _fourier_rows(tx.FRAMES, rate_bins),
             "long_mean": long_mean,
             "short_mean": short_mean,
             "rate_mean": rate_mean,
@@ -75,33 +79,36 @@ class Texture(nn.Module):
             self.register_buffer("trend", torch.tensor(tx.trend_basis().rows), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Texture [batch, patches, 16, 32] of `waveform` [batch, samples], 16 kHz in [-1, 1].
+        """Return the texture [batch, patches, 16, 32] of `waveform` [batch, samples], 16 kHz in [-1, 1].
 
-        Samples after the last whole patch are left out. Raises AudioError for another shape, or for fewer samples than
-        one patch.
+        Samples after the last complete patch are dropped.
+
+        Raises:
+            AudioError: another shape, or fewer samples than one patch.
         """
         if waveform.ndim != 2 or waveform.shape[1] < fe.PATCH_LENGTH:
             raise AudioError(
                 f"a waveform of shape {list(waveform.shape)} was given; expected [batch, samples] at {fe.SAMPLE_RATE} "
                 f"Hz with at least {fe.PATCH_LENGTH} samples: add the batch axis, or give a longer clip"
             )
-        patches = _cut(waveform)
+        patches = _split_patches(waveform)
         flat = patches.flatten(0, 1)
         if self.version != 1:
             flat = self._detrend(flat)
         x = flat.unsqueeze(1) * _UNIT
-        told = torch.cat([self._fine(x), self._envelopes(x), _whole(x)], dim=1)
-        return told.reshape(patches.shape[0], patches.shape[1], len(tx.PLANES), tx.BANDS)
+        planes = torch.cat([self._spectral_planes(x), self._modulation_planes(x), _level_planes(x)], dim=1)
+        return planes.reshape(patches.shape[0], patches.shape[1], len(tx.PLANES), tx.BANDS)
 
     def _detrend(self, x: Tensor) -> Tensor:
-        """Patches [patches, 2800] without mean, drift and rumble, as `runtime.texture.detrend`."""
+        """Return patches [patches, 2800] without mean, drift and rumble, as `runtime.features.texture.detrend`."""
         segments = fe.PATCH_LENGTH // tx.SEGMENT
         moments = (x.reshape(-1, segments, tx.SEGMENT) @ self.polynomials).flatten(1)
         fitted = F.linear(moments, self.trend) @ self.trend
         trend = (fitted.reshape(-1, segments, tx.SEGMENT_POWERS) @ self.polynomials.t()).flatten(1)
         return x - trend
 
-    def _fine(self, x: Tensor) -> Tensor:
+    def _spectral_planes(self, x: Tensor) -> Tensor:
+        """Return the planes of the long spectrum, [patches, 4, 32], for `x` [patches, 1, 2800]."""
         start = (fe.PATCH_LENGTH - tx.SPECTRUM) // 2
         power = self.long_power(x[:, 0, start : start + tx.SPECTRUM])
         power = power + power.sum(1, keepdim=True) / (1 / tx.RELATIVE_FLOOR) + tx.SPECTRUM
@@ -109,46 +116,47 @@ class Texture(nn.Module):
         mean = F.linear(log, self.long_mean)
         level = F.linear(power, self.long_mean).log()
         members = log.index_select(1, self.members).reshape(log.shape[0], tx.BANDS, -1)
-        told = [level + math.log(tx.FLOOR), level - mean, members.amax(2) - level, level - members.amin(2)]
-        return torch.stack(told, dim=1)
+        planes = [level + math.log(tx.FLOOR), level - mean, members.amax(2) - level, level - members.amin(2)]
+        return torch.stack(planes, dim=1)
 
-    def _envelopes(self, x: Tensor) -> Tensor:
-        power = _power(x, self.short_kernel, tx.HOP)
+    def _modulation_planes(self, x: Tensor) -> Tensor:
+        """Return the planes of the band envelopes, [patches, 9, 32], for `x` [patches, 1, 2800]."""
+        power = _power_spectra(x, self.short_kernel, tx.HOP)
         frames = (F.conv1d(power, self.short_mean.unsqueeze(2)) + tx.FRAME).log()
         centred = frames - frames.mean(2, keepdim=True)  # [patches, bands, frames]
         real, imaginary = F.linear(centred, self.rate_kernel).chunk(2, dim=2)
         strength = F.linear(real * real + imaginary * imaginary, self.rate_mean) + tx.MODULATION_FLOOR
-        # The square root has no gradient at 0, where silence sits.
+        # The square root has no gradient at 0, the value for silence.
         fluctuation = (centred * centred).mean(2).clamp_min(1e-12).sqrt()
-        told = torch.stack([-centred.amin(2), centred.amax(2), fluctuation], dim=1)
-        return torch.cat([strength.log().transpose(1, 2), told], dim=1)
+        extremes = torch.stack([-centred.amin(2), centred.amax(2), fluctuation], dim=1)
+        return torch.cat([strength.log().transpose(1, 2), extremes], dim=1)
 
 
-def _cut(waveform: Tensor) -> Tensor:
-    """Patches [batch, patches, 2800] of `waveform` [batch, samples]: blocks, each with the next one's beginning."""
+def _split_patches(waveform: Tensor) -> Tensor:
+    """Return the overlapping patches [batch, patches, 2800] of `waveform` [batch, samples]."""
     count = (waveform.shape[1] - fe.PATCH_LENGTH) // fe.PATCH_SHIFT + 1
     padded = F.pad(waveform, (0, fe.PATCH_SHIFT))[:, : (count + 1) * fe.PATCH_SHIFT]
     blocks = padded.reshape(waveform.shape[0], count + 1, fe.PATCH_SHIFT)
     return torch.cat([blocks[:, :-1], blocks[:, 1:, : fe.PATCH_LENGTH - fe.PATCH_SHIFT]], dim=2)
 
 
-def _whole(x: Tensor) -> Tensor:
-    """Loudness, crest and kurtosis [patches, 3, 32] of `x` [patches, 1, 2800]."""
+def _level_planes(x: Tensor) -> Tensor:
+    """Return loudness, crest and kurtosis [patches, 3, 32] of `x` [patches, 1, 2800]. All bands get the same values."""
     square = x * x
     power = square.mean(2) + 1
     crest = 0.5 * ((square.amax(2) + 1) / power).log()
     kurtosis = ((square / power.unsqueeze(2)).square().mean(2) + tx.MODULATION_FLOOR).log()
-    told = torch.cat([0.5 * (power.log() + math.log(tx.FLOOR)), crest, kurtosis], dim=1)
-    return told.unsqueeze(2).expand(-1, -1, tx.BANDS)
+    values = torch.cat([0.5 * (power.log() + math.log(tx.FLOOR)), crest, kurtosis], dim=1)
+    return values.unsqueeze(2).expand(-1, -1, tx.BANDS)
 
 
-def _power(x: Tensor, kernel: Tensor, step: int) -> Tensor:
-    """Power spectra [batch, bins, frames] of `x` [batch, 1, samples]."""
+def _power_spectra(x: Tensor, kernel: Tensor, step: int) -> Tensor:
+    """Return the power spectra [batch, bins, frames] of `x` [batch, 1, samples]."""
     real, imaginary = F.conv1d(x, kernel.unsqueeze(1), stride=step).chunk(2, dim=1)
     return real * real + imaginary * imaginary
 
 
-def _fourier(length: int, bins: np.ndarray) -> np.ndarray:
-    """Cosine then sine rows [2 bins, length] of a windowed Fourier transform."""
+def _fourier_rows(length: int, bins: np.ndarray) -> np.ndarray:
+    """Return the rows [2 bins, length] of a windowed Fourier transform: the cosines, then the sines."""
     angle = 2 * np.pi / length * np.outer(bins, np.arange(length))
     return np.concatenate([np.cos(angle), -np.sin(angle)]) * np.hanning(length)

@@ -1,15 +1,19 @@
-"""The audiogram of a listener: eight hearing levels, read from a name, numbers, a mapping or a file."""
+"""The audiogram of a listener: eight hearing levels, read from a name, numbers, a mapping, an object or a file.
+
+`docs/audiograms.md` lists the accepted forms. Whatever can be read in two ways is an error.
+"""
 
 from __future__ import annotations
 
 import csv
-import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+import warnings
+from collections.abc import Callable, Iterable, KeysView, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NoReturn, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +23,11 @@ from .files import is_file
 
 FREQUENCIES: Final = (250, 500, 1000, 2000, 3000, 4000, 6000, 8000)
 """Audiogram frequencies in Hz, in the order in which every network reads them."""
-LOWEST, HIGHEST = -10.0, 120.0
+MIN_HEARING_LEVEL, MAX_HEARING_LEVEL = -10.0, 120.0
 """Range of hearing levels, dB HL."""
+_RANGE = f"{MIN_HEARING_LEVEL:g} to {MAX_HEARING_LEVEL:g}"
+_HZ, _KHZ = (100.0, 20_000.0), (0.1, 20.0)
+"""Ranges of frequencies without a unit. They do not overlap, so that the numbers tell Hz from kHz."""
 
 # Bisgaard, Vlaming & Dahlquist (2010), Trends in Amplification 14(2), at the frequencies above. The source ends at
 # 6 kHz; 8 kHz repeats that level.
@@ -43,6 +50,24 @@ _FORMS = (
     '(as "20,30,40,50,60,70,70,70" or "[20, 30, 40, 50, 60, 70, 70, 70]"), '
     "or a CSV or JSON file of frequency and level pairs"
 )
+_LINES = "expected lines of 'frequency in Hz, level in dB HL'"
+_SUFFIXES = (".csv", ".json", ".tsv", ".txt")
+_MAX_BYTES = 1 << 20
+"""Size limit of a file. A larger one is no audiogram, but for example audio."""
+
+_NUMBER = r"[+-]?(?:[0-9]+(?:[.,][0-9]*)?|[.,][0-9]+)(?:e[+-]?[0-9]+)?"
+_LEVEL = re.compile(rf"({_NUMBER}|[+-]?(?:inf|infinity))\s*(?:db(?:\s*hl)?)?", re.IGNORECASE)
+_FREQUENCY = re.compile(rf"({_NUMBER})\s*(k|khz|hz)?", re.IGNORECASE)
+_NO_RESPONSE = re.compile(r"n\.?\s?r\.?|no response|120\s?\+|(?:>=?|≥)\s?120", re.IGNORECASE)
+_MISSING = frozenset({"", "-", "--", "na", "n/a", "nan", "none", "null"})
+_KHZ_OF_AUDIOMETRY = frozenset({0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0})
+_FREQUENCY_KEYS = frozenset({"frequencies", "frequency", "freqs", "cfs", "audiogram_cfs"})
+_LEVEL_KEY = re.compile(r"(?:audiogram_)?(?:levels?|hl|thresholds?)(?:_(l|r|left|right))?")
+_FREQUENCY_WORD = re.compile(r"freq|k?hz|cfs?\b", re.IGNORECASE)
+
+
+class AudiogramWarning(UserWarning):
+    """Issued if levels of an audiogram were not measured, and which ones are taken in their place."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +78,8 @@ class Audiogram:
         Audiogram((20, 30, 40, 50, 60, 70, 70, 70), "left ear")
 
     Attributes:
-        levels: 8 hearing levels in dB HL at `FREQUENCIES`, each from -10 to 120.
+        levels: 8 hearing levels in dB HL at `FREQUENCIES`, each from -10 to 120. "NR" (no response) becomes 120, with
+            an `AudiogramWarning`.
         name: name of the listener in results. Default: the levels themselves.
 
     Raises:
@@ -64,15 +90,7 @@ class Audiogram:
     name: str = ""
 
     def __post_init__(self) -> None:
-        levels = tuple(_number(level) for level in self.levels)
-        if len(levels) != len(FREQUENCIES):
-            raise AudiogramError(f"an audiogram has 8 hearing levels, got {len(levels)}: give {_FORMS}")
-        for frequency, level in zip(FREQUENCIES, levels, strict=True):
-            if not LOWEST <= level <= HIGHEST:  # also rejects NaN
-                raise AudiogramError(
-                    f"hearing level {level:g} dB HL at {frequency} Hz is outside {LOWEST:g} to {HIGHEST:g}: "
-                    "give thresholds in dB HL, 0 being normal hearing"
-                )
+        levels = _eight_levels(_ordered(self.levels))
         object.__setattr__(self, "levels", levels)
         object.__setattr__(self, "name", self.name or "[" + ", ".join(f"{level:g}" for level in levels) + "]")
 
@@ -89,64 +107,53 @@ class Audiogram:
         """
         key = name.strip().upper()
         if key not in STANDARD:
-            raise AudiogramError(f"{name!r} is not the name of an audiogram: give {_FORMS}")
+            raise AudiogramError(f"{_show(name)} is not the name of an audiogram: give {_FORMS}")
         return cls(STANDARD[key], key)
 
     @classmethod
     def from_pairs(cls, frequencies: Iterable[object], levels: Iterable[object], name: str = "") -> Audiogram:
-        """Create an audiogram from levels at other frequencies.
+        """Create an audiogram from levels at any frequencies.
 
-        The levels are interpolated over log frequency. Below the lowest and above the highest measured frequency, the
-        nearest level is used.
+        A level measured at one of the eight frequencies is used as it is. The others are interpolated over log
+        frequency between their measured neighbours, as pyclarity does. Below the lowest and above the highest measured
+        frequency the nearest level is used, with an `AudiogramWarning`.
 
         Args:
-            frequencies: at least two different frequencies above 0 Hz, in any order.
-            levels: hearing levels in dB HL, one per frequency.
+            frequencies: different frequencies in any order, all from 100 to 20,000 (Hz) or all from 0.1 to 20 (kHz), or
+                text with a unit such as "250 Hz" or "1k". At least two are from 250 to 8000 Hz.
+            levels: hearing levels in dB HL, one per frequency. "NR" (no response) becomes 120, with an
+                `AudiogramWarning`.
             name: name of the listener in results.
 
         Raises:
-            AudiogramError: if there are fewer than two pairs, or if a frequency or a level is invalid.
+            AudiogramError: if a frequency or a level is invalid or missing, or if the pairs can be read in two ways.
         """
-        hz, hl = [_number(f) for f in frequencies], [_number(level) for level in levels]
-        if len(hz) != len(hl) or len(hz) < 2:
-            raise AudiogramError(f"got {len(hz)} frequencies and {len(hl)} levels: give at least two pairs of both")
-        if any(not (math.isfinite(f) and f > 0) for f in hz) or len(set(hz)) != len(hz):
-            raise AudiogramError(f"frequencies {hz} must be above 0 Hz, each once")
-        for f, level in zip(hz, hl, strict=True):
-            if not LOWEST <= level <= HIGHEST:
-                raise AudiogramError(f"hearing level {level:g} dB HL at {f:g} Hz is outside {LOWEST:g} to {HIGHEST:g}")
-        order = np.argsort(hz)
-        held = np.interp(np.log(FREQUENCIES), np.log(np.array(hz)[order]), np.array(hl)[order])
-        return cls(tuple(held.tolist()), name)
+        return cls(_levels_of_pairs(_Pairs(_ordered(frequencies), _ordered(levels))), name)
 
     @classmethod
-    def from_file(cls, path: str | Path) -> Audiogram:
-        """Read an audiogram from a CSV or JSON file. The file name without its suffix becomes the name.
+    def from_file(cls, path: str | Path, selection: str | None = None) -> Audiogram:
+        """Read an audiogram from a CSV or JSON file.
+
+        The file name without its suffix becomes the name, followed by `:selection` if there is one.
 
         Args:
-            path: path of the file. A CSV file has one pair of frequency in Hz and level in dB HL per line, with or
-                without a header line. A JSON file holds `{"250": 20, ...}`, `[[250, 20], ...]`,
-                `{"frequencies": [...], "levels": [...]}` or a list of 8 levels.
+            path: path of the file. A JSON file (suffix `.json`) holds for example `{"250": 20, ...}`, `[[250, 20],
+                ...]`, `{"frequencies": [...], "levels": [...]}` or a list of 8 levels. Any other file is a table: a
+                pair of frequency and level per line, or a header line of frequencies, or one line of 8 levels.
+            selection: which audiogram to read if the file has several: "left", "right", or the name of a column or
+                row.
 
         Raises:
-            AudiogramError: if the file cannot be read or does not hold a valid audiogram.
+            AudiogramError: if the file cannot be read, does not hold a valid audiogram, or can be read in two ways.
         """
         path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except (OSError, ValueError) as error:  # not UTF-8, or an impossible path
-            raise AudiogramError(f"cannot read the audiogram {path}: {error}. Give {_FORMS}") from error
+        parts = () if selection is None else tuple(part.strip() for part in selection.split(":"))
+        text = _read_text(path)
         if path.suffix.lower() == ".json":
-            return _from_json(text, path.stem, str(path))
-        try:
-            rows = [row for row in csv.reader(io.StringIO(text)) if any(cell.strip() for cell in row)]
-        except csv.Error as error:
-            raise AudiogramError(f"{path} is not CSV ({error}): give {_FORMS}") from error
-        if rows and not _is_number(rows[0][0]):
-            del rows[0]  # the header line
-        if not rows or any(len(row) != 2 for row in rows):
-            raise AudiogramError(f"{path} is not an audiogram: expected lines of 'frequency in Hz, level in dB HL'")
-        return cls.from_pairs([row[0] for row in rows], [row[1] for row in rows], path.stem)
+            levels = _levels_of_json(text, parts, str(path))
+        else:
+            levels = _levels_of_table(text, parts, str(path))
+        return cls(levels, ":".join((path.stem, *parts)))
 
     @classmethod
     def parse(cls, text: str) -> Audiogram:
@@ -154,7 +161,8 @@ class Audiogram:
 
         Args:
             text: the name of a standard audiogram, 8 numbers in dB HL (comma-separated or JSON), JSON as in
-                `from_file`, or the path of a CSV or JSON file.
+                `from_file`, the path of a CSV or JSON file, or such a path with a selection, as `ears.csv:left`. A
+                name is preferred to a file, and a file whose name contains the colon to a selection.
 
         Raises:
             AudiogramError: if the text is none of these.
@@ -163,12 +171,17 @@ class Audiogram:
         if stripped.upper() in STANDARD:
             return cls.named(stripped)
         if stripped.startswith(("[", "{")):
-            return _from_json(stripped, "", repr(text))
-        if "," in stripped and all(_is_number(part) for part in stripped.split(",")):
-            return cls(tuple(float(part) for part in stripped.split(",")))
-        if Path(stripped).suffix.lower() in {".csv", ".json", ".txt"} or is_file(Path(stripped)):
-            return cls.from_file(stripped)
-        raise AudiogramError(f"{text!r} is not an audiogram: give {_FORMS}")
+            return cls(_levels_of_json(stripped, (), ""))
+        if "," in stripped and all(_is_level(part) for part in stripped.split(",")):
+            return cls(tuple(stripped.split(",")))  # type: ignore[arg-type]
+        # The path is as long as possible: it may contain a colon itself, as that of a Windows drive.
+        colons = [match.start() for match in re.finditer(":", stripped)][::-1]
+        candidates = [(stripped, None), *((stripped[:colon], stripped[colon + 1 :]) for colon in colons)]
+        for is_path in (is_file, _has_suffix):
+            for path, selection in candidates:
+                if is_path(Path(path)):
+                    return cls.from_file(path, selection)
+        raise AudiogramError(f"{_show(text)} is not an audiogram: give {_FORMS}")
 
     def array(self) -> npt.NDArray[np.float32]:
         """Return the levels as the networks read them, float32 [8] in dB HL."""
@@ -186,28 +199,50 @@ class Audiogram:
         return np.interp(np.log(frequencies), np.log(FREQUENCIES), self.levels)
 
 
-AudiogramLike: TypeAlias = "str | Audiogram | Sequence[float] | Mapping[Any, Any] | npt.NDArray[Any]"
+class MeasuredLevels(Protocol):
+    """An object with levels at its own frequencies, such as pyclarity's `Audiogram`."""
+
+    levels: Any
+    frequencies: Any
+
+
+class LabelledLevels(Protocol):
+    """A pandas `Series` of levels with frequencies as its index, or a `DataFrame` of one listener."""
+
+    @property
+    def index(self) -> Any: ...
+    @property
+    def iloc(self) -> Any: ...
+
+
+AudiogramLike: TypeAlias = (
+    "str | Path | Audiogram | Sequence[float] | Mapping[Any, Any] | npt.NDArray[Any] | MeasuredLevels | LabelledLevels"
+)
 
 
 def as_audiogram(value: AudiogramLike) -> Audiogram:
     """Convert a value to an `Audiogram`.
 
     Args:
-        value: an `Audiogram`, text as for `Audiogram.parse`, 8 numbers in dB HL, or a mapping of Hz to dB HL.
+        value: an `Audiogram`, text or a path as for `Audiogram.parse`, 8 numbers in dB HL, a mapping of Hz to dB HL, an
+            object with `frequencies` and `levels` (pyclarity's `Audiogram`), a pandas `Series` with the frequencies as
+            its index, or a `DataFrame` of one row or one column.
 
     Raises:
         AudiogramError: if the value is none of these.
     """
     if isinstance(value, Audiogram):
         return value
-    if isinstance(value, Mapping):
-        return _from_mapping(value, "")
     if isinstance(value, str | Path):
         return Audiogram.parse(str(value))
-    try:
-        return Audiogram(tuple(value))
-    except TypeError as error:
-        raise AudiogramError(f"{value!r} is not an audiogram: give {_FORMS}") from error
+    if isinstance(value, Mapping):
+        return Audiogram(_levels_of_mapping(value, (), ""))
+    if _is_pandas(value):
+        return _from_pandas(value)
+    measured: Any = value
+    if _has_frequencies(measured):
+        return Audiogram.from_pairs(measured.frequencies, measured.levels)
+    return Audiogram(_ordered(value))
 
 
 def as_audiograms(value: AudiogramLike | Sequence[AudiogramLike]) -> tuple[list[Audiogram], bool]:
@@ -222,53 +257,583 @@ def as_audiograms(value: AudiogramLike | Sequence[AudiogramLike]) -> tuple[list[
     Raises:
         AudiogramError: if there is no audiogram, or an invalid one.
     """
-    if isinstance(value, str | Path | Audiogram | Mapping):
-        return [as_audiogram(value)], False
-    try:
-        items = list(value)
-    except TypeError as error:
-        raise AudiogramError(f"{value!r} is not an audiogram: give {_FORMS}, or a list of them") from error
+    one: Any = value
+    if isinstance(one, str | Path | Audiogram | Mapping) or _is_pandas(one) or _has_frequencies(one):
+        return [as_audiogram(one)], False
+    items = _ordered(one)
     if not items:
         raise AudiogramError(f"no audiogram was given: give {_FORMS}, or a list of them")
     if isinstance(items[0], int | float | np.number):
-        return [as_audiogram(items)], False
+        return [Audiogram(items)], False
     return [as_audiogram(item) for item in items], True
 
 
-def _number(value: object) -> float:
-    try:
-        if isinstance(value, bool):
-            raise TypeError("true and false are not levels")
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError) as error:
-        raise AudiogramError(f"{value!r} is not a number in an audiogram: give {_FORMS}") from error
+# Objects of other libraries, recognized by their attributes, so that the libraries are not imported.
 
 
-def _is_number(text: str) -> bool:
+def _has_suffix(path: Path) -> bool:
+    return path.suffix.lower() in _SUFFIXES
+
+
+def _is_pandas(value: object) -> bool:
+    return hasattr(value, "iloc") and hasattr(value, "index")
+
+
+def _has_frequencies(value: object) -> bool:
+    if hasattr(value, "audiogram_left") and hasattr(value, "audiogram_right"):
+        raise AudiogramError("a listener has two ears: give its audiogram_left or its audiogram_right")
+    return hasattr(value, "levels") and hasattr(value, "frequencies")
+
+
+def _from_pandas(value: Any) -> Audiogram:
+    """Convert a `Series` of levels, or a `DataFrame` of one row or one column."""
+    if value.ndim == 2:
+        rows, columns = value.shape
+        keys = [str(column).strip().casefold() for column in value.columns]
+        if columns == 2 and keys[0] in _FREQUENCY_KEYS and _LEVEL_KEY.fullmatch(keys[1]):
+            return Audiogram.from_pairs(value.iloc[:, 0], value.iloc[:, 1])
+        if 1 not in (rows, columns):
+            raise AudiogramError(
+                f"a DataFrame of {rows} rows and {columns} columns is not one audiogram: give one row or column of "
+                "levels, such as frame.loc[listener], labelled with frequencies"
+            )
+        value = value.iloc[0] if rows == 1 else value.iloc[:, 0]
+    name, frequencies, levels = value.name, list(value.index), list(value)
+    name = name if isinstance(name, str) else ""
+    if frequencies == list(range(len(FREQUENCIES))):  # no frequencies, but the default index
+        return Audiogram(tuple(levels), name)
+    return Audiogram.from_pairs(frequencies, levels, name)
+
+
+def _ordered(value: Any) -> tuple[Any, ...]:
+    """Return the items of a list, array or the like. Refuse what has no order, and text."""
+    if not isinstance(value, str | bytes | bytearray | memoryview | Set | Mapping) or isinstance(value, KeysView):
+        try:
+            return tuple(value)
+        except TypeError:
+            pass
+    raise AudiogramError(f"{_show(value)} is not an audiogram: give {_FORMS}")
+
+
+# Frequencies and levels
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Frequencies with their levels, and where they were read: the file, and the line of each pair."""
+
+    frequencies: Sequence[object]
+    levels: Sequence[object]
+    origin: str = ""
+    lines: Sequence[int] = ()
+
+    def place(self, index: int | None = None) -> str:
+        """Return the beginning of a message."""
+        if index is not None and self.lines:
+            return f"{self.origin}, line {self.lines[index]}: "
+        return f"{self.origin}: " if self.origin else ""
+
+
+def _levels_of_pairs(pairs: _Pairs) -> tuple[float, ...]:
+    """Return the levels at the eight frequencies."""
+    count = len(pairs.frequencies)
+    if count != len(pairs.levels) or count < 2:
+        raise AudiogramError(
+            f"{pairs.place()}got {count} frequencies and {len(pairs.levels)} levels: give at least two pairs of both"
+        )
+    hz = _hertz_of_pairs(pairs)
+    levels = _parse_levels(pairs.levels, hz, pairs.place)
+    measured = dict(zip(hz, levels, strict=True))
+    if sum(FREQUENCIES[0] <= f <= FREQUENCIES[-1] for f in hz) < 2:
+        raise AudiogramError(
+            f"{pairs.place()}frequencies {_join(sorted(hz))} Hz: give at least two from {FREQUENCIES[0]} to "
+            f"{FREQUENCIES[-1]} Hz"
+        )
+    lowest, highest = min(hz), max(hz)
+    for held, nearest in (
+        ([f for f in FREQUENCIES if f < lowest], lowest),
+        ([f for f in FREQUENCIES if f > highest], highest),
+    ):
+        if held:
+            warnings.warn(
+                f"{pairs.place()}no level at {_join(held)} Hz: the level at {nearest:g} Hz is used there",
+                AudiogramWarning,
+                stacklevel=4,
+            )
+    order = np.argsort(hz)
+    interpolated = np.interp(np.log(FREQUENCIES), np.log(np.array(hz)[order]), np.array(levels)[order])
+    return tuple(measured.get(f, level) for f, level in zip(FREQUENCIES, interpolated.tolist(), strict=True))
+
+
+def _hertz_of_pairs(pairs: _Pairs) -> list[float]:
+    """Return the frequencies in Hz. Refuse duplicates, and pairs whose levels may be the frequencies."""
     try:
-        float(text)
-    except ValueError:
+        hz = _hertz(pairs.frequencies, pairs.place)
+    except AudiogramError as error:
+        if all(map(_split_frequency, pairs.frequencies)) and _are_frequencies(pairs.levels):
+            raise AudiogramError(
+                f"{pairs.place(0)}frequencies and levels are swapped: got frequency {_show(pairs.frequencies[0])} with "
+                f"level {_show(pairs.levels[0])}, give each frequency before its level"
+            ) from error
+        raise
+    seen: dict[float, int] = {}
+    for index, f in enumerate(hz):
+        if f in seen:
+            line = f" is also in line {pairs.lines[seen[f]]}" if pairs.lines else " occurs twice"
+            raise AudiogramError(f"{pairs.place(index)}frequencies {hz} must be above 0 Hz, each once: {f:g} Hz{line}")
+        seen[f] = index
+    read = [_split_frequency(value) for value in pairs.frequencies]
+    if all(parts is not None and not parts[1] for parts in read):
+        numbers = [parts[0] for parts in read if parts is not None]
+        if len(numbers) >= 5 and numbers == list(range(1, len(numbers) + 1)):
+            raise AudiogramError(
+                f"{pairs.place()}frequencies 1 to {len(numbers)} look like row numbers: give frequencies in Hz"
+            )
+        if max(numbers) <= _KHZ[1]:
+            levels = [_split_frequency(value) for value in pairs.levels]
+            possible = {parts[0] for parts in levels if parts is not None}
+            if len(possible) == len(levels) and possible <= _KHZ_OF_AUDIOMETRY:
+                raise AudiogramError(
+                    f"{pairs.place()}the levels {_join(possible)} may be frequencies in kHz: if they are levels, give "
+                    "the frequencies in Hz"
+                )
+    return hz
+
+
+def _hertz(values: Sequence[object], place: Callable[[int], str]) -> list[float]:
+    """Convert frequencies to Hz. Those without a unit are all in Hz or all in kHz, recognized by their range."""
+    numbers, units = [], []
+    for index, value in enumerate(values):
+        parts = _split_frequency(value)
+        if parts is None:
+            raise AudiogramError(
+                f"{place(index)}{_show(value)} is not a number in an audiogram: give a frequency in Hz, such as 250"
+            )
+        numbers.append(parts[0])
+        units.append(parts[1])
+    for index, number in enumerate(numbers):
+        if not (math.isfinite(number) and number > 0):
+            raise AudiogramError(f"{place(index)}frequencies {numbers} must be above 0 Hz, each once")
+    plain = [number for number, unit in zip(numbers, units, strict=True) if not unit]
+    kilo = len(plain) == len(numbers) and max(plain, default=math.inf) <= _KHZ[1]
+    hz = []
+    for index, (number, unit) in enumerate(zip(numbers, units, strict=True)):
+        f = round(number * 1000, 6) if unit.startswith("k") or (kilo and not unit) else number
+        if not _HZ[0] <= f <= _HZ[1]:
+            if not unit and _KHZ[0] <= number <= _KHZ[1]:
+                raise AudiogramError(
+                    f"{place(index)}frequency {number:g} is in kHz, others are in Hz or have a unit: give "
+                    "all of them in Hz"
+                )
+            raise AudiogramError(
+                f"{place(index)}frequency {number:g}{unit} is neither in Hz ({_HZ[0]:g} to {_HZ[1]:g}) nor in kHz "
+                f"({_KHZ[0]:g} to {_KHZ[1]:g})"
+            )
+        hz.append(f)
+    return hz
+
+
+def _are_frequencies(values: Sequence[object]) -> bool:
+    """Return whether these can be the frequencies of an audiogram."""
+    try:
+        hz = _hertz(values, lambda _: "")
+    except AudiogramError:
+        return False
+    return len(set(hz)) == len(hz) and sum(FREQUENCIES[0] <= f <= FREQUENCIES[-1] for f in hz) >= 2
+
+
+def _split_frequency(value: object) -> tuple[float, str] | None:
+    """Return the number and the unit ("k", "khz", "hz" or ""), or None for anything else."""
+    if isinstance(value, str):
+        match = _FREQUENCY.fullmatch(value.strip())
+        return match and (_to_float(match[1]), (match[2] or "").lower())
+    try:
+        return None if isinstance(value, bool | np.bool_) else (float(value), "")  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _eight_levels(values: Sequence[object], place: str = "") -> tuple[float, ...]:
+    if len(values) != len(FREQUENCIES):
+        raise AudiogramError(f"{place}an audiogram has 8 hearing levels, got {len(values)}: give {_FORMS}")
+    return tuple(_parse_levels(values, FREQUENCIES, lambda _: place))
+
+
+def _parse_levels(values: Sequence[object], hz: Sequence[float], place: Callable[[int], str]) -> list[float]:
+    levels, unanswered = [], []
+    for index, (value, f) in enumerate(zip(values, hz, strict=True)):
+        if isinstance(value, str) and _NO_RESPONSE.fullmatch(value.strip()):
+            unanswered.append(index)
+            level = MAX_HEARING_LEVEL
+        else:
+            level = _parse_level(value, f, place(index))
+        if not MIN_HEARING_LEVEL <= level <= MAX_HEARING_LEVEL:  # also rejects NaN
+            hint = "leave out a frequency that was not measured" if math.isnan(level) else "0 is normal hearing"
+            raise AudiogramError(
+                f"{place(index)}hearing level {level:g} dB HL at {f:g} Hz is outside {_RANGE}: give thresholds in "
+                f"dB HL; {hint}"
+            )
+        levels.append(level)
+    if unanswered:
+        where = _join([hz[index] for index in unanswered])
+        warnings.warn(
+            f"{place(unanswered[0])}no response at {where} Hz: {MAX_HEARING_LEVEL:g} dB HL is used there",
+            AudiogramWarning,
+            stacklevel=4,
+        )
+    return levels
+
+
+def _parse_level(value: object, hz: float, place: str) -> float:
+    hint = f"give {_FORMS}"
+    if isinstance(value, str):
+        if match := _LEVEL.fullmatch(_ascii_minus(value)):
+            return _to_float(match[1])
+        hint = f"give the level at {hz:g} Hz in dB HL, or NR for no response, which is taken as {MAX_HEARING_LEVEL:g}"
+    if value is None or (isinstance(value, str) and value.strip().lower() in _MISSING):
+        hint = (
+            f"the level at {hz:g} Hz is missing. If it was not measured, leave out this frequency, and its neighbours "
+            "are interpolated. If there was no response, write NR"
+        )
+    elif not isinstance(value, str | bool | np.bool_):
+        try:
+            return float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
+            pass
+    raise AudiogramError(f"{place}{_show(value)} is not a number in an audiogram: {hint}")
+
+
+def _is_level(text: str) -> bool:
+    """Return whether text has the form of a level, within the range or not."""
+    return bool(_LEVEL.fullmatch(_ascii_minus(text)) or _NO_RESPONSE.fullmatch(text.strip()))
+
+
+def _ascii_minus(text: str) -> str:
+    return text.strip().replace("\N{MINUS SIGN}", "-")
+
+
+def _to_float(number: str) -> float:
+    return float(number.replace(",", "."))
+
+
+def _join(numbers: Iterable[float]) -> str:
+    return ", ".join(f"{number:g}" for number in sorted(numbers))
+
+
+def _show(value: object) -> str:
+    """Return the value as messages show it, on one line and not too long."""
+    try:
+        text = " ".join(repr(value).split())
+    except RecursionError:
+        return f"a {type(value).__name__} that is nested too deeply"
+    return text if len(text) <= 100 else f"{text[:80]}... ({len(text)} characters)"
+
+
+# Files
+
+
+def _read_text(path: Path) -> str:
+    """Read a file in UTF-8, or in UTF-16 with a byte order mark."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            raise ValueError(f"it has more than {_MAX_BYTES} bytes")
+        text = data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+        if "\0" in text:
+            raise ValueError("it has null bytes, as audio or UTF-16 without a byte order mark")
+    except UnicodeError as error:
+        hint = "Save it as text in UTF-8 (in a spreadsheet: 'CSV UTF-8')"
+        raise AudiogramError(f"cannot read the audiogram {path}: {error}. {hint}") from error
+    except (OSError, ValueError) as error:  # or an impossible path
+        raise AudiogramError(f"cannot read the audiogram {path}: {error}. Give {_FORMS}") from error
+    return text
+
+
+@dataclass(frozen=True)
+class _Series:
+    """One audiogram of a table, with its labels: the header of its column, or the first cells of its row."""
+
+    labels: tuple[str, ...]
+    pairs: _Pairs
+
+
+_Row: TypeAlias = tuple[int, list[str]]
+"""The number of a line, and its cells."""
+
+
+def _levels_of_table(text: str, parts: tuple[str, ...], origin: str) -> tuple[float, ...]:
+    """Read pairs in lines, a table with a header line of frequencies, or eight levels."""
+    rows = _split_rows(text, origin)
+    width = len(rows[0][1]) if rows else 0
+    if not rows:
+        raise AudiogramError(f"{origin} is not an audiogram: {_LINES}, got no line")
+    cells = [cell for _, row in rows for cell in row]
+    if (len(rows) == 1 or width == 1) and (
+        len(cells) == len(FREQUENCIES) or (len(cells) > 2 and all(map(_is_level, cells)))
+    ):
+        _refuse_selection(parts, origin)
+        return _eight_levels(cells, f"{origin}, line {rows[0][0]}: " if len(rows) == 1 else f"{origin}: ")
+    columns, lines = _split_columns(rows, origin), _split_lines(rows, origin)
+    if columns and lines:
+        first = rows[0][1][0]
+        # Both readings are possible. A word in the first cell of the header decides, or an invalid level.
+        word = first if _split_frequency(first) is None else ""
+        if _FREQUENCY_WORD.search(word):
+            lines = []
+        elif word or not any(_is_valid(series) for series in columns):
+            columns = []
+        elif not any(_is_valid(series) for series in lines):
+            lines = []
+        else:
+            raise AudiogramError(
+                f"{origin}: frequencies may be in the first column or in the first line: give them in Hz, in lines of "
+                "'frequency in Hz, level in dB HL', or begin with a line 'frequency,level'"
+            )
+    if not columns and not lines:
+        _refuse_table(rows, origin)
+    return _levels_of_pairs(_select(columns or lines, parts, origin, "columns" if columns else "lines"))
+
+
+def _split_rows(text: str, origin: str) -> list[_Row]:
+    """Split text into cells. Leave out blank lines, comments and empty columns at the end."""
+    lines = [(number, line) for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1)]
+    lines = [
+        (number, line)
+        for number, line in lines
+        if line.strip(" \t,;") and not line.lstrip().startswith("#") and not re.fullmatch(r"sep=.", line.strip())
+    ]
+    # The header may contain any of these characters. Commas may be decimal.
+    delimiter = next((mark for mark in (";", "\t", ",") if lines and mark in lines[-1][1]), None)
+    rows = []
+    for number, line in lines:
+        try:
+            line = line if delimiter else " ".join(line.split())
+            cells = next(csv.reader([line], delimiter=delimiter or " ", skipinitialspace=True, strict=True))
+        except csv.Error as error:
+            raise AudiogramError(f"{origin}, line {number} is not CSV ({error}): give {_FORMS}") from error
+        rows.append((number, [cell.strip() for cell in cells]))
+    rows = [(number, cells) for number, cells in rows if any(cells)]
+    width = max((index for _, cells in rows for index, cell in enumerate(cells, 1) if cell), default=0)
+    return [(number, (cells + [""] * width)[:width]) for number, cells in rows]
+
+
+def _has_header(rows: list[_Row]) -> bool:
+    """Return whether the first line names the columns: it has no numbers, or begins with a word such as "Hz"."""
+    first, *others = rows[0][1]
+    words = not any(_is_level(cell) or _split_frequency(cell) for cell in others)
+    unnamed = not first and others == [str(index) for index in range(len(others))]  # as pandas numbers them
+    return not re.match(r"[0-9.,+-]", first) and (words or unnamed or bool(_FREQUENCY_WORD.search(first)))
+
+
+def _split_columns(rows: list[_Row], origin: str) -> list[_Series]:
+    """Return the columns of levels of a table whose first column has the frequencies. Otherwise, return nothing."""
+    head = rows[0][1]
+    others = head[1:]
+    has_header = _has_header(rows)
+    body = rows[1:] if has_header else rows
+    frequencies = [cells[0] for _, cells in body]
+    if not others or not body or not _are_numbers_in_hertz(frequencies):
+        return []
+    if "" in others if has_header else len(others) > 1:  # more cells than the header, or columns without names
+        return []
+    numbers = [number for number, _ in body]
+    return [
+        _Series(
+            (others[column],) if has_header else (),
+            _Pairs(frequencies, [cells[column + 1] for _, cells in body], origin, numbers),
+        )
+        for column in range(len(others))
+    ]
+
+
+def _split_lines(rows: list[_Row], origin: str) -> list[_Series]:
+    """Return the lines of levels of a table whose first line has the frequencies. Otherwise, return nothing."""
+    head, body = rows[0][1], rows[1:]
+    labels = next((index for index, cell in enumerate(head) if _split_frequency(cell)), len(head))
+    frequencies = head[labels:]
+    if not body or (len(body) > 1 and not labels) or not _are_frequencies(frequencies):
+        return []
+    return [
+        _Series(
+            tuple(label for label in cells[:labels] if label),
+            _Pairs(frequencies, cells[labels:], origin, [number] * len(frequencies)),
+        )
+        for number, cells in body
+    ]
+
+
+def _are_numbers_in_hertz(values: Sequence[object]) -> bool:
+    """Return whether these are frequencies, perhaps with duplicates."""
+    try:
+        _hertz(values, lambda _: "")
+    except AudiogramError:
         return False
     return True
 
 
-def _from_json(text: str, name: str, origin: str) -> Audiogram:
+def _is_valid(series: _Series) -> bool:
+    """Return whether all levels are in range."""
+    matches = [(cell, _LEVEL.fullmatch(_ascii_minus(str(cell)))) for cell in series.pairs.levels]
+    return all(
+        MIN_HEARING_LEVEL <= _to_float(match[1]) <= MAX_HEARING_LEVEL if match else _is_level(str(cell))
+        for cell, match in matches
+    )
+
+
+def _refuse_table(rows: list[_Row], origin: str) -> NoReturn:
+    """Raise the error of a table that has its frequencies neither in the first column nor in the first line."""
+    if len(rows[0][1]) != 2:
+        odd = next((row for row in rows if len([cell for cell in row[1] if cell]) != 2), rows[0])
+        line = ",".join(odd[1])
+        raise AudiogramError(
+            f"{origin} is not an audiogram: {_LINES}, got {_show(line)} in line {odd[0]}. Separate columns "
+            "by semicolons if commas are decimal. Several columns of levels need a header line, such as "
+            "'frequency,left,right'"
+        )
+    body = rows[1:] if _has_header(rows) else rows
+    if body:
+        frequencies, levels = zip(*(cells for _, cells in body), strict=True)
+        _levels_of_pairs(_Pairs(frequencies, levels, origin, [number for number, _ in body]))
+    raise AudiogramError(
+        f"{origin} is not an audiogram: {_LINES}, got {_show(','.join(rows[0][1]))} in line {rows[0][0]}"
+    )
+
+
+def _ear(label: str) -> str:
+    """Return "left" or "right" if a label names an ear, as "L", "left ear" or "HL_right" do. Otherwise, return ""."""
+    words = set(re.split(r"[^a-z]+", label.casefold()))
+    left, right = not words.isdisjoint({"l", "left"}), not words.isdisjoint({"r", "right"})
+    return "" if left == right else "left" if left else "right"
+
+
+def _select(series: list[_Series], parts: tuple[str, ...], origin: str, kind: str) -> _Pairs:
+    """Return the one audiogram of a table, or the one that is selected."""
+    if not parts and len(series) == 1:
+        return series[0].pairs
+    wanted = [part.casefold() for part in parts]
+    labels = [{label.casefold() for label in one.labels} for one in series]
+    found = [one for one, names in zip(series, labels, strict=True) if wanted and names.issuperset(wanted)]
+    if not found:
+        labels = [names | {_ear(name) for name in names} for names in labels]
+        wanted = [_ear(part) or part for part in wanted]
+        found = [one for one, names in zip(series, labels, strict=True) if any(wanted) and names.issuperset(wanted)]
+    if len(found) == 1:
+        return found[0].pairs
+    names = [":".join(one.labels) for one in series if one.labels]
+    got = f"{len(found) or 'no'} {kind} named {_show(':'.join(parts))}" if parts else f"{len(series)} {kind} of levels"
+    hint = f"select one, such as {_show(f'{origin}:{names[0]}')}" if names else "give them a header line"
+    raise AudiogramError(f"{origin} has {got} (names: {', '.join(map(_show, names)) or 'none'}): {hint}")
+
+
+def _refuse_selection(parts: tuple[str, ...], origin: str) -> None:
+    if parts:
+        raise AudiogramError(f"{origin} has one audiogram: leave out {_show(':' + ':'.join(parts))}")
+
+
+def _levels_of_json(text: str, parts: tuple[str, ...], origin: str) -> tuple[float, ...]:
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
-        raise AudiogramError(f"{origin} is not JSON ({error}): give {_FORMS}") from error
-    if isinstance(value, dict):
-        return _from_mapping(value, name)
-    if isinstance(value, list) and value and all(isinstance(item, list) and len(item) == 2 for item in value):
-        return Audiogram.from_pairs([item[0] for item in value], [item[1] for item in value], name)
-    if isinstance(value, list):
-        return Audiogram(tuple(value), name)
-    raise AudiogramError(f"{origin} does not hold an audiogram: give {_FORMS}")
+        if isinstance(error, _DuplicateKeyError):
+            raise AudiogramError(
+                f"{origin or _show(text)}: key {error} occurs twice: give each frequency once"
+            ) from error
+        raise AudiogramError(f"{origin or _show(text)} is not JSON ({error}): give {_FORMS}") from error
+    return _levels_of_value(value, parts, origin)
 
 
-def _from_mapping(value: Mapping[Any, Any], name: str) -> Audiogram:
-    """Read a mapping of Hz to dB HL, or one of `frequencies` and `levels` to lists."""
-    frequencies, levels = value.get("frequencies"), value.get("levels")
-    if isinstance(frequencies, list | tuple | np.ndarray) and isinstance(levels, list | tuple | np.ndarray):
-        return Audiogram.from_pairs(frequencies, levels, name)
-    return Audiogram.from_pairs(value.keys(), value.values(), name)
+class _DuplicateKeyError(ValueError):
+    """Raised if a JSON object has a key twice."""
+
+
+def _unique_keys(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in items:
+        if key in found:
+            raise _DuplicateKeyError(_show(key))
+        found[key] = value
+    return found
+
+
+def _levels_of_value(value: Any, parts: tuple[str, ...], origin: str) -> tuple[float, ...]:
+    """Read a mapping or a list, from JSON or Python."""
+    if isinstance(value, Mapping):
+        return _levels_of_mapping(value, parts, origin)
+    if not _is_list(value):
+        raise AudiogramError(f"{origin or _show(value)} does not hold an audiogram: give {_FORMS}")
+    _refuse_selection(parts, origin)
+    items = list(value)
+    if items and all(isinstance(item, Mapping) for item in items):
+        keys = [(_one_key(item, _FREQUENCY_KEYS.__contains__), _one_key(item, _LEVEL_KEY.fullmatch)) for item in items]
+        frequencies = [item.get(key) for item, (key, _) in zip(items, keys, strict=True)]
+        levels = [item.get(key) for item, (_, key) in zip(items, keys, strict=True)]
+        return _levels_of_pairs(_Pairs(frequencies, levels, origin))
+    if items and all(_is_list(item) and len(item) == 2 for item in items):
+        return _levels_of_pairs(_Pairs([item[0] for item in items], [item[1] for item in items], origin))
+    return _eight_levels(items, f"{origin}: " if origin else "")
+
+
+def _levels_of_mapping(value: Mapping[Any, Any], parts: tuple[str, ...], origin: str) -> tuple[float, ...]:
+    """Read levels by frequency, lists of frequencies and levels, a record of two ears, or one of these in a field."""
+    place = f"{origin}: " if origin else ""
+    keys = {key: str(key).strip().casefold() for key in value}
+    fields = [key for key, text in keys.items() if text == "audiogram" and not isinstance(value[key], str)]
+    ears = [key for key, text in keys.items() if text in {"l", "r", "left", "right"}]
+    frequencies = [key for key, text in keys.items() if text in _FREQUENCY_KEYS]
+    levels = [key for key, text in keys.items() if _LEVEL_KEY.fullmatch(text)]
+    pairs = [key for key in value if _split_frequency(key)]
+    forms = [form for form in (fields, ears, frequencies + levels, pairs) if form]
+    if len(forms) > 1 or len(fields) > 1 or len(frequencies) > 1:
+        raise AudiogramError(f"{place}keys {_show(list(value))} are of more than one audiogram: give one of them")
+    if fields:
+        inner = value[fields[0]]
+        if isinstance(inner, Mapping) and any(str(key).strip().casefold() == "audiogram" for key in inner):
+            raise AudiogramError(f"{place}an audiogram within an audiogram is not one: give {_FORMS}")
+        return _levels_of_value(inner, parts, origin)
+    if ears:
+        return _levels_of_value(value[_select_key(ears, parts, origin)], (), origin)
+    if frequencies or levels:
+        selected: Any = value[_select_key(levels, parts, origin)] if levels else None
+        if not _is_list(selected) or (frequencies and not _is_list(value[frequencies[0]])):
+            raise AudiogramError(
+                f"{place}{_show(dict(value))} is not an audiogram: its frequencies and its levels must be "
+                "lists of numbers"
+            )
+        if not frequencies:
+            return _eight_levels(list(selected), place)
+        return _levels_of_pairs(_Pairs(list(value[frequencies[0]]), list(selected), origin))
+    if value and not pairs and all(isinstance(item, Mapping) for item in value.values()):
+        raise AudiogramError(
+            f"{place}the keys {_show(list(value))} are no frequencies: give the audiogram of one listener"
+        )
+    _refuse_selection(parts, origin)
+    return _levels_of_pairs(_Pairs(list(value.keys()), list(value.values()), origin))
+
+
+def _one_key(value: Mapping[Any, Any], test: Callable[[str], object]) -> Any:
+    keys = [key for key in value if test(str(key).strip().casefold())]
+    if len(keys) != 1:
+        raise AudiogramError(
+            f"{_show(value)} is not a frequency with its level: give {{'frequency': 250, 'level': 20}}"
+        )
+    return keys[0]
+
+
+def _select_key(keys: list[Any], parts: tuple[str, ...], origin: str) -> Any:
+    """Return the one key of levels, or that of the selected ear."""
+    if not parts and len(keys) == 1 and not _ear(str(keys[0])):
+        return keys[0]
+    found = [key for key in keys if len(parts) == 1 and _ear(parts[0]) and _ear(str(key)) == _ear(parts[0])]
+    if len(found) == 1:
+        return found[0]
+    got = f"levels {_show(keys)}"
+    if not origin:
+        raise AudiogramError(f"got {got} of several ears: give the levels of one, as 'levels'")
+    ears = [_ear(str(key)) for key in keys if _ear(str(key))]
+    hint = f"select one, such as {_show(f'{origin}:{ears[0]}')}" if ears else f"leave out {_show(':'.join(parts))}"
+    raise AudiogramError(f"{origin} has {got}: {hint}")
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list | tuple | np.ndarray) or _is_pandas(value)

@@ -13,16 +13,18 @@ from .audiogram import FREQUENCIES
 from .errors import BundleError, BundleNotFoundError
 from .features import patches as fe
 from .features.texture import VERSIONS
-from .files import is_file, is_folder
-from .windows import LONGEST
+from .files import is_checkpoint, is_file, is_folder
+from .windows import MAX_WINDOW_SECONDS
 
 CARD: Final = "card.json"
 FORMAT: Final = 1
 """Version of the card's schema."""
-SHIPPED: Final = Path(__file__).parent / "models"
+_SHIPPED: Final = Path(__file__).parent / "models"
 
+ROLES: Final = ("encoder", "head")
+"""Roles of the graphs of a bundle."""
 Precision = Literal["fp32", "fp16", "int8"]
-ENCODER_INPUTS: Final = ("fbank", "texture", "samples")
+_ENCODER_INPUTS: Final = ("fbank", "texture", "samples")
 TEXTURE_VERSION: Final = "texture_version"
 """Metadata key of an ONNX file for the texture version. A file without the key has version 1."""
 
@@ -40,7 +42,7 @@ class FrontEnd:
         patch_frames: fbank frames in a patch.
         patch_shift: samples from the start of one patch to the next.
         patch_length: samples that one patch reads.
-        texture_version: version of the texture front end, see `runtime.texture`. A card does not store version 1, the
+        texture_version: version of the texture front end, see `features.texture`. A card does not store version 1, the
             only version that earlier releases of this package know.
     """
 
@@ -79,8 +81,8 @@ class Scale:
         return f"{self.name}, {self.low:g} to {self.high:g}"
 
 
-def reading_name(encoder_input: str, texture_version: int) -> str:
-    """Return the name of a front end in `encoder.READINGS`.
+def front_end_name(encoder_input: str, texture_version: int) -> str:
+    """Return the name of a front end in `features.front_ends.FEATURE_EXTRACTORS`.
 
     It is the encoder's input, followed by the version for texture versions from 2 on.
     """
@@ -156,9 +158,9 @@ class Card:
     format: int = FORMAT
 
     @property
-    def reading(self) -> str:
-        """Name in `encoder.READINGS` of the front end that computes the encoder's input from samples."""
-        return reading_name(self.encoder_input, self.front_end.texture_version)
+    def front_end_name(self) -> str:
+        """Name of the front end, a key of `features.front_ends.FEATURE_EXTRACTORS`."""
+        return front_end_name(self.encoder_input, self.front_end.texture_version)
 
     def metadata(self) -> dict[str, str]:
         """Return the metadata that every ONNX file of the bundle carries."""
@@ -218,8 +220,10 @@ class Card:
                 f"{origin} asks for the front end {card.front_end}; this version computes {FrontEnd()}, with "
                 f"texture_version one of {', '.join(map(str, VERSIONS))}: update haaqi-edge, or export the model again"
             )
-        if not fe.PATCH_SECONDS <= card.window <= LONGEST:
-            raise BundleError(f"{origin}: window is {card.window} s, expected {fe.PATCH_SECONDS:g} to {LONGEST:g}")
+        if not fe.PATCH_SECONDS <= card.window <= MAX_WINDOW_SECONDS:
+            raise BundleError(
+                f"{origin}: window is {card.window} s, expected {fe.PATCH_SECONDS:g} to {MAX_WINDOW_SECONDS:g}"
+            )
         if card.audiogram_frequencies != FREQUENCIES:
             raise BundleError(f"{origin} has audiogram frequencies other than {FREQUENCIES}")
         return card
@@ -277,7 +281,7 @@ class Bundle:
 
 def shipped_models() -> list[str]:
     """Return the names of the models that are shipped with the package, sorted."""
-    return sorted(path.parent.name for path in SHIPPED.glob(f"*/{CARD}"))
+    return sorted(path.parent.name for path in _SHIPPED.glob(f"*/{CARD}"))
 
 
 def file_sha256(path: Path) -> str:
@@ -288,12 +292,18 @@ def file_sha256(path: Path) -> str:
 
 def _locate(model: str | Path) -> Path:
     if str(model) in shipped_models():
-        return SHIPPED / str(model)
+        return _SHIPPED / str(model)
     folder = Path(model)
     if is_file(folder / CARD):
         return folder
     why = f"it has no {CARD}" if is_folder(folder) else "there is no such folder"
-    why = "it is a file (a checkpoint is exported first)" if is_file(folder) else why
+    if is_file(folder):
+        why = "it is a file, and a bundle is a folder"
+        if is_checkpoint(folder):
+            why = (
+                "it is a checkpoint (load it with haaqi_edge.model.backend.load_backend, which needs PyTorch, and pass "
+                "the result to Scorer; or export it)"
+            )
     raise BundleNotFoundError(
         f"{str(model)!r} is not a model: {why}; give the folder of a bundle, "
         f"or a shipped name ({', '.join(shipped_models()) or 'none is shipped'})"
@@ -331,9 +341,9 @@ def _build(cls: Any, raw: Mapping[str, Any], origin: str) -> Any:
             raise BundleError(f"{origin}: predicts has no range: {values['predicts']}")
         files = values["files"].items()
         values["files"] = {role: _build(File, _mapping(entry, origin), f"{origin}, {role}") for role, entry in files}
-        if values["encoder_input"] not in ENCODER_INPUTS:
+        if values["encoder_input"] not in _ENCODER_INPUTS:
             given = values["encoder_input"]
-            raise BundleError(f"{origin}: encoder_input is {given!r}, expected one of {', '.join(ENCODER_INPUTS)}")
+            raise BundleError(f"{origin}: encoder_input is {given!r}, expected one of {', '.join(_ENCODER_INPUTS)}")
     return cls(**values)
 
 

@@ -1,4 +1,4 @@
-"""The error classes of haaqi-edge.
+"""The error classes and warnings of haaqi-edge.
 
 Every error derives from `HaaqiEdgeError` and from a matching built-in exception, so you can catch either. A message
 says what was given, what was expected and how to fix it.
@@ -102,3 +102,23 @@ class TrainingError(HaaqiEdgeError, RuntimeError):
     """Raised if a training fails because its loss is not finite."""
 
     exit_code = 1
+
+
+class AudioWarning(UserWarning):
+    """Base class of warnings about audio that is scored nevertheless."""
+
+
+class DamagedAudioWarning(AudioWarning):
+    """Issued if parts of a damaged file are missing from what is scored. Unless you allow it, this is an error."""
+
+
+class SkippedBytesWarning(AudioWarning):
+    """Issued if bytes that are neither audio nor a tag were skipped, which may be audio that was destroyed."""
+
+
+class CancellationWarning(AudioWarning):
+    """Issued if the channels of a recording cancel each other in their mean."""
+
+
+class SampleFormatWarning(AudioWarning):
+    """Issued if the samples of a stream suggest another full scale than that of their type."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from .backend import HeadOutput
 from .bundle import Bundle
 from .session import Options, Session
 
@@ -20,16 +21,9 @@ it.
 """
 
 
-def listeners_at_once(tokens: int) -> int:
+def max_listeners_per_run(tokens: int) -> int:
     """Return how many listeners the head scores in one run for a window of `tokens` tokens."""
     return max(1, _ATTENTION // tokens**2)
-
-
-class Heard(NamedTuple):
-    """Scores of a window: frame scores float32 [listeners, patches] and scores float32 [listeners]."""
-
-    frame_scores: Array
-    scores: Array
 
 
 class Head:
@@ -40,7 +34,10 @@ class Head:
         provider: see `Session`.
         threads: see `Session`.
         options: see `Session`.
-        most: maximum number of listeners in one run; None if the provider has no limit.
+        max_listeners: maximum number of listeners in one run; None if the provider has no limit.
+
+    Attributes:
+        session: session of the head's graph.
     """
 
     def __init__(
@@ -49,12 +46,12 @@ class Head:
         provider: str | None,
         threads: int | None,
         options: Options | None = None,
-        most: int | None = None,
+        max_listeners: int | None = None,
     ) -> None:
         self.session = Session(bundle.path("head"), provider, threads, options)
-        self._most = most
+        self._max_listeners = max_listeners
 
-    def run(self, tokens: Array, audiograms: Array) -> Heard:
+    def run(self, tokens: Array, audiograms: Array) -> HeadOutput:
         """Score a window for one or more listeners.
 
         Args:
@@ -65,11 +62,11 @@ class Head:
             Frame scores and scores. A frame score is the mean over the tokens of a patch.
         """
         flat = tokens.reshape(1, -1, tokens.shape[2])
-        batch = min(listeners_at_once(flat.shape[1]), self._most or len(audiograms))
+        batch = min(max_listeners_per_run(flat.shape[1]), self._max_listeners or len(audiograms))
         parts = [
             self.session.run(tokens=flat, audiogram=audiograms[i : i + batch]) for i in range(0, len(audiograms), batch)
         ]
         frame_scores, scores = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
         if tokens.shape[1] > 1:
             frame_scores = frame_scores.reshape(len(audiograms), len(tokens), -1).mean(axis=2)
-        return Heard(frame_scores, scores)
+        return HeadOutput(frame_scores, scores)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import os
+import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,29 +15,28 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 import numpy.typing as npt
 
+from .audio.channels import Channel, check_channel
 from .audio.levels import SILENCE
-from .audio.presentation import Presentation, silent
-from .audio.reading import TOO_SHORT, AudioLike, open_audio
+from .audio.presentation import Presentation, silence_error
+from .audio.reading import TOO_SHORT, ArrayAudio, Audio, AudioLike, FileAudio, display_name, open_audio
 from .audiogram import Audiogram, AudiogramLike, as_audiogram, as_audiograms
+from .backend import Backend
 from .batch.prefetch import BATCH, Job, score_jobs
-from .bundle import TEXTURE_VERSION, Bundle, Card, shipped_models
-from .encoder import Encoder
+from .bundle import Bundle, Card, shipped_models
 from .errors import AudioError, BundleError, HaaqiEdgeError, OptionError
-from .gpu.io_binding import Pair
-from .gpu.provider_options import acceleration
-from .head import Head
-from .scores import Assembly, Score
-from .session import Session
-from .streaming.signal_window import Network
+from .features.front_ends import read_patches
+from .onnx_backend import OnnxBackend
+from .scores import Score, short_name
 from .streaming.stream import Stream
-from .windows import Cut, Encoded, WindowLike, cut, window_length
+from .window_scoring import WholeWindows, WindowModel, score_features, score_tokens
+from .windows import PatchFeatures, PatchTokens, WindowLike, slice_windows, window_length
 
 Array = npt.NDArray[np.float32]
 _One: TypeAlias = "str | Audiogram | Mapping[Any, Any] | Sequence[float]"
 """One listener. An array may also be a table of several, one per row."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tokens:
     """An encoded clip from `Scorer.encode`, which can be scored for any number of listeners.
 
@@ -45,9 +47,18 @@ class Tokens:
         listener: the listener for whom NAL-R amplified the audio; None without amplification.
     """
 
-    encoded: Encoded
+    encoded: PatchTokens
     source_sha256: str
     listener: Audiogram | None = None
+
+    def __repr__(self) -> str:
+        """Return one line: the number of patches, how many are silent, the size of a token, and the origin."""
+        patches, per_patch, width = self.encoded.tokens.shape
+        listener = "" if self.listener is None else f", listener={short_name(self.listener)!r}"
+        return (
+            f"Tokens(patches={patches}, silent={int(self.encoded.silent.sum())}, tokens_per_patch={per_patch}, "
+            f"width={width}, source_sha256='{self.source_sha256[:8]}...'{listener})"
+        )
 
 
 class Scorer:
@@ -64,58 +75,74 @@ class Scorer:
             print(score.audiogram.name, score.score)
 
     Args:
-        model: name of a shipped model (see `shipped_models`), or path of a bundle's folder.
+        model: name of a shipped model (see `shipped_models`), path of a bundle's folder, a `Bundle`, or a backend (see
+            `runtime.backend.Backend`), such as a checkpoint that `haaqi_edge.model.backend.load_backend` loads.
         provider: execution provider: `cpu`, `cuda`, `tensorrt`, `coreml`, `openvino`, `xnnpack`, or ONNX Runtime's name
             of a provider. Default: `cpu`. There is no fallback: if the provider cannot run the model, you get an error.
         threads: number of CPU threads, 1 to 1024. Default: the number of cores that this process may use.
         cuda_graphs: with `cuda` or `tensorrt`, replay the encoder's kernels as CUDA graphs for shapes that recur
             (windows of one length).
 
+    The other options choose how ONNX Runtime runs a bundle. They cannot be combined with a backend.
+
     Attributes:
         card: description of the model, a `Card`.
-        provider: ONNX Runtime's name of the provider in use.
+        backend: the model.
+        provider: name of the provider in use: ONNX Runtime's for a bundle.
         placement: for `encoder` and `head`, how often each operator runs on each provider; see `Session.placement`.
+            Empty for a backend other than a bundle.
         threads: number of CPU threads in use.
 
     Raises:
         BundleNotFoundError: if `model` is neither a shipped name nor the folder of a bundle.
         BundleError: if the bundle is incomplete, altered or inconsistent, or if ONNX Runtime cannot load it.
         ProviderError: if the provider is not installed, does not start or cannot run the model.
-        OptionError: if `threads` is out of range, or if `cuda_graphs` is used with another provider.
+        OptionError: if `threads` is out of range, if `cuda_graphs` is used with another provider, if `model` is none of
+            these, or if an option is given together with a backend.
     """
 
     def __init__(
         self,
-        model: str | Path = "nano",
+        model: str | Path | Bundle | Backend = "nano",
         *,
         provider: str | None = None,
         threads: int | None = None,
         cuda_graphs: bool = False,
     ) -> None:
-        bundle = Bundle(model)
-        # For pickling. A path is absolute, since the other process may have another working directory.
-        self._model = str(model) if str(model) in shipped_models() else str(bundle.folder.absolute())
         self._options = {"provider": provider, "threads": threads, "cuda_graphs": cuda_graphs}
-        self.card: Card = bundle.card
-        limits = acceleration(bundle, provider, cuda_graphs=cuda_graphs)
-        self._encoder = Encoder(bundle, provider, threads, limits.options["encoder"])
-        self._head = Head(bundle, provider, threads, limits.options["head"], limits.listeners)
-        for role, session in (("encoder", self._encoder.session), ("head", self._head.session)):
-            wrong = _disagreements(self.card, role, session)
-            if wrong:
-                raise BundleError(f"the {role} of {bundle.folder} disagrees with its card on {wrong}")
-        on_gpu = self._head.session.device == "cuda"
-        self._pair = Pair(self._encoder.session, self._head.session, self.card, limits) if on_gpu else None
-        self.provider: str = self._head.session.provider
-        self.placement = {"encoder": self._encoder.session.placement, "head": self._head.session.placement}
-        self.threads: int = self._head.session.threads
+        self._model: str | Backend
+        if isinstance(model, str | Path | Bundle):
+            bundle = model if isinstance(model, Bundle) else Bundle(model)
+            # For pickling. A path is absolute, since the other process may have another working directory.
+            self._model = str(model) if str(model) in shipped_models() else str(bundle.folder.absolute())
+            onnx = OnnxBackend(bundle, provider=provider, threads=threads, cuda_graphs=cuda_graphs)
+            self.backend: Backend = onnx
+            self.placement = onnx.placement
+            self._window_model: WindowModel | None = onnx.bound
+        elif isinstance(model, Backend):
+            if provider is not None or threads is not None or cuda_graphs:
+                raise OptionError(
+                    "provider, threads and cuda_graphs are options of a bundle: leave them out, and set the options of "
+                    "the backend where you create it"
+                )
+            self._model = self.backend = model
+            self.placement = {}
+            self._window_model = WholeWindows(model) if model.encodes_windows else None
+        else:
+            raise OptionError(
+                f"{model!r} is not a model: give a shipped name ({', '.join(shipped_models())}), the folder of a "
+                "bundle, a Bundle, or a backend"
+            )
+        self.card: Card = self.backend.card
+        self.provider: str = self.backend.provider
+        self.threads: int = self.backend.threads
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle the model's name or folder and the options. Unpickling opens the model again.
+        """Pickle the model's name or folder, or the backend, and the options. Unpickling opens the model again.
 
         The model must be installed, or its folder must exist, where the scorer is unpickled.
         """
-        return _reopened, (type(self), self._model, self._options, self.card)
+        return _reopen, (type(self), self._model, self._options, self.card)
 
     @overload
     def score(  # type: ignore[overload-overlap]  # text is one listener, although also a sequence of text
@@ -127,6 +154,7 @@ class Scorer:
         spl: float | None = None,
         nal_r: bool = False,
         window: WindowLike = "default",
+        channel: Channel = "mix",
     ) -> Score: ...
 
     @overload
@@ -139,6 +167,7 @@ class Scorer:
         spl: float | None = None,
         nal_r: bool = False,
         window: WindowLike = "default",
+        channel: Channel = "mix",
     ) -> list[Score]: ...
 
     @overload
@@ -151,6 +180,7 @@ class Scorer:
         spl: float | None = None,
         nal_r: bool = False,
         window: WindowLike = "default",
+        channel: Channel = "mix",
     ) -> Score | list[Score]: ...
 
     def score(
@@ -162,13 +192,14 @@ class Scorer:
         spl: float | None = None,
         nal_r: bool = False,
         window: WindowLike = "default",
+        channel: Channel = "mix",
     ) -> Score | list[Score]:
         """Score a clip for one or more listeners.
 
         Args:
-            audio: path of an audio file, `(samples, rate)`, or tokens from `encode`. Samples are [n] or [n, channels];
-                floating point with full scale 1.0, or signed integers with the full scale of their type. The rate is in
-                Hz. Channels are averaged.
+            audio: path of an audio file (`-` for standard input), a binary file that is open for reading,
+                `(samples, rate)`, or tokens from `encode`. Samples are [n] or [n, channels]; floating point with full
+                scale 1.0, or signed integers with the full scale of their type. The rate is in Hz.
             audiogram: the name of a standard audiogram (`NH`, `N1` to `N7`, `S1` to `S3`), 8 hearing levels in dB HL at
                 250, 500, 1000, 2000, 3000, 4000, 6000 and 8000 Hz, a mapping of Hz to dB HL, the path of a CSV or JSON
                 file, or an `Audiogram`. For several listeners, a list of these.
@@ -179,34 +210,37 @@ class Scorer:
                 unprocessed music. By default the audio is taken as the signal that reaches the ear.
             window: seconds that one score covers, from 0.16 to 60; `whole` for one window of the whole clip (up to
                 60 s); `default` for the model's window.
+            channel: `mix` for the mean of the channels, `left` or `right` of a stereo recording, or the number of a
+                channel, from 0. If the channels cancel each other in the mix, a `CancellationWarning` is issued.
 
         Returns:
             A `Score`, or a list with one `Score` per listener if `audiogram` is a list of audiograms.
 
         Raises:
-            AudioError: if the audio cannot be read, is shorter than one patch (175 ms), is silent throughout, or
-                contains invalid samples.
+            AudioError: if the audio cannot be read as a whole, is shorter than one patch (175 ms), is silent
+                throughout, contains invalid samples, or is above 120 dB SPL before amplification.
             AudiogramError: if an audiogram is invalid.
-            OptionError: if an option is invalid, if `level1`, `spl` or `nal_r` is set for tokens (set them in
-                `encode`), or if the tokens come from another model or were amplified for another listener.
+            DependencyError: if the file needs FFmpeg and PyAV is not installed.
+            OptionError: if an option is invalid, if `level1`, `spl`, `nal_r` or `channel` is set for tokens (set them
+                in `encode`), or if the tokens come from another model or were amplified for another listener.
         """
         _check_nal_r(nal_r)
         listeners, several = as_audiograms(audiogram)
         length = window_length(window, self.card.window)
         if isinstance(audio, Tokens):
-            if level1 is not None or spl is not None or nal_r:
+            if level1 is not None or spl is not None or nal_r or channel != "mix":
                 raise OptionError(
-                    "level1, spl and nal_r act before the encoder: give them to encode (nal_r as nal_r_for), not with "
-                    "tokens"
+                    "level1, spl, nal_r and channel act before the encoder: give them to encode (nal_r as nal_r_for), "
+                    "not with tokens"
                 )
             self._check_tokens(audio, listeners)
-            scores = self._heard(cut([audio.encoded], length), listeners, "the tokens")
-        elif nal_r:
-            scores = [
-                self._score(audio, [listener], Presentation(level1, spl, listener), length)[0] for listener in listeners
-            ]
+            scores = score_tokens(self.backend, slice_windows([audio.encoded], length), listeners, "the tokens")
         else:
-            scores = self._score(audio, listeners, Presentation(level1, spl), length)
+            source = _Source(audio, check_channel(channel))
+            plans = _plans(listeners, level1, spl, nal_r)
+            scores = [
+                score for group, presentation in plans for score in self._score(source, group, presentation, length)
+            ]
         return scores if several else scores[0]
 
     def score_many(
@@ -219,6 +253,7 @@ class Scorer:
         spl: float | None = None,
         nal_r: bool = False,
         window: WindowLike = "default",
+        channel: Channel = "mix",
     ) -> Generator[list[Score] | HaaqiEdgeError, None, None]:
         """Score many clips.
 
@@ -228,13 +263,14 @@ class Scorer:
         after the results of the clips before.
 
         Args:
-            audios: the clips: paths or `(samples, rate)`, as for `score`.
+            audios: the clips: paths, open files or `(samples, rate)`, as for `score`.
             audiograms: one listener or a list of listeners, as for `score`.
             batch: number of patches to encode in one run, from as many clips as needed.
             level1: as for `score`.
             spl: as for `score`.
             nal_r: as for `score`.
             window: as for `score`.
+            channel: as for `score`.
 
         Returns:
             A generator. For each clip, in order, it gives a list with one `Score` per listener, or the error that
@@ -247,7 +283,7 @@ class Scorer:
             OptionError: if an option is invalid, which concerns all clips. These errors are raised at the call. Only a
                 clip that is too long for the window `whole` is found out later.
         """
-        if not self.card.streamable:
+        if not (self.card.streamable or self.backend.encodes_windows):
             raise BundleError(
                 f"{self.card.name} ({self.card.precision}) cannot be batched: a patch's tokens depend on what it is "
                 "encoded with; take its fp32 or static int8 form"
@@ -261,27 +297,27 @@ class Scorer:
         _check_nal_r(nal_r)
         listeners, _ = as_audiograms(audiograms)
         length = window_length(window, self.card.window)
-        groups = [[listener] for listener in listeners] if nal_r else [listeners]
-        plans = [(group, Presentation(level1, spl, group[0] if nal_r else None)) for group in groups]
-        return self._score_many(iter(audios), plans, int(batch), length)
+        choice = check_channel(channel)
+        sources = (_Source(audio, choice) for audio in audios)
+        return self._score_many(sources, _plans(listeners, level1, spl, nal_r), int(batch), length)
 
     def _score_many(
         self,
-        audios: Iterator[AudioLike],
+        sources: Iterator[_Source],
         plans: Sequence[tuple[Sequence[Audiogram], Presentation]],
         batch: int,
         length: int | None,
     ) -> Generator[list[Score] | HaaqiEdgeError, None, None]:
         """Score clips as `score_many` does, for groups of listeners who hear the same presented signal."""
         jobs = (
-            Job(partial(self._read, audio, presentation), group, _name(audio))
-            for audio in audios
+            Job(partial(self._read, source, presentation), group, source.name)
+            for source in sources
             for group, presentation in plans
         )
-        outcomes = score_jobs(jobs, length, batch, self.threads, self._encoder, self._heard, self._pair)
+        outcomes = score_jobs(jobs, length, batch, self.threads, self._window_model or self.backend)
         with closing(outcomes):
             for parts in zip(*[outcomes] * len(plans), strict=True):
-                yield _joined(parts)
+                yield _merge_outcomes(parts)
 
     def stream(
         self,
@@ -293,6 +329,8 @@ class Scorer:
         level1: float | None = None,
         spl: float | None = None,
         nal_r: bool = False,
+        channel: Channel = "mix",
+        channels: int | None = None,
     ) -> Stream:
         """Create a stream, which scores audio while it arrives.
 
@@ -306,6 +344,8 @@ class Scorer:
             level1: as for `score`.
             spl: not supported, because it needs the whole clip. Use `level1`.
             nal_r: as for `score`.
+            channel: as for `score`.
+            channels: number of channels of the chunks. Default: that of the first chunk.
 
         Returns:
             A `Stream`.
@@ -316,25 +356,26 @@ class Scorer:
             AudiogramError: if an audiogram is invalid.
             OptionError: if an option is invalid.
         """
+        self._check_encodes_patches("stream")
         if not self.card.streamable:
             raise BundleError(
                 f"{self.card.name} ({self.card.precision}) cannot stream: its card says `streamable: false`, for a "
                 "patch's tokens depend on what it is batched with; take its fp32 or static int8 form"
             )
         _check_nal_r(nal_r)
-        card = self.card
-        length = window_length(window, card.window)
+        length = window_length(window, self.card.window)
         if length is None:
             raise OptionError('window="whole": a stream has no end; give seconds, up to 60, or "default"')
-        network = Network(self._encoder, self._head, (card.tokens_per_patch, card.width), card.level1)
         return Stream(
-            network,
+            self.backend,
             audiogram,
             sample_rate,
             length=length,
             hop=hop,
             presentation=Presentation(level1, spl),
             nal_r=nal_r,
+            channel=check_channel(channel),
+            channels=channels,
         )
 
     def encode(
@@ -344,15 +385,17 @@ class Scorer:
         level1: float | None = None,
         spl: float | None = None,
         nal_r_for: AudiogramLike | None = None,
+        channel: Channel = "mix",
     ) -> Tokens:
         """Encode a clip once, to score it for any number of listeners.
 
         Args:
-            audio: path of an audio file, or `(samples, rate)`, as for `score`.
+            audio: path of an audio file, an open file, or `(samples, rate)`, as for `score`.
             level1: as for `score`.
             spl: as for `score`.
             nal_r_for: the listener for whom NAL-R amplifies the audio first, an audiogram as for `score`. You can then
                 score the tokens for this listener only. Default: no amplification.
+            channel: as for `score`.
 
         Returns:
             `Tokens`, to pass to `score` in place of audio.
@@ -360,54 +403,58 @@ class Scorer:
         Raises:
             AudioError: as for `score`.
             AudiogramError: if the audiogram is invalid.
-            OptionError: if an option is invalid.
+            OptionError: if an option is invalid, or if the tokens of the model depend on the whole window.
         """
+        self._check_encodes_patches("encode")
         if isinstance(nal_r_for, bool | np.bool_):
             raise OptionError(
                 f"nal_r_for={nal_r_for}: give the audiogram of the listener for whom the audio is amplified, such as "
                 'nal_r_for="N3", or leave it out'
             )
         listener = None if nal_r_for is None else as_audiogram(nal_r_for)
-        blocks = list(self._encode(audio, Presentation(level1, spl, listener)))
-        encoded = Encoded(np.concatenate([b.tokens for b in blocks]), np.concatenate([b.silent for b in blocks]))
+        source = _Source(audio, check_channel(channel))
+        blocks = list(self._encode(source, Presentation(level1, spl, listener)))
+        tokens = np.concatenate([b.tokens for b in blocks])
+        encoded = PatchTokens(tokens, np.concatenate([b.silent for b in blocks]))
         return Tokens(encoded, self.card.source_sha256, listener)
 
-    def _encode(self, audio: AudioLike, presentation: Presentation) -> Iterator[Encoded]:
-        for block in self._read(audio, presentation):
-            yield block._replace(tokens=self._encoder.tokens(block.tokens))
+    def _encode(self, source: _Source, presentation: Presentation) -> Iterator[PatchTokens]:
+        for block in self._read(source, presentation):
+            yield PatchTokens(self.backend.encode(block.features), block.silent)
 
-    def _read(self, audio: AudioLike, presentation: Presentation) -> Iterator[Encoded]:
-        """Yield the patches of a clip, with features in place of tokens.
+    def _read(self, source: _Source, presentation: Presentation) -> Iterator[PatchFeatures]:
+        """Yield the patches of a clip.
 
         Raises:
             AudioError: if the clip is shorter than one patch, or silent throughout.
         """
-        source = open_audio(audio)
-        gain = presentation.gain(source, self.card.level1)
+        audio = source.open()
+        gain = presentation.gain(audio, self.card.level1)
+        presented = presentation.blocks(audio, gain, self.card.level1)
         any_patch = any_sound = False
-        for block in self._encoder.read(presentation.blocks(source, gain), SILENCE * gain):
+        for block in read_patches(presented, self.card.front_end_name, SILENCE * gain):
             any_patch, any_sound = True, any_sound or not block.silent.all()
             yield block
         if not any_patch:
-            raise AudioError(f"{source.name} is shorter than one patch: {TOO_SHORT}")
+            raise AudioError(f"{audio.name} is shorter than one patch: {TOO_SHORT}")
         if not any_sound:
-            raise silent(source)
+            raise silence_error(audio)
 
     def _score(
-        self, audio: AudioLike, listeners: Sequence[Audiogram], presentation: Presentation, length: int | None
+        self, source: _Source, listeners: Sequence[Audiogram], presentation: Presentation, length: int | None
     ) -> list[Score]:
-        name = _name(audio)
-        if self._pair is not None:
-            return self._pair.score(cut(self._read(audio, presentation), length), listeners, name)
-        return self._heard(cut(self._encode(audio, presentation), length), listeners, name)
+        if self._window_model is not None:
+            windows = slice_windows(self._read(source, presentation), length)
+            return score_features(self._window_model, windows, listeners, source.name)
+        tokens = slice_windows(self._encode(source, presentation), length)
+        return score_tokens(self.backend, tokens, listeners, source.name)
 
-    def _heard(self, windows: Iterable[Cut], listeners: Sequence[Audiogram], name: str) -> list[Score]:
-        """Run the head on windows of tokens, and return one score per listener."""
-        clip = Assembly(listeners, name, self.card.predicts)
-        for window in windows:
-            quiet = window.patches.silent.all()
-            clip.add(window, None if quiet else self._head.run(window.patches.tokens, clip.audiograms))
-        return clip.scores()
+    def _check_encodes_patches(self, method: str) -> None:
+        if self.backend.encodes_windows:
+            raise OptionError(
+                f"{method} does not work with {self.card.name} ({self.card.family}): its tokens depend on the whole "
+                "window, so that patches cannot be encoded one by one; use score or score_many, or another model"
+            )
 
     def _check_tokens(self, tokens: Tokens, listeners: Sequence[Audiogram]) -> None:
         if tokens.source_sha256 != self.card.source_sha256:
@@ -420,7 +467,7 @@ class Scorer:
             )
 
 
-def _reopened(kind: type[Scorer], model: str, options: Mapping[str, Any], card: Card) -> Scorer:
+def _reopen(kind: type[Scorer], model: str | Backend, options: Mapping[str, Any], card: Card) -> Scorer:
     """Open the model of a pickled scorer.
 
     Raises:
@@ -429,14 +476,14 @@ def _reopened(kind: type[Scorer], model: str, options: Mapping[str, Any], card: 
     scorer = kind(model, **options)
     if scorer.card != card:
         raise BundleError(
-            f"{model} is not the model that it was when this scorer was pickled: create the scorer anew, with "
+            f"{model} is not the model that it was when this scorer was pickled: create the scorer again, with "
             f"Scorer({model!r})"
         )
     return scorer
 
 
 def _check_nal_r(nal_r: object) -> None:
-    """Refuse anything but True and False. A listener given here would otherwise be taken as True."""
+    """Raise `OptionError` unless `nal_r` is True or False. An audiogram would otherwise count as True."""
     if not isinstance(nal_r, bool | np.bool_):
         raise OptionError(
             f"nal_r={nal_r!r}: write nal_r=True or nal_r=False; with True the audio is amplified for each listener who "
@@ -444,19 +491,57 @@ def _check_nal_r(nal_r: object) -> None:
         )
 
 
-def _name(audio: AudioLike) -> str:
-    """Return the name of a clip in error messages."""
-    return "the audio" if isinstance(audio, tuple) else str(audio)
+class _Source:
+    """A clip, which is opened once, when it is first read. A pipe can be read only once.
+
+    Args:
+        audio: the clip.
+        channel: the channel that is scored.
+    """
+
+    def __init__(self, audio: AudioLike, channel: Channel) -> None:
+        self._audio, self._channel, self._lock = audio, channel, threading.Lock()
+        self._opened: Audio | HaaqiEdgeError | None = None
+        if isinstance(audio, tuple):
+            self.name = "the audio"
+        elif isinstance(audio, str | os.PathLike):
+            self.name = display_name(audio)
+        else:
+            self.name = str(getattr(audio, "name", "the file given"))
+
+    def open(self) -> Audio:
+        """Return the clip, ready for reading.
+
+        Raises:
+            AudioError: if it cannot be read. Each call raises the same error.
+        """
+        with self._lock:
+            if self._opened is None:
+                try:
+                    self._opened = open_audio(self._audio, channel=self._channel)
+                except HaaqiEdgeError as error:
+                    self._opened = error
+        if isinstance(self._opened, HaaqiEdgeError):
+            raise self._opened
+        return self._opened
+
+
+def _plans(
+    listeners: Sequence[Audiogram], level1: float | None, spl: float | None, nal_r: bool
+) -> list[tuple[Sequence[Audiogram], Presentation]]:
+    """Return the presentations of a clip, each with the listeners who hear it."""
+    groups: list[Sequence[Audiogram]] = [[listener] for listener in listeners] if nal_r else [listeners]
+    return [(group, Presentation(level1, spl, group[0] if nal_r else None)) for group in groups]
 
 
 def _is_clip(audios: object) -> bool:
-    """Return whether `audios` is a single clip, rather than several: a path, `(samples, rate)`, or bare samples."""
-    return isinstance(audios, str | Path | np.ndarray) or (
+    """Return whether `audios` is one clip, rather than several: a path, an open file, `(samples, rate)`, or samples."""
+    return isinstance(audios, str | os.PathLike | np.ndarray | io.IOBase | ArrayAudio | FileAudio) or (
         isinstance(audios, tuple) and len(audios) == 2 and isinstance(audios[1], int | np.integer)
     )
 
 
-def _joined(parts: Sequence[list[Score] | HaaqiEdgeError]) -> list[Score] | HaaqiEdgeError:
+def _merge_outcomes(parts: Sequence[list[Score] | HaaqiEdgeError]) -> list[Score] | HaaqiEdgeError:
     """Return the scores of a clip's groups of listeners, or the first error. Raise errors that concern every clip."""
     scores: list[Score] = []
     for part in parts:
@@ -466,21 +551,3 @@ def _joined(parts: Sequence[list[Score] | HaaqiEdgeError]) -> list[Score] | Haaq
             return part
         scores += part
     return scores
-
-
-def _disagreements(card: Card, role: str, session: Session) -> list[str]:
-    """Return the properties in which a graph disagrees with the card.
-
-    Sizes that the graph leaves open are not compared.
-    """
-    expected, found = ({TEXTURE_VERSION: "1", **metadata} for metadata in (card.metadata(), session.metadata))
-    wrong = sorted(k for k, v in expected.items() if found.get(k) != v)
-    inputs, outputs = {
-        "encoder": ({card.encoder_input}, ["tokens"]),
-        "head": ({"tokens", "audiogram"}, ["frame_scores", "score"]),
-    }[role]
-    if set(session.inputs) != inputs or list(session.outputs) != outputs:
-        return [*wrong, "inputs and outputs"]
-    tokens = session.outputs["tokens"][1:] if role == "encoder" else session.inputs["tokens"][2:]
-    sizes = ["tokens_per_patch", "width"] if role == "encoder" else ["width"]
-    return wrong + [k for k, n in zip(sizes, tokens, strict=False) if isinstance(n, int) and n != getattr(card, k)]

@@ -10,16 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from .audiogram import Audiogram
+from .backend import HeadOutput
 from .bundle import HAAQI, Scale
 from .errors import AudioError
 from .features import patches as fe
-from .head import Heard
-from .windows import Cut
+from .windows import Patches, WindowSlice
 
 Array = npt.NDArray[np.float32]
 
-_NAME: Final = 40
+_MAX_NAME: Final = 40
 """Maximum number of characters of a listener's name in `repr`."""
+
+
+def short_name(listener: Audiogram) -> str:
+    """Return the name of a listener, shortened for `repr` if it is long."""
+    name = listener.name
+    return name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 3]}..."
 
 
 @dataclass(frozen=True)
@@ -60,13 +66,11 @@ class Score:
 
     def __repr__(self) -> str:
         """Return one line: the score, the listener, the number of windows and the seconds scored."""
-        name = self.audiogram.name
-        name = name if len(name) <= _NAME else f"{name[: _NAME - 3]}..."
         value = "" if self.scale == HAAQI else f"value={self.value:.4g} ({self.scale}), "
         seconds = self.windows[-1].end if self.windows else 0.0
         return (
-            f"Score(score={self.score:.4f}, {value}audiogram={name!r}, windows={len(self.windows)}, "
-            f"seconds={seconds:.1f})"
+            f"Score(score={self.score:.4f}, {value}audiogram={short_name(self.audiogram)!r}, "
+            f"windows={len(self.windows)}, seconds={seconds:.1f})"
         )
 
     @property
@@ -90,7 +94,7 @@ class Score:
         }
 
 
-class _Part(NamedTuple):
+class _WindowScores(NamedTuple):
     """A window of a clip.
 
     Attributes:
@@ -98,48 +102,52 @@ class _Part(NamedTuple):
         end: seconds.
         patches: number of patches.
         added: number of patches that no earlier window covers.
-        heard: the scores of the window; None if it is silent or not yet scored.
+        output: the scores of the window; None if it is silent or not yet scored.
     """
 
     start: float
     end: float
     patches: int
     added: int
-    heard: Heard | None
+    output: HeadOutput | None
 
 
-class Assembly:
+class ScoreAggregator:
     """Collector of window scores, from which it computes the scores of a clip.
 
     Args:
         listeners: the listeners.
         name: name of the clip in error messages.
         scale: scale of the predicted quantity.
+
+    Attributes:
+        listeners: the listeners.
+        audiograms: their levels, float32 [listeners, 8] in dB HL.
     """
 
     def __init__(self, listeners: Sequence[Audiogram], name: str, scale: Scale) -> None:
         self.listeners, self._name, self._scale = listeners, name, scale
         self.audiograms = np.stack([listener.array() for listener in listeners])
-        self._parts: list[_Part] = []
+        self._windows: list[_WindowScores] = []
 
-    def add(self, window: Cut, heard: Heard | None = None) -> int:
+    def add(self, window: WindowSlice[Patches], output: HeadOutput | None = None) -> int:
         """Add the next window of the clip.
 
         Args:
             window: the window.
-            heard: its scores. None if the window is silent, or if `hear` adds the scores later.
+            output: its scores. None if the window is silent, or if `set_output` adds the scores later.
 
         Returns:
-            The index of the window, for `hear`.
+            The index of the window, for `set_output`.
         """
         patches = len(window.patches.silent)
         span = window.start * fe.PATCH_SECONDS, fe.patch_end(window.start + patches)
-        self._parts.append(_Part(*span, patches, window.added, heard))
-        return len(self._parts) - 1
+        self._windows.append(_WindowScores(*span, patches, window.added, output))
+        return len(self._windows) - 1
 
-    def hear(self, place: int, heard: Heard) -> None:
-        """Set the scores of the window with index `place`."""
-        self._parts[place] = self._parts[place]._replace(heard=heard)
+    def set_output(self, index: int, output: HeadOutput) -> None:
+        """Set the scores of a window, by the index that `add` returned."""
+        self._windows[index] = self._windows[index]._replace(output=output)
 
     def scores(self) -> list[Score]:
         """Return one `Score` per listener.
@@ -147,20 +155,20 @@ class Assembly:
         Raises:
             AudioError: if all windows are silent.
         """
-        total = sum(part.added for part in self._parts if part.heard)
+        total = sum(window.added for window in self._windows if window.output)
         if total == 0:
             raise AudioError(f"{self._name} is silent throughout")
         return [self._score(index, total) for index in range(len(self.listeners))]
 
     def _score(self, index: int, total: int) -> Score:
         windows, curves, mean = [], [], 0.0
-        for part in self._parts:
-            value = None if part.heard is None else float(part.heard.scores[index])
-            windows.append(Window(part.start, part.end, value))
-            silence = np.full(part.patches, np.nan, dtype=np.float32)
-            curve = silence if part.heard is None else part.heard.frame_scores[index]
-            curves.append(curve[part.patches - part.added :])
-            mean += 0.0 if value is None else value * part.added
+        for window in self._windows:
+            value = None if window.output is None else float(window.output.scores[index])
+            windows.append(Window(window.start, window.end, value))
+            silence = np.full(window.patches, np.nan, dtype=np.float32)
+            curve = silence if window.output is None else window.output.frame_scores[index]
+            curves.append(curve[window.patches - window.added :])
+            mean += 0.0 if value is None else value * window.added
         curve = np.concatenate(curves)
         times = np.arange(len(curve)) * fe.PATCH_SECONDS + fe.PATCH_LENGTH / fe.SAMPLE_RATE / 2
         return Score(mean / total, curve, times, tuple(windows), self.listeners[index], self._scale)

@@ -26,14 +26,14 @@ PROVIDERS: Final = {
 }
 """ONNX Runtime's names of providers by short name. Both are accepted."""
 GPU_PROVIDERS: Final = (PROVIDERS["cuda"], PROVIDERS["tensorrt"])
-HEAVY: Final = frozenset({"Conv", "MatMul", "Gemm", "LSTM", "GRU"})
+_COMPUTE_OPERATORS: Final = frozenset({"Conv", "MatMul", "Gemm", "LSTM", "GRU"})
 """Operators that must run on the requested provider. Others, such as shape operators, may run on the CPU."""
 CUDA: Final = {"use_tf32": "0"}
 """Provider options of CUDA. Without TF32, products of fp32 numbers have full precision."""
 Options = Mapping[str, str]
 """Options of a provider, by name."""
 
-MOST_THREADS: Final = 1024
+MAX_THREADS: Final = 1024
 """Maximum number of threads: more than the cores of any machine. Tens of thousands would make it hang."""
 
 
@@ -67,12 +67,12 @@ class Session:
         model: path of the graph, or its bytes.
         provider: a key of `PROVIDERS`. Default: the CPU.
         threads: number of CPU threads. Default: `available_cores()`.
-        options: options of the provider, see `runtime.acceleration`.
+        options: options of the provider, see `gpu.provider_options.resolve_provider_options`.
 
     Raises:
         ProviderError: if the provider is unknown, not installed or does not start, or if it would run an operator of
-            `HEAVY` on the CPU. There is no fallback.
-        OptionError: if `threads` is not from 1 to `MOST_THREADS`.
+            `_COMPUTE_OPERATORS` on the CPU. There is no fallback.
+        OptionError: if `threads` is not from 1 to `MAX_THREADS`.
         GraphError: if the graph cannot be loaded.
     """
 
@@ -83,9 +83,9 @@ class Session:
         threads: int | None = None,
         options: Options | None = None,
     ) -> None:
-        if threads is not None and not 1 <= threads <= MOST_THREADS:
+        if threads is not None and not 1 <= threads <= MAX_THREADS:
             raise OptionError(
-                f"threads={threads}: give a number from 1 to {MOST_THREADS}, or none to use all cores this process may "
+                f"threads={threads}: give a number from 1 to {MAX_THREADS}, or none to use all cores this process may "
                 "use"
             )
         wanted = provider_name(provider)
@@ -112,33 +112,35 @@ class Session:
             if wanted != PROVIDERS["cpu"]:
                 Session(model, None, threads)  # raises GraphError if the graph is invalid
                 raise ProviderError(
-                    f"{wanted} is installed and cannot run {what_of(model)} ({error}): mend the installation or ask "
-                    'for provider="cpu"'
+                    f"{wanted} is installed and cannot run {_graph_name(model)} ({error}): repair the installation or "
+                    'set provider="cpu"'
                 ) from error
             version = onnx_runtime().__version__
-            raise GraphError(f"onnxruntime {version} cannot load {what_of(model)}: {error}") from error
+            raise GraphError(f"onnxruntime {version} cannot load {_graph_name(model)}: {error}") from error
         self.provider: str = self._session.get_providers()[0]
         """ONNX Runtime's name of the provider in use."""
         if self.provider != wanted:
             raise ProviderError(
                 f"{wanted} is installed but did not start (a driver or library is missing); onnxruntime would fall "
-                f'back to {self.provider}: mend the installation or ask for provider="cpu"'
+                f'back to {self.provider}: repair the installation or set provider="cpu"'
             )
         self.captures: bool = "1" in (
             (options or {}).get("enable_cuda_graph"),
             (options or {}).get("trt_cuda_graph_enable"),
         )
         """Whether runs with I/O binding may be captured as CUDA graphs."""
-        self._uncaptured = _graph(-1) if self.captures else None
+        self._uncaptured = _run_options(-1) if self.captures else None
         self.device: str = "cuda" if self.provider in GPU_PROVIDERS else "cpu"
         """Device of the computation, as I/O binding names it."""
         self.placement: dict[str, dict[str, int]] = _placement(self._session)
         """For each provider, how often each operator runs on it. Empty before ONNX Runtime 1.24."""
-        elsewhere = {name for of, names in self.placement.items() if of != wanted for name in names} & HEAVY
+        elsewhere = {
+            name for of, names in self.placement.items() if of != wanted for name in names
+        } & _COMPUTE_OPERATORS
         if elsewhere and self.device == "cuda" and not set(self.placement) & set(GPU_PROVIDERS) - {wanted}:
             raise ProviderError(
-                f"{wanted} leaves {', '.join(sorted(elsewhere))} of {what_of(model)} to the CPU: use the fp32 or fp16 "
-                'bundle, or ask for provider="cpu"'
+                f"{wanted} leaves {', '.join(sorted(elsewhere))} of {_graph_name(model)} to the CPU: use the fp32 or "
+                'fp16 bundle, or set provider="cpu"'
             )
         self.threads: int = settings.intra_op_num_threads
         self.inputs: dict[str, list[Any]] = {i.name: i.shape for i in self._session.get_inputs()}
@@ -167,17 +169,17 @@ class Session:
             binding: inputs and outputs on their devices, see `binding`.
             graph: ID of the CUDA graph for this shape; None to run without one.
         """
-        self._session.run_with_iobinding(binding, self._uncaptured if graph is None else _graph(graph))
+        self._session.run_with_iobinding(binding, self._uncaptured if graph is None else _run_options(graph))
 
 
-def _graph(number: int) -> Any:
+def _run_options(number: int) -> Any:
     """Return the options of a run with this CUDA graph ID; -1 means no CUDA graph."""
     run = onnx_runtime().RunOptions()
     run.add_run_config_entry("gpu_graph_id", str(number))
     return run
 
 
-def what_of(model: Path | bytes) -> str:
+def _graph_name(model: Path | bytes) -> str:
     """Return the name of a graph in error messages."""
     return "the graph" if isinstance(model, bytes) else str(model)
 
@@ -235,8 +237,8 @@ def _placement(session: Any) -> dict[str, dict[str, int]]:
     Returns:
         Provider to operator to count. Empty if this version of ONNX Runtime does not report it.
     """
-    asked = getattr(session, "get_provider_graph_assignment_info", None)
+    report = getattr(session, "get_provider_graph_assignment_info", None)
     found: dict[str, Counter[str]] = {}
-    for part in asked() if asked else []:
+    for part in report() if report else []:
         found.setdefault(part.ep_name, Counter()).update(node.op_type for node in part.get_nodes())
     return {name: dict(sorted(counts.items())) for name, counts in found.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final, Literal, NamedTuple
+from typing import Final, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,20 +11,34 @@ import numpy.typing as npt
 from .errors import OptionError
 from .features.patches import PATCH_SECONDS
 
-LONGEST: Final = 60.0
+MAX_WINDOW_SECONDS: Final = 60.0
 """Maximum length of a window in seconds. For longer windows, the student's attention would take gigabytes."""
+
+DEFAULT_WINDOW: Final = 10.0
+"""Length of a window in seconds, if the card of a model does not set another one."""
 
 WindowLike = float | Literal["default", "whole"]
 """The length of a window: seconds, `default` for the model's length, or `whole` for one window of the whole clip."""
-_RANGE: Final = f"{PATCH_SECONDS:g} to {LONGEST:g} s"
+_RANGE: Final = f"{PATCH_SECONDS:g} to {MAX_WINDOW_SECONDS:g} s"
 
 
-class Encoded(NamedTuple):
-    """Consecutive patches.
+class PatchFeatures(NamedTuple):
+    """Consecutive patches before encoding.
 
     Attributes:
-        tokens: float32 [patches, tokens per patch, width]. Before encoding, this field holds the encoder's input
-            instead, float32 [patches, ...].
+        features: float32 [patches, ...], the encoder's input.
+        silent: bool [patches], True for silence.
+    """
+
+    features: npt.NDArray[np.float32]
+    silent: npt.NDArray[np.bool_]
+
+
+class PatchTokens(NamedTuple):
+    """Consecutive patches after encoding.
+
+    Attributes:
+        tokens: float32 [patches, tokens per patch, width].
         silent: bool [patches], True for silence.
     """
 
@@ -32,17 +46,20 @@ class Encoded(NamedTuple):
     silent: npt.NDArray[np.bool_]
 
 
-class Cut(NamedTuple):
+Patches = TypeVar("Patches", PatchFeatures, PatchTokens)
+
+
+class WindowSlice(NamedTuple, Generic[Patches]):
     """A window of a clip.
 
     Attributes:
         start: index of the first patch.
-        patches: the patches of the window.
+        patches: the patches of the window, `PatchFeatures` or `PatchTokens`.
         added: number of patches, at the end of the window, that no earlier window covers.
     """
 
     start: int
-    patches: Encoded
+    patches: Patches
     added: int
 
 
@@ -57,7 +74,7 @@ def window_length(window: WindowLike, default: float) -> int | None:
         The number of patches; None for the whole clip.
 
     Raises:
-        OptionError: if the window is none of these, shorter than one patch or longer than `LONGEST`.
+        OptionError: if the window is none of these, shorter than one patch or longer than `MAX_WINDOW_SECONDS`.
     """
     given: object = window
     if isinstance(given, str) and given in ("default", "whole"):
@@ -79,16 +96,16 @@ def window_patches(seconds: float) -> int:
         seconds: length of the window.
 
     Raises:
-        OptionError: if the window is shorter than one patch or longer than `LONGEST`.
+        OptionError: if the window is shorter than one patch or longer than `MAX_WINDOW_SECONDS`.
     """
-    if not PATCH_SECONDS <= seconds <= LONGEST:  # also true for NaN
+    if not PATCH_SECONDS <= seconds <= MAX_WINDOW_SECONDS:  # also true for NaN
         raise OptionError(
-            f'a window of {seconds:g} s: give {_RANGE}, or "whole" for the whole clip (up to {LONGEST:g} s)'
+            f'a window of {seconds:g} s: give {_RANGE}, or "whole" for the whole clip (up to {MAX_WINDOW_SECONDS:g} s)'
         )
     return int(seconds / PATCH_SECONDS + 1e-9)
 
 
-def cut(blocks: Iterable[Encoded], length: int | None) -> Iterator[Cut]:
+def slice_windows(blocks: Iterable[Patches], length: int | None) -> Iterator[WindowSlice[Patches]]:
     """Split a clip into consecutive windows. The last window ends with the last patch and may overlap the one before.
 
     A clip that is shorter than a window becomes one window. At most two windows and one block are in memory at a time.
@@ -98,36 +115,36 @@ def cut(blocks: Iterable[Encoded], length: int | None) -> Iterator[Cut]:
         length: patches in a window; None for one window of the whole clip.
 
     Raises:
-        OptionError: if `length` is None and the clip is longer than `LONGEST`.
+        OptionError: if `length` is None and the clip is longer than `MAX_WINDOW_SECONDS`.
     """
-    longest = int(LONGEST / PATCH_SECONDS)
-    held: Encoded | None = None
+    max_patches = int(MAX_WINDOW_SECONDS / PATCH_SECONDS)
+    buffer: Patches | None = None
     start = fresh = 0  # first stored patch; number of stored patches, at the end, that are in no window yet
     for block in blocks:
-        held = block if held is None else _joined(held, block)
+        buffer = block if buffer is None else _concatenate(buffer, block)
         fresh += len(block.silent)
         if length is None:
-            if fresh > longest:
+            if fresh > max_patches:
                 raise OptionError(
-                    f"the clip is longer than {LONGEST:g} s, the longest window: score it in consecutive windows "
-                    "(the default)"
+                    f"the clip is longer than {MAX_WINDOW_SECONDS:g} s, the longest window: score it in consecutive "
+                    "windows (the default)"
                 )
             continue
         while fresh >= length:
-            first = len(held.silent) - fresh
-            yield Cut(start + first, _part(held, first, first + length), length)
+            first = len(buffer.silent) - fresh
+            yield WindowSlice(start + first, _select(buffer, first, first + length), length)
             fresh -= length
-            drop = max(0, len(held.silent) - fresh - length)  # keep one window: the last one may overlap it
-            held, start = _part(held, drop, len(held.silent)), start + drop
-    if held is not None and fresh:
-        size = len(held.silent) if length is None else min(length, len(held.silent))
-        first = len(held.silent) - size
-        yield Cut(start + first, _part(held, first, first + size), fresh)
+            drop = max(0, len(buffer.silent) - fresh - length)  # keep one window: the last one may overlap it
+            buffer, start = _select(buffer, drop, len(buffer.silent)), start + drop
+    if buffer is not None and fresh:
+        size = len(buffer.silent) if length is None else min(length, len(buffer.silent))
+        first = len(buffer.silent) - size
+        yield WindowSlice(start + first, _select(buffer, first, first + size), fresh)
 
 
-def _joined(a: Encoded, b: Encoded) -> Encoded:
-    return Encoded(np.concatenate([a.tokens, b.tokens]), np.concatenate([a.silent, b.silent]))
+def _concatenate(a: Patches, b: Patches) -> Patches:
+    return type(a)(np.concatenate([a[0], b[0]]), np.concatenate([a[1], b[1]]))
 
 
-def _part(block: Encoded, start: int, stop: int) -> Encoded:
-    return Encoded(block.tokens[start:stop], block.silent[start:stop])
+def _select(block: Patches, start: int, stop: int) -> Patches:
+    return type(block)(block[0][start:stop], block[1][start:stop])

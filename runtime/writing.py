@@ -30,7 +30,7 @@ def check_folder(folder: Path, mark: str = CARD, what: str = "a bundle") -> None
     Raises:
         OptionError: if `folder` is a file, holds something else, or cannot be created.
     """
-    with _told(folder):
+    with _option_errors(folder):
         above = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         if not above.is_dir() or (above == folder and any(folder.iterdir()) and not (folder / mark).is_file()):
             raise OptionError(f"{above} exists and is not {what}: give a new folder, or that of {what} to replace")
@@ -43,7 +43,7 @@ def check_file(path: Path) -> None:
     Raises:
         OptionError: if `path` is a folder, or if the folder above it is missing or not writable.
     """
-    with _told(path):
+    with _option_errors(path):
         if not path.parent.is_dir() or path.is_dir():
             raise OptionError(f"cannot write {path}: give the path of a file in a folder that exists")
         tempfile.NamedTemporaryFile(prefix=f".{path.name}-", dir=path.parent).close()
@@ -70,7 +70,7 @@ def with_files(
 
 
 def write_files(
-    card: Card, graphs: Mapping[str, bytes], folder: Path, beside: Mapping[str, bytes] | None = None
+    card: Card, graphs: Mapping[str, bytes], folder: Path, extra_files: Mapping[str, bytes] | None = None
 ) -> None:
     """Write a bundle to a folder. An existing bundle is replaced.
 
@@ -78,10 +78,10 @@ def write_files(
         card: lists the files of the graphs, see `with_files`.
         graphs: content of the graphs, by role.
         folder: see `check_folder`.
-        beside: content of files that the card does not list, by file name.
+        extra_files: content of files that the card does not list, by file name.
     """
-    with _replacing(folder) as part:
-        for name, content in (beside or {}).items():
+    with _replace_folder(folder) as part:
+        for name, content in (extra_files or {}).items():
             (part / name).write_bytes(content)
         for role, graph in graphs.items():
             (part / card.files[role].file).write_bytes(graph)
@@ -89,7 +89,7 @@ def write_files(
 
 
 @contextlib.contextmanager
-def putting(path: Path) -> Iterator[Path]:
+def replace_atomically(path: Path) -> Iterator[Path]:
     """Provide a temporary path for writing a file. It replaces `path` at the end, and is deleted on an error."""
     part = path.with_name(f"{path.name}.part")
     try:
@@ -101,20 +101,20 @@ def putting(path: Path) -> Iterator[Path]:
 
 def write_file(content: bytes, path: Path) -> None:
     """Write a file. An existing file is replaced."""
-    with putting(path) as part:
+    with replace_atomically(path) as part:
         part.write_bytes(content)
 
 
 def to_json(value: object, indent: int | None = 2) -> str:
     """Format a value as JSON. NaN, which means undefined, becomes null."""
-    return json.dumps(_defined(value), ensure_ascii=False, allow_nan=False, indent=indent)
+    return json.dumps(_nan_to_none(value), ensure_ascii=False, allow_nan=False, indent=indent)
 
 
-def _defined(value: object) -> object:
+def _nan_to_none(value: object) -> object:
     if isinstance(value, Mapping):
-        return {key: _defined(inner) for key, inner in value.items()}
+        return {key: _nan_to_none(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_defined(inner) for inner in value]
+        return [_nan_to_none(inner) for inner in value]
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
@@ -136,7 +136,7 @@ def write_group(contents: Mapping[str, bytes], folder: Path) -> None:
     Raises:
         OptionError: if the folder cannot be created.
     """
-    with _told(folder):
+    with _option_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     parts = {folder / name: folder / f"{name}.part" for name in contents}
     for path, part in parts.items():
@@ -146,20 +146,18 @@ def write_group(contents: Mapping[str, bytes], folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _option_errors(path: Path) -> Iterator[None]:
     """Convert an `OSError` of the file system to an `OptionError`."""
     try:
         yield
     except OSError as error:
-        raise OptionError(
-            f"nothing can be put at {path} ({error.strerror}): give a place that can be written to"
-        ) from error
+        raise OptionError(f"cannot write {path} ({error.strerror}): give a path that can be written to") from error
 
 
 @contextlib.contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
+def _replace_folder(folder: Path) -> Iterator[Path]:
     """Provide a new folder for writing. It replaces `folder` at the end, and is deleted on an error."""
-    with _told(folder):
+    with _option_errors(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     part.chmod(0o755)

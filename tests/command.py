@@ -1,4 +1,4 @@
-"""The command line in process, from `main` on."""
+"""Run the command line in this process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from haaqi_edge.runtime.errors import HaaqiEdgeError
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a command ended, and the errors that it reported as they were raised."""
+    """Exit code and output of a command, and the exceptions that it reported."""
 
     code: int | str | None
     out: str
@@ -23,25 +23,25 @@ class Outcome:
 
 
 def run(*argv: object) -> Outcome:
-    """`haaqi-edge ARGV`."""
+    """Run `haaqi-edge ARGV`."""
     errors: list[HaaqiEdgeError] = []
-    reported = cli.print_error
+    print_error = cli.print_error
 
-    def kept(error: HaaqiEdgeError) -> None:
+    def record(error: HaaqiEdgeError) -> None:
         errors.append(error)
-        reported(error)
+        print_error(error)
 
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "print_error", kept)
+        patch.setattr(cli, "print_error", record)
         patch.setattr(sys, "argv", ["haaqi-edge", *map(str, argv)])
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
             cli.main()
     return Outcome(ended.value.code, out.getvalue(), err.getvalue(), errors)
 
 
-def printed(*argv: object) -> str:
-    """What a command prints on standard output; it must end well and print nothing else."""
+def get_output(*argv: object) -> str:
+    """Return the standard output of a command. It must succeed, and print nothing on standard error."""
     outcome = run(*argv)
     assert (outcome.code, outcome.err) == (0, "")
     return outcome.out

@@ -6,12 +6,12 @@ import os
 import shutil
 
 import pytest
-from haaqi_edge.export.c.check import compiler
+from haaqi_edge.export.c.check import find_compiler
 
 
 def c_compiler() -> str:
     """The C compiler; the test is skipped where there is none, and fails where CI is set."""
-    found = compiler()
+    found = find_compiler()
     if found is None:
         reason = "no C compiler here: install gcc"
         if os.environ.get("CI"):

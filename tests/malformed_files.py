@@ -1,4 +1,4 @@
-"""The files that the table of malformed inputs names: every one is written here, broken in its own way."""
+"""Write the files for the table of malformed inputs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RATE = 16_000
 
 
 def write_all(d: Path) -> None:
-    """Every malformed file, and some good ones beside them, into a folder."""
+    """Write every malformed file, and some good ones, into a folder."""
     (d / "noaudio").mkdir()
     (d / "noaudio" / "notes.md").write_text("nothing to hear\n")
     (d / "noaudio.csv").mkdir()
@@ -34,7 +34,7 @@ def write_all(d: Path) -> None:
 
 
 def noise(seconds: float, rate: int = RATE) -> NDArray[np.float32]:
-    """Float32 [n] of white noise."""
+    """Return white noise, float32 [n]."""
     return 0.1 * np.random.default_rng(0).standard_normal(int(seconds * rate)).astype(np.float32)
 
 
@@ -88,7 +88,7 @@ def _write_bundles(d: Path) -> None:
     card = json.loads((SHIPPED / "card.json").read_text(encoding="utf-8"))
 
     def make(name: str, **changes: Any) -> Path:
-        """A copy of the shipped bundle, values of its card replaced; None takes one away."""
+        """Write a copy of the shipped bundle with other values in its card. None removes a value."""
         made = d / name
         shutil.copytree(SHIPPED, made)
         kept = {key: value for key, value in (card | changes).items() if value is not None}
@@ -136,7 +136,7 @@ class _RunsCode:
 
 def _write_checkpoints(d: Path) -> None:
     def blank(network: type[Student | Teacher]) -> dict[str, Tensor]:
-        """All keys and shapes; every tensor is one zero seen many times, so that files stay small."""
+        """Return all keys and shapes. Each tensor is an expanded zero, so that files stay small."""
         with torch.device("meta"):
             shapes = network().state_dict()
         return {key: torch.zeros(()).expand(tensor.shape) for key, tensor in shapes.items()}

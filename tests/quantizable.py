@@ -1,4 +1,4 @@
-"""The shipped nano, and a few excerpts, for the tests of quantization."""
+"""The shipped nano and a few calibration excerpts, for the tests of quantization. Each is computed once."""
 
 from __future__ import annotations
 
@@ -6,46 +6,43 @@ from collections.abc import Sequence
 from functools import cache
 
 import onnx
-from haaqi_edge.calibration.calibration_data import Sets, composed
-from haaqi_edge.calibration.candidate_scores import Material, materials
-from haaqi_edge.calibration.layer_groups import Group, groups_of
-from haaqi_edge.calibration.ranges import Ranges, collect
-from haaqi_edge.runtime import Bundle
-
-ROLES = ("encoder", "head")
+from haaqi_edge.calibration.calibration_data import CalibrationData, ModelInputs, create_synthetic_data, prepare_inputs
+from haaqi_edge.calibration.layer_groups import LayerGroup, find_layer_groups
+from haaqi_edge.calibration.ranges import Ranges, collect_ranges
+from haaqi_edge.runtime.bundle import ROLES, Bundle
 
 
 @cache
 def graphs() -> dict[str, bytes]:
-    """Nano's graphs, fp32."""
+    """Return the fp32 graphs of nano, by role."""
     return {role: Bundle("nano").path(role).read_bytes() for role in ROLES}
 
 
 @cache
 def models() -> dict[str, onnx.ModelProto]:
-    """The same as protos, to be left as they are."""
+    """Return the same graphs as protos. Do not modify them."""
     return {role: onnx.load_from_string(graph) for role, graph in graphs().items()}
 
 
 @cache
-def groups() -> list[Group]:
-    """All that can be quantized in it."""
-    return [group for role in ROLES for group in groups_of(role, models()[role])]
+def layer_groups() -> list[LayerGroup]:
+    """Return all layer groups of nano."""
+    return [group for role in ROLES for group in find_layer_groups(role, models()[role])]
 
 
 @cache
-def sets() -> Sets:
-    """Few excerpts, composed."""
-    return composed(12, 8)
+def data() -> CalibrationData:
+    """Return a small set of synthetic calibration data."""
+    return create_synthetic_data(12, 8)
 
 
 @cache
-def heard() -> Sequence[Material]:
-    """Those to calibrate with."""
-    return list(materials(sets().calibration, "texture"))
+def inputs() -> Sequence[ModelInputs]:
+    """Return the prepared calibration excerpts."""
+    return list(prepare_inputs(data().calibration, "texture"))
 
 
 @cache
 def ranges() -> Ranges:
-    """Their extremes."""
-    return collect(graphs(), groups(), heard())["minmax"]
+    """Return the extremes of the activations on them."""
+    return collect_ranges(graphs(), layer_groups(), inputs())["minmax"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from comparison import SAME, part
+from comparison import TOLERANCE, slice_tokens
 from haaqi_edge.runtime import Scorer, Tokens, Update
 from haaqi_edge.runtime.features import patches as fe
 
@@ -36,7 +36,7 @@ def check_against_tokens(
     assert [update.full for update in updates] == [end >= length for end in ends]
     wholes: list[list[float | None]] = [[] for _ in listeners]
     for end in range(1, count + 1):
-        window = part(tokens, max(0, end - length), end)
+        window = slice_tokens(tokens, max(0, end - length), end)
         silent = bool(window.encoded.silent.all())
         due = end in ends
         if not due and end % length:
@@ -50,17 +50,17 @@ def check_against_tokens(
         update = updates[ends.index(end)]
         for i, reading in enumerate(update.readings):
             sounding = [score for score in wholes[i] if score is not None]
-            assert reading.mean == (pytest.approx(np.mean(sounding), abs=SAME) if sounding else None)
+            assert reading.mean == (pytest.approx(np.mean(sounding), abs=TOLERANCE) if sounding else None)
             if expected is None:
                 assert reading.score is None
                 assert np.isnan(reading.frame_scores).all()
                 assert len(reading.frame_scores) == min(end, length)
             else:
-                assert reading.score == pytest.approx(expected[i].score, abs=SAME)
-                np.testing.assert_allclose(reading.frame_scores, expected[i].frame_scores, rtol=0, atol=SAME)
+                assert reading.score == pytest.approx(expected[i].score, abs=TOLERANCE)
+                np.testing.assert_allclose(reading.frame_scores, expected[i].frame_scores, rtol=0, atol=TOLERANCE)
 
 
-def same_updates(a: list[Update], b: list[Update], tolerance: float = SAME) -> None:
+def same_updates(a: list[Update], b: list[Update], tolerance: float = TOLERANCE) -> None:
     """Equal in all they say, numbers up to a tolerance."""
     assert [(u.time, u.full) for u in a] == [(u.time, u.full) for u in b]
     for mine, other in zip(a, b, strict=True):

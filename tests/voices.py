@@ -18,7 +18,7 @@ _SPECTRUM: Final = (np.linspace(0, 8_000, 33), 1 / (1 + np.linspace(0, 8_000, 33
 
 @dataclass(frozen=True)
 class Talker:
-    """A voice: implements `degradations.grammar.Talker`."""
+    """A voice: implements `degradations.chains.Talker`."""
 
     human: bool
     female: bool
@@ -34,7 +34,7 @@ def voice(number: int) -> npt.NDArray[np.float64]:
 
 
 class Voices:
-    """Eight talkers, half of them human, half female: implements `degradations.grammar.Speech`."""
+    """Eight talkers, half of them human, half female: implements `degradations.chains.Speech`."""
 
     def __init__(self) -> None:
         self.talkers = [Talker(number < 4, number % 2 == 0) for number in range(8)]
@@ -50,7 +50,7 @@ class Voices:
 
 
 def write_bank(folder: Path) -> Path:
-    """Write a speech bank of four voices in each split, as `training.corpus.speech` reads it; gives its folder."""
+    """Write a speech bank of four voices in each split, as `training.corpus.speech.bank` reads it; gives its folder."""
     folder.mkdir(parents=True)
     lines = [_HEADING]
     for place, split in enumerate(("train", "valid", "test")):

@@ -8,15 +8,15 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from ..model.nano import HEARD
+from ..model.nano import NANO_FREQUENCIES
 from ..runtime.audiogram import FREQUENCIES
 from ..runtime.bundle import Card
 from .corpus.clips import Corpus
-from .data.rows import PRESENTATION, SYNTHETIC, Row
-from .degradations.sampling import HELD_OUT, family, from_studies, is_unseen
-from .statistics import agreement, intervals
+from .data.rows import PRESENTATION_LEVEL, SYNTHETIC, Row
+from .degradations.sampling import HELD_OUT, family, is_from_studies, is_unseen
+from .statistics import agreement, agreement_intervals
 
-LEAST: Final = 20
+MIN_GROUP_ROWS: Final = 20
 """Minimum number of rows of a group that gets its own results."""
 _HELD_OUT_SINCE: Final = frozenset({"crowd"})
 """Conditions that only tables later than those of 2026-11 hold out."""
@@ -38,7 +38,7 @@ _WHOLE: Final = {
 }
 
 
-def split_figures(
+def metrics_by_group(
     rows: Sequence[Row], predicted: npt.NDArray[np.float32], genres: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
     """Compute LCC, SRCC and MSE with bootstrap intervals, for all rows and for groups of rows.
@@ -57,7 +57,7 @@ def split_figures(
 
     def figures(chosen: npt.NDArray[np.bool_]) -> dict[str, float | int]:
         found = agreement(predicted[chosen], labels[chosen])
-        lcc, srcc, mse = intervals(predicted[chosen], labels[chosen])
+        lcc, srcc, mse = agreement_intervals(predicted[chosen], labels[chosen])
         named = {
             "lcc": found.lcc,
             "lcc_low": lcc.low,
@@ -75,29 +75,31 @@ def split_figures(
     comparable = np.array([is_comparable(row) for row in rows])
     result: dict[str, Any] = {"all": figures(np.ones(len(rows), dtype=bool))}
     for name, chosen in (("seen", ~unseen), ("unseen", unseen), ("comparable", comparable)):
-        if chosen.sum() >= LEAST:
+        if chosen.sum() >= MIN_GROUP_ROWS:
             result[name] = figures(chosen)
     groups: dict[str, Callable[[Row], str]] = {
         "condition": lambda row: family(row.chain),
         "aid": lambda row: "nal-r, wrongly fitted" if "(" in row.aid else row.aid,
         "listener": lambda row: row.listener,
-        "level": lambda row: "65 dB SPL" if row.level == PRESENTATION else "softer" if row.level < 65 else "louder",
+        "level": lambda row: (
+            "65 dB SPL" if row.level == PRESENTATION_LEVEL else "softer" if row.level < 65 else "louder"
+        ),
     }
     if genres:
         groups["genre"] = lambda row: genres[row.clip]
     for name, group in groups.items():
         keys = np.array([group(row) for row in rows])
         counts = {key: int((keys == key).sum()) for key in sorted(set(keys))}
-        result[name] = {key: figures(keys == key) for key, count in counts.items() if count >= LEAST}
+        result[name] = {key: figures(keys == key) for key, count in counts.items() if count >= MIN_GROUP_ROWS}
     return result
 
 
 def is_comparable(row: Row) -> bool:
     """Return whether HAAQI-Net's paper includes such rows: conditions of the HAAQI studies, NAL-R, 65 dB SPL."""
-    return from_studies(row.chain) and row.aid == "nal-r" and row.level == PRESENTATION
+    return is_from_studies(row.chain) and row.aid == "nal-r" and row.level == PRESENTATION_LEVEL
 
 
-def describe(card: Card) -> str:
+def describe_model(card: Card) -> str:
     """Return the model card as Markdown, from the content of `card.json`."""
     figures, notes = card.figures["test"], card.notes
     groups = [(name, figures[key]) for key, name in _WHOLE.items() if key in figures]
@@ -111,7 +113,7 @@ def describe(card: Card) -> str:
         valid += (
             f". On {name}, an older table: LCC {older['lcc']:.3f}, SRCC {older['srcc']:.3f}, MSE {older['mse']:.4f}"
         )
-    told = ", ".join(f"{key} ({lcc:.2f})" for lcc, key in poorest)
+    lowest = ", ".join(f"{key} ({lcc:.2f})" for lcc, key in poorest)
     accuracy = "\n".join(
         f"| {name} | {f['lcc']:.3f} ({f['lcc_low']:.3f} to {f['lcc_high']:.3f}) | "
         f"{f['srcc']:.3f} ({f['srcc_low']:.3f} to {f['srcc_high']:.3f}) | {f['mse']:.4f} | {f['rows']} |"
@@ -120,7 +122,7 @@ def describe(card: Card) -> str:
     rows = ", ".join(f"{number:,} {split}" for split, number in notes["data"]["rows"].items())
     heard = f"{notes['data']['clips']:,} clips of train, and {notes['data']['pieces']:,} pieces composed by chance"
     music = "\n".join(f"| {name} | {s['origin']} | {s['licences']} |" for name, s in notes["data"]["sources"].items())
-    unheard = " and ".join(f"{hz:,}" for hz in FREQUENCIES if hz not in HEARD)
+    unheard = " and ".join(f"{hz:,}" for hz in FREQUENCIES if hz not in NANO_FREQUENCIES)
     return f"""# {card.name} {card.version}
 
 Predicts HAAQI (0 to 1) from the presented music and an audiogram; {card.parameters:,} parameters. This page is made
@@ -132,7 +134,7 @@ from `card.json` when the model is trained.
 |---|---|---|---|---|
 {accuracy}
 
-Groups of fewer than {LEAST} rows are left out. {valid}.
+Groups of fewer than {MIN_GROUP_ROWS} rows are left out. {valid}.
 
 {_sanity(card.figures)}## Data
 
@@ -140,7 +142,7 @@ Rows: {rows}; {heard}. Labels: {notes["labels"]}.
 
 ## Limits
 
-{notes["limits"]}. It follows HAAQI least (LCC) for {told}.
+{notes["limits"]}. It follows HAAQI least (LCC) for {lowest}.
 Like HAAQI itself it does not look at an audiogram's levels at {unheard} Hz.
 
 ## Again
@@ -162,7 +164,7 @@ def _absent(kind: str, held_out: Collection[str]) -> str:
 
 
 def _sanity(figures: Mapping[str, Any]) -> str:
-    """Return the section on plausibility, if it was measured (`benchmarks.sanity`)."""
+    """Return the section on plausibility, if it was measured (`benchmarks.studies.sanity`)."""
     if "sanity" not in figures:
         return ""
     found = [(text, figures["sanity"][name]) for name, text in _CHECKS.items()]

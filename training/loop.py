@@ -23,24 +23,25 @@ import torch
 from torch import Tensor, nn
 
 from ..runtime.errors import OptionError, TrainingError
-from .run_directory import Metrics, Run
+from .configuration import NonNegativeInt
+from .run_directory import Metrics, RunDirectory
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 B = TypeVar("B")
-SAVED_EVERY: Final = 300.0
+CHECKPOINT_INTERVAL: Final = 300.0
 """Seconds between checkpoints within an epoch."""
 _TYPES: Final = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainerConfig:
     """How long and on which device a task is trained.
 
     Attributes:
         epochs: passes over the data.
         patience: number of epochs without improvement after which training stops.
         seed: of the initial weights, the order of the data and dropout.
-        clip: maximum norm of the gradient. None does not clip.
+        max_grad_norm: maximum norm of the gradient. None does not clip.
         device: `cpu`, `cuda`, or `auto`, which uses CUDA if available.
         precision: of the forward pass. `auto` is bf16 on CUDA devices that support it, fp16 on other CUDA devices, and
             fp32 on the CPU.
@@ -49,8 +50,8 @@ class Plan:
 
     epochs: int = 10
     patience: int = 3
-    seed: int = 0
-    clip: float | None = None
+    seed: NonNegativeInt = 0
+    max_grad_norm: float | None = None
     device: str = "cpu"
     precision: Precision = "auto"
     threads: int | None = None
@@ -60,18 +61,18 @@ class Task(ABC, Generic[B]):
     """A network to train, with its data, loss and optimizer.
 
     Attributes:
-        learnt: all networks and tensors with a state. The checkpoint contains them.
+        trainable: all networks and tensors with a state. The checkpoint contains them.
         steps: number of steps per epoch.
         optimizer, schedule: the schedule makes a step after every step of the optimizer.
-        watched: the metric that selects the best epoch, and whether higher is better.
+        monitor: the metric that selects the best epoch, and whether higher is better.
         weights: file name of the best weights.
     """
 
-    learnt: nn.Module
+    trainable: nn.Module
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler | None = None
     steps: int
-    watched: tuple[str, bool] = ("lcc", True)
+    monitor: tuple[str, bool] = ("lcc", True)
     weights: str
 
     @abstractmethod
@@ -91,17 +92,17 @@ class Task(ABC, Generic[B]):
         """Write the weights in the form in which they are used after training."""
 
     def state(self) -> dict[str, Tensor]:
-        """Return the tensors of `learnt` that training changes. Frozen ones come from their original source."""
+        """Return the tensors of `trainable` that training changes. Frozen ones come from their original source."""
         frozen = {
-            name for name, tensor in self.learnt.named_parameters(remove_duplicate=False) if not tensor.requires_grad
+            name for name, tensor in self.trainable.named_parameters(remove_duplicate=False) if not tensor.requires_grad
         }
-        return {name: tensor for name, tensor in self.learnt.state_dict().items() if name not in frozen}
+        return {name: tensor for name, tensor in self.trainable.state_dict().items() if name not in frozen}
 
     def train_mode(self, on: bool) -> None:
         """Turn dropout on or off."""
-        self.learnt.train(on)
+        self.trainable.train(on)
 
-    def stepped(self) -> None:
+    def on_step_end(self) -> None:
         """Do something after every step of the optimizer. The default does nothing."""
 
 
@@ -117,11 +118,11 @@ class Progress(NamedTuple):
     left: float
 
 
-class Stopped(KeyboardInterrupt):
+class TrainingInterrupted(KeyboardInterrupt):
     """Raised by Ctrl-C or SIGTERM after everything was saved. The message says how to resume."""
 
 
-def device_of(name: str) -> torch.device:
+def resolve_device(name: str) -> torch.device:
     """Return the device with the given name.
 
     Raises:
@@ -133,25 +134,25 @@ def device_of(name: str) -> torch.device:
     if kind not in ("cpu", "cuda"):
         raise OptionError(f"device {name!r}: give cpu, cuda or auto")
     if kind == "cuda" and not torch.cuda.is_available():
-        raise OptionError("device cuda: no CUDA device is here, or this PyTorch was built without CUDA; give cpu")
+        raise OptionError("device cuda: there is no CUDA device, or PyTorch was built without CUDA; use cpu")
     return torch.device(name)
 
 
 def train(
     task: Task[B],
-    plan: Plan,
-    run: Run,
-    report: Callable[[Progress], None] | None = None,
-    ended: Callable[[Metrics], None] | None = None,
+    trainer: TrainerConfig,
+    run: RunDirectory,
+    on_step: Callable[[Progress], None] | None = None,
+    on_epoch: Callable[[Metrics], None] | None = None,
 ) -> list[Metrics]:
     """Train a task, or resume its run.
 
     Args:
-        task: a newly created task. It is moved to the plan's device.
-        plan: see `Plan`.
+        task: a newly created task. It is moved to the device of `trainer`.
+        trainer: see `TrainerConfig`.
         run: the run's folder, for configuration, metrics, curves, checkpoint and the best weights.
-        report: called after every step.
-        ended: called after every epoch.
+        on_step: called after every step.
+        on_epoch: called after every epoch.
 
     Returns:
         The metrics of every epoch: `epoch`, `loss`, those from `validate`, and `seconds`.
@@ -161,50 +162,50 @@ def train(
         TrainingError: a loss is not finite. No weights of that epoch are saved.
         Stopped: Ctrl-C. The same call resumes the run.
     """
-    return _Loop(task, plan, run, report, ended).train()
+    return _Loop(task, trainer, run, on_step, on_epoch).train()
 
 
 class _Loop(Generic[B]):
     def __init__(
         self,
         task: Task[B],
-        plan: Plan,
-        run: Run,
-        report: Callable[[Progress], None] | None,
-        ended: Callable[[Metrics], None] | None,
+        trainer: TrainerConfig,
+        run: RunDirectory,
+        on_step: Callable[[Progress], None] | None,
+        on_epoch: Callable[[Metrics], None] | None,
     ) -> None:
-        self.task, self.plan, self.run, self.report, self.ended = task, plan, run, report, ended
-        if plan.threads is not None:
-            torch.set_num_threads(plan.threads)
-        self.device = device_of(plan.device)
-        task.learnt.to(self.device)
-        self.type = _autocast_type(plan.precision, self.device)
+        self.task, self.trainer, self.run, self.on_step, self.on_epoch = task, trainer, run, on_step, on_epoch
+        if trainer.threads is not None:
+            torch.set_num_threads(trainer.threads)
+        self.device = resolve_device(trainer.device)
+        task.trainable.to(self.device)
+        self.type = _autocast_type(trainer.precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.type == torch.float16)
         if self.device.type == "cuda":
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-        self.rng = np.random.default_rng(plan.seed)
+        self.rng = np.random.default_rng(trainer.seed)
         self.order = self.rng.bit_generator.state
         self.epoch, self.losses, self.seconds = 0, list[float](), 0.0
         self.history: list[Metrics] = []
         self.best, self.best_epoch = float("-inf"), 0
         self.parameters = [p for group in task.optimizer.param_groups for p in group["params"]]
-        self.asked_to_stop = False
+        self.stop_requested = False
 
     def train(self) -> list[Metrics]:
         if self.run.has_checkpoint():
             self._restore(self.run.load())
         else:
             self.run.begin()
-        with self._stoppable():
-            while not self._finished():
+        with self._handle_interrupts():
+            while not self._is_finished():
                 self._epoch()
-                if self._finished():
+                if self._is_finished():
                     self.run.record(self.history, last=True)
         return self.history
 
-    def _finished(self) -> bool:
+    def _is_finished(self) -> bool:
         behind = self.epoch - 1 - self.best_epoch
-        return self.epoch >= self.plan.epochs or (self.epoch > 0 and behind >= self.plan.patience)
+        return self.epoch >= self.trainer.epochs or (self.epoch > 0 and behind >= self.trainer.patience)
 
     def _epoch(self) -> None:
         task, done = self.task, len(self.losses)
@@ -218,14 +219,14 @@ class _Loop(Generic[B]):
             self.losses.append(self._step(batch))
             now = time.monotonic()
             self.seconds = now - begun
-            if self.report:
+            if self.on_step:
                 rate = (step + 1 - done) / (now - started)
-                left = (self.plan.epochs - self.epoch) * task.steps - step - 1
-                told = float(np.mean(self.losses))
-                self.report(Progress(self.epoch, self.plan.epochs, step + 1, task.steps, told, rate, left / rate))
-            if self.asked_to_stop:
+                left = (self.trainer.epochs - self.epoch) * task.steps - step - 1
+                loss = float(np.mean(self.losses))
+                self.on_step(Progress(self.epoch, self.trainer.epochs, step + 1, task.steps, loss, rate, left / rate))
+            if self.stop_requested:
                 self._stop()
-            if now - saved > SAVED_EVERY:
+            if now - saved > CHECKPOINT_INTERVAL:
                 self._save()
                 saved = now
         task.train_mode(False)
@@ -236,37 +237,37 @@ class _Loop(Generic[B]):
         self._check(found)
         self.history.append(result)
         self.run.record(self.history)
-        name, more = task.watched
-        worth = result[name] if more else -result[name]
-        if self.epoch == 0 or worth > self.best:  # false for NaN
-            self.best = float("-inf") if math.isnan(worth) else worth
+        name, higher_is_better = task.monitor
+        value = result[name] if higher_is_better else -result[name]
+        if self.epoch == 0 or value > self.best:  # false for NaN
+            self.best = float("-inf") if math.isnan(value) else value
             self.best_epoch = self.epoch
             task.save(self.run.folder / task.weights)
         self.epoch, self.losses, self.seconds = self.epoch + 1, [], 0.0
         self.order = self.rng.bit_generator.state
         self._save()
-        if self.ended:
-            self.ended(result)
-        if self.asked_to_stop and not self._finished():
+        if self.on_epoch:
+            self.on_epoch(result)
+        if self.stop_requested and not self._is_finished():
             self._stop()
 
     def _step(self, batch: B) -> float:
         task = self.task
         with self._autocast():
-            loss = task.loss(moved(batch, self.device))
+            loss = task.loss(move_to_device(batch, self.device))
         value = float(loss.item())
         if not self.scaler.is_enabled():  # the scaler of fp16 skips such a step and reduces its scale
             self._check({"loss": value})
         task.optimizer.zero_grad()
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        if self.plan.clip is not None:
+        if self.trainer.max_grad_norm is not None:
             self.scaler.unscale_(task.optimizer)
-            torch.nn.utils.clip_grad_norm_(self.parameters, self.plan.clip)
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.trainer.max_grad_norm)
         self.scaler.step(task.optimizer)
         self.scaler.update()
         if task.schedule is not None:
             task.schedule.step()
-        task.stepped()
+        task.on_step_end()
         return value
 
     def _check(self, found: Metrics) -> None:
@@ -275,8 +276,8 @@ class _Loop(Generic[B]):
         other = [name for name, value in checked.items() if not math.isfinite(value)]
         if other:
             raise TrainingError(
-                f"epoch {self.epoch + 1}: {', '.join(other)} came to {found[other[0]]}, so the training stopped "
-                f"(precision {self.plan.precision}): take a lower learning rate and another folder than "
+                f"epoch {self.epoch + 1}: {', '.join(other)} is {found[other[0]]}, and the training was stopped "
+                f"(precision {self.trainer.precision}): use a lower learning rate, and another folder than "
                 f"{self.run.folder}"
             )
 
@@ -304,7 +305,7 @@ class _Loop(Generic[B]):
 
     def _restore(self, state: dict[str, Any]) -> None:
         task = self.task
-        task.learnt.load_state_dict({**task.learnt.state_dict(), **state["task"]})
+        task.trainable.load_state_dict({**task.trainable.state_dict(), **state["task"]})
         task.optimizer.load_state_dict(state["optimizer"])
         if task.schedule is not None:
             task.schedule.load_state_dict(state["schedule"])
@@ -320,22 +321,22 @@ class _Loop(Generic[B]):
     def _stop(self) -> None:
         self._save()
         self.run.record(self.history, last=True)
-        where = f"epoch {self.epoch + 1} of {self.plan.epochs}, step {len(self.losses)} of {self.task.steps}"
-        raise Stopped(f"stopped at {where}; saved in {self.run.folder}: the same command goes on from there")
+        where = f"epoch {self.epoch + 1} of {self.trainer.epochs}, step {len(self.losses)} of {self.task.steps}"
+        raise TrainingInterrupted(f"stopped at {where}; saved in {self.run.folder}: run the same command to resume")
 
     @contextlib.contextmanager
-    def _stoppable(self) -> Iterator[None]:
+    def _handle_interrupts(self) -> Iterator[None]:
         """Within this context, let the first Ctrl-C or SIGTERM finish the current step. A second one stops at once."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
-        def ask(_number: int, _frame: FrameType | None) -> None:
-            if self.asked_to_stop:
+        def request_stop(_number: int, _frame: FrameType | None) -> None:
+            if self.stop_requested:
                 raise KeyboardInterrupt
-            self.asked_to_stop = True
+            self.stop_requested = True
 
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
@@ -343,12 +344,12 @@ class _Loop(Generic[B]):
                 signal.signal(number, handler)
 
 
-def moved(value: Any, device: torch.device) -> Any:
+def move_to_device(value: Any, device: torch.device) -> Any:
     """Move tensors to a device, including those in tuples and lists."""
     if isinstance(value, Tensor):
         return value.to(device)
     if isinstance(value, tuple | list):
-        parts = [moved(part, device) for part in value]
+        parts = [move_to_device(part, device) for part in value]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
     return value
 

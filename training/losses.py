@@ -55,7 +55,7 @@ class FixedSum(nn.Module):
         """
         distance = [a + self.cosine_weight * b for a, b in zip(l1, cosine, strict=True)]
         far = torch.stack(distance).mean() if distance else 0.0
-        total: Tensor = torch.stack([term * told for term, told in zip(squared, counted, strict=True)]).sum() + far
+        total: Tensor = torch.stack([term * used for term, used in zip(squared, counted, strict=True)]).sum() + far
         return total
 
 
@@ -74,5 +74,5 @@ class AdaptiveSum(nn.Module):
         terms = torch.stack([*l1, *cosine, *squared])
         log_scale = self.log_scales.clamp(-_RANGE, _RANGE)
         each = terms * torch.exp(-log_scale) + log_scale
-        shares = each.new_tensor([1.0] * self.distances + [0.5 * told for told in counted])
+        shares = each.new_tensor([1.0] * self.distances + [0.5 * used for used in counted])
         return (each * shares).sum()

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..haaqi.cochlea import RATE, resample
-from ..haaqi.index import MOST_SECONDS, Ear, Haaqi, Reference
+from ..haaqi.index import MAX_SECONDS, Haaqi, Listener, Reference
+from ..runtime.audio.folders import audio_in
 from ..runtime.audio.levels import nal_r
-from ..runtime.audio.reading import Audio, FileAudio, audio_in
-from ..runtime.batch.parallel import spread
+from ..runtime.audio.reading import Audio, FileAudio
+from ..runtime.batch.parallel import parallel_map
 from ..runtime.errors import AudioError, AudioFileNotFoundError, HaaqiEdgeError, OptionError
 from ..runtime.files import is_file, is_folder
 
@@ -26,14 +27,14 @@ class Pair(NamedTuple):
     processed: Path
 
 
-class Matched(NamedTuple):
+class PairMatches(NamedTuple):
     """Pairs, and the files in both folders that have no partner, each with an error that names the missing file."""
 
     pairs: list[Pair]
-    alone: list[tuple[Path, AudioFileNotFoundError]]
+    unmatched: list[tuple[Path, AudioFileNotFoundError]]
 
 
-def match(reference: Path, processed: Path) -> Matched:
+def match_files(reference: Path, processed: Path) -> PairMatches:
     """Match two files, or the files of two folders by their relative paths.
 
     The partner of a processed file is the reference of the same name, or else the one whose name differs only in the
@@ -50,12 +51,12 @@ def match(reference: Path, processed: Path) -> Matched:
         folder, file = (reference, processed) if is_folder(reference) else (processed, reference)
         raise OptionError(f"{folder} is a folder and {file} a file: give two files, or two folders with the same names")
     if not is_folder(reference):
-        return Matched([Pair(reference, processed)], [])
+        return PairMatches([Pair(reference, processed)], [])
     by_stem: dict[Path, list[Path]] = {}
     for path in audio_in(reference):
         by_stem.setdefault(path.relative_to(reference).with_suffix(""), []).append(path)
     pairs: list[Pair] = []
-    alone: list[tuple[Path, AudioFileNotFoundError]] = []
+    unmatched: list[tuple[Path, AudioFileNotFoundError]] = []
     for path in audio_in(processed):
         below = path.relative_to(processed)
         partners = by_stem.get(below.with_suffix(""), [])
@@ -67,7 +68,7 @@ def match(reference: Path, processed: Path) -> Matched:
         if partners:
             pairs.append(Pair(partners[0], path))
         else:
-            alone.append((path, AudioFileNotFoundError(f"{path} has no reference: expected {reference / below}")))
+            unmatched.append((path, AudioFileNotFoundError(f"{path} has no reference: expected {reference / below}")))
     if not pairs:
         raise AudioFileNotFoundError(
             f"no file of {processed} has the name of one in {reference}: expected the same paths below both folders, "
@@ -76,11 +77,11 @@ def match(reference: Path, processed: Path) -> Matched:
     used = {pair.reference for pair in pairs}
     for path in (path for paths in by_stem.values() for path in paths if path not in used):
         expected = processed / path.relative_to(reference)
-        alone.append((path, AudioFileNotFoundError(f"{path} has no processed version: expected {expected}")))
-    return Matched(pairs, alone)
+        unmatched.append((path, AudioFileNotFoundError(f"{path} has no processed version: expected {expected}")))
+    return PairMatches(pairs, unmatched)
 
 
-def score_pair(pair: Pair, ears: Sequence[Ear], amplify: bool = False) -> list[Haaqi]:
+def score_pair(pair: Pair, listeners: Sequence[Listener], amplify: bool = False) -> list[Haaqi]:
     """Compute HAAQI of a pair of files for each ear.
 
     Channels are averaged. Files are compared at their own rates. If the rates differ, a file whose rate is not a
@@ -99,37 +100,42 @@ def score_pair(pair: Pair, ears: Sequence[Ear], amplify: bool = False) -> list[H
     differ = files[0].rate != files[1].rate
     clean, processed = (_at_model_rate(file, RATE if differ and file.rate % 1000 else file.rate) for file in files)
     try:
-        return [Reference(clean, RATE, ear).score(_heard(processed, ear, amplify), RATE) for ear in ears]
+        return [
+            Reference(clean, RATE, listener).score(_amplify(processed, listener, amplify), RATE)
+            for listener in listeners
+        ]
     except AudioError as error:
         raise AudioError(f"{pair.processed} cannot be compared with {pair.reference}: {error}") from error
 
 
-def _heard(processed: npt.NDArray[np.float64], ear: Ear, amplify: bool) -> npt.NDArray[np.float64]:
+def _amplify(processed: npt.NDArray[np.float64], listener: Listener, amplify: bool) -> npt.NDArray[np.float64]:
     if not amplify:
         return processed
-    return nal_r(processed.astype(np.float32), RATE, ear.audiogram).astype(np.float64)
+    return nal_r(processed.astype(np.float32), RATE, listener.audiogram).astype(np.float64)
 
 
 def score_pairs(
-    pairs: Sequence[Pair], ears: Sequence[Ear], jobs: int, amplify: bool = False
+    pairs: Sequence[Pair], listeners: Sequence[Listener], jobs: int, amplify: bool = False
 ) -> Iterator[tuple[int, list[Haaqi] | HaaqiEdgeError]]:
     """Score pairs in `jobs` processes, and yield the index and the scores or error of each, in order of completion.
 
     Raises:
         WorkerError: a process was terminated from outside.
     """
-    yield from spread(
-        partial(_attempt, ears=ears, amplify=amplify),
+    yield from parallel_map(
+        partial(_attempt, listeners=listeners, amplify=amplify),
         list(enumerate(pairs)),
         jobs,
         advice="use fewer jobs, or shorter excerpts (a second of a pair takes 20 MB)",
     )
 
 
-def _attempt(item: tuple[int, Pair], ears: Sequence[Ear], amplify: bool) -> tuple[int, list[Haaqi] | HaaqiEdgeError]:
+def _attempt(
+    item: tuple[int, Pair], listeners: Sequence[Listener], amplify: bool
+) -> tuple[int, list[Haaqi] | HaaqiEdgeError]:
     place, pair = item
     try:
-        return place, score_pair(pair, ears, amplify)
+        return place, score_pair(pair, listeners, amplify)
     except HaaqiEdgeError as error:
         return place, error
 
@@ -140,8 +146,8 @@ def _at_model_rate(audio: Audio, rate: int) -> npt.NDArray[np.float64]:
     for block in audio.blocks(rate):
         blocks.append(block)
         count += len(block)
-        if count > MOST_SECONDS * rate:
+        if count > MAX_SECONDS * rate:
             raise AudioError(
-                f"{audio.name} lasts more than {MOST_SECONDS:g} s: HAAQI compares whole clips; give excerpts of it"
+                f"{audio.name} lasts more than {MAX_SECONDS:g} s: HAAQI compares whole clips; give excerpts of it"
             )
     return resample(np.concatenate(blocks).astype(np.float64), rate)

@@ -18,18 +18,18 @@ from typing import Any, Final
 import torch
 
 from ..runtime.errors import CheckpointError, OptionError
-from ..runtime.writing import putting, to_json, write_file, write_json
+from ..runtime.writing import replace_atomically, to_json, write_file, write_json
 
 Metrics = dict[str, float]
 """The metrics of an epoch, by name."""
 CHECKPOINT: Final = "checkpoint.pt"
-DRAWN_EVERY: Final = 20.0
+PLOT_INTERVAL: Final = 20.0
 """Seconds between two plots of a run."""
-UNCOMPARED: Final = ("threads", "plan.threads")
+IGNORED_SETTINGS: Final = ("threads", "trainer.threads")
 """Settings that may differ when a run is resumed, because they do not affect the results."""
 
 
-class Run:
+class RunDirectory:
     """The folder of one training run.
 
     Args:
@@ -42,7 +42,7 @@ class Run:
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
         self.folder = folder
-        self._drawn = time.monotonic()
+        self._plotted = time.monotonic()
         self.config: dict[str, Any] = json.loads(json.dumps(config))
         if folder.exists() and not folder.is_dir():
             raise OptionError(f"{folder} is a file: give a folder")
@@ -62,13 +62,13 @@ class Run:
         """Write the metrics of all epochs. Plot them from time to time, and always if they are the `last`."""
         lines = "".join(to_json(epoch, indent=None) + "\n" for epoch in history)
         write_file(lines.encode(), self.folder / "metrics.jsonl")
-        if history and (last or time.monotonic() - self._drawn > DRAWN_EVERY):
-            draw_curves(history, self.folder / "curves.png")
-            self._drawn = time.monotonic()
+        if history and (last or time.monotonic() - self._plotted > PLOT_INTERVAL):
+            plot_curves(history, self.folder / "curves.png")
+            self._plotted = time.monotonic()
 
     def save(self, state: Mapping[str, Any]) -> None:
         """Write the checkpoint atomically."""
-        with putting(self.folder / CHECKPOINT) as part:
+        with replace_atomically(self.folder / CHECKPOINT) as part:
             torch.save(dict(state), part)
 
     def load(self) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class Run:
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # a malformed pickle can raise any exception
-            raise CheckpointError(f"{path} is damaged ({type(error).__name__}): remove it to begin again") from error
+            raise CheckpointError(f"{path} is damaged ({type(error).__name__}): remove it to start again") from error
         return state
 
     def _check(self) -> None:
@@ -89,23 +89,25 @@ class Run:
         try:
             known = _flat(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
-            raise OptionError(f"{path} cannot be read ({error}), so the run there can't go on: remove it") from error
+            raise OptionError(
+                f"{path} cannot be read ({error}), so the run there cannot be resumed: remove it"
+            ) from error
         asked = _flat(self.config)
         other = {
             name: (known.get(name), asked.get(name))
-            for name in (known.keys() | asked.keys()) - set(UNCOMPARED)
+            for name in (known.keys() | asked.keys()) - set(IGNORED_SETTINGS)
             if known.get(name) != asked.get(name)
         }
         if other:
-            told = "; ".join(f"{name} was {was!r} and is {now!r}" for name, (was, now) in sorted(other.items()))
+            changes = "; ".join(f"{name} was {was!r} and is {now!r}" for name, (was, now) in sorted(other.items()))
             raise OptionError(
-                f"{self.folder} holds a run that was asked for something else ({told}): ask for the same to go on, "
+                f"{self.folder} holds a run that has other settings ({changes}): use the same settings to resume, "
                 "or give another folder"
             )
 
 
 def _flat(config: Mapping[str, Any], within: str = "") -> dict[str, Any]:
-    """Flatten nested settings to names such as `plan.seed`."""
+    """Flatten nested settings to names such as `trainer.seed`."""
     found: dict[str, Any] = {}
     for name, value in config.items():
         inner = isinstance(value, dict)
@@ -113,7 +115,7 @@ def _flat(config: Mapping[str, Any], within: str = "") -> dict[str, Any]:
     return found
 
 
-def draw_curves(history: Sequence[Metrics], path: Path) -> None:
+def plot_curves(history: Sequence[Metrics], path: Path) -> None:
     """Write a PNG of the metrics over epochs: losses on the left, correlations (if any) on the right."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -134,5 +136,5 @@ def draw_curves(history: Sequence[Metrics], path: Path) -> None:
         if side:
             axis.legend(fontsize=8)
     FigureCanvasAgg(figure)
-    with putting(path) as part:
+    with replace_atomically(path) as part:
         figure.savefig(part, format="png", dpi=100)

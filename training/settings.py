@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import fields
 from pathlib import Path
-from types import UnionType
-from typing import Any, Final, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, TypeVar
 
 from ..runtime.errors import OptionError
-from .loop import Plan
+from .configuration import ConfigReader
+from .loop import TrainerConfig
 
 T = TypeVar("T")
 CONFIGS: Final = Path(__file__).parent / "configs"
 """Settings that the package includes: the published ones, and every row of the paper's Table IV."""
-
-_LEAST: Final = {"seed": 0, "free": 0, "predicts": 0, "folds": 2}
-"""Minimum of whole numbers, by name. The minimum of others is 1."""
+RENAMED: Final = {
+    "batch": "batch_size",
+    "free": "unfrozen_layers",
+    "plan": "trainer",
+    "clip": "max_grad_norm",
+    "anchor": "anchor_weight",
+}
+"""Settings of version 0.1 and their present names."""
+_READER: Final = ConfigReader(OptionError, min_int=1, min_float=0.0)
 
 
 def shipped_configs() -> list[str]:
@@ -46,92 +51,38 @@ def read_settings(path: str | Path) -> dict[str, Any]:
     return found
 
 
-def settings(kind: type[T], told: Mapping[str, Any], said: Mapping[str, Any] | None = None, origin: str = "") -> T:
-    """Create a dataclass of settings that has a `plan`.
+def build_settings(
+    kind: type[T], values: Mapping[str, Any], overrides: Mapping[str, Any] | None = None, origin: str = "the settings"
+) -> T:
+    """Create a dataclass of settings that has a `trainer`.
 
-    Settings of the plan (such as `epochs`, `seed`) may also be given at the top level.
+    Settings of the trainer (such as `epochs`, `seed`) may also be given at the top level.
 
     Args:
         kind: the dataclass.
-        told: settings from a file.
-        said: settings from flags. They take precedence, except for None, which stands for a flag that is not given.
+        values: settings from a file.
+        overrides: settings from flags, which take precedence. None stands for a flag that is not given.
         origin: the name of the file in messages.
 
     Raises:
         OptionError: a name is no setting, or a value has the wrong type or is out of range.
     """
-    said = {name: value for name, value in (said or {}).items() if value is not None}
-    inner = told.get("plan") or {}
-    if not isinstance(inner, Mapping):
-        raise OptionError(f"{origin or 'the settings'}: plan is {inner!r}, expected settings such as `epochs: 10`")
-    asked, plan = {**told, **said}, dict(inner)
-    plan |= {name: asked.pop(name) for name in [field.name for field in fields(Plan)] if name in asked}
-    return _build(kind, {**asked, "plan": plan}, origin or "the settings")
-
-
-def _build(kind: type[T], told: Mapping[str, Any], origin: str) -> T:
-    hints = get_type_hints(kind)
-    known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(str(name) for name in told.keys() - known.keys())
-    if unknown:
-        raise OptionError(f"{origin}: no such setting as {', '.join(unknown)}; there are {', '.join(known)}")
-    values: dict[str, Any] = {}
-    for name, value in told.items():
-        default: Any = known[name].default
-        factory: Any = known[name].default_factory
-        if default is MISSING and factory is not MISSING:
-            default = factory()
-        parts = (hints[name], *getattr(hints[name], "__args__", ()))
-        inner = next((part for part in parts if isinstance(part, type) and is_dataclass(part)), None)
-        if inner is not None and isinstance(value, Mapping):
-            values[name] = _build(inner, {**(vars(default) if default else {}), **value}, f"{origin}, {name}")
-        else:
-            values[name] = _checked(value, hints[name], name, f"{origin}: {name}")
-    return kind(**values)
-
-
-def _checked(value: Any, hint: Any, name: str, place: str) -> Any:
-    """Check the value of a setting of type `hint`. Numbers must be finite and not below `_LEAST`."""
-    kinds = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    if value is None and type(None) in kinds:
-        return None
-    kind, least = kinds[0], _LEAST.get(name, 1)
-    if get_origin(kind) is Literal:
-        if value in get_args(kind):
-            return value
-        expected = " or ".join(map(str, get_args(kind)))
-    elif get_origin(kind) is tuple:
-        if isinstance(value, list | tuple):
-            return tuple(_checked(each, get_args(kind)[0], name, place) for each in value)
-        expected = "a list"
-    elif kind is float:
-        if (number := _number(value)) is not None and 0 <= number < math.inf:
-            return number
-        expected = "a number, 0 or more"
-    elif kind is int:
-        if isinstance(value, int) and not isinstance(value, bool) and value >= least:
-            return value
-        expected = f"a whole number, {least} or more"
-    else:
-        if isinstance(kind, type) and isinstance(value, kind):
-            return value
-        expected = {bool: "true or false", str: "a text"}.get(kind, "settings by name")
-    raise OptionError(f"{place} is {value!r}, expected {expected}")
-
-
-def _number(value: Any) -> float | None:
-    """Convert a value to a number, including numbers that YAML reads as text (1e-3)."""
-    try:
-        return None if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
+    if former := sorted(values.keys() & RENAMED.keys()):
+        names = ", ".join(f"{name} is now {RENAMED[name]}" for name in former)
+        raise OptionError(f"{origin}: settings were renamed ({names}): use the new names")
+    given = {**values, **{name: value for name, value in (overrides or {}).items() if value is not None}}
+    if not isinstance(given.get("trainer") or {}, Mapping):
+        return _READER.read(kind, given, origin)  # raises an error that says what was expected
+    trainer = dict(given.get("trainer") or {})
+    trainer |= {name: given.pop(name) for name in [field.name for field in fields(TrainerConfig)] if name in given}
+    return _READER.read(kind, {**given, "trainer": trainer}, origin)
 
 
 HAAQI_NET: Final = {
     "beats_model_path": "beats_path",
     "train_data": "table",
     "val_data": "valid",
-    "batch_size": "batch",
+    "batch_size": "batch_size",
     "epochs": "epochs",
 }
 """Names of settings in HAAQI-Net's train_config.yaml, and the names of the corresponding flags here.
@@ -140,21 +91,21 @@ Its output paths and its number of data workers are not used.
 """
 
 
-def from_haaqi_net(told: Mapping[str, Any]) -> dict[str, Any] | None:
+def from_haaqi_net(values: Mapping[str, Any]) -> dict[str, Any] | None:
     """Translate HAAQI-Net's settings to those of this package. Return None for any other file.
 
     Raises:
         OptionError: the settings describe a network of another kind than the published one.
     """
-    model = told.get("model")
+    model = values.get("model")
     if not isinstance(model, Mapping) or "input_size" not in model:
         return None
     sizes = {"linear_output": 256, "hidden_size": 100}
     for name, usual in sizes.items():
-        sizes[name] = _checked(model.get(name, usual), int, name, f"model: {name}")
+        sizes[name] = _READER.value(int, model.get(name, usual), f"model: {name}")
     width = sizes["linear_output"]
     for name, wanted in (("num_layers", 1), ("dropout", 0), ("act_fn", "relu"), ("input_size", width + 8)):
         if model.get(name, wanted) != wanted:
             raise OptionError(f"model: {name} is {model[name]!r}; this version builds networks of {wanted!r} only")
     found: dict[str, Any] = {"head": {"width": width, "hidden": sizes["hidden_size"]}}
-    return found | {ours: told[theirs] for theirs, ours in HAAQI_NET.items() if told.get(theirs)}
+    return found | {ours: values[theirs] for theirs, ours in HAAQI_NET.items() if values.get(theirs)}

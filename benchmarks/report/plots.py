@@ -1,4 +1,4 @@
-"""Common style of all plots: colours by model, bars and axes.
+"""Common style of all plots: axes, bars, bands, and a colour for each model.
 
 The colours are those of Okabe and Ito, which colour-blind readers can distinguish.
 """
@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Picture
 
-from ...runtime.writing import putting
+from ...runtime.writing import replace_atomically
 from .schema import Figure
 
 COLOURS: Final = {
@@ -28,7 +28,7 @@ COLOURS: Final = {
     "nano": "#009E73",
     "nano-int8": "#CC79A7",
 }
-OTHERS: Final = ("#8C564B", "#7F7F00", "#5B5B9F", "#B04080")
+_OTHER_COLOURS: Final = ("#8C564B", "#7F7F00", "#5B5B9F", "#B04080")
 """colours of bundles that a user adds"""
 _INK: Final = "#30363d"
 _STYLE: Final[Any] = {
@@ -56,21 +56,21 @@ _STYLE: Final[Any] = {
 rcParams.update(_STYLE)
 
 
-def colour(name: str) -> str:
+def model_colour(name: str) -> str:
     """Return the colour of a model."""
-    return COLOURS.get(name, OTHERS[sum(map(ord, name)) % len(OTHERS)])
+    return COLOURS.get(name, _OTHER_COLOURS[sum(map(ord, name)) % len(_OTHER_COLOURS)])
 
 
-def axes(
+def create_axes(
     rows: int = 1, columns: int = 1, size: tuple[float, float] = (9.0, 4.4), **options: Any
 ) -> tuple[Picture, Any]:
-    """Create a picture in the common style; return it with its axes, as `Figure.subplots` gives them."""
+    """Create a picture in the common style; return it with its axes, as `Figure.subplots` returns them."""
     picture = Picture(figsize=size, layout="constrained")
     FigureCanvasAgg(picture)
     return picture, picture.subplots(rows, columns, **options)
 
 
-def bars(
+def draw_bars(
     values: Mapping[str, float], colours: Sequence[str], label: str, text: Callable[[float], str], *, log: bool = False
 ) -> Picture:
     """Draw horizontal bars, each with its value.
@@ -84,20 +84,20 @@ def bars(
         text: formats a value.
         log: whether the scale is logarithmic.
     """
-    picture, one = axes(size=(9.0, 0.9 + 0.42 * len(values)))
+    picture, ax = create_axes(size=(9.0, 0.9 + 0.42 * len(values)))
     places = range(len(values))
     if log:
-        one.scatter(list(values.values()), places, color=list(colours), s=90, zorder=3, edgecolor=_INK, linewidth=0.6)
+        ax.scatter(list(values.values()), places, color=list(colours), s=90, zorder=3, edgecolor=_INK, linewidth=0.6)
     else:
-        one.barh(places, list(values.values()), color=list(colours), height=0.68)
-    one.set_yticks(places, list(values))
-    one.invert_yaxis()
-    one.grid(axis="y", visible=log)
-    one.set_xlabel(label)
+        ax.barh(places, list(values.values()), color=list(colours), height=0.68)
+    ax.set_yticks(places, list(values))
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=log)
+    ax.set_xlabel(label)
     if log:
-        one.set_xscale("log")
+        ax.set_xscale("log")
     for place, value in enumerate(values.values()):
-        one.annotate(
+        ax.annotate(
             text(value),
             (value, place),
             (9, 0) if log else (5, 0),
@@ -106,11 +106,11 @@ def bars(
             fontsize=9,
             color=_INK,
         )
-    one.margins(x=0.16)
+    ax.margins(x=0.16)
     return picture
 
 
-def band(one: Axes, x: Sequence[float], figures: Sequence[Figure | None], name: str, tint: str) -> None:
+def draw_band(ax: Axes, x: Sequence[float], figures: Sequence[Figure | None], name: str, colour: str) -> None:
     """Draw a line through results, with a band for their intervals."""
     known = [
         (place, figure, figure.value)
@@ -121,20 +121,20 @@ def band(one: Axes, x: Sequence[float], figures: Sequence[Figure | None], name: 
         return
     places = [place for place, *_ in known]
     values = [value for *_, value in known]
-    one.plot(places, values, color=tint, marker="o", markersize=4, label=name)
-    low = [value - reach(figure)[0] for _, figure, value in known]
-    high = [value + reach(figure)[1] for _, figure, value in known]
-    one.fill_between(places, low, high, color=tint, alpha=0.18, linewidth=0)
+    ax.plot(places, values, color=colour, marker="o", markersize=4, label=name)
+    low = [value - error_bars(figure)[0] for _, figure, value in known]
+    high = [value + error_bars(figure)[1] for _, figure, value in known]
+    ax.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
-def reach(figure: Figure | None) -> tuple[float, float]:
+def error_bars(figure: Figure | None) -> tuple[float, float]:
     """Return how far the interval of a result extends below and above its value."""
     if figure is None or figure.value is None or figure.low is None or figure.high is None:
         return 0.0, 0.0
     return figure.value - figure.low, figure.high - figure.value
 
 
-def save(picture: Picture, path: Path) -> None:
+def save_picture(picture: Picture, path: Path) -> None:
     """Save a picture as a PNG file. It is written completely or not at all."""
-    with putting(path) as part:
+    with replace_atomically(path) as part:
         picture.savefig(part, format="png", dpi=110)

@@ -15,7 +15,7 @@ from typing import Final
 from ...runtime.session import available_cores
 from .schema import Load, Machine
 
-PACKAGES: Final = (
+_PACKAGES: Final = (
     "haaqi-edge",
     "numpy",
     "onnxruntime",
@@ -30,13 +30,13 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 """root of the installed package, or of the checkout"""
 CODE_FOLDERS: Final = tuple(sorted(p.parent.name for p in ROOT.glob("*/__init__.py") if p.parent.name != "haaqi_edge"))
 """the packages of haaqi_edge, as folders below `ROOT`"""
-CODE: Final = (".py", ".onnx", ".json", ".safetensors")
+_CODE_SUFFIXES: Final = (".py", ".onnx", ".json", ".safetensors")
 """suffixes of the files that results depend on"""
-BUSY: Final = 0.3
+BUSY_CORES: Final = 0.3
 """number of cores kept busy by other processes above which a report contains a warning"""
 
 
-def machine() -> Machine:
+def describe_machine() -> Machine:
     """Describe this machine."""
     return Machine(
         processor=_processor(),
@@ -48,10 +48,10 @@ def machine() -> Machine:
     )
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the installed packages in `PACKAGES`."""
+def package_versions() -> dict[str, str]:
+    """Return the versions of Python and of the installed packages in `_PACKAGES`."""
     found = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in _PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -59,7 +59,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def commit() -> tuple[str | None, bool | None]:
+def git_commit() -> tuple[str | None, bool | None]:
     """Return the commit of the checkout, and whether its files differ from the commit.
 
     Both are None if the package is installed without a checkout.
@@ -68,7 +68,7 @@ def commit() -> tuple[str | None, bool | None]:
     return (None, None) if head is None or changes is None else (head, bool(changes))
 
 
-def code_digest(folders: Sequence[str] = CODE_FOLDERS, suffixes: Sequence[str] = CODE) -> str:
+def code_digest(folders: Sequence[str] = CODE_FOLDERS, suffixes: Sequence[str] = _CODE_SUFFIXES) -> str:
     """Return the SHA-256 of the modules, weights and shipped models of packages.
 
     Args:
@@ -84,14 +84,14 @@ def code_digest(folders: Sequence[str] = CODE_FOLDERS, suffixes: Sequence[str] =
     return digest.hexdigest()
 
 
-class Watch:
+class LoadMonitor:
     """A stopwatch that also measures how busy other processes are."""
 
     def __init__(self) -> None:
         self._average = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
         self._started, self._busy, self._own = time.monotonic(), _busy_seconds(), _own_seconds()
 
-    def seconds(self) -> float:
+    def elapsed(self) -> float:
         """Return the seconds since the object was created."""
         return time.monotonic() - self._started
 
@@ -101,7 +101,7 @@ class Watch:
         if busy is None or self._busy is None:
             return Load(average=self._average, others=None)
         others = (busy - self._busy) - (_own_seconds() - self._own)
-        return Load(average=self._average, others=round(max(0.0, others / max(self.seconds(), 1e-6)), 3))
+        return Load(average=self._average, others=round(max(0.0, others / max(self.elapsed(), 1e-6)), 3))
 
 
 def _own_seconds() -> float:

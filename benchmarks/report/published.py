@@ -25,9 +25,9 @@ ACCURACY: Final = (
     Accuracy("student, adaptive loss, weighted sum", 0.9151, 0.9331, 0.0083, "IV"),
     Accuracy("student, adaptive loss", 0.9071, 0.9307, 0.0091, "IV"),
 )
-FEWER_PARAMETERS: Final = 75.85
+PARAMETERS_SAVED: Final = 75.85
 """percent by which the student has fewer parameters than the teacher"""
-LESS_TIME: Final = 96.46
+TIME_SAVED: Final = 96.46
 """percent by which the student takes less time than the teacher; hardware and clip length are not reported"""
 BEST_LEVEL: Final = 65.0
 """dB SPL at which the prediction is most accurate"""

@@ -1,7 +1,8 @@
 """Update the README's table of results from a report, and its picture of the demo piece (make figures).
 
-python -m haaqi_edge.benchmarks.report.readme [REPORT]    # from docs/report, or from the folder of another report,
-                                                   # which is copied to docs/report first
+    python -m haaqi_edge.benchmarks.report.readme [REPORT]
+
+The results are those of docs/report. If you give the folder of another report, it is copied to docs/report first.
 """
 
 from __future__ import annotations
@@ -20,29 +21,25 @@ from ...runtime.errors import OptionError
 from ...runtime.features.fbank import fbank
 from ...runtime.writing import write_file
 from ..context import LISTENER
-from ..program import told_in_a_line
+from ..program import exit_on_error
 from ..runner import REPORT
-from .plots import axes, save
-from .rendering import number, to_markdown
+from .plots import create_axes, save_picture
+from .rendering import format_number, to_markdown
 from .schema import Figure, Report, read_report
 
-BEGIN: Final = "<!-- figures: made by `make figures` from docs/report/report.json -->"
-END: Final = "<!-- end of figures -->"
-KEPT: Final = Path("docs/report")
+_BEGIN: Final = "<!-- figures: made by `make figures` from docs/report/report.json -->"
+_END: Final = "<!-- end of figures -->"
+REPORT_FOLDER: Final = Path("docs/report")
 """folder of the report that the README shows, below the checkout"""
 SCHEMA: Final = Path("docs/report.schema.json")
 """schema of report.json"""
 ROWS: Final = (
     ("parameters: teacher", "parameters/teacher"),
     ("parameters: student as published", "parameters/student/0"),
-    ("parameters: student, training-only heads removed", "parameters/student/1"),
-    ("parameters: student, dead attention branches removed", "parameters/student/2"),
-    ("parameters: student, `out_proj v_proj` folded", "parameters/student/3"),
     ("parameters: student, folded", "parameters/student/4"),
     ("parameters: nano", "parameters/nano"),
     ("size: nano's bundle", "size/bundle/nano"),
     ("size: nano-int8's bundle", "size/bundle/nano-int8"),
-    ("nano in C, float weights and tables", "size/c/float/flash"),
     ("nano in C, int8 weights and tables", "size/c/int8/flash"),
     ("nano in C, RAM of a stream, window of 10 s", "size/c/int8/ram"),
     ("10 s of audio, 1 thread: teacher, PyTorch", "latency/teacher/whole/10s/1t"),
@@ -50,79 +47,72 @@ ROWS: Final = (
     ("10 s of audio, 1 thread: student folded", "latency/folded/whole/10s/1t"),
     ("10 s of audio, 1 thread: student int8", "latency/int8/whole/10s/1t"),
     ("10 s of audio, 1 thread: nano", "latency/nano/whole/10s/1t"),
-    ("10 s of audio, 1 thread: nano-int8", "latency/nano-int8/whole/10s/1t"),
     ("the teacher's time over nano's", "latency/nano/times/teacher/10s/1t"),
-    ("pyclarity's HAAQI's time over nano's", "latency/nano/times/pyclarity/10s/1t"),
     ("nano, from exec to the first score", "cold_start/nano/together"),
     ("nano, peak memory of a process", "memory/nano"),
-    ("nano against HAAQI, unheard music: LCC", "accuracy/nano/all/lcc"),
-    ("nano against HAAQI, unheard music: SRCC", "accuracy/nano/all/srcc"),
-    ("nano against HAAQI, unheard music: MSE", "accuracy/nano/all/mse"),
-    ("nano, clips whose score falls with the SNR", "robustness/noise/nano/monotone"),
     ("nano, ONNX Runtime against PyTorch, largest difference of a score", "parity/nano: PyTorch - ONNX/largest"),
     ("nano, a streamed hop of 160 ms (48 kHz stereo)", "streaming/nano/10s/48 kHz, 2 channels"),
 )
 """rows of the README's table: name, and key of the result"""
 
 
-def table(report: Report) -> str:
+def results_table(report: Report) -> str:
     """Return the results as a Markdown table, each with its 95% interval if it has one, and their provenance."""
     figures = report.figures()
-    rows = [f"| {name}{_sounds(figures.get(key))} | {told(figures.get(key))} |" for name, key in ROWS]
+    rows = [f"| {name}{_sound_count(figures.get(key))} | {_format_figure(figures.get(key))} |" for name, key in ROWS]
     machine = report.machine
     busy = "; the machine was busy with other things" if report.warnings else ""
     source = f"{machine.processor}, {machine.cores} cores, {machine.architecture}; {report.made[:10]}"
     quick = ", quick" if report.quick else ""
-    known = report.models.get("nano", "")
-    other = (
-        "" if Bundle("nano").card.source_sha256[:12] in known else " **Nano has been fitted anew since: make report.**"
-    )
-    return "\n".join(["| figure | value (95%) |", "|---|---|", *rows, "", f"*{source}{quick}{busy}.*{other}"])
+    current = Bundle("nano").card.source_sha256[:12] in report.models.get("nano", "")
+    outdated = "" if current else " **Nano has been trained again since: run `make report`.**"
+    return "\n".join(["| figure | value (95%) |", "|---|---|", *rows, "", f"*{source}{quick}{busy}.*{outdated}"])
 
 
-def _sounds(figure: Figure | None) -> str:
+def _sound_count(figure: Figure | None) -> str:
     """Return the number of sounds behind an agreement, as text."""
     return f", {figure.count:,} sounds" if figure and figure.count and figure.key.startswith("accuracy/") else ""
 
 
-def told(figure: Figure | None) -> str:
+def _format_figure(figure: Figure | None) -> str:
     """Format a value with its unit and interval."""
     if figure is None or figure.value is None:
         return "not measured"
-    spread = "" if figure.low is None else f" ({number(figure.low)} to {number(figure.high)})"
-    return f"{number(figure.value, '' if figure.unit in ('parameters', 'times') else figure.unit)}{spread}"
+    interval = "" if figure.low is None else f" ({format_number(figure.low)} to {format_number(figure.high)})"
+    unit = "" if figure.unit in ("parameters", "times") else figure.unit
+    return f"{format_number(figure.value, unit)}{interval}"
 
 
-def rewritten(readme: str, report: Report) -> str:
+def replace_table(readme: str, report: Report) -> str:
     """Return the text of the README with the table of a report between its marks.
 
     Raises:
         OptionError: the README does not contain the marks.
     """
-    before, _, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, _, rest = readme.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
     if not end:
-        raise OptionError(f"the README has no lines {BEGIN!r} and {END!r}: put them where the table belongs")
-    return f"{before}{BEGIN}\n{table(report)}\n{END}{after}"
+        raise OptionError(f"the README has no lines {_BEGIN!r} and {_END!r}: put them where the table belongs")
+    return f"{before}{_BEGIN}\n{results_table(report)}\n{_END}{after}"
 
 
-def keep(folder: Path) -> None:
-    """Copy a report to `KEPT` without its single measurements, which take a hundred times the space."""
+def copy_report(folder: Path) -> None:
+    """Copy a report to `REPORT_FOLDER` without its single measurements, which take a hundred times the space."""
     report = read_report(folder / REPORT)
     sections = [section.model_copy(update={"series": {}}) for section in report.sections]
-    shutil.rmtree(KEPT, ignore_errors=True)
-    KEPT.mkdir(parents=True)
-    for picture in sorted(folder.glob("*.png")):
-        shutil.copy(picture, KEPT / picture.name)
-    kept = report.model_copy(update={"sections": sections})
-    write_file(to_markdown(kept).encode(), KEPT / "report.md")
-    write_file(kept.to_json().encode(), KEPT / REPORT)
+    shutil.rmtree(REPORT_FOLDER, ignore_errors=True)
+    REPORT_FOLDER.mkdir(parents=True)
+    for plot in sorted(folder.glob("*.png")):
+        shutil.copy(plot, REPORT_FOLDER / plot.name)
+    copy = report.model_copy(update={"sections": sections})
+    write_file(to_markdown(copy).encode(), REPORT_FOLDER / "report.md")
+    write_file(copy.to_json().encode(), REPORT_FOLDER / REPORT)
 
 
-def picture(demo: Path, path: Path) -> None:
+def draw_demo(demo: Path, path: Path) -> None:
     """Draw the demo clips, clean and degraded, with the quality over time for listener N3."""
     scorer = Scorer("nano", threads=1)
-    figure, panes = axes(2, 2, size=(10.0, 4.6), sharex=True, sharey="row", height_ratios=[1.4, 1])
+    picture, panes = create_axes(2, 2, size=(10.0, 4.6), sharex=True, sharey="row", height_ratios=[1.4, 1])
     for column, name in enumerate(("clean", "degraded")):
         file = demo / f"{name}.flac"
         result = scorer.score(file, LISTENER, nal_r=True)
@@ -139,28 +129,32 @@ def picture(demo: Path, path: Path) -> None:
         bottom.set_xlabel("seconds")
     panes[0][0].set_ylabel("mel band")
     panes[1][0].set_ylabel(f"quality for {LISTENER}")
-    save(figure, path)
+    save_picture(picture, path)
 
 
-def schema() -> dict[str, Any]:
+def report_schema() -> dict[str, Any]:
     """Return the schema of report.json, in JSON Schema 2020-12."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Report.model_json_schema()}
 
 
 def main() -> None:
-    """Rewrite the README's results and pictures, below the working directory."""
-    parser = argparse.ArgumentParser(prog="python -m haaqi_edge.benchmarks.report.readme", description=__doc__)
-    parser.add_argument("report", nargs="?", type=Path, help=f"folder of a report, put into {KEPT} first")
+    """Update the README, its picture and the schema of the report, all below the working directory."""
+    parser = argparse.ArgumentParser(
+        prog="python -m haaqi_edge.benchmarks.report.readme",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("report", nargs="?", type=Path, help=f"folder of a report to copy to {REPORT_FOLDER} first")
     options = parser.parse_args()
     readme = Path("README.md")
-    with told_in_a_line():
+    with exit_on_error():
         if options.report is not None:
-            keep(options.report)
-        report = read_report(KEPT / REPORT)
-        write_file(rewritten(readme.read_text(encoding="utf-8"), report).encode(), readme)
-    picture(Path("demo"), Path("docs/demo.png"))
-    write_file(f"{json.dumps(schema(), indent=2)}\n".encode(), SCHEMA)
-    print(table(report))
+            copy_report(options.report)
+        report = read_report(REPORT_FOLDER / REPORT)
+        write_file(replace_table(readme.read_text(encoding="utf-8"), report).encode(), readme)
+    draw_demo(Path("demo"), Path("docs/demo.png"))
+    write_file(f"{json.dumps(report_schema(), indent=2)}\n".encode(), SCHEMA)
+    print(results_table(report))
 
 
 if __name__ == "__main__":

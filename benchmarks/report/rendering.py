@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from .schema import Report, Target
 
-DASH: Final = "–"
+_DASH: Final = "–"
 
 
 def to_markdown(report: Report) -> str:
@@ -23,16 +23,16 @@ def to_markdown(report: Report) -> str:
 def to_html(report: Report, folder: Path) -> str:
     """Return the text of `report.html`, which includes the plots of the folder."""
 
-    def inlined(file: str) -> Markup:
+    def data_uri(file: str) -> Markup:
         return Markup(f"data:image/png;base64,{base64.b64encode((folder / file).read_bytes()).decode()}")
 
-    return _environment().get_template("report.html.j2").render(report=report, inlined=inlined)
+    return _environment().get_template("report.html.j2").render(report=report, data_uri=data_uri)
 
 
-def number(value: float | None, unit: str = "") -> str:
+def format_number(value: float | None, unit: str = "") -> str:
     """Format a value with its unit for readers: four digits, counts in full."""
     if value is None:
-        return DASH
+        return _DASH
     if unit == "parameters" or (value == int(value) and abs(value) >= 1000) or (abs(value) >= 100 and unit != "%"):
         text = f"{value:,.0f}"
     elif unit == "%":
@@ -42,12 +42,12 @@ def number(value: float | None, unit: str = "") -> str:
     return f"{text}{'' if unit == '%' or not unit else ' '}{unit}"
 
 
-def verdict(target: Target) -> str:
+def format_verdict(target: Target) -> str:
     """Return whether a target is met, missed or not measured, as text."""
     return "not measured" if target.met is None else "met" if target.met else "missed"
 
 
-def cell(text: str) -> str:
+def _escape_cell(text: str) -> str:
     """Escape text for a cell of a Markdown table."""
     return text.replace("|", "\\|").replace("\n", " ")
 
@@ -62,5 +62,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": number, "verdict": verdict, "cell": cell}
+    environment.filters |= {"number": format_number, "verdict": format_verdict, "cell": _escape_cell}
     return environment

@@ -1,8 +1,7 @@
 """Data model of the report: what was measured, how, on which machine, and the measurements behind each result.
 
 `report.json` contains this model. Its schema (`docs/report.schema.json`) is generated from the model.
-
-    haaqi-edge bench -o FOLDER        # writes report.json, report.md, report.html and the plots
+`haaqi-edge bench -o FOLDER` writes report.json, report.md, report.html and the plots.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ _NUMBERS: Final = re.compile(r"\[\s+-?\d[^\]\"{]*\]")
 """matches lists of numbers, which are written on one line instead of one number per line"""
 
 
-def _told(what: str) -> object:
-    return Field(description=what)
+def _field(description: str) -> object:
+    return Field(description=description)
 
 
 class _Part(BaseModel):
@@ -34,83 +33,85 @@ class _Part(BaseModel):
 
 
 class Series(_Part):
-    """The single measurements behind figures."""
+    """Single measurements behind results."""
 
-    values: Annotated[list[float], _told("in the figures' unit")]
-    of: Annotated[str, _told("what they are of, in order; series of two reports that say the same pair value by value")]
+    values: Annotated[list[float], _field("the measurements, in the unit of the result")]
+    of: Annotated[
+        str, _field("what was measured, in order; measurements of two reports with the same text are paired by place")
+    ]
 
 
 class Figure(_Part):
     """One measured number."""
 
-    key: Annotated[str, _told("names the figure in every report: section/what/...")]
-    name: Annotated[str, _told("what people call it")]
-    value: Annotated[float | None, _told("null where it is not defined, such as the correlation of equal scores")]
-    unit: Annotated[str, _told("empty for ratios, scores and correlations")] = ""
-    low: Annotated[float | None, _told("lower end of the 95% bootstrap interval of the value")] = None
-    high: Annotated[float | None, _told("upper end of it")] = None
-    p95: Annotated[float | None, _told("95th percentile of the single measurements")] = None
-    count: Annotated[int | None, _told("of single measurements; null for what is exact, such as a parameter count")] = (
-        None
-    )
-    better: Annotated[Literal["lower", "higher"] | None, _told("which way is good")] = None
+    key: Annotated[str, _field("identifies the result in every report: section/subject/...")]
+    name: Annotated[str, _field("description for readers")]
+    value: Annotated[float | None, _field("null if undefined, such as the correlation of equal scores")]
+    unit: Annotated[str, _field("empty for ratios, scores and correlations")] = ""
+    low: Annotated[float | None, _field("lower bound of the 95% interval of the value")] = None
+    high: Annotated[float | None, _field("upper bound of the interval")] = None
+    p95: Annotated[float | None, _field("95th percentile of the single measurements")] = None
+    count: Annotated[
+        int | None, _field("number of single measurements; null for exact numbers, such as a parameter count")
+    ] = None
+    better: Annotated[Literal["lower", "higher"] | None, _field("which direction is better")] = None
     statistic: Annotated[
         Statistic | None,
-        _told("how the value comes from its series; an estimate comes from other figures, without a spread"),
+        _field("how the value is computed from its series; an estimate is computed from other results"),
     ] = None
-    series: Annotated[str | None, _told("key of its series in the section")] = None
-    against: Annotated[str | None, _told("key of the labels' series, for lcc, srcc and mse")] = None
+    series: Annotated[str | None, _field("key of its single measurements in the section")] = None
+    against: Annotated[str | None, _field("key of the labels' series, for lcc, srcc and mse")] = None
 
 
 class Table(_Part):
-    """Figures side by side, as text."""
+    """Results side by side, as text."""
 
-    title: Annotated[str, _told("what is compared")]
-    columns: Annotated[list[str], _told("headings")]
-    rows: Annotated[list[list[str]], _told("as many cells as there are columns")]
-    note: Annotated[str, _told("how to read it")] = ""
+    title: Annotated[str, _field("what is compared")]
+    columns: Annotated[list[str], _field("headings")]
+    rows: Annotated[list[list[str]], _field("cells of each row, as many as there are columns")]
+    note: Annotated[str, _field("how to read the table")] = ""
 
 
 class Target(_Part):
-    """What was promised, and what came of it."""
+    """A claim with a bound, and the result that meets or misses it."""
 
-    what: Annotated[str, _told("what was promised")]
-    key: Annotated[str, _told("of the figure")]
-    rule: Annotated[Rule, _told("how the value is compared with what is wanted")]
-    wanted: Annotated[float, _told("the bound")]
-    value: Annotated[float | None, _told("measured; null where it could not be")]
-    unit: Annotated[str, _told("of both")] = ""
-    met: Annotated[bool | None, _told("null where it was not measured")]
+    what: Annotated[str, _field("the claim")]
+    key: Annotated[str, _field("key of the result")]
+    rule: Annotated[Rule, _field("how the value is compared with the bound")]
+    wanted: Annotated[float, _field("the bound")]
+    value: Annotated[float | None, _field("the result; null if it was not measured")]
+    unit: Annotated[str, _field("unit of the bound and the value")] = ""
+    met: Annotated[bool | None, _field("whether the value meets the bound; null if it was not measured")]
 
 
 class Missing(_Part):
-    """What was not measured, and why."""
+    """Something that was not measured."""
 
-    what: Annotated[str, _told("that is not measured")]
-    why: Annotated[str, _told("and what would be needed")]
+    what: Annotated[str, _field("what was not measured")]
+    why: Annotated[str, _field("the reason, and what would be needed")]
 
 
 class Plot(_Part):
-    """A picture beside the report."""
+    """A plot beside the report."""
 
-    file: Annotated[str, _told("its name in the report's folder")]
-    caption: Annotated[str, _told("what it shows")]
+    file: Annotated[str, _field("file name in the report's folder")]
+    caption: Annotated[str, _field("what the plot shows")]
 
 
 class Load(_Part):
-    """What else the machine did during a section."""
+    """Load of the machine by other processes during a section."""
 
-    average: Annotated[float | None, _told("load average over the last minute, when the section began")]
-    others: Annotated[float | None, _told("cores that other processes kept busy in the mean; Linux only")]
+    average: Annotated[float | None, _field("load average over one minute, at the start of the section")]
+    others: Annotated[float | None, _field("mean number of cores that other processes kept busy; Linux only")]
 
 
 class Section(_Part):
-    """What was measured in one go."""
+    """Results of one module in `benchmarks/sections`."""
 
     name: str
     title: str
-    said: Annotated[list[str], _told("what the figures come to, in words")]
-    seconds: Annotated[float, _told("that it took; kept results count with the time they took")] = 0.0
+    said: Annotated[list[str], _field("sentences that summarize the results")]
+    seconds: Annotated[float, _field("duration of the section; stored results count with the time they took")] = 0.0
     load: Load = Load(average=None, others=None)
     figures: list[Figure] = []
     series: dict[str, Series] = {}
@@ -125,32 +126,32 @@ class Section(_Part):
 
 
 class Machine(_Part):
-    """Where it was measured."""
+    """The machine that ran the benchmarks."""
 
     processor: str
     architecture: str
-    cores: Annotated[int, _told("that the process may use")]
+    cores: Annotated[int, _field("number of cores that the process may use")]
     memory_gb: float | None
     system: str
     accelerator: str | None = None
 
 
 class Report(_Part):
-    """Everything."""
+    """A complete report."""
 
     format: Literal[1] = FORMAT
     name: str = "haaqi-edge"
-    made: Annotated[str, _told("UTC, ISO 8601")]
+    made: Annotated[str, _field("time in UTC, ISO 8601")]
     command: str
     quick: bool
     seed: int
     threads: list[int]
-    commit: Annotated[str | None, _told("of the checkout; null outside one")]
-    changed: Annotated[bool | None, _told("whether the checkout differed from its commit")]
-    code: Annotated[str, _told("SHA-256 of the package's modules and models")]
+    commit: Annotated[str | None, _field("commit of the checkout; null without a checkout")]
+    changed: Annotated[bool | None, _field("whether the checkout differed from its commit")]
+    code: Annotated[str, _field("SHA-256 of the package's modules and models")]
     machine: Machine
     versions: dict[str, str]
-    models: Annotated[dict[str, str], _told("what was measured, and where its weights come from")]
+    models: Annotated[dict[str, str], _field("the measured models, and where their weights come from")]
     warnings: list[str]
     sections: list[Section]
 
@@ -165,10 +166,8 @@ class Report(_Part):
     def to_json(self) -> str:
         """Return the text of `report.json`."""
         plain = self.model_dump(exclude_defaults=True) | {"format": self.format, "name": self.name}
-        return (
-            _NUMBERS.sub(lambda run: re.sub(r"\s+", " ", run[0]), json.dumps(plain, indent=1, ensure_ascii=False))
-            + "\n"
-        )
+        text = json.dumps(plain, indent=1, ensure_ascii=False)
+        return _NUMBERS.sub(lambda numbers: re.sub(r"\s+", " ", numbers[0]), text) + "\n"
 
 
 def read_report(path: Path) -> Report:
@@ -186,5 +185,5 @@ def read_report(path: Path) -> Report:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise OptionError(
-            f"{path} is no report of this version ({where}: {first['msg']}): measure again with `haaqi-edge bench`"
+            f"{path} is not a report of this version ({where}: {first['msg']}): measure again with `haaqi-edge bench`"
         ) from error

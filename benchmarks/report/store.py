@@ -1,4 +1,4 @@
-"""Storage of measurements in cells, so that an interrupted run resumes."""
+"""Storage of single measurements, so that an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from ...runtime.writing import write_file
 
 
-class Store:
-    """Cells of measurements, stored as JSON files in a folder.
+class MeasurementStore:
+    """Measurements, stored as JSON files in a folder.
 
     Args:
         folder: `OUTPUT.work`.
@@ -23,19 +23,19 @@ class Store:
         self.folder = folder
         self._key = repr(key)
 
-    def cell(self, name: str, settings: object, make: Callable[[], Any]) -> Any:
-        """Return the value of a cell, measured once for each name and settings.
+    def load_or_measure(self, name: str, settings: object, measure: Callable[[], Any]) -> Any:
+        """Return a measurement, made once for each name and settings.
 
         Args:
-            name: name of the cell.
+            name: name of the measurement.
             settings: everything else that the value depends on.
-            make: measures the value and returns it as plain values that JSON can represent.
+            measure: measures the value and returns it as plain values that JSON can represent.
         """
         digest = hashlib.sha256(repr((self._key, name, settings)).encode()).hexdigest()[:16]
-        path = self.folder / "cells" / f"{name.replace('/', '-').replace(' ', '_')}-{digest}.json"
+        path = self.folder / "measurements" / f"{name.replace('/', '-').replace(' ', '_')}-{digest}.json"
         if path.is_file():
             return json.loads(path.read_text(encoding="utf-8"))
-        value = make()
+        value = measure()
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(json.dumps(value).encode(), path)
         return value

@@ -14,18 +14,18 @@ import soundfile
 from matplotlib.figure import Figure as Picture
 
 from ...runtime.features.patches import SAMPLE_RATE
-from ..context import LISTENER, Workbench
-from ..fresh_process import fresh
-from ..report.plots import axes
+from ..context import LISTENER, BenchContext
+from ..fresh_process import run_fresh_process
+from ..report.plots import create_axes
 from ..report.schema import Section
-from ..report.section_builder import Sheet
+from ..report.section_builder import SectionBuilder
 
 TITLE: Final = "Cold start"
-PARTS: Final = ("interpreter", "numpy", "onnxruntime", "the rest of haaqi_edge.runtime", "sessions", "first score")
-TINTS: Final = ("#8b949e", "#56B4E9", "#0072B2", "#009E73", "#E69F00", "#D55E00")
-SECONDS: Final = 10.0
-"""seconds of the file that is scored"""
-RUNS: Final = 21
+_STEPS: Final = ("interpreter", "numpy", "onnxruntime", "the rest of haaqi_edge.runtime", "sessions", "first score")
+_COLOURS: Final = ("#8b949e", "#56B4E9", "#0072B2", "#009E73", "#E69F00", "#D55E00")
+_SECONDS: Final = 10.0
+"""duration of the file that is scored"""
+_RUNS: Final = 21
 _CODE: Final = f"""
 import sys, time
 at = [float(sys.argv[1]), time.time()]
@@ -39,59 +39,61 @@ print(json.dumps([after - before for before, after in zip(at, at[1:])]))
 """
 
 
-def measure(bench: Workbench) -> Section:
+def measure(context: BenchContext) -> Section:
     """Start processes in turn: each model from Python, and the command line with nano."""
-    sheet, runs = Sheet("cold_start", TITLE), 4 if bench.options.quick else RUNS
-    models = {"nano": "nano", "nano-int8": "nano-int8", "folded": str(bench.folded.folder)}
-    taken: dict[str, list[list[float]]] = {name: [] for name in models}
-    command: list[float] = []
+    builder, runs = SectionBuilder("cold_start", TITLE), 4 if context.options.quick else _RUNS
+    models = {"nano": "nano", "nano-int8": "nano-int8", "folded": str(context.folded_student.folder)}
+    times: dict[str, list[list[float]]] = {name: [] for name in models}
+    command_times: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.wav"
-        soundfile.write(clip, bench.clip(SECONDS), SAMPLE_RATE, subtype="PCM_16")
+        soundfile.write(clip, context.load_music(_SECONDS), SAMPLE_RATE, subtype="PCM_16")
         for run in range(runs + 1):  # the first run fills the file cache and is not counted
-            bench.told("cold start", run, runs + 1)
+            context.on_progress("cold start", run, runs + 1)
             for name, model in models.items():
-                taken[name].append(fresh(_CODE, model, str(clip)))
+                times[name].append(run_fresh_process(_CODE, model, str(clip)))
             started = time.perf_counter()
             argv = [sys.executable, "-m", "haaqi_edge.cli.main", "score", str(clip), "-a", LISTENER, "--threads", "1"]
             subprocess.run(argv, capture_output=True, check=True)
-            command.append(time.perf_counter() - started)
+            command_times.append(time.perf_counter() - started)
     rows = []
-    for name, found in taken.items():
-        table = np.array(found[1:])
-        whole = sheet.timing(f"{name}/together", f"{name}: from exec to the first score", table.sum(axis=1).tolist())
-        parts = [
-            sheet.timing(f"{name}/{part}", f"{name}: {part}", column.tolist())
-            for part, column in zip(PARTS, table.T, strict=True)
+    for name, runs_of_model in times.items():
+        seconds = np.array(runs_of_model[1:])  # [runs, steps]
+        total = builder.add_timing(
+            f"{name}/together", f"{name}: from exec to the first score", seconds.sum(axis=1).tolist()
+        )
+        steps = [
+            builder.add_timing(f"{name}/{step}", f"{name}: {step}", column.tolist())
+            for step, column in zip(_STEPS, seconds.T, strict=True)
         ]
-        rows.append([name, *(f"{part.value:.0f}" for part in parts), f"{whole.value:.0f} (p95 {whole.p95:.0f})"])
-    line = sheet.timing("command line", "nano: haaqi-edge score, from exec to its end", command[1:])
-    rows.append(["nano, haaqi-edge score", *[""] * len(PARTS), f"{line.value:.0f} (p95 {line.p95:.0f})"])
-    sheet.table(
-        f"ms from exec to the first score of a file of {SECONDS:g} s",
-        ["", *PARTS, "together"],
+        rows.append([name, *(f"{step.value:.0f}" for step in steps), f"{total.value:.0f} (p95 {total.p95:.0f})"])
+    command = builder.add_timing("command line", "nano: haaqi-edge score, from exec to its end", command_times[1:])
+    rows.append(["nano, haaqi-edge score", *[""] * len(_STEPS), f"{command.value:.0f} (p95 {command.p95:.0f})"])
+    builder.add_table(
+        f"ms from exec to the first score of a file of {_SECONDS:g} s",
+        ["", *_STEPS, "total"],
         rows,
-        "Medians; one thread; the files are in the system's cache. The command line's time includes its tables "
-        "and its end.",
+        "Medians; one thread; the files are in the system's cache. The command line's time includes printing and the "
+        "end of the process.",
     )
-    sheet.target("nano: first score from a cold process", "nano/together", "at most", 600.0)
-    return sheet.section()
+    builder.add_target("nano: first score from a cold process", "nano/together", "at most", 600.0)
+    return builder.build()
 
 
-def draw(section: Section) -> dict[str, tuple[Picture, str]]:
+def plot(section: Section) -> dict[str, tuple[Picture, str]]:
     """Plot the steps as stacked bars."""
     models = list(dict.fromkeys(f.key.split("/")[1] for f in section.figures if f.key.count("/") == 2))
-    picture, one = axes(size=(9.0, 1.4 + 0.5 * len(models)))
+    picture, ax = create_axes(size=(9.0, 1.4 + 0.5 * len(models)))
     for place, model in enumerate(models):
         left = 0.0
-        for part, tint in zip(PARTS, TINTS, strict=True):
-            figure = section.figure(f"start/{model}/{part}")
+        for step, colour in zip(_STEPS, _COLOURS, strict=True):
+            figure = section.figure(f"{section.name}/{model}/{step}")
             width = figure.value if figure and figure.value else 0.0
-            one.barh(place, width, left=left, color=tint, height=0.62, label=part if place == 0 else None)
+            ax.barh(place, width, left=left, color=colour, height=0.62, label=step if place == 0 else None)
             left += width
-    one.set_yticks(range(len(models)), models)
-    one.invert_yaxis()
-    one.grid(axis="y", visible=False)
-    one.set_xlabel("ms")
-    one.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=3)
-    return {"cold_start": (picture, f"From exec to the first score of {SECONDS:g} s of audio, in Python, one thread.")}
+    ax.set_yticks(range(len(models)), models)
+    ax.invert_yaxis()
+    ax.grid(axis="y", visible=False)
+    ax.set_xlabel("ms")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=3)
+    return {"cold_start": (picture, f"From exec to the first score of {_SECONDS:g} s of audio, in Python, one thread.")}

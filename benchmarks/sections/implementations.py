@@ -1,6 +1,6 @@
 """Implementations that are timed: HAAQI, teacher, student and nano.
 
-Each is timed from samples to the score, and the networks and front ends are timed alone.
+Each is timed from samples to the score. The networks and the front ends are also timed alone.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ from typing import Any, Final
 import numpy as np
 import torch
 
-from ...calibration.candidate_scores import Networks
-from ...calibration.quantization import ROLES
-from ...haaqi.index import Ear, Reference
+from ...calibration.measurement import GraphRunner
+from ...haaqi.index import Listener, Reference
 from ...runtime import Bundle, Scorer
-from ...runtime.encoder import READINGS
+from ...runtime.audio.levels import LEVEL1
+from ...runtime.bundle import ROLES
 from ...runtime.features.fbank import patches as fbank_patches
+from ...runtime.features.front_ends import FEATURE_EXTRACTORS
 from ...runtime.features.patches import PATCH_LENGTH, PATCH_SHIFT, SAMPLE_RATE
-from ...runtime.features.texture import textures
 from ...runtime.windows import window_patches
 from ...training.degradations import degrade
-from ..context import Array, Workbench
+from ..context import Array, BenchContext
 from .frame_fbank import fbank_per_frame
 
 PYCLARITY: Final = "pyclarity"
-Work = Callable[[], object]
+Run = Callable[[], object]
+"""one timed run of an implementation"""
 NAMES: Final = {
     PYCLARITY: "HAAQI, pyclarity",
     "HAAQI": "HAAQI, ours",
@@ -39,85 +40,88 @@ NAMES: Final = {
     "nano-int8": "nano-int8",
     "fbank": "front end of teacher and student",
     "texture": "front end of nano",
-    "fbank per frame": "the first, written frame by frame",
+    "fbank per frame": "front end of teacher and student, frame by frame",
 }
 
 
-def named(what: str) -> str:
-    """Return the name of an implementation for reports."""
-    return NAMES.get(what, what)
+def display_name(name: str) -> str:
+    """Return the name of an implementation for readers of the report."""
+    return NAMES.get(name, name)
 
 
-def bundles(bench: Workbench) -> dict[str, Bundle]:
+def load_bundles(context: BenchContext) -> dict[str, Bundle]:
     """Return the bundles that are timed, by name: the student's, the shipped ones, and those of the options."""
-    own = {"traced": bench.traced, "folded": bench.folded, "int8": bench.int8}
-    added = {path.name: Bundle(path) for path in bench.options.bundles}
+    own = {"traced": context.traced_student, "folded": context.folded_student, "int8": context.int8_student}
+    added = {path.name: Bundle(path) for path in context.options.bundles}
     return {**own, "nano": Bundle("nano"), "nano-int8": Bundle("nano-int8"), **added}
 
 
-def contenders_of(
-    bench: Workbench, models: dict[str, Bundle], samples: Array, threads: int
-) -> Iterator[tuple[str, Work]]:
-    """Yield what is timed, each with a name such as `nano/whole`.
+def iterate_implementations(
+    context: BenchContext, models: dict[str, Bundle], samples: Array, threads: int
+) -> Iterator[tuple[str, Run]]:
+    """Yield the implementations that are timed, each with a name such as `nano/whole`.
 
     The part after the slash is `whole` (from samples to the score), `network` (alone) or `front end` (alone).
 
     Args:
-        bench: networks and options.
+        context: networks and options.
         models: bundles, by name.
         samples: float32 [n] at 16 kHz.
         threads: threads of ONNX Runtime.
     """
-    listener, levels = bench.listener, torch.from_numpy(bench.listener.array())[None]
-    ear, clean = Ear(listener), samples.astype(np.float64)
-    processed = degrade(clean, SAMPLE_RATE, "noise(snr=10)", bench.options.seed)
+    listener, levels = context.listener, torch.from_numpy(context.listener.array())[None]
+    haaqi_listener, clean = Listener(listener, level1=LEVEL1), samples.astype(np.float64)
+    processed = degrade(clean, SAMPLE_RATE, "noise(snr=10)", context.options.seed)
     if find_spec("clarity"):
-        from ..studies.haaqi import oracle
+        from ..studies.haaqi import pyclarity_haaqi
 
-        yield f"{PYCLARITY}/whole", lambda: oracle(clean, processed, SAMPLE_RATE, ear)
-    yield "HAAQI/whole", lambda: Reference(clean, SAMPLE_RATE, ear).score(processed, SAMPLE_RATE)
-    teacher, student = bench.teacher, bench.student
+        yield f"{PYCLARITY}/whole", lambda: pyclarity_haaqi(clean, processed, SAMPLE_RATE, haaqi_listener)
+    yield "HAAQI/whole", lambda: Reference(clean, SAMPLE_RATE, haaqi_listener).score(processed, SAMPLE_RATE)
+    teacher, student = context.teacher, context.student
     waveform = torch.from_numpy(samples)[None]
     features = torch.from_numpy(fbank_patches(samples)).flatten(0, 1)[None]
     with torch.inference_mode():
-        seen = teacher.fbank(waveform)
+        teacher_features = teacher.fbank(waveform)
 
-    def in_torch(work: Callable[[], Any]) -> Work:
+    def without_gradients(work: Callable[[], Any]) -> Run:
         def run() -> object:
             with torch.inference_mode():
                 return work()
 
         return run
 
-    yield "teacher/whole", in_torch(lambda: teacher(waveform, levels))
-    yield "teacher/network", in_torch(lambda: teacher.head(teacher.encode(seen), levels))
+    yield "teacher/whole", without_gradients(lambda: teacher(waveform, levels))
+    yield "teacher/network", without_gradients(lambda: teacher.head(teacher.encode(teacher_features), levels))
     yield (
         "student/whole",
-        in_torch(lambda: student(torch.from_numpy(fbank_patches(samples)).flatten(0, 1)[None], levels)),
+        without_gradients(lambda: student(torch.from_numpy(fbank_patches(samples)).flatten(0, 1)[None], levels)),
     )
-    yield "student/network", in_torch(lambda: student(features, levels))
+    yield "student/network", without_gradients(lambda: student(features, levels))
     for name, bundle in models.items():
-        yield f"{name}/whole", whole(Scorer(bundle.folder, threads=threads), samples, bench)
-        yield f"{name}/network", network(bundle, samples, threads, bench)
+        yield f"{name}/whole", make_scoring_run(Scorer(bundle.folder, threads=threads), samples, context)
+        yield f"{name}/network", make_network_run(bundle, samples, threads, context)
     yield "fbank/front end", lambda: fbank_patches(samples)
-    yield "texture/front end", lambda: textures(samples)
+    nano_front_end = FEATURE_EXTRACTORS[Bundle("nano").card.front_end_name]
+    yield "texture/front end", lambda: nano_front_end(samples)
     yield "fbank per frame/front end", lambda: fbank_per_frame(samples)
 
 
-def whole(scorer: Scorer, samples: Array, bench: Workbench) -> Work:
+def make_scoring_run(scorer: Scorer, samples: Array, context: BenchContext) -> Run:
     """Return a function that scores samples."""
-    return lambda: scorer.score((samples, SAMPLE_RATE), bench.listener)
+    return lambda: scorer.score((samples, SAMPLE_RATE), context.listener)
 
 
-def network(bundle: Bundle, samples: Array, threads: int, bench: Workbench) -> Work:
-    """Return a function that runs encoder and head over the card's windows; features are computed beforehand."""
-    networks = Networks({role: bundle.path(role).read_bytes() for role in ROLES}, threads)
-    features = [READINGS[networks.reads](part) for part in windows(samples, bundle.card.window)]
-    audiogram = bench.listener.array()[None]
+def make_network_run(bundle: Bundle, samples: Array, threads: int, context: BenchContext) -> Run:
+    """Return a function that runs encoder and head over the card's windows. Features are computed beforehand."""
+    networks = GraphRunner({role: bundle.path(role).read_bytes() for role in ROLES}, threads)
+    features = [
+        FEATURE_EXTRACTORS[bundle.card.front_end_name](part) for part in split_windows(samples, bundle.card.window)
+    ]
+    audiogram = context.listener.array()[None]
     return lambda: [networks.head.run(tokens=networks.tokens(part), audiogram=audiogram) for part in features]
 
 
-def windows(samples: Array, seconds: float) -> list[Array]:
+def split_windows(samples: Array, seconds: float) -> list[Array]:
     """Cut samples into the parts that the patches of each window read.
 
     The last part may be shorter. It is dropped if it is shorter than a patch.

@@ -1,20 +1,19 @@
-"""Test nano as plain C, against Python and on a Cortex-M7: haaqi-edge bench study c [MUSIC --table TABLE]
+"""Test nano as plain C, against Python and on a Cortex-M7: `haaqi-edge bench study c`.
 
-The program streams sounds in random chunks and compares the score after every chunk with that of the shipped bundle on
-ONNX Runtime. The sounds are the demo clips (or those of another folder, --demo) and, if MUSIC is given, rows of a label
-table. The program also reports warnings and sanitizer errors of every installed compiler, and the flash, RAM,
+Sounds are streamed in random chunks, and the score after every chunk is compared with that of the bundle on ONNX
+Runtime. The sounds are the clips of a folder, and rows of a label table if its music is given. The study also reports
+the warnings and sanitizer errors of every installed compiler, times by level of optimization, and the flash, RAM,
 operations, instructions and stack on a Cortex-M7 that QEMU emulates. Programs that are not installed are named and
 skipped.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
+import contextlib
 import shutil
 import subprocess
-import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -23,60 +22,60 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from ...evaluation.sounds import loaded, of_table
-from ...export.bundle import nano_source
-from ...export.c.check import CNano, compiled
+from ...evaluation.sounds import list_table_sounds, load_audio
+from ...export.bundle import load_nano_source
+from ...export.c.check import CNano, compile_c
 from ...export.c.writer import SOURCE, TOLERANCES, CExport, write_c
 from ...runtime import Scorer
-from ...runtime.audio.reading import audio_in, open_audio
+from ...runtime.audio.folders import audio_in
+from ...runtime.audio.reading import open_audio
 from ...runtime.audiogram import Audiogram
-from ...runtime.errors import ExportError
+from ...runtime.errors import ExportError, OptionError
 from ...runtime.features import patches as fe
-from ..program import told_in_a_line
+from ..progress import Progress, no_progress
 from . import boards
 from .arm64 import LISTENERS
 
-COMPILERS: Final = ("gcc", "clang")
-SANITIZERS: Final = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-DEMO: Final = Path("demo")
-ROWS: Final = 40
-LONGEST: Final = 2 * fe.PATCH_SHIFT
+_COMPILERS: Final = ("gcc", "clang")
+_SANITIZERS: Final = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+_OPTIMIZATIONS: Final = ("-Os", "-O2", "-O3", "-Ofast")
+_MAX_CHUNK: Final = 2 * fe.PATCH_SHIFT
 """upper limit for the samples in a chunk"""
 Array = npt.NDArray[np.float32]
 
 
-class Heard(NamedTuple):
+class ListenerSound(NamedTuple):
     """A sound at 16 kHz, float32 [n], and its listener."""
 
     samples: Array
     listener: Audiogram
 
 
-def demo_sounds(folder: Path) -> Iterator[Heard]:
+def load_demo_sounds(folder: Path) -> Iterator[ListenerSound]:
     """Yield the files of a folder, each for four listeners."""
     for path in audio_in(folder):
         samples = np.concatenate(list(open_audio(path).blocks()))
-        yield from (Heard(samples, Audiogram.named(name)) for name in LISTENERS)
+        yield from (ListenerSound(samples, Audiogram.named(name)) for name in LISTENERS)
 
 
-def table_sounds(table: Path, music: Path, rows: int) -> Iterator[Heard]:
+def load_table_sounds(table: Path, music: Path, rows: int) -> Iterator[ListenerSound]:
     """Yield rows of a label table's test split, each for its listener."""
-    for sound, audio in loaded(of_table(table, music, rows=rows)):
-        yield Heard(np.concatenate(list(open_audio(audio).blocks())), sound.listener)
+    for sound, audio in load_audio(list_table_sounds(table, music, rows=rows)):
+        yield ListenerSound(np.concatenate(list(open_audio(audio).blocks())), sound.listener)
 
 
-def chunks(samples: Array, seed: int = 0) -> list[Array]:
+def split_chunks(samples: Array, seed: int = 0) -> list[Array]:
     """Cut samples into chunks of random length, at least one sample each."""
-    sizes = np.random.default_rng(seed).integers(1, LONGEST, len(samples))
+    sizes = np.random.default_rng(seed).integers(1, _MAX_CHUNK, len(samples))
     cuts = np.cumsum(sizes)
     return np.split(samples, cuts[cuts < len(samples)])
 
 
-def differences(ear: CNano, scorer: Scorer, sound: Heard, seed: int = 0) -> list[float]:
+def score_differences(c_stream: CNano, scorer: Scorer, sound: ListenerSound, seed: int = 0) -> list[float]:
     """Return how far the score in C is from that of a stream in Python, after every chunk that completes a patch.
 
     Args:
-        ear: the stream in C.
+        c_stream: the stream in C.
         scorer: scores in Python.
         sound: the sound to stream.
         seed: of the chunks.
@@ -84,25 +83,25 @@ def differences(ear: CNano, scorer: Scorer, sound: Heard, seed: int = 0) -> list
     Raises:
         ExportError: only one of the two completes a patch, or only one is silent.
     """
-    found, levels = [], sound.listener.array()
-    ear.init()
+    differences, levels = [], sound.listener.array()
+    c_stream.init()
     with scorer.stream(sound.listener, fe.SAMPLE_RATE) as stream:
-        for chunk in chunks(sound.samples, seed):
-            updates, patches = stream.accept_waveform(chunk), ear.push(chunk)
+        for chunk in split_chunks(sound.samples, seed):
+            updates, patches = stream.accept_waveform(chunk), c_stream.push(chunk)
             if len(updates) != patches:
                 raise ExportError(f"C completed {patches} patches where Python completed {len(updates)}")
             if not updates:
                 continue
-            expected, (status, score, _) = updates[-1].score, ear.score(levels)
+            expected, (status, score, _) = updates[-1].score, c_stream.score(levels)
             if (expected is None) != (status != 0):
-                raise ExportError(f"C ended with {status} where Python's score is {expected}")
-            found.append(0.0 if expected is None else abs(score - expected))
-    return found
+                raise ExportError(f"C returned status {status} where Python's score is {expected}")
+            differences.append(0.0 if expected is None else abs(score - expected))
+    return differences
 
 
-def agreement(ear: CNano, scorer: Scorer, sounds: Iterable[Heard]) -> dict[str, float]:
-    """Summarize the `differences` of many sounds: over all scores, and over the last score of each sound."""
-    every = [differences(ear, scorer, sound, seed) for seed, sound in enumerate(sounds)]
+def summarize_differences(c_stream: CNano, scorer: Scorer, sounds: Iterable[ListenerSound]) -> dict[str, float]:
+    """Summarize the `score_differences` of many sounds: over all scores, and over the last score of each sound."""
+    every = [score_differences(c_stream, scorer, sound, seed) for seed, sound in enumerate(sounds)]
     joined = np.concatenate(every)
     return {
         "sounds": len(every),
@@ -113,132 +112,219 @@ def agreement(ear: CNano, scorer: Scorer, sounds: Iterable[Heard]) -> dict[str, 
     }
 
 
-def warnings_of(folder: Path, cc: str) -> str:
+def compiler_warnings(folder: Path, cc: str) -> str:
     """Return a compiler's warnings about the library and the example; empty if there are none."""
-    with tempfile.TemporaryDirectory() as made:
-        return compiled([folder / "example.c", folder / SOURCE], Path(made) / "example", cc)
+    with tempfile.TemporaryDirectory() as temporary:
+        return compile_c([folder / "example.c", folder / SOURCE], Path(temporary) / "example", cc)
 
 
-def sanitized(folder: Path, cc: str, samples: Array) -> str:
+def run_sanitizers(folder: Path, cc: str, samples: Array) -> str:
     """Run the example on a sound with the address and undefined-behaviour sanitizers.
 
     Returns:
         their error report; empty if there are no errors.
     """
-    with tempfile.TemporaryDirectory() as made:
-        program, wav = Path(made) / "example", Path(made) / "sound.wav"
-        compiled([folder / "example.c", folder / SOURCE], program, cc, *SANITIZERS)
+    with tempfile.TemporaryDirectory() as temporary:
+        program, wav = Path(temporary) / "example", Path(temporary) / "sound.wav"
+        compile_c([folder / "example.c", folder / SOURCE], program, cc, *_SANITIZERS)
         soundfile.write(wav, samples, fe.SAMPLE_RATE, subtype="FLOAT")
         levels = ",".join(map(str, Audiogram.named("N3").levels))
-        done = subprocess.run([program, wav, levels], capture_output=True, text=True, check=False)
-    return "" if done.returncode == 0 and not done.stderr else f"exit code {done.returncode}: {done.stderr}"
+        completed = subprocess.run([program, wav, levels], capture_output=True, text=True, check=False)
+    succeeded = completed.returncode == 0 and not completed.stderr
+    return "" if succeeded else f"exit code {completed.returncode}: {completed.stderr}"
 
 
-def cortex_m7(made: CExport, ear: CNano, sound: Heard) -> dict[str, Any]:
+def compare_optimizations(export: CExport, cc: str, samples: Array, rounds: int = 30) -> dict[str, dict[str, Any]]:
+    """Compare levels of optimization of the compiler.
+
+    Args:
+        export: exported C.
+        cc: compiler for this machine.
+        samples: float32 [n] at 16 kHz, at least one second.
+        rounds: measurements per level, one level after the other; the result is their median.
+
+    Returns:
+        for each platform and level: milliseconds per patch and per score on this machine; instructions per patch and
+        per score of the samples, and flash in bytes, on a Cortex-M7; instructions per patch and per score of a complete
+        window on arm64. A platform whose compiler or emulator is not installed is left out.
+    """
+    levels, chunk = Audiogram.named("N3").array(), samples[: fe.PATCH_SHIFT]
+    times: dict[str, list[tuple[float, float]]] = {flag: [] for flag in _OPTIMIZATIONS}
+    with contextlib.ExitStack() as stack:
+        streams = {
+            flag: stack.enter_context(CNano(export.folder, cc, export.ram, export.window, flags=(flag,)))
+            for flag in _OPTIMIZATIONS
+        }
+        for c_stream in streams.values():
+            c_stream.push(np.resize(samples, (export.window + 1) * fe.PATCH_SHIFT))
+        for _ in range(rounds):
+            for flag, c_stream in streams.items():
+                start = time.perf_counter()
+                c_stream.push(chunk)
+                middle = time.perf_counter()
+                c_stream.score(levels)
+                times[flag].append((middle - start, time.perf_counter() - middle))
+    found: dict[str, dict[str, Any]] = {"this machine": {}}
+    for flag, pairs in times.items():
+        patch, score = 1e3 * np.median(pairs, axis=0)
+        found["this machine"][flag] = {"patch_ms": float(patch), "score_ms": float(score)}
+    if not boards.missing_programs(boards.COMPILER, boards.SIZE, boards.EMULATOR):
+        found["Cortex-M7"] = {}
+        for flag in _OPTIMIZATIONS:
+            result = boards.run_on_board(export.folder, samples, levels[None], flag)
+            found["Cortex-M7"][flag] = {
+                "patch_instructions": result.patch.instructions,
+                "score_instructions": result.score.instructions,
+                "flash": boards.program_size(export.folder, flag).flash,
+            }
+    if not boards.missing_programs(boards.ARM64_COMPILER, boards.ARM64_EMULATOR):
+        found["arm64"] = {}
+        for flag in _OPTIMIZATIONS:
+            patch_count, score_count = boards.count_on_arm64(export.folder, cc, export.window, flag)
+            found["arm64"][flag] = {"patch_instructions": patch_count, "score_instructions": score_count}
+    return found
+
+
+def _measure_cortex_m7(export: CExport, c_stream: CNano, sound: ListenerSound) -> dict[str, Any]:
     """Measure what the C code needs on a Cortex-M7, and how far its scores there are from this machine's."""
-    lacks = boards.missing(boards.COMPILER, boards.SIZE)
-    if lacks:
-        return {"skipped": lacks}
-    size = boards.sizes(made.folder)
+    missing = boards.missing_programs(boards.COMPILER, boards.SIZE)
+    if missing:
+        return {"skipped": missing}
+    size = boards.program_size(export.folder)
     found: dict[str, Any] = {**size._asdict(), "flash": size.flash, "ram": size.ram}
-    found["code"] = size.flash - made.constants
-    lacks = boards.missing(boards.EMULATOR)
-    if lacks:
-        return {**found, "skipped": lacks}
+    found["code"] = size.flash - export.constants
+    missing = boards.missing_programs(boards.EMULATOR)
+    if missing:
+        return {**found, "skipped": missing}
     audiograms = np.stack([Audiogram.named(name).array() for name in LISTENERS])
-    there = boards.run(made.folder, sound.samples, audiograms)
-    ear.init()
-    ear.push(sound.samples)
-    here = [ear.score(audiogram)[1] for audiogram in audiograms]
-    found["largest_difference_from_here"] = max(abs(a - b) for a, b in zip(there.scores, here, strict=True))
-    return {**found, "patch": there.patch._asdict(), "score": there.score._asdict()}
+    board_result = boards.run_on_board(export.folder, sound.samples, audiograms)
+    c_stream.init()
+    c_stream.push(sound.samples)
+    here = [c_stream.score(audiogram)[1] for audiogram in audiograms]
+    found["largest_difference_from_here"] = max(abs(a - b) for a, b in zip(board_result.scores, here, strict=True))
+    calls = {name: getattr(board_result, name)._asdict() for name in board_result._fields if name != "scores"}
+    return {**found, **calls}
 
 
-def measure(sounds: dict[str, list[Heard]], checkpoint: Path | None = None, model: str = "nano") -> dict[str, Any]:
-    """Return all results, by the format of the weights.
+def measure(
+    sounds: dict[str, list[ListenerSound]],
+    checkpoint: Path | None = None,
+    model: str = "nano",
+    on_progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """Test exported C in each format of the weights.
 
     Args:
         sounds: the sounds to compare, by name.
         checkpoint: of nano; None uses the shipped weights.
         model: the bundle made from the checkpoint.
+        on_progress: called with the progress.
+
+    Returns:
+        the results by the format of the weights.
 
     Raises:
-        ExportError: the bundle was made from another checkpoint.
+        OptionError: the bundle was made from another checkpoint.
+        ExportError: C and Python do not complete the same patches, or the code does not compile.
     """
-    source, scorer = nano_source(checkpoint), Scorer(model, threads=1)
+    source, scorer = load_nano_source(checkpoint), Scorer(model, threads=1)
     if source.sha256 != scorer.card.source_sha256:
-        raise ExportError(f"the bundle {model} was not made from this checkpoint")
-    found: dict[str, Any] = {}
+        raise OptionError(
+            f"the bundle {model} was not made from {checkpoint or 'the shipped weights'}: give the bundle of this "
+            "checkpoint with --model"
+        )
+    results: dict[str, Any] = {}
     first = next(iter(sounds.values()))[0]
-    for weights, tolerance in TOLERANCES.items():
-        with tempfile.TemporaryDirectory() as home:
-            made = write_c(source, Path(home) / "c", weights)
-            there = [cc for cc in COMPILERS if shutil.which(cc)]
-            row: dict[str, Any] = {**made.to_dict(), "tolerance": tolerance}
-            row["compilers"] = {
-                cc: {"warnings": warnings_of(made.folder, cc), "sanitizers": sanitized(made.folder, cc, first.samples)}
-                for cc in there
+    for number, (weights, tolerance) in enumerate(TOLERANCES.items()):
+        on_progress("testing C by format of the weights", number, len(TOLERANCES))
+        with tempfile.TemporaryDirectory() as temporary:
+            export = write_c(source, Path(temporary) / "c", weights)
+            compilers = [cc for cc in _COMPILERS if shutil.which(cc)]
+            result: dict[str, Any] = {**export.to_dict(), "tolerance": tolerance}
+            result["compilers"] = {
+                cc: {
+                    "warnings": compiler_warnings(export.folder, cc),
+                    "sanitizers": run_sanitizers(export.folder, cc, first.samples),
+                }
+                for cc in compilers
             }
-            if there:
-                with CNano(made.folder, there[0], made.ram, made.window) as ear:
-                    row["agreement"] = {name: agreement(ear, scorer, heard) for name, heard in sounds.items()}
-                    row["cortex_m7"] = cortex_m7(made, ear, first)
-            found[weights] = row
-    return found
+            if compilers:
+                with CNano(export.folder, compilers[0], export.ram, export.window) as c_stream:
+                    result["agreement"] = {
+                        name: summarize_differences(c_stream, scorer, group) for name, group in sounds.items()
+                    }
+                    result["optimizations"] = compare_optimizations(
+                        export, compilers[0], first.samples[: fe.SAMPLE_RATE]
+                    )
+                    result["cortex_m7"] = _measure_cortex_m7(export, c_stream, first)
+            results[weights] = result
+    return results
 
 
-def _print(found: dict[str, Any]) -> None:
-    for weights, row in found.items():
-        front_end, encoder, score = row["operations"].values()
-        size = f"{row['constants']:,} bytes of constants, {row['ram']:,} of RAM"
-        print(f"{weights}: {size} for a window of {row['window']} patches")
-        print(f"  operations: {front_end + encoder:,} a patch (front end {front_end:,}), {score:,} a score")
-        if not row["compilers"]:
-            print("  no C compiler here: nothing was compared")
-        for cc, told in row["compilers"].items():
-            print(f"  {cc}: {told['warnings'] or 'no warnings'}; sanitizers: {told['sanitizers'] or 'clean'}")
-        for name, one in row.get("agreement", {}).items():
-            print(
-                f"  {name}: {one['scores']} scores of {one['sounds']} sounds, from Python's at most "
-                f"{one['largest']:.2g} (99%: {one['p99']:.2g}; last ones {one['largest_of_last']:.2g}; allowed "
-                f"{row['tolerance']:g})"
+def is_within_tolerance(results: dict[str, Any]) -> bool:
+    """Return whether no score differs from Python's by more than the tolerance of its format."""
+    return all(
+        one["largest"] <= result["tolerance"]
+        for result in results.values()
+        for one in result.get("agreement", {}).values()
+    )
+
+
+def format_lines(results: dict[str, Any]) -> list[str]:
+    """Format the results as text."""
+    lines = []
+    for weights, result in results.items():
+        front_end, encoder, score = result["operations"].values()
+        size = f"{result['constants']:,} bytes of constants, {result['ram']:,} of RAM"
+        lines += [
+            f"{weights}: {size} for a window of {result['window']} patches",
+            f"  operations: {front_end + encoder:,} per patch (front end {front_end:,}), {score:,} per score",
+        ]
+        if not result["compilers"]:
+            lines.append(f"  no C compiler found ({', '.join(_COMPILERS)}): nothing was compared")
+        for cc, output in result["compilers"].items():
+            lines.append(
+                f"  {cc}: {output['warnings'] or 'no warnings'}; sanitizers: {output['sanitizers'] or 'no errors'}"
             )
-        board = row.get("cortex_m7", {})
-        if "flash" in board:
-            print(f"  Cortex-M7: flash {board['flash']:,} (code {board['code']:,}), RAM {board['ram']:,} bytes")
-        if "patch" in board:
-            print(
-                f"  instructions: {board['patch']['instructions']:,} a patch, {board['score']['instructions']:,} a "
-                f"score; stack {max(board['patch']['stack'], board['score']['stack'])} bytes; scores on the emulated "
-                f"board within {board['largest_difference_from_here']:.2g} of this machine's"
+        for name, one in result.get("agreement", {}).items():
+            lines.append(
+                f"  {name}: {one['scores']} scores of {one['sounds']} sounds, largest difference from Python "
+                f"{one['largest']:.2g} (99%: {one['p99']:.2g}; last scores {one['largest_of_last']:.2g}; tolerance "
+                f"{result['tolerance']:g})"
             )
-        if "skipped" in board:
-            print(f"  Cortex-M7 left out: {board['skipped']}")
+        lines += [f"  {line}" for line in _format_optimizations(result.get("optimizations", {}))]
+        lines += [f"  {line}" for line in _format_board(result.get("cortex_m7", {}))]
+    return lines
 
 
-def main() -> None:
-    """Print the results; exit code 1 if a score differs from Python's by more than allowed."""
-    parser = argparse.ArgumentParser(prog="haaqi-edge bench study c", description=__doc__)
-    parser.add_argument("music", nargs="?", type=Path, help="the label table's music: its rows are compared too")
-    parser.add_argument("--table", type=Path, default=Path("training/table"), help="folder of the label table")
-    parser.add_argument("--rows", type=int, default=ROWS, help=f"of the table (default: {ROWS})")
-    parser.add_argument("--demo", type=Path, default=DEMO, help="folder of clips (default: demo)")
-    parser.add_argument("--checkpoint", type=Path, help="of nano; by default the shipped weights")
-    parser.add_argument("--model", default="nano", help="the bundle that was made from it (default: nano)")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args()
-    with told_in_a_line():
-        sounds = {"demo": list(demo_sounds(options.demo))}
-        if options.music is not None:
-            sounds["rows"] = list(table_sounds(options.table, options.music, options.rows))
-        found = measure(sounds, options.checkpoint, options.model)
-    if options.json:
-        print(json.dumps(found, indent=2))
-    else:
-        _print(found)
-    worst = (one["largest"] > row["tolerance"] for row in found.values() for one in row.get("agreement", {}).values())
-    sys.exit(1 if any(worst) else 0)
+def _format_optimizations(platforms: dict[str, dict[str, Any]]) -> list[str]:
+    """Format a table of the levels of optimization."""
+    lines = []
+    for platform, levels in platforms.items():
+        lines.append(f"{platform:22}" + "".join(f"{flag:>14}" for flag in levels))
+        for name in next(iter(levels.values())):
+            values = (level[name] for level in levels.values())
+            texts = (f"{value:.3f}" if isinstance(value, float) else f"{value:,}" for value in values)
+            lines.append(f"  {name.replace('_', ' '):20}" + "".join(f"{text:>14}" for text in texts))
+    return lines
 
 
-if __name__ == "__main__":
-    main()
+def _format_board(board: dict[str, Any]) -> list[str]:
+    lines = []
+    if "flash" in board:
+        lines.append(f"Cortex-M7: flash {board['flash']:,} (code {board['code']:,}), RAM {board['ram']:,} bytes")
+    if "patch" in board:
+        patch, score = board["patch"], board["score"]
+        lines += [
+            f"instructions: {patch['instructions']:,} per patch, {score['instructions']:,} per score; "
+            f"stack {max(patch['stack'], score['stack'])} bytes",
+            f"largest call in a callback: haaqi_push of 160 samples {board['push']['instructions']:,} instructions, "
+            f"haaqi_request {board['request']['instructions']:,}, haaqi_work of one step "
+            f"{board['step']['instructions']:,}, of 100,000 operations {board['work']['instructions']:,}; "
+            f"stack {max(board[name]['stack'] for name in ('push', 'request', 'step', 'work'))} bytes",
+            "largest difference of a score on the emulated board from this machine "
+            f"{board['largest_difference_from_here']:.2g}",
+        ]
+    if "skipped" in board:
+        lines.append(f"Cortex-M7 skipped: {board['skipped']}")
+    return lines

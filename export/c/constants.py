@@ -1,72 +1,102 @@
-"""Nano as C constants: the sizes of a header, and the tables and weights of a source file."""
+"""Constants of nano for C: the sizes of the header, and the tables and weights of the source file."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from ...calibration.quantizers import rounded
+from ...calibration.quantizers import round_to_int8
 from ...model import nano as net
 from ...model.nano import Nano
 from ...runtime.audio.levels import LEVEL1, SILENCE
-from ...runtime.audio.reading import LOUDEST
+from ...runtime.audio.reading import MAX_AMPLITUDE
 from ...runtime.audiogram import FREQUENCIES
 from ...runtime.features import patches as fe
 from ...runtime.features import texture as tx
 
-Weights = Literal["float", "int8"]
+WeightFormat = Literal["float", "int8"]
 Array = npt.NDArray[np.float32]
 
+QUEUE: Final = 2560
+"""samples that a stream can store before they are processed, by default: those of one patch"""
+SPARE: Final = 8
+"""tokens besides those of the window, for patches that are encoded while a score is in progress"""
+CONTROL_WORDS: Final = 28
+"""32-bit words of a stream before the tokens"""
+_STEP_PRODUCTS: Final = 4096
+"""multiplications of a part of a product, as in the C code"""
+_FUNCTION: Final = 16
+"""operations that a function of the mathematical library counts as, as in the C code"""
 _ROW: Final = 12
-"""numbers in a line"""
+"""numbers per line"""
 
 
 class Constant(NamedTuple):
-    """A table, or the weights of a product: its C declaration and its numbers."""
+    """A constant array: its C declaration and its values."""
 
     declaration: str
     values: npt.NDArray[np.generic]
 
     def text(self) -> str:
-        """The definition."""
-        return f"static const {self.declaration} = {_braced(self.values)};\n"
+        """Return the definition in C."""
+        return f"static const {self.declaration} = {_format_array(self.values)};\n"
 
 
-class Numbers:
-    """All that differs from one nano to another, as C wants it.
+class CConstants:
+    """The constants of a network in C.
 
     Args:
         nano: of any configuration.
-        weights: `int8` rounds the matrices, a scale for each output, and what they are multiplied with to 16 bits.
-        window: patches that a score covers.
+        weights: `int8` rounds weights to 8 bits with one scale per output, and the inputs of products to 16 bits.
+        window: number of patches that a score covers.
     """
 
-    def __init__(self, nano: Nano, weights: Weights, window: int) -> None:
+    def __init__(self, nano: Nano, weights: WeightFormat, window: int) -> None:
         self._nano, self._weights, self._window = nano, weights, window
         self._constants: list[Constant] = []
         self._structures: list[str] = []
-        self._tables()
-        self._network()
+        self._add_tables()
+        self._add_network()
 
     @property
-    def constants(self) -> int:
-        """Bytes of the numbers."""
+    def size(self) -> int:
+        """Size of all constants in bytes."""
         return sum(constant.values.nbytes for constant in self._constants)
 
     @property
     def ram(self) -> int:
-        """Bytes of a stream; the compiler checks it."""
+        """Size of a stream with the default queue in bytes. The C code checks it at compile time."""
+        encoder, head = self._work_words
+        return 4 * (self._stream_words + SPARE * self._nano.config.width + 3 + QUEUE + encoder + head)
+
+    @property
+    def simple_ram(self) -> int:
+        """Size of a stream without a queue in bytes."""
+        return 4 * (self._stream_words + max(self._work_words))
+
+    @property
+    def _stream_words(self) -> int:
+        """32-bit words of a stream without a queue, besides temporary values."""
         c = self._nano.config
-        encoder = tx.SPECTRUM + 2, tx.FRAME + 2 + tx.BANDS * tx.FRAMES, 2 * self._units
-        head = c.conditioning + 3 * c.vector + 3 * tx.BANDS + 7 * c.hidden + 2 * self._window
-        work = max(len(tx.PLANES) * tx.BANDS + max(encoder), head)
-        rounded = self._inputs // 2 if self._weights == "int8" else 0
         tail = 0 if c.texture_version == 1 else fe.PATCH_LENGTH - fe.PATCH_SHIFT
-        return 4 * (7 + fe.PATCH_LENGTH + tail + self._window * c.width + rounded + work)
+        return CONTROL_WORDS + self._window * c.width + fe.PATCH_LENGTH + tail
+
+    @property
+    def _work_words(self) -> tuple[int, int]:
+        """32-bit words of the temporary values of encoder and head."""
+        c = self._nano.config
+        front_end = tx.SPECTRUM + 2, tx.FRAME + 2 + tx.BANDS * tx.FRAMES, 2 * self._units
+        encoder = len(tx.PLANES) * tx.BANDS + max(front_end)
+        head = c.conditioning + 3 * c.vector + 3 * tx.BANDS + 7 * c.hidden + 2 * self._window
+        if self._weights == "int8":
+            encoder, head = encoder + self._inputs // 2, head + self._head_inputs // 2
+        return encoder, head
 
     @property
     def _units(self) -> int:
@@ -74,16 +104,64 @@ class Numbers:
 
     @property
     def _inputs(self) -> int:
-        """Of the widest product, whole words of two."""
+        """Inputs of the encoder's largest product, rounded up to an even number."""
+        inputs = max(len(tx.PLANES) * tx.BANDS, *self._nano.config.layers)
+        return inputs + inputs % 2
+
+    @property
+    def _head_inputs(self) -> int:
+        """Inputs of the head's largest product, rounded up to an even number."""
         c = self._nano.config
-        most = max(len(tx.PLANES) * tx.BANDS, *c.layers, c.vector, c.hidden, c.conditioning)
-        return most + most % 2
+        inputs = max(2 * tx.BANDS, c.vector, c.hidden, c.conditioning, len(net.NANO_FREQUENCIES))
+        return inputs + inputs % 2
+
+    @property
+    def step(self) -> int:
+        """Maximum number of operations of a step. The largest steps are window and order of the long spectrum."""
+        product = max(_STEP_PRODUCTS, self._inputs, self._head_inputs) + 4 * self._units + self._inputs + 1024
+        return max(3 * tx.SPECTRUM, product)
+
+    @property
+    def patch_operations(self) -> int:
+        """Operations of the steps that encode a patch, as the C code counts them."""
+        powers = 3 * fe.PATCH_LENGTH
+        front_end = fe.PATCH_LENGTH + 2 * powers + tx.SPECTRUM * (3 + int(math.log2(tx.SPECTRUM // 2)) + 3)
+        front_end += tx.SPECTRUM // 2 + _FUNCTION * (tx.bands().long.stop - tx.bands().long.start + 3 * tx.BANDS)
+        front_end += tx.FRAMES * (15 * tx.FRAME + len(tx.bands().short) + _FUNCTION * tx.BANDS)
+        rates = tx.modulation_bins()
+        bins = rates[-1].stop - rates[0].start
+        front_end += tx.BANDS * ((2 * bins + 4) * tx.FRAMES + _FUNCTION * (len(rates) + 1))
+        if self._nano.config.texture_version != 1:
+            front_end += powers + 2 * (fe.PATCH_LENGTH * tx.SEGMENT_POWERS + tx.trend_basis().rows.size)
+        c = self._nano.config
+        sizes = (len(tx.PLANES) * tx.BANDS, *c.layers, c.vector)
+        layers = sum(self._count_product(a, b) + 4 * b for a, b in pairwise(sizes))
+        return int(front_end + 2 * sizes[0] + layers)
+
+    @property
+    def score_operations(self) -> int:
+        """Operations of the steps of a score of a complete window, as the C code counts them."""
+        c = self._nano.config
+        token = _FUNCTION * tx.BANDS + self._count_product(2 * tx.BANDS, c.vector) + 2 * c.vector
+        token += self._count_product(c.vector, 3 * c.hidden) + self._count_product(c.hidden, 3 * c.hidden)
+        token += (3 * _FUNCTION + 4) * c.hidden
+        shares = -(-self._window // 32) * (2 * _FUNCTION * 32 + self._window)
+        return self._count_product(c.conditioning, 2 * c.vector) + 2 * self._window * token + shares
+
+    def _count_product(self, inputs: int, outputs: int) -> int:
+        return inputs * outputs + (inputs + 2 * outputs if self._weights == "int8" else 0)
 
     def sizes(self) -> str:
-        """The macros of the header."""
+        """Return the macros of the header."""
         c = self._nano.config
         macros: dict[str, object] = {
-            "RAM": f"{self.ram} /* bytes of a haaqi_nano */",
+            "RAM": f"{self.ram} /* bytes of a haaqi_nano with the default queue */",
+            "RAM_SIMPLE": f"{self.simple_ram} /* bytes without a queue */",
+            "QUEUE_DEFAULT": f"{QUEUE} /* samples */",
+            "SPARE": f"{SPARE} /* patches that can be encoded while a score is in progress */",
+            "PATCH_OPERATIONS": self.patch_operations,
+            "SCORE_OPERATIONS": self.score_operations,
+            "STEP": f"{self.step} /* maximum number of operations of a step */",
             "WINDOW": f"{self._window} /* patches that a score covers */",
             "SAMPLE_RATE": fe.SAMPLE_RATE,
             "PATCH_SHIFT": f"{fe.PATCH_SHIFT} /* samples from one patch to the next */",
@@ -107,34 +185,35 @@ class Numbers:
             "LAYERS": len(c.layers) + 1,
             "UNITS": self._units,
             "INPUTS": self._inputs,
+            "HEAD_INPUTS": self._head_inputs,
             "VECTOR": c.vector,
             "TOKEN": c.width,
             "HIDDEN": c.hidden,
             "CONDITION": c.conditioning,
-            "HEARD": len(net.HEARD),
-            "FLOOR": _number(tx.FLOOR),
-            "RELATIVE_FLOOR": _number(tx.RELATIVE_FLOOR),
-            "MODULATION_FLOOR": _number(tx.MODULATION_FLOOR),
-            "SILENCE": _number(SILENCE),
-            "LOUDEST": _number(LOUDEST),
-            "LEVEL1": _number(LEVEL1),
-            "LEVEL_FACTOR": _number(10 / np.log(10) / net.LEVEL_UNIT),
-            "LEVEL_UNIT": _number(net.LEVEL_UNIT),
-            "LOSS_UNIT": _number(net.LOSS_UNIT),
-            "NORM_EPSILON": _number(self._nano.encoder.norm.eps),
-            "FRAME_BIAS": _number(self._nano.head.frame.bias.item()),
+            "FREQUENCIES": len(net.NANO_FREQUENCIES),
+            "FLOOR": _format_number(tx.FLOOR),
+            "RELATIVE_FLOOR": _format_number(tx.RELATIVE_FLOOR),
+            "MODULATION_FLOOR": _format_number(tx.MODULATION_FLOOR),
+            "SILENCE": _format_number(SILENCE),
+            "LOUDEST": _format_number(MAX_AMPLITUDE),
+            "LEVEL1": _format_number(LEVEL1),
+            "LEVEL_FACTOR": _format_number(10 / np.log(10) / net.LEVEL_UNIT),
+            "LEVEL_UNIT": _format_number(net.LEVEL_UNIT),
+            "LOSS_UNIT": _format_number(net.HEARING_LOSS_UNIT),
+            "NORM_EPSILON": _format_number(self._nano.encoder.norm.eps),
+            "FRAME_BIAS": _format_number(self._nano.head.frame.bias.item()),
         }
         return "\n".join(f"#define HAAQI_{name} {value}" for name, value in macros.items())
 
     def definitions(self) -> str:
-        """The tables and weights of the source file."""
+        """Return the tables and weights of the source file."""
         return "\n".join([*(constant.text() for constant in self._constants), *self._structures])
 
     def _add(self, declaration: str, values: npt.ArrayLike, kind: str = "float32") -> None:
         self._constants.append(Constant(declaration, np.ascontiguousarray(values, dtype=kind)))
 
-    def _tables(self) -> None:
-        """The front end's, computed in double precision where the runtime keeps none."""
+    def _add_tables(self) -> None:
+        """Add the tables of the front end. Those that the runtime does not have are computed in double precision."""
         layout = tx.bands()
         angle = 2 * np.pi * np.arange(tx.SPECTRUM // 2) / tx.SPECTRUM
         self._add("float turns[HAAQI_SPECTRUM / 2][2]", np.stack([np.cos(angle), -np.sin(angle)], axis=1))
@@ -155,13 +234,13 @@ class Numbers:
             self._add("float polynomials[HAAQI_SEGMENT_POWERS][HAAQI_SEGMENT]", tx.trend_basis().polynomials.T)
             self._add("float trend[HAAQI_TREND][HAAQI_SEGMENTS * HAAQI_SEGMENT_POWERS]", tx.trend_basis().rows)
 
-    def _network(self) -> None:
+    def _add_network(self) -> None:
         encoder, head = self._nano.encoder, self._nano.head
         self._add("float texture_mean[HAAQI_PLANES * HAAQI_BANDS]", _array(encoder.mean).ravel())
         self._add("float texture_scale[HAAQI_PLANES * HAAQI_BANDS]", 1 / _array(encoder.scale).ravel())
         self._add("float level_offset[HAAQI_BANDS]", _array(encoder.to_level) / net.LEVEL_UNIT)
-        self._add("float threshold_weights[HAAQI_HEARD][HAAQI_BANDS]", _array(head.thresholds))
-        self._add("uint8_t heard[HAAQI_HEARD]", _array(head.heard), "uint8")
+        self._add("float threshold_weights[HAAQI_FREQUENCIES][HAAQI_BANDS]", _array(head.thresholds))
+        self._add("uint8_t frequencies[HAAQI_FREQUENCIES]", _array(head.frequency_indices), "uint8")
         for name, output in (("frame", head.frame), ("share", head.attention)):
             self._add(f"float {name}_weights[2][HAAQI_HIDDEN]", _array(output.weight).reshape(2, -1))
 
@@ -172,23 +251,23 @@ class Numbers:
             name = f"layer_{index}"
             self._add(f"float {name}_gain[{len(norm.weight)}]", _array(norm.weight))
             self._add(f"float {name}_shift[{len(norm.bias)}]", _array(norm.bias))
-            product = self._dense(name, _array(linear.weight), _array(linear.bias))
+            product = self._add_dense(name, _array(linear.weight), _array(linear.bias))
             rows.append(f"{{{product}, {name}_gain, {name}_shift}}")
-        self._structure("layer encoder_layers[HAAQI_LAYERS]", rows)
+        self._add_structure("layer encoder_layers[HAAQI_LAYERS]", rows)
         products = [one for one in head.conditioning if isinstance(one, nn.Linear)]
         conditioning = [
-            self._dense(f"conditioning_{index}", _array(one.weight), _array(one.bias))
+            self._add_dense(f"conditioning_{index}", _array(one.weight), _array(one.bias))
             for index, one in enumerate(products)
         ]
-        self._structure("dense conditioning[2]", conditioning)
-        audibility = self._dense("audibility", _array(head.audibility.weight), _array(head.audibility.bias))
+        self._add_structure("dense conditioning[2]", conditioning)
+        audibility = self._add_dense("audibility", _array(head.audibility.weight), _array(head.audibility.bias))
         self._structures.append(f"static const dense audibility = {audibility};\n")
-        self._structure("gru directions[2]", list(self._gru(head.gru)))
+        self._add_structure("gru directions[2]", list(self._add_gru(head.gru)))
 
-    def _gru(self, gru: nn.GRU) -> Iterator[str]:
+    def _add_gru(self, gru: nn.GRU) -> Iterator[str]:
         for name, suffix in (("forwards", "_l0"), ("backwards", "_l0_reverse")):
             products = [
-                self._dense(
+                self._add_dense(
                     f"{name}_{kind}",
                     _array(gru.get_parameter(f"weight_{place}{suffix}")),
                     _array(gru.get_parameter(f"bias_{place}{suffix}")),
@@ -197,13 +276,13 @@ class Numbers:
             ]
             yield f"{{{products[0]},\n     {products[1]}}}"
 
-    def _dense(self, name: str, weight: Array, bias: Array) -> str:
-        """Add a product's numbers; gives the initialiser of its structure."""
+    def _add_dense(self, name: str, weight: Array, bias: Array) -> str:
+        """Add the constants of a product, and return the initializer of its structure."""
         outputs, inputs = weight.shape
         parts = [f"{name}_weights"]
         if self._weights == "int8":
-            whole, scale = rounded(weight)
-            self._add(f"weight {name}_weights[{outputs * inputs}]", whole.ravel(), "int8")
+            integers, scale = round_to_int8(weight)
+            self._add(f"weight {name}_weights[{outputs * inputs}]", integers.ravel(), "int8")
             self._add(f"float {name}_scales[{outputs}]", scale.ravel())
             parts.append(f"{name}_scales")
         else:
@@ -211,7 +290,7 @@ class Numbers:
         self._add(f"float {name}_bias[{outputs}]", bias)
         return f"{{{', '.join([*parts, f'{name}_bias', str(outputs), str(inputs)])}}}"
 
-    def _structure(self, declaration: str, rows: list[str]) -> None:
+    def _add_structure(self, declaration: str, rows: list[str]) -> None:
         self._structures.append(f"static const {declaration} = {{\n    " + ",\n    ".join(rows) + ",\n};\n")
 
 
@@ -220,14 +299,14 @@ def _array(tensor: Tensor) -> Array:
     return values
 
 
-def _number(value: float) -> str:
-    """A number of single precision as C writes it, exactly."""
+def _format_number(value: float) -> str:
+    """Return a number in single precision as an exact C literal."""
     return f"{np.float32(value)!s}f"
 
 
-def _braced(values: npt.NDArray[np.generic]) -> str:
+def _format_array(values: npt.NDArray[np.generic]) -> str:
     if values.ndim > 1:
-        return "{\n" + ",\n".join(_braced(part) for part in values) + "}"
+        return "{\n" + ",\n".join(_format_array(part) for part in values) + "}"
     words = [f"{value!s}f" for value in values] if values.dtype == np.float32 else [str(value) for value in values]
     lines = [", ".join(words[at : at + _ROW]) for at in range(0, len(words), _ROW)]
     return "{\n" + ",\n".join(lines) + "}"

@@ -1,37 +1,48 @@
-"""Nano as plain C99: sources without a runtime, verified where there is a compiler, and what they cost a device."""
+"""Export of nano as plain C99: sources without dependencies, verified if there is a compiler, and their cost."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import math
+import re
 import tempfile
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from ...model.nano import HEARD, Nano, NanoConfig
+from ...model.nano import NANO_FREQUENCIES, Nano, NanoConfig
 from ...runtime.errors import OptionError
 from ...runtime.features import patches as fe
 from ...runtime.features import texture as tx
-from ...runtime.windows import window_patches
+from ...runtime.windows import DEFAULT_WINDOW, window_patches
 from ...runtime.writing import check_folder, write_group
-from ..bundle import WINDOW, Source
+from ..bundle import ExportSource
 from ..verify import Parity, verify_c
-from .check import CNano, compiler
-from .constants import Numbers, Weights
+from .check import CNano, find_compiler
+from .constants import CConstants, WeightFormat
 
+PREFIX: Final = "haaqi"
+"""prefix of names in C, if no other is given"""
 HEADER: Final = "haaqi_nano.h"
 SOURCE: Final = "haaqi_nano.c"
-SOURCES: Final = (HEADER, SOURCE, "example.c", "Makefile")
-"""what is written, in the folder of the same names that they are made from"""
-TOLERANCES: Final[dict[Weights, float]] = {"float": 1e-3, "int8": 0.02}
-"""largest difference of a score from the network's"""
+SOURCES: Final = (HEADER, SOURCE, "example.c", "example_callback.c", "Makefile")
+"""files that are written; their templates have the same names. The first two start with the prefix."""
+TOLERANCES: Final[dict[WeightFormat, float]] = {"float": 1e-3, "int8": 0.02}
+"""maximum difference of a score from that of the network"""
+_PREFIX_PATTERN: Final = re.compile(r"[A-Za-z](_?[A-Za-z0-9])*", re.ASCII)
+_MAX_PREFIX: Final = 12
+"""maximum length of a prefix: C99 guarantees 31 significant characters of an external name"""
 _PLACES: Final = ("@about@", "/* @sizes@ */", "/* @numbers@ */")
 
 
 class Operations(NamedTuple):
-    """Multiplications: of one patch's front end and encoder, and of one score over a whole window."""
+    """Numbers of multiplications.
+
+    Attributes:
+        front_end, encoder: for one patch.
+        score: for one score of a complete window.
+    """
 
     front_end: int
     encoder: int
@@ -39,21 +50,21 @@ class Operations(NamedTuple):
 
 
 class CExport(NamedTuple):
-    """What was written and what it takes.
+    """The exported sources and their cost.
 
     Attributes:
-        folder: where it is.
-        weights: how the matrices are kept.
-        window: patches that a score covers.
-        constants: bytes of tables and weights, which a device keeps in flash beside some code.
-        ram: bytes of a stream, all the memory there is beside the stack.
-        operations: see there.
-        compiler: what it was verified with; None where there is none, and nothing was verified.
-        parity: what verification found, then.
+        folder: contains the sources.
+        weights: format of the weights.
+        window: number of patches that a score covers.
+        constants: size of tables and weights in bytes. A device stores them in flash, together with the code.
+        ram: size of a stream in bytes. No other memory is needed, except for the stack.
+        operations: multiplications.
+        compiler: compiler that the sources were verified with; None if there is none, so that nothing was verified.
+        parity: result of the verification; None without a compiler.
     """
 
     folder: Path
-    weights: Weights
+    weights: WeightFormat
     window: int
     constants: int
     ram: int
@@ -62,7 +73,7 @@ class CExport(NamedTuple):
     parity: Parity | None
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return plain values for JSON."""
         parity = self.parity and {
             "largest_difference": self.parity.worst.difference,
             "worst_case": self.parity.worst.case,
@@ -76,46 +87,85 @@ class CExport(NamedTuple):
         }
 
 
-def write_c(source: Source, folder: Path, weights: Weights = "int8", window: float = WINDOW) -> CExport:
-    """Write nano as C; where this machine has a C compiler, it is compiled and compared with the network first.
+def write_c(
+    source: ExportSource,
+    folder: Path,
+    weights: WeightFormat = "int8",
+    window: float = DEFAULT_WINDOW,
+    prefix: str = PREFIX,
+) -> CExport:
+    """Write nano as C sources.
+
+    If this machine has a C compiler, the sources are first compiled and compared with the network.
 
     Args:
         source: nano, of any configuration.
-        folder: where the sources go; those of an earlier export are replaced, other files are left alone.
-        weights: see `Numbers`.
+        folder: destination. The files of an earlier export are replaced. Other files are not touched.
+        weights: see `CConstants`.
         window: seconds that a score covers.
+        prefix: first part of the names of functions, types, macros (in capitals) and files, followed by an underscore.
+            Different prefixes allow several models in one program.
 
     Raises:
-        OptionError: the student, a folder with other things in it, or a window that cannot be.
-        ExportError: the C does not compile, or does not score as the network does. Nothing is written then.
+        OptionError: another network than nano, a folder with other content, or an invalid window or prefix.
+        ExportError: the C does not compile, or its scores differ from the network's. Nothing is written then.
     """
     network = source.original
     if not isinstance(network, Nano):
-        raise OptionError(f"{source.name} is a {source.family}: only nano is small enough to be written as plain C")
+        raise OptionError(f"{source.name} is a network of the family {source.family}: only nano can be exported as C")
+    check_prefix(prefix)
     check_c_folder(folder)
     length = window_patches(window)
-    numbers = Numbers(network, weights, length)
-    texts = _texts(source, weights, numbers)
-    cc, parity = compiler(), None
+    constants = CConstants(network, weights, length)
+    texts = _fill_templates(source, weights, constants, prefix)
+    cc, parity = find_compiler(), None
     if cc is not None:
-        with tempfile.TemporaryDirectory() as made:
-            write_group(texts, Path(made))
-            with CNano(Path(made), cc, numbers.ram, length) as ear:
-                parity = verify_c(network, ear, length, TOLERANCES[weights])
+        with tempfile.TemporaryDirectory() as work:
+            write_group(texts, Path(work))
+            with CNano(Path(work), cc, constants.ram, length, prefix) as stream:
+                parity = verify_c(network, stream, length, TOLERANCES[weights])
     write_group(texts, folder)
     return CExport(
-        folder, weights, length, numbers.constants, numbers.ram, operations(network.config, length), cc, parity
+        folder, weights, length, constants.size, constants.ram, count_operations(network.config, length), cc, parity
     )
 
 
 def check_c_folder(folder: Path) -> None:
-    """Raise OptionError where no C can be put: a file, or a folder that holds something else."""
-    check_folder(folder, HEADER, "an export to C")
+    """Raise OptionError if `folder` is a file, or a folder with content other than exports to C."""
+    headers = sorted(folder.glob("*_nano.h")) if folder.is_dir() else []
+    check_folder(folder, headers[0].name if headers else HEADER, "an export to C")
 
 
-def operations(config: NanoConfig, window: int) -> Operations:
-    """What the C multiplies; a division counts as one, what the mathematical library does is left out."""
-    front_end = _spectrum(tx.SPECTRUM) + tx.FRAMES * (_spectrum(tx.FRAME) + len(tx.bands().short))
+def check_prefix(prefix: str) -> None:
+    """Raise OptionError if `prefix` cannot start the names of a C and C++ program."""
+    if _PREFIX_PATTERN.fullmatch(prefix) is None or len(prefix) > _MAX_PREFIX:
+        raise OptionError(
+            f"{prefix!r} is not a prefix for names in C: give 1 to {_MAX_PREFIX} letters, digits and single "
+            "underscores, with a letter first and no underscore last"
+        )
+
+
+def source_names(prefix: str = PREFIX) -> tuple[str, ...]:
+    """Return the names of the files that are written: header, source, examples and Makefile."""
+    return tuple(_apply_prefix(name, prefix) for name in SOURCES)
+
+
+def _apply_prefix(text: str, prefix: str) -> str:
+    """Replace the prefix of the templates in all names of C, and in names of files."""
+    text = re.sub(r"\bhaaqi_", f"{prefix}_", text)
+    return re.sub(r"\bHAAQI_", f"{prefix.upper()}_", text)
+
+
+def count_operations(config: NanoConfig, window: int) -> Operations:
+    """Count the multiplications of the C code.
+
+    A division counts as one multiplication. Functions of the mathematical library are not counted.
+
+    Args:
+        config: sizes of the network.
+        window: number of patches that a score covers.
+    """
+    front_end = _count_spectrum(tx.SPECTRUM) + tx.FRAMES * (_count_spectrum(tx.FRAME) + len(tx.bands().short))
     rates = tx.modulation_bins()
     kernels = 2 * (rates[-1].stop - rates[0].start)
     front_end += tx.BANDS * (kernels * (tx.FRAMES + 1) + tx.FRAMES) + 6 * fe.PATCH_LENGTH
@@ -124,26 +174,30 @@ def operations(config: NanoConfig, window: int) -> Operations:
     sizes = (len(tx.PLANES) * tx.BANDS, *config.layers, config.vector)
     encoder = sizes[0] + tx.BANDS + sum(a * b + 3 * b for a, b in pairwise(sizes))
     token = (2 * tx.BANDS + 1) * config.vector + 3 * config.hidden * (config.vector + config.hidden) + 4 * config.hidden
-    listener = len(HEARD) * (tx.BANDS + config.conditioning + 1) + 2 * config.conditioning * config.vector
+    listener = len(NANO_FREQUENCIES) * (tx.BANDS + config.conditioning + 1) + 2 * config.conditioning * config.vector
     return Operations(front_end, encoder, 2 * window * token + listener + window)
 
 
-def _spectrum(length: int) -> int:
-    """Multiplications of a power spectrum: window, complex transform of half the length, its split and squares."""
+def _count_spectrum(length: int) -> int:
+    """Count multiplications of a power spectrum: window, complex transform of half the length, split and squares."""
     half = length // 2
     return length + 2 * half * int(math.log2(half)) + 6 * half
 
 
-def _texts(source: Source, weights: Weights, numbers: Numbers) -> dict[str, bytes]:
+def _fill_templates(
+    source: ExportSource, weights: WeightFormat, constants: CConstants, prefix: str
+) -> dict[str, bytes]:
     about = (
         f"Made by haaqi-edge {importlib.metadata.version('haaqi-edge')} from {source.name}, weights {weights};\n"
         f" * checkpoint's SHA-256 {source.sha256}."
     )
-    filled = dict(zip(_PLACES, (about, numbers.sizes(), numbers.definitions()), strict=True))
+    sizes, definitions = (_apply_prefix(text, prefix) for text in (constants.sizes(), constants.definitions()))
+    filled = dict(zip(_PLACES, (about, sizes, definitions), strict=True))
     texts = {}
-    for name in SOURCES:
+    for name, target in zip(SOURCES, source_names(prefix), strict=True):
         text = files(__package__).joinpath("templates", name).read_text(encoding="utf-8")
+        text = _apply_prefix(text, prefix)
         for place, content in filled.items():
             text = text.replace(place, content)
-        texts[name] = text.encode()
+        texts[target] = text.encode()
     return texts

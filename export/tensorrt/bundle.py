@@ -10,30 +10,30 @@ from typing import Final, Literal
 
 import onnx
 
-from ...calibration.finalization import sealed
+from ...calibration.finalization import finalize_model
 from ...runtime.bundle import Bundle, Card
-from ...runtime.gpu.optimization_profiles import Profile, default_profiles
+from ...runtime.gpu.optimization_profiles import OptimizationProfile, default_profiles
 from ...runtime.writing import check_folder, with_files, write_files
-from ..bundle import Source, card_of
-from ..graphs import encoder_graph, head_graph
-from ..half import half_graph
+from ..bundle import ExportSource, create_card
+from ..fp16 import convert_to_fp16
+from ..tracing import trace_encoder, trace_head
 from ..verify import TOLERANCE, Parity, verify_bundle
-from .manifest import MANIFEST, Manifest, manifest_of
+from .manifest import MANIFEST, Manifest, create_manifest
 from .shapes import check_profiles
-from .support import check_supported, support
+from .support import check_supported, load_support
 
-HALF_TOLERANCE: Final = 5e-3
-"""Max. difference of a score that an fp16 export may have: the same tolerance as for int8."""
+FP16_TOLERANCE: Final = 5e-3
+"""Maximum difference of a score for an fp16 export: the same tolerance as for int8."""
 Precision = Literal["fp32", "fp16", "int8"]
 Quantizer = Callable[[Bundle, Path], tuple[Card, Mapping[str, bytes]]]
 """Returns the card and graphs of an int8 bundle, given an fp32 bundle and a work folder."""
 
 
 def write_tensorrt(
-    source: Source,
+    source: ExportSource,
     folder: Path,
     precision: Precision,
-    profiles: Sequence[Profile] | None = None,
+    profiles: Sequence[OptimizationProfile] | None = None,
     quantize: Quantizer | None = None,
 ) -> tuple[Card, Manifest, Parity | None]:
     """Trace, convert, check, verify and write a bundle for TensorRT. ONNX Runtime can run it too.
@@ -44,7 +44,7 @@ def write_tensorrt(
     Args:
         source: the network.
         folder: see `export.bundle.write_bundle`.
-        precision: fp32; fp16, see `half`; or int8, with the encoder's products in explicit symmetric Q/DQ.
+        precision: fp32; fp16, see `export.fp16`; or int8, with the encoder's products in explicit symmetric Q/DQ.
         profiles: None uses `default_profiles` of the card's window.
         quantize: converts the fp32 bundle to int8. Needed for int8 only.
 
@@ -57,34 +57,34 @@ def write_tensorrt(
             is written then.
     """
     check_folder(folder)
-    card = replace(card_of(source, samples=True), precision="fp32" if precision == "int8" else precision)
-    models = {"encoder": encoder_graph(source.network, samples=True), "head": head_graph(source.network, source.width)}
-    for_clips(models["head"])
+    card = replace(create_card(source, samples=True), precision="fp32" if precision == "int8" else precision)
+    models = {"encoder": trace_encoder(source.network, samples=True), "head": trace_head(source.network, source.width)}
+    make_clips_dynamic(models["head"])
     parity: Parity | None = None
     if precision == "fp16":
-        models = {role: half_graph(model) for role, model in models.items()}
-    graphs: Mapping[str, bytes] = {role: sealed(model, card.metadata()) for role, model in models.items()}
+        models = {role: convert_to_fp16(model) for role, model in models.items()}
+    graphs: Mapping[str, bytes] = {role: finalize_model(model, card.metadata()) for role, model in models.items()}
     if precision == "int8":
         assert quantize is not None, "int8 needs a quantizer"
-        card, graphs = _quantized(card, graphs, quantize)
+        card, graphs = _quantize(card, graphs, quantize)
     else:
         parity = verify_bundle(
-            source.original, graphs["encoder"], graphs["head"], TOLERANCE if precision == "fp32" else HALF_TOLERANCE
+            source.original, graphs["encoder"], graphs["head"], TOLERANCE if precision == "fp32" else FP16_TOLERANCE
         )
-        told = {"largest_difference": parity.worst.difference, "cases": parity.cases}
-        card = replace(card, figures={**(source.figures if precision == "fp32" else {}), "parity": told})
+        results = {"largest_difference": parity.worst.difference, "cases": parity.cases}
+        card = replace(card, figures={**(source.figures if precision == "fp32" else {}), "parity": results})
     models = {role: onnx.load_from_string(graph) for role, graph in graphs.items()}
     for role, model in models.items():
         check_supported(model, f"the {role} of {card.name}")
     profiles = default_profiles(card.window) if profiles is None else profiles
     check_profiles(models, card, profiles)
     card = with_files(card, graphs)
-    manifest = manifest_of(card, profiles, f"{support().version} ({support().source})")
+    manifest = create_manifest(card, profiles, f"{load_support().version} ({load_support().source})")
     write_files(card, graphs, folder, {MANIFEST: manifest.to_json().encode()})
     return card, manifest, parity
 
 
-def for_clips(head: onnx.ModelProto) -> None:
+def make_clips_dynamic(head: onnx.ModelProto) -> None:
     """Let a head accept tokens of several clips, one per audiogram.
 
     Only the first axis of its input has to become dynamic, because its operators broadcast.
@@ -94,7 +94,7 @@ def for_clips(head: onnx.ModelProto) -> None:
     del head.graph.value_info[:]
 
 
-def _quantized(card: Card, graphs: Mapping[str, bytes], quantize: Quantizer) -> tuple[Card, Mapping[str, bytes]]:
+def _quantize(card: Card, graphs: Mapping[str, bytes], quantize: Quantizer) -> tuple[Card, Mapping[str, bytes]]:
     with tempfile.TemporaryDirectory() as folder:
         fp32 = Path(folder) / card.name
         write_files(with_files(card, graphs), graphs, fp32)

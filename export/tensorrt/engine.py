@@ -1,4 +1,4 @@
-"""Building of TensorRT engines from a bundle's graphs, on the GPU that they will run on."""
+"""Building of TensorRT engines from the graphs of a bundle, on the GPU that will run them."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ...runtime.bundle import Bundle
+from ...runtime.bundle import ROLES, Bundle
 from ...runtime.errors import DependencyError, ExportError
 from ...runtime.files import is_file
 from ...runtime.gpu.device import first_gpu
 from ...runtime.gpu.optimization_profiles import Shape
 from ...runtime.writing import write_file
-from .manifest import ROLES, Manifest, Settings, trtexec
+from .manifest import Manifest, Settings, format_trtexec
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a phase, the number of its steps that are done, and the total number of its steps."""
 Shapes = Sequence[Mapping[str, tuple[Shape, Shape, Shape]]]
 TIMINGS: Final = "timings.cache"
+"""suffix of the name of a timing cache"""
 
 
 @dataclass(frozen=True)
-class Job:
+class EngineJob:
     """An engine to build: its graph, shapes and timing cache, and the equivalent trtexec command."""
 
     role: str
@@ -36,7 +37,7 @@ class Job:
     trtexec: str
 
 
-def jobs(bundle: Bundle, folder: Path, settings: Settings, where: str) -> list[Job]:
+def plan_engines(bundle: Bundle, folder: Path, settings: Settings, platform: str) -> list[EngineJob]:
     """Return the engines to build for a bundle, with the equivalent trtexec commands.
 
     The name of an engine contains the model, a hash of graph, shapes and settings, the GPU and the TensorRT version.
@@ -45,26 +46,26 @@ def jobs(bundle: Bundle, folder: Path, settings: Settings, where: str) -> list[J
         bundle: a bundle exported for TensorRT.
         folder: destination of the engines.
         settings: how to build them.
-        where: GPU and TensorRT version, see `here`.
+        platform: names of the GPU and the TensorRT version, see `describe_platform`.
 
     Raises:
         BundleError: the bundle was not exported for TensorRT.
     """
-    manifest, timings = Manifest.of(bundle), folder / f"{where}-{TIMINGS}"
-    found = []
+    manifest, timings = Manifest.load(bundle), folder / f"{platform}-{TIMINGS}"
+    jobs = []
     for role in ROLES:
         shapes = [profile[role] for profile in manifest.profiles]
         entry = bundle.card.files[role]
-        made_from = repr((entry.sha256, [sorted(one.items()) for one in shapes], settings))
-        digest = hashlib.sha256(made_from.encode()).hexdigest()[:12]
-        engine = folder / f"{bundle.card.name}-{role}-{entry.precision}-{digest}-{where}.engine"
+        inputs = repr((entry.sha256, [sorted(one.items()) for one in shapes], settings))
+        digest = hashlib.sha256(inputs.encode()).hexdigest()[:12]
+        engine = folder / f"{bundle.card.name}-{role}-{entry.precision}-{digest}-{platform}.engine"
         graph, options = bundle.path(role), [*settings.options, f"--timingCacheFile={timings}"]
-        line = trtexec(str(graph), str(engine), shapes, options)
-        found.append(Job(role, graph, engine, timings, shapes, line))
-    return found
+        command = format_trtexec(str(graph), str(engine), shapes, options)
+        jobs.append(EngineJob(role, graph, engine, timings, shapes, command))
+    return jobs
 
 
-def here() -> str:
+def describe_platform() -> str:
     """Return the names of this machine's GPU and TensorRT version, for use in file names.
 
     Raises:
@@ -75,7 +76,7 @@ def here() -> str:
     return f"{first_gpu().slug}-trt{version}"
 
 
-def build(job: Job, settings: Settings, progress: Progress | None = None) -> None:
+def build_engine(job: EngineJob, settings: Settings, progress: Progress | None = None) -> None:
     """Build and write an engine, and update the timing cache for later builds.
 
     Raises:
@@ -90,8 +91,8 @@ def build(job: Job, settings: Settings, progress: Progress | None = None) -> Non
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
     if not parser.parse(job.graph.read_bytes()):
-        why = "; ".join(parser.get_error(number).desc() for number in range(parser.num_errors))
-        raise ExportError(f"TensorRT {trt.__version__} cannot read {job.graph}: {why}")
+        reasons = "; ".join(parser.get_error(number).desc() for number in range(parser.num_errors))
+        raise ExportError(f"TensorRT {trt.__version__} cannot read {job.graph}: {reasons}")
     config = builder.create_builder_config()
     config.builder_optimization_level = settings.level
     if not settings.tf32:
@@ -100,10 +101,10 @@ def build(job: Job, settings: Settings, progress: Progress | None = None) -> Non
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, settings.workspace)
     for shapes in job.shapes:
         profile = builder.create_optimization_profile()
-        for name, (least, best, most) in shapes.items():
-            profile.set_shape(name, least, best, most)
+        for name, (min_shape, opt_shape, max_shape) in shapes.items():
+            profile.set_shape(name, min_shape, opt_shape, max_shape)
         if config.add_optimization_profile(profile) < 0:
-            raise ExportError(f"TensorRT {trt.__version__} does not take the profile {dict(shapes)} for {job.graph}")
+            raise ExportError(f"TensorRT {trt.__version__} rejects the profile {dict(shapes)} for {job.graph}")
     _attach_timings(config, job.timings)
     monitor = _monitor(trt, progress or (lambda *_: None))
     config.progress_monitor = monitor
@@ -112,7 +113,7 @@ def build(job: Job, settings: Settings, progress: Progress | None = None) -> Non
         raise KeyboardInterrupt
     if plan is None:
         raise ExportError(
-            f"TensorRT {trt.__version__} cannot build {job.graph}: {'; '.join(log.told) or 'it says no why'}"
+            f"TensorRT {trt.__version__} cannot build {job.graph}: {'; '.join(log.errors) or 'it gives no reason'}"
         )
     job.engine.parent.mkdir(parents=True, exist_ok=True)
     write_file(bytes(plan), job.engine)
@@ -121,22 +122,22 @@ def build(job: Job, settings: Settings, progress: Progress | None = None) -> Non
 
 def _attach_timings(config: Any, path: Path) -> None:
     """Attach the timing cache of earlier builds, or a new one if it is of another GPU or TensorRT version."""
-    kept = path.read_bytes() if is_file(path) else b""
-    if not config.set_timing_cache(config.create_timing_cache(kept), ignore_mismatch=False):
+    stored = path.read_bytes() if is_file(path) else b""
+    if not config.set_timing_cache(config.create_timing_cache(stored), ignore_mismatch=False):
         config.set_timing_cache(config.create_timing_cache(b""), ignore_mismatch=False)
 
 
 def _tensorrt() -> Any:
     if importlib.util.find_spec("tensorrt") is None:
         raise DependencyError(
-            "building engines needs TensorRT on the GPU's machine, which is not installed here: "
-            "pip install 'haaqi-edge[tensorrt]' there, or run the trtexec lines"
+            "building engines needs TensorRT on the machine with the GPU, and it is not installed here: "
+            "run pip install 'haaqi-edge[tensorrt]' there, or run the trtexec commands"
         )
     try:
         import tensorrt
     except (ImportError, OSError) as error:
         raise DependencyError(
-            f"TensorRT is installed but does not start ({error}): its libraries must fit the driver's CUDA version"
+            f"TensorRT is installed but cannot be loaded ({error}): its libraries must match the driver's CUDA version"
         ) from error
     return tensorrt
 
@@ -147,11 +148,11 @@ def _logger(trt: Any) -> Any:
     class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.told: list[str] = []
+            self.errors: list[str] = []
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-                self.told.append(message)
+                self.errors.append(message)
 
     return Log()
 
@@ -169,17 +170,17 @@ def _monitor(trt: Any, progress: Progress) -> Any:
         def phase_start(self, phase_name: str, _: str | None, num_steps: int) -> None:
             with self._lock:
                 self._steps[phase_name] = num_steps
-            self._tell(phase_name, 0, num_steps)
+            self._report(phase_name, 0, num_steps)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            self._tell(phase_name, step + 1, self._steps.get(phase_name, 0))
+            self._report(phase_name, step + 1, self._steps.get(phase_name, 0))
             return not self.interrupted
 
         def phase_finish(self, phase_name: str) -> None:
             with self._lock:
                 self._steps.pop(phase_name, None)
 
-        def _tell(self, phase: str, done: int, steps: int) -> None:
+        def _report(self, phase: str, done: int, steps: int) -> None:
             try:
                 progress(phase, done, steps)
             except KeyboardInterrupt:  # Python can raise it here, and it must not propagate through TensorRT

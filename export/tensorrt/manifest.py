@@ -13,18 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ...runtime.bundle import Bundle, Card
+from ...runtime.bundle import ROLES, Bundle, Card
 from ...runtime.errors import BundleError
 from ...runtime.files import is_file
-from ...runtime.gpu.optimization_profiles import Profile, Shape
+from ...runtime.gpu.optimization_profiles import OptimizationProfile, Shape
 
 Shapes = Sequence[Mapping[str, Mapping[str, tuple[Shape, Shape, Shape]]]]
 """One mapping per profile: role to input to its min, opt and max shapes."""
 MANIFEST: Final = "tensorrt.json"
 FORMAT: Final = 1
 """Version of the manifest's schema."""
-ROLES: Final = ("encoder", "head")
-_NUMBERS: Final = re.compile(r"\[[\d,\s]+\]")
+_SHAPE: Final = re.compile(r"\[[\d,\s]+\]")
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,8 @@ class Settings:
     Attributes:
         tf32: allow fp32 products to round their factors to 10 bits of mantissa. Without it, they are computed in fp32.
         level: TensorRT's optimization level, 0 to 5. Higher levels search longer.
-        workspace: max. bytes of GPU memory that a layer may use while it runs. None uses TensorRT's default.
+        workspace: maximum number of bytes of GPU memory that a layer may use while it runs. None uses
+            TensorRT's default.
     """
 
     tf32: bool = False
@@ -44,9 +44,9 @@ class Settings:
     @property
     def options(self) -> list[str]:
         """The same settings as trtexec options."""
-        found = [] if self.tf32 else ["--noTF32"]
-        found.append(f"--builderOptimizationLevel={self.level}")
-        return found if self.workspace is None else [*found, f"--memPoolSize=workspace:{self.workspace}B"]
+        options = [] if self.tf32 else ["--noTF32"]
+        options.append(f"--builderOptimizationLevel={self.level}")
+        return options if self.workspace is None else [*options, f"--memPoolSize=workspace:{self.workspace}B"]
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,11 @@ class Manifest:
         """Return the content of `tensorrt.json`."""
         content = {"format": FORMAT, "checked": self.checked, "profiles": self.profiles, "trtexec": self.trtexec}
         text = json.dumps(content, indent=2)
-        return _NUMBERS.sub(lambda found: re.sub(r"\s+", "", found[0]).replace(",", ", "), text) + "\n"
+        return _SHAPE.sub(lambda match: re.sub(r"\s+", "", match[0]).replace(",", ", "), text) + "\n"
 
     @classmethod
-    def of(cls, bundle: Bundle) -> Manifest:
-        """Read the manifest of a bundle.
+    def load(cls, bundle: Bundle) -> Manifest:
+        """Load the manifest of a bundle.
 
         Raises:
             BundleError: the bundle has no manifest, or one that this version cannot read.
@@ -86,26 +86,26 @@ class Manifest:
             raw = json.loads(path.read_text(encoding="utf-8"))
             if raw["format"] != FORMAT:
                 raise BundleError(
-                    f"{path} has the schema {raw['format']!r}, this version reads {FORMAT}: export it again"
+                    f"{path} has the format {raw['format']!r}; this version reads {FORMAT}: export the bundle again"
                 )
             profiles = [
-                {role: {name: _three(of) for name, of in profile[role].items()} for role in ROLES}
+                {role: {name: _parse_shapes(of) for name, of in profile[role].items()} for role in ROLES}
                 for profile in raw["profiles"]
             ]
             return cls(profiles, {role: str(raw["trtexec"][role]) for role in ROLES}, str(raw["checked"]))
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             if isinstance(error, BundleError):
                 raise
-            raise BundleError(f"{path} is not a manifest ({error!r}): export it again") from error
+            raise BundleError(f"{path} is not a valid manifest ({error!r}): export the bundle again") from error
 
 
-def manifest_of(card: Card, profiles: Sequence[Profile], checked: str) -> Manifest:
+def create_manifest(card: Card, profiles: Sequence[OptimizationProfile], checked: str) -> Manifest:
     """Return the manifest of a bundle whose files are listed in its card."""
     shapes = [profile.shapes(card) for profile in profiles]
-    return Manifest(shapes, lines(card, shapes, Settings()), checked)
+    return Manifest(shapes, format_commands(card, shapes, Settings()), checked)
 
 
-def lines(card: Card, profiles: Shapes, settings: Settings, folder: Path = Path()) -> dict[str, str]:
+def format_commands(card: Card, profiles: Shapes, settings: Settings, folder: Path = Path()) -> dict[str, str]:
     """Return the trtexec command for each role, to be run in the bundle's folder on a machine with a GPU.
 
     Args:
@@ -116,24 +116,24 @@ def lines(card: Card, profiles: Shapes, settings: Settings, folder: Path = Path(
     """
     options = [*settings.options, f"--timingCacheFile={folder / 'timing.cache'}"]
     return {
-        role: trtexec(
-            card.files[role].file, str(engine_of(card, role, folder)), [one[role] for one in profiles], options
+        role: format_trtexec(
+            card.files[role].file, str(engine_path(card, role, folder)), [one[role] for one in profiles], options
         )
         for role in ROLES
     }
 
 
-def engine_of(card: Card, role: str, folder: Path = Path()) -> Path:
-    """Return the path of the engine that the command from `lines` writes."""
+def engine_path(card: Card, role: str, folder: Path = Path()) -> Path:
+    """Return the path of the engine that the command from `format_commands` writes."""
     return folder / f"{card.name}-{role}.engine"
 
 
-def _three(shapes: Sequence[Sequence[int]]) -> tuple[Shape, Shape, Shape]:
-    least, best, most = (tuple(int(size) for size in shape) for shape in shapes)
-    return least, best, most
+def _parse_shapes(shapes: Sequence[Sequence[int]]) -> tuple[Shape, Shape, Shape]:
+    min_shape, opt_shape, max_shape = (tuple(int(size) for size in shape) for shape in shapes)
+    return min_shape, opt_shape, max_shape
 
 
-def trtexec(graph: str, engine: str, shapes: Sequence[Mapping[str, Any]], options: Sequence[str] = ()) -> str:
+def format_trtexec(graph: str, engine: str, shapes: Sequence[Mapping[str, Any]], options: Sequence[str] = ()) -> str:
     """Return the command that builds an engine with TensorRT's trtexec.
 
     Args:
@@ -141,11 +141,11 @@ def trtexec(graph: str, engine: str, shapes: Sequence[Mapping[str, Any]], option
         shapes: one mapping per profile: input to its min, opt and max shapes.
         options: further options of trtexec.
     """
-    line = ["trtexec", f"--onnx={graph}", f"--saveEngine={engine}", "--stronglyTyped", "--skipInference", *options]
+    words = ["trtexec", f"--onnx={graph}", f"--saveEngine={engine}", "--stronglyTyped", "--skipInference", *options]
     for number, inputs in enumerate(shapes):
         if len(shapes) > 1:
-            line.append(f"--profile={number}")
-        for place, name in enumerate(("min", "opt", "max")):
-            each = (f"{key}:{'x'.join(map(str, of[place]))}" for key, of in inputs.items())
-            line.append(f"--{name}Shapes={','.join(each)}")
-    return shlex.join(line)
+            words.append(f"--profile={number}")
+        for index, name in enumerate(("min", "opt", "max")):
+            each = (f"{key}:{'x'.join(map(str, shape[index]))}" for key, shape in inputs.items())
+            words.append(f"--{name}Shapes={','.join(each)}")
+    return shlex.join(words)

@@ -8,11 +8,11 @@ import onnx
 
 from ...runtime.bundle import Card
 from ...runtime.errors import ExportError
-from ...runtime.gpu.optimization_profiles import Profile, Shape
+from ...runtime.gpu.optimization_profiles import OptimizationProfile, Shape
 
 
-def shapes_at(model: onnx.ModelProto, given: Mapping[str, Shape]) -> dict[str, Shape]:
-    """Return the shape of every value in a graph for the given input shapes.
+def infer_shapes(model: onnx.ModelProto, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
+    """Infer the shape of every value in a graph for given input shapes.
 
     Raises:
         ExportError: shapes contradict each other, or a shape stays unknown.
@@ -21,9 +21,9 @@ def shapes_at(model: onnx.ModelProto, given: Mapping[str, Shape]) -> dict[str, S
     fixed.CopyFrom(model)
     del fixed.graph.value_info[:]
     for value in fixed.graph.input:
-        for dim, size in zip(value.type.tensor_type.shape.dim, given[value.name], strict=True):
+        for dim, size in zip(value.type.tensor_type.shape.dim, inputs[value.name], strict=True):
             if dim.HasField("dim_value") and dim.dim_value != size:
-                raise ExportError(f"the graph fixes {value.name} at {dim.dim_value} where {size} is asked for")
+                raise ExportError(f"the graph fixes {value.name} at {dim.dim_value}, but {size} was requested")
             dim.dim_value = size
     for value in fixed.graph.output:
         for dim in value.type.tensor_type.shape.dim:
@@ -32,32 +32,32 @@ def shapes_at(model: onnx.ModelProto, given: Mapping[str, Shape]) -> dict[str, S
     try:
         inferred = onnx.shape_inference.infer_shapes(fixed, check_type=True, strict_mode=True, data_prop=True).graph
     except onnx.shape_inference.InferenceError as error:
-        raise ExportError(f"shapes contradict each other for the inputs {dict(given)}: {error}") from error
-    found = {
+        raise ExportError(f"shapes contradict each other for the inputs {dict(inputs)}: {error}") from error
+    shapes = {
         value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
         for value in [*inferred.value_info, *inferred.output]
     }
-    unknown = sorted({name for node in fixed.graph.node for name in node.output if name} - found.keys())
-    unknown += sorted(name for name, shape in found.items() if 0 in shape)
+    unknown = sorted({name for node in fixed.graph.node for name in node.output if name} - shapes.keys())
+    unknown += sorted(name for name, shape in shapes.items() if 0 in shape)
     if unknown:
-        raise ExportError(f"shapes stay unknown for the inputs {dict(given)}: {', '.join(unknown)}")
-    return found
+        raise ExportError(f"shapes stay unknown for the inputs {dict(inputs)}: {', '.join(unknown)}")
+    return shapes
 
 
-def check_profiles(graphs: Mapping[str, onnx.ModelProto], card: Card, profiles: Sequence[Profile]) -> None:
+def check_profiles(graphs: Mapping[str, onnx.ModelProto], card: Card, profiles: Sequence[OptimizationProfile]) -> None:
     """Raise ExportError unless, for the min, opt and max of every profile, all shapes are known and outputs fit."""
     for profile in profiles:
         for role, inputs in profile.shapes(card).items():
-            for point in range(3):
+            for point in range(3):  # min, opt, max
                 given = {name: shapes[point] for name, shapes in inputs.items()}
-                found = shapes_at(graphs[role], given)
-                expected = _outputs(role, given, card)
-                wrong = {name: found[name] for name, shape in expected.items() if found[name] != shape}
+                actual = infer_shapes(graphs[role], given)
+                expected = _expected_outputs(role, given, card)
+                wrong = {name: actual[name] for name, shape in expected.items() if actual[name] != shape}
                 if wrong:
-                    raise ExportError(f"the {role} gives {wrong} for {given}, expected {expected}")
+                    raise ExportError(f"the {role} outputs {wrong} for {given}; expected {expected}")
 
 
-def _outputs(role: str, given: Mapping[str, Shape], card: Card) -> dict[str, Shape]:
+def _expected_outputs(role: str, given: Mapping[str, Shape], card: Card) -> dict[str, Shape]:
     if role == "encoder":
         return {"tokens": (given[card.encoder_input][0], card.tokens_per_patch, card.width)}
     listeners, tokens = given["audiogram"][0], given["tokens"][1]

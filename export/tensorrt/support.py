@@ -1,4 +1,4 @@
-"""Checks whether TensorRT's ONNX parser supports a graph: its operators, types and conditions.
+"""Checks that TensorRT's ONNX parser supports a graph: its operators, types and conditions.
 
 The checks use the table `operators.json`, onnx-tensorrt's own list. The table names its source and version.
 """
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, numpy_helper
 
-from ...calibration.finalization import ONNX
+from ...calibration.finalization import ONNX_DOMAINS
 from ...runtime.errors import ExportError
 
 TABLE: Final = Path(__file__).with_name("operators.json")
@@ -34,8 +34,8 @@ _NAMES: Final = {
 """The table's names of ONNX's types. It has no names for other types."""
 _INDICES: Final = ("INT32", "INT64", "BOOL")
 """Types of shapes, indices and conditions. Inputs other than an operator's data may have these types in any case."""
-_PLACES: Final = {"Reduce": 1, "Squeeze": 1, "Unsqueeze": 1}
-"""Position of an input that must be constant, for operators whose name begins with the key."""
+_CONSTANT_AXES: Final = ("Reduce", "Squeeze", "Unsqueeze")
+"""Beginnings of the names of operators whose second input, the axes, must be constant."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Support:
 
 
 @cache
-def support() -> Support:
+def load_support() -> Support:
     """Read the table."""
     raw = json.loads(TABLE.read_text(encoding="utf-8"))
     first, last = raw["opsets"]
@@ -66,35 +66,35 @@ def support() -> Support:
 
 
 def check_supported(model: onnx.ModelProto, name: str) -> None:
-    """Raise ExportError if `problems` finds any. `name` is the name of the graph in the message."""
-    found = list(problems(model))
-    if found:
-        raise ExportError(f"{support().version} would refuse {name}: {'; '.join(found)}; nothing was written")
+    """Raise ExportError if `find_problems` finds any. `name` is the name of the graph in the message."""
+    problems = list(find_problems(model))
+    if problems:
+        raise ExportError(f"{load_support().version} would reject {name}: {'; '.join(problems)}; nothing was written")
 
 
-def problems(model: onnx.ModelProto) -> Iterator[str]:
+def find_problems(model: onnx.ModelProto) -> Iterator[str]:
     """Yield descriptions of everything that the parser would reject: opsets, domains, operators, types, conditions."""
-    first, last = support().opsets
+    first, last = load_support().opsets
     for entry in model.opset_import:
-        if entry.domain in ONNX and not first <= entry.version <= last:
+        if entry.domain in ONNX_DOMAINS and not first <= entry.version <= last:
             yield f"opset {entry.version}, expected {first} to {last}"
-    unknown = [n for n in model.graph.node if n.domain not in ONNX or n.op_type not in support().operators]
-    yield from (f"{_name(node)} is an operator that it does not have" for node in unknown)
+    unknown = [n for n in model.graph.node if n.domain not in ONNX_DOMAINS or n.op_type not in load_support().operators]
+    yield from (f"{_describe(node)} is an unsupported operator" for node in unknown)
     if unknown:
         return  # the types after an unknown operator cannot be inferred
     graph = _Graph(model)
     for node in model.graph.node:
-        what = _name(node)
-        yield from (f"{what} {why}" for why in _types(node, graph))
-        if node.op_type in support().restricted:
+        description = _describe(node)
+        yield from (f"{description} {problem}" for problem in _find_type_problems(node, graph))
+        if node.op_type in load_support().restricted:
             condition = _condition(node.op_type)
             if condition is None:
-                yield f"{what} is taken under conditions that nothing here checks"
+                yield f"{description} is supported only under conditions that are not checked here"
             else:
-                yield from (f"{what} {why}" for why in condition(node, graph))
+                yield from (f"{description} {problem}" for problem in condition(node, graph))
 
 
-def _name(node: onnx.NodeProto) -> str:
+def _describe(node: onnx.NodeProto) -> str:
     return f"{node.name or node.output[0]} ({node.op_type})"
 
 
@@ -111,27 +111,27 @@ class _Graph:
             if node.op_type == "Constant" and node.attribute[0].name == "value":
                 self._constants[node.output[0]] = node.attribute[0].t
 
-    def constant(self, node: onnx.NodeProto, place: int) -> npt.NDArray[Any] | None:
+    def constant(self, node: onnx.NodeProto, index: int) -> npt.NDArray[Any] | None:
         """Return the value of an input if it is constant."""
-        known = self._constants.get(node.input[place]) if place < len(node.input) else None
-        return None if known is None else numpy_helper.to_array(known)
+        value = self._constants.get(node.input[index]) if index < len(node.input) else None
+        return None if value is None else numpy_helper.to_array(value)
 
 
-def _types(node: onnx.NodeProto, graph: _Graph) -> Iterator[str]:
-    """Report types that an operator does not support. Inputs after the first may also have index types."""
-    taken = support().operators[node.op_type]
-    for place, name in enumerate([*node.input, *node.output]):
+def _find_type_problems(node: onnx.NodeProto, graph: _Graph) -> Iterator[str]:
+    """Yield types that an operator does not support. Inputs after the first may also have index types."""
+    supported = load_support().operators[node.op_type]
+    for index, name in enumerate([*node.input, *node.output]):
         if not name:
             continue
-        kind = _NAMES.get(graph.types.get(name, 0), "a type unknown to it")
-        beside = place > 0 or node.op_type in ("ConstantOfShape", "Expand")
+        kind = _NAMES.get(graph.types.get(name, 0), "an unsupported type")
+        beside = index > 0 or node.op_type in ("ConstantOfShape", "Expand")
         quantizes = node.op_type in ("QuantizeLinear", "DequantizeLinear") and kind in ("FP32", "FP16", "INT8")
         if (
-            kind not in taken
-            and not (place > 0 and (kind in _INDICES or quantizes))
+            kind not in supported
+            and not (index > 0 and (kind in _INDICES or quantizes))
             and not (beside and kind == "INT64")
         ):
-            yield f"has {name} in {kind}, and takes {', '.join(sorted(taken))}"
+            yield f"has {name} in {kind}, but supports {', '.join(sorted(supported))}"
 
 
 _Check = Callable[[onnx.NodeProto, _Graph], Iterator[str]]
@@ -140,7 +140,7 @@ _Check = Callable[[onnx.NodeProto, _Graph], Iterator[str]]
 def _condition(operator: str) -> _Check | None:
     if operator in _CONDITIONS:
         return _CONDITIONS[operator]
-    return _constant_axes if operator.startswith(tuple(_PLACES)) else None
+    return _constant_axes if operator.startswith(_CONSTANT_AXES) else None
 
 
 def _constant_axes(node: onnx.NodeProto, graph: _Graph) -> Iterator[str]:
@@ -153,7 +153,7 @@ def _recurrent(node: onnx.NodeProto, _: _Graph) -> Iterator[str]:
     activations = given.get("activations", [])
     half = len(activations) // 2
     if given.get("direction") == b"bidirectional" and activations[:half] != activations[half:]:
-        yield "has other activations backwards than forwards"
+        yield "has different activations in the two directions"
     for name in ("layout", "input_forget"):
         if given.get(name):
             yield f"has {name} {given[name]}, expected 0"
@@ -161,7 +161,7 @@ def _recurrent(node: onnx.NodeProto, _: _Graph) -> Iterator[str]:
 
 def _one_output(node: onnx.NodeProto, _: _Graph) -> Iterator[str]:
     if any(node.output[1:]):
-        yield "gives more than its first output"
+        yield "has more than one output"
 
 
 def _quantization(node: onnx.NodeProto, graph: _Graph) -> Iterator[str]:
@@ -169,7 +169,7 @@ def _quantization(node: onnx.NodeProto, graph: _Graph) -> Iterator[str]:
     if scale is None or not (np.isfinite(scale).all() and (scale > 0).all()):
         yield "has a scale that is not constant and positive"
     if len(node.input) < 3:
-        yield "has no zero point, and so quantizes to uint8, expected int8"
+        yield "has no zero point and therefore quantizes to uint8, expected int8"
     elif zero is None or zero.dtype != np.int8 or zero.any():
         yield "has a zero point that is not 0 in int8"
 

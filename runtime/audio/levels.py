@@ -7,13 +7,14 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
+import soxr
 
 from ..audiogram import Audiogram
 from ..errors import OptionError
 
 LEVEL1: Final = 85.0
 """Default level in dB SPL of a signal with RMS 1.0. It presents music at -20 dBFS RMS at 65 dB SPL."""
-LOWEST_LEVEL, HIGHEST_LEVEL = 0.0, 140.0
+_MIN_LEVEL, _MAX_LEVEL = 0.0, 140.0
 """Range of `level1` and `spl`, dB SPL."""
 SILENCE: Final = 2.0**-24
 """Peak amplitude up to which samples are silent.
@@ -21,7 +22,13 @@ SILENCE: Final = 2.0**-24
 It is half a step of 24-bit audio. Only digital zero, and the ringing of a resampler around it, stay below it.
 """
 
-NALR_FREQUENCIES: Final = (250, 500, 1000, 2000, 4000, 6000)
+_NALR_FREQUENCIES: Final = (250, 500, 1000, 2000, 4000, 6000)
+_LOW_RATE: Final = 44
+"""Sample rate whose pass band ends at 20 Hz, for `LoudnessMeter`."""
+_MIN_RUMBLE: Final = 0.03
+"""Part of the power, 0.13 dB, up to which an offset and rumble are not subtracted: most music has some."""
+_MIN_RUMBLE_SECONDS: Final = 0.175
+"""Shorter signals are not scored, and have hardly any period of 20 Hz."""
 _NALR_BIAS: Final = (-17.0, -8.0, 1.0, -1.0, -2.0, -2.0)
 _NALR_TAPS: Final = 140 / 24_000
 """Length of the filter in seconds. pyclarity's filter has order 140 at 24 kHz."""
@@ -39,9 +46,9 @@ def check_level(name: str, value: float) -> float:
     Raises:
         OptionError: if the level is not from 0 to 140 dB SPL.
     """
-    if not LOWEST_LEVEL <= value <= HIGHEST_LEVEL:
+    if not _MIN_LEVEL <= value <= _MAX_LEVEL:
         raise OptionError(
-            f"{name}={value!r} is not a sound pressure level: give dB SPL from {LOWEST_LEVEL:g} to {HIGHEST_LEVEL:g} "
+            f"{name}={value!r} is not a sound pressure level: give dB SPL from {_MIN_LEVEL:g} to {_MAX_LEVEL:g} "
             f"(level1 is the level of RMS 1.0, usually {LEVEL1:g}; spl the level of the clip, usually 65)"
         )
     return float(value)
@@ -66,9 +73,9 @@ def nal_r_gains(audiogram: Audiogram) -> npt.NDArray[np.float64]:
 
     Source: Byrne & Dillon (1986), Ear and Hearing 7(4), with the severe-loss slope that pyclarity's `NALR` uses.
     """
-    loss = audiogram.at(NALR_FREQUENCIES)
+    loss = audiogram.at(_NALR_FREQUENCIES)
     if loss.max() <= 0:
-        return np.zeros(len(NALR_FREQUENCIES))
+        return np.zeros(len(_NALR_FREQUENCIES))
     total = float(loss[1] + loss[2] + loss[3])
     base = 0.05 * total if total <= 180 else 9.0 + 0.116 * (total - 180)
     gains: npt.NDArray[np.float64] = np.maximum(base + 0.31 * loss + np.array(_NALR_BIAS), 0.0)
@@ -89,13 +96,13 @@ def nal_r_filter(audiogram: Audiogram, rate: int) -> npt.NDArray[np.float64]:
     """
     order = 2 * round(_NALR_TAPS * rate / 2)
     taps = np.zeros(order + 1)
-    if max(audiogram.at(NALR_FREQUENCIES)) <= 0:
+    if max(audiogram.at(_NALR_FREQUENCIES)) <= 0:
         taps[order // 2] = 1.0
         return taps
     gains = nal_r_gains(audiogram)
     nyquist = rate / 2
     points = np.linspace(0.0, 1.0, order + 1)
-    decibel = np.interp(nyquist * points, NALR_FREQUENCIES, gains)  # constant beyond both ends
+    decibel = np.interp(nyquist * points, _NALR_FREQUENCIES, gains)  # constant beyond both ends
     gain = 10.0 ** (decibel / 20.0)
     # Frequency sampling as in MATLAB's fir2: piecewise linear between the points, each of which falls on an index of
     # the grid. It follows fir2 exactly, because pyclarity's filter is defined by it.
@@ -112,11 +119,51 @@ def nal_r_filter(audiogram: Audiogram, rate: int) -> npt.NDArray[np.float64]:
 def nal_r_design() -> dict[str, Any]:
     """Return the constants of `nal_r_gains` and `nal_r_filter`, for other implementations of the filter design."""
     return {
-        "frequencies": list(NALR_FREQUENCIES),
+        "frequencies": list(_NALR_FREQUENCIES),
         "bias": list(_NALR_BIAS),
         "seconds": _NALR_TAPS,
         "grid": _GRID,
     }
+
+
+class LoudnessMeter:
+    """Mean power of a signal above 20 Hz. An offset (DC) and rumble are not heard, and HAAQI ignores them.
+
+    A copy of the signal at 44 Hz holds what lies below 20 Hz. Its power is subtracted if it is a part of the whole that
+    matters.
+
+    Args:
+        rate: sample rate of the signal, Hz.
+    """
+
+    def __init__(self, rate: int) -> None:
+        self._low = [soxr.ResampleStream(rate, _LOW_RATE, 1, dtype="float64", quality="HQ") for _ in range(2)]
+        self._parts: tuple[list[npt.NDArray[np.float64]], ...] = ([], [])
+        self._energy = self._sum = 0.0
+        self._samples, self._min_samples = 0, int(_MIN_RUMBLE_SECONDS * rate)
+
+    def push(self, block: npt.NDArray[np.float32]) -> None:
+        """Add a block, float32 [n]."""
+        self._add(block.astype(np.float64), False)
+
+    def _add(self, block: npt.NDArray[np.float64], last: bool) -> None:
+        self._energy += float(np.dot(block, block))
+        self._sum += float(block.sum())
+        self._samples += len(block)
+        for parts, stream, signal in zip(self._parts, self._low, (block, np.ones_like(block)), strict=True):
+            parts.append(stream.resample_chunk(signal, last=last))
+
+    def finish(self) -> float:
+        """Return the mean square of the signal above 20 Hz, at least 0."""
+        self._add(np.empty(0), True)
+        power = self._energy / max(1, self._samples)
+        if self._samples < self._min_samples:
+            return power
+        mean = self._sum / self._samples
+        # Without the offset, the ends of the signal are no steps, which the slow copy would smear.
+        slow, ones = (np.concatenate(parts) for parts in self._parts)
+        below = mean**2 + float(np.mean(np.square(slow - mean * ones)))
+        return max(0.0, power - below) if below > _MIN_RUMBLE * power else power
 
 
 class NalR:

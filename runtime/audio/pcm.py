@@ -8,18 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import AudioError, OptionError
-from .reading import MOST_CHANNELS
+from .containers.signatures import name_of_file
+from .reading import MAX_CHANNELS
 
 FORMATS: Final = {"s16le": 2, "s24le": 3, "s32le": 4, "f32le": 4}
 """Bytes per sample by ffmpeg's format name: signed integers and floating point, little endian."""
-_CONTAINERS: Final = {b"RIFF": "wav", b"RIFX": "wav", b"RF64": "wav", b"fLaC": "FLAC", b"OggS": "Ogg", b"FORM": "aiff"}
-_TINIEST: Final = 1e-12
-_LOUDEST: Final = 100.0
+_MIN_AMPLITUDE: Final = 1e-12
+_MAX_AMPLITUDE: Final = 100.0
 """Range of plausible amplitudes of floating-point audio."""
-_ENOUGH: Final = 16
+_MIN_SAMPLES: Final = 16
 """Minimum number of samples for the check of amplitudes."""
-_MAGIC: Final = 4
-"""Leading bytes that distinguish a file from raw samples."""
 
 
 class Pcm:
@@ -36,13 +34,13 @@ class Pcm:
     def __init__(self, form: str, channels: int) -> None:
         if form not in FORMATS:
             raise OptionError(f"format {form!r} of raw samples: expected one of {', '.join(FORMATS)}")
-        if not 1 <= channels <= MOST_CHANNELS:
-            raise OptionError(f"{channels} channels: give 1 to {MOST_CHANNELS}")
+        if not 1 <= channels <= MAX_CHANNELS:
+            raise OptionError(f"{channels} channels: give 1 to {MAX_CHANNELS}")
         self._form, self._channels = form, channels
         self._frame = FORMATS[form] * channels
         self._rest = b""
-        self._begun = False
-        self._sane = form != "f32le"  # any bytes are valid integers
+        self._started = False
+        self._checked = form != "f32le"  # any bytes are valid integers
 
     def push(self, data: bytes) -> npt.NDArray[Any]:
         """Add bytes, and return the samples of the frames that are complete.
@@ -55,52 +53,59 @@ class Pcm:
                 floating-point numbers cannot be audio.
         """
         joined = self._rest + data
-        if not self._begun:
-            if len(joined) < _MAGIC:
+        if not self._started:
+            file = name_of_file(joined)
+            if file is None:
                 self._rest = joined
-                return self._decoded(b"").reshape(-1, self._channels)
-            self._begun = True
-            if container := _CONTAINERS.get(joined[:_MAGIC]):
+                return self._decode(b"").reshape(-1, self._channels)
+            self._started = True
+            if file:
                 raise AudioError(
-                    f"this is a {container} file and no raw samples: give the file's path, or pipe raw samples in "
+                    f"this is {file}, not raw samples: give the path of the file, or pipe raw samples in "
                     "(ffmpeg -i FILE -f s16le -)"
                 )
-        whole = len(joined) // self._frame * self._frame
-        self._rest = joined[whole:]
-        samples = self._decoded(joined[:whole])
-        if not self._sane:
-            self._judge(samples)
-        return samples.reshape(-1, self._channels)
+        return self._take_frames(joined)
 
-    def finish(self) -> None:
-        """Check that the bytes end with a complete frame.
+    def finish(self) -> npt.NDArray[Any]:
+        """Return the last samples, which waited for the check of the first bytes, [n, channels].
 
         Raises:
-            AudioError: if they end within a frame.
+            AudioError: if the bytes end within a frame. Its samples are lost.
         """
-        if over := len(self._rest) % self._frame:
+        last = self._take_frames(self._rest)
+        if over := len(self._rest):
             raise AudioError(
                 f"the samples end {over} of {self._frame} bytes into a frame: --format {self._form} and "
                 f"--channels {self._channels} are not what was sent, or it was cut off"
             )
+        return last
 
-    def _judge(self, samples: npt.NDArray[Any]) -> None:
+    def _take_frames(self, data: bytes) -> npt.NDArray[Any]:
+        """Return the samples of the complete frames, and keep the rest."""
+        whole = len(data) // self._frame * self._frame
+        self._rest = data[whole:]
+        samples = self._decode(data[:whole])
+        if not self._checked:
+            self._check_amplitudes(samples)
+        return samples.reshape(-1, self._channels)
+
+    def _check_amplitudes(self, samples: npt.NDArray[Any]) -> None:
         """Raise `AudioError` if the first numbers other than 0 cannot be audio.
 
         Integers that are read as floating point mostly lie far outside the amplitudes of audio.
         """
         sounding = np.abs(samples[samples != 0])
-        if len(sounding) < _ENOUGH:
+        if len(sounding) < _MIN_SAMPLES:
             return
-        if np.mean((sounding > _TINIEST) & (sounding < _LOUDEST)) < 0.5:  # false for NaN
+        if np.mean((sounding > _MIN_AMPLITUDE) & (sounding < _MAX_AMPLITUDE)) < 0.5:  # false for NaN
             first = ", ".join(f"{x:.3g}" for x in samples[samples != 0][:3])
             raise AudioError(
-                f"samples such as {first} are no audio of the format {self._form}: give the --format that is sent, "
-                "perhaps s16le"
+                f"samples such as {first} cannot be audio of the format {self._form}: give the --format of the "
+                "samples, perhaps s16le"
             )
-        self._sane = True
+        self._checked = True
 
-    def _decoded(self, data: bytes) -> npt.NDArray[Any]:
+    def _decode(self, data: bytes) -> npt.NDArray[Any]:
         if self._form == "s24le":
             wide = np.zeros((len(data) // 3, 4), dtype=np.uint8)
             wide[:, 1:] = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3)

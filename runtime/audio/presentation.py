@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,13 @@ import numpy.typing as npt
 from ..audiogram import Audiogram
 from ..errors import AudioError, OptionError
 from ..features.patches import SAMPLE_RATE
-from .levels import SILENCE, NalR, amplitude, check_level
+from .levels import LEVEL1, SILENCE, LoudnessMeter, NalR, amplitude, check_level, decibels
 from .reading import Audio
+
+MAX_SPL: Final = 120.0
+"""Maximum level of a recording before amplification, dB SPL RMS: the threshold of pain."""
+_MIN_INTEGER_PEAK: Final = 16.0
+"""Amplitude from which samples look like integers. Overdriven music may exceed full scale a few times."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +52,8 @@ class Presentation:
     def gain(self, audio: Audio, model_level1: float) -> float:
         """Compute the amplitude factor that brings a recording to this level.
 
-        With `spl`, this reads the whole recording.
+        With `spl`, this reads the whole recording. Its level is that of what lies above 20 Hz: an offset and rumble are
+        not heard.
 
         Args:
             audio: the recording.
@@ -57,24 +64,37 @@ class Presentation:
         """
         if self.spl is None:
             return self.level1_gain(model_level1)
-        energy, samples, peak = 0.0, 0, 0.0
+        meter, peak = LoudnessMeter(SAMPLE_RATE), 0.0
         for block in audio.blocks():
-            energy += float(np.square(block, dtype=np.float64).sum())
-            samples += len(block)
+            meter.push(block)
             peak = max(peak, float(np.abs(block).max(initial=0.0)))
-        if peak <= SILENCE:
-            raise silent(audio)
-        return amplitude(self.spl - model_level1) / float(np.sqrt(energy / samples))
+        power = meter.finish()
+        if peak <= SILENCE or power <= SILENCE**2:
+            raise silence_error(audio)
+        return amplitude(self.spl - model_level1) / float(np.sqrt(power))
 
     def level1_gain(self, model_level1: float) -> float:
         """Compute the amplitude factor of `level1` alone, without a recording."""
         return 1.0 if self.level1 is None else amplitude(self.level1 - model_level1)
 
-    def blocks(self, audio: Audio, gain: float) -> Iterator[npt.NDArray[np.float32]]:
-        """Yield the presented signal, float32 blocks at 16 kHz."""
-        presenter = Presenter(gain, self.listener)
+    def blocks(self, audio: Audio, gain: float, model_level1: float = LEVEL1) -> Iterator[npt.NDArray[np.float32]]:
+        """Yield the presented signal, float32 blocks at 16 kHz.
+
+        Args:
+            audio: the recording.
+            gain: amplitude factor, from `gain`.
+            model_level1: dB SPL of RMS 1.0 that the model expects.
+
+        Raises:
+            AudioError: at the end, if the level of the recording is above `MAX_SPL` before amplification, and not set
+                by `spl`.
+        """
+        presenter, check = Presenter(gain, self.listener), LevelCheck(audio.name, gain, model_level1)
         for block in audio.blocks():
+            check.push(block)
             yield presenter.push(block)
+        if self.spl is None:
+            check.finish()
         yield presenter.finish()
 
 
@@ -102,6 +122,51 @@ class Presenter:
         return self._stage.finish() if self._stage else np.empty(0, dtype=np.float32)
 
 
-def silent(audio: Audio) -> AudioError:
+class LevelCheck:
+    """A check that a recording is not louder than any music, which arrives in blocks at 16 kHz.
+
+    Args:
+        name: name of the recording in messages.
+        gain: amplitude factor of the presentation.
+        model_level1: dB SPL of RMS 1.0.
+    """
+
+    def __init__(self, name: str, gain: float, model_level1: float) -> None:
+        self._name, self._gain, self._level1 = name, gain, model_level1
+        self._energy, self._samples, self._peak = 0.0, 0, 0.0
+
+    def push(self, block: npt.NDArray[np.float32]) -> None:
+        """Add a block, float32 [n], without its gain."""
+        self._energy += float(np.dot(block, block))
+        self._samples += len(block)
+        if self._energy > self._samples:  # above full scale; otherwise the peak does not matter
+            self._peak = max(self._peak, float(np.abs(block).max(initial=0.0)))
+
+    def finish(self) -> None:
+        """Check the level of the blocks so far.
+
+        Raises:
+            AudioError: if it is above `MAX_SPL`.
+        """
+        rms = self._gain * float(np.sqrt(self._energy / max(1, self._samples)))
+        if rms <= amplitude(MAX_SPL - self._level1):
+            return
+        level = self._level1 + decibels(rms)
+        likely = next((bits for bits in (8, 16, 24, 32) if self._peak <= 2.0 ** (bits - 1)), 32)
+        reason = (
+            f"samples of up to {self._peak:.6g} look like integers of {likely} bits as floating point: divide them by "
+            f"{2 ** (likely - 1)}"
+            if self._peak > _MIN_INTEGER_PEAK
+            else "lower level1, or the amplification of the recording"
+        )
+        raise AudioError(
+            f"{self._name} has a level of {level:.0f} dB SPL (RMS, before amplification); no music is louder than "
+            f"{MAX_SPL:g} dB SPL; {reason}"
+        )
+
+
+def silence_error(audio: Audio) -> AudioError:
     """Return the error for a recording that is silent throughout."""
+    if audio.cancellation is not None:
+        return AudioError(f"{audio.name} is silent throughout: {audio.cancellation}")
     return AudioError(f"{audio.name} is silent throughout: a quality needs sound; check the recording or its channel")

@@ -2,34 +2,56 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import os
+import stat
+import sys
+import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, BinaryIO, Final, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 import soxr
 
-from ..errors import AudioError, AudioFileError, AudioFileNotFoundError
+from ..errors import AudioError, AudioFileError, AudioFileNotFoundError, OptionError
 from ..features.patches import PATCH_LENGTH, SAMPLE_RATE
 from ..files import is_file, is_folder
+from .channels import Channel, ChannelMixer, check_channel
+from .containers.byte_source import ByteSource
+from .containers.inspection import inspect
+from .containers.parts import Findings
+from .containers.signatures import recognize
+from .decoding import decode, probe
 
 Array = npt.NDArray[np.float32]
-AudioLike: TypeAlias = "str | Path | tuple[npt.NDArray[Any], int]"
+AudioLike: TypeAlias = (
+    "str | os.PathLike[str] | BinaryIO | io.BytesIO | tuple[npt.ArrayLike, int] | ArrayAudio | FileAudio"
+)
+"""A path (`-` for standard input), an open binary file, `(samples, rate)`, or what `open_audio` returned."""
+Damage: TypeAlias = Literal["error", "warn"]
 
-SUFFIXES: Final = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff"})
-"""File suffixes that a folder search treats as audio."""
-LOWEST_RATE: Final = 8_000
-HIGHEST_RATE: Final = 768_000
+MIN_RATE: Final = 8_000
+MAX_RATE: Final = 768_000
 BLOCK_SECONDS: Final = 5.0
-LOUDEST: Final = 10_000.0
+MAX_AMPLITUDE: Final = 10_000.0
 """Maximum amplitude of a sample: 80 dB above full scale, far above any amplified music."""
-MOST_CHANNELS: Final = 64
+MAX_CHANNELS: Final = 64
 """Maximum number of channels. Higher counts suggest that samples and channels are swapped."""
-_UNKNOWN: Final = 2**63 - 1
-"""Length that libsndfile reports for a stream of unknown length."""
 TOO_SHORT: Final = f"at least {PATCH_LENGTH} samples at 16 kHz ({PATCH_LENGTH / SAMPLE_RATE * 1000:g} ms) can be scored"
+STANDARD_INPUT: Final = "-"
+_IN_MEMORY: Final = 1 << 24
+"""Bytes of a pipe that are kept in memory. More are written to a temporary file."""
+_UNKNOWN_BYTES: Final = 1 << 22
+"""Bytes of a pipe that are read in search of audio."""
+_COPY_BYTES: Final = 1 << 16
+_SPARE_BITS: Final = 8
+"""Integers of 32 bits or more that do not use this number of upper bits have another full scale than their type."""
+_LOGGER: Final = "haaqi_edge.audio"
+_FILE_LOCKS: Final[weakref.WeakKeyDictionary[Any, threading.Lock]] = weakref.WeakKeyDictionary()
 
 
 class Audio(Protocol):
@@ -43,8 +65,14 @@ class Audio(Protocol):
     def rate(self) -> int:
         """Sample rate of the recording in Hz."""
 
+    @property
+    def cancellation(self) -> str | None:
+        """Description of how the channels cancel each other. None if they do not, or before the recording was read."""
+
     def blocks(self, rate: int = SAMPLE_RATE) -> Iterator[Array]:
         """Yield the recording as mono blocks. At the recording's own rate, the samples are not resampled.
+
+        A `CancellationWarning` is issued at the end if the channels cancel each other in the mix.
 
         Args:
             rate: output sample rate, Hz.
@@ -53,26 +81,42 @@ class Audio(Protocol):
             float32 [n], full scale 1.0.
 
         Raises:
-            AudioError: if a sample is not finite or its amplitude is above `LOUDEST`, or if the file is damaged.
+            AudioError: if a sample is not finite or its amplitude is above `MAX_AMPLITUDE`, if the file is damaged, or
+                if the recording does not have the channel.
         """
 
 
-def open_audio(audio: AudioLike) -> Audio:
+def open_audio(audio: AudioLike, *, channel: Channel = "mix", damage: Damage = "error") -> ArrayAudio | FileAudio:
     """Open a recording for reading.
 
     Args:
-        audio: path of an audio file, or `(samples, rate)` with samples [n] or [n, channels] and the rate in Hz.
+        audio: path of an audio file, `-` for standard input, a binary file that is open for reading, or
+            `(samples, rate)` with samples [n] or [n, channels] and the rate in Hz. An open file is read from its
+            present position on, which does not change.
+        channel: `mix` for the mean of the channels, `left` or `right`, or the number of a channel, from 0.
+        damage: whether a file that is damaged or truncated is an error, or a `DamagedAudioWarning` for what is missing.
 
     Raises:
         AudioFileNotFoundError: if there is no such file.
-        AudioFileError: if the file cannot be decoded or is truncated.
+        AudioFileError: if the file cannot be decoded, or is damaged or truncated.
         AudioError: if the samples or the rate cannot be used.
+        DependencyError: if the file needs FFmpeg and PyAV is not installed.
+        OptionError: if `channel` or `damage` is invalid.
     """
-    if isinstance(audio, str | Path):
-        return FileAudio(audio)
+    channel = check_channel(channel)
+    if isinstance(audio, ArrayAudio | FileAudio):
+        if channel not in ("mix", audio.channel):
+            raise OptionError(
+                f"channel={channel!r} of {audio.name}, which was opened with channel={audio.channel!r}: open it again"
+            )
+        return audio
+    if isinstance(audio, str | os.PathLike) or _is_file_object(audio):
+        return FileAudio(audio, channel=channel, damage=damage)  # type: ignore[arg-type]
     if not (isinstance(audio, tuple) and len(audio) == 2):
-        raise AudioError(f"cannot read audio from {type(audio).__name__}: give a path, or (samples, rate)")
-    return ArrayAudio(*audio)
+        raise AudioError(
+            f"cannot read audio from {type(audio).__name__}: give a path, or (samples, rate), or an open binary file"
+        )
+    return ArrayAudio(*audio, channel=channel)
 
 
 class ArrayAudio:
@@ -82,97 +126,288 @@ class ArrayAudio:
         samples: [n] or [n, channels]; floating point with full scale 1.0, or signed integers with the full scale of
             their type.
         rate: Hz.
+        channel: as for `open_audio`.
+
+    Attributes:
+        rate: Hz.
+        name: name in error messages.
+        channel: the chosen channel.
+        cancellation: see `Audio.cancellation`.
 
     Raises:
         AudioError: if the samples or the rate cannot be used.
     """
 
-    def __init__(self, samples: npt.NDArray[Any], rate: int) -> None:
+    def __init__(self, samples: npt.ArrayLike, rate: int, *, channel: Channel = "mix") -> None:
         self._samples = checked_samples(samples)
-        if self._samples.ndim == 2 and self._samples.shape[1] > MOST_CHANNELS >= self._samples.shape[0]:
+        if self._samples.ndim == 2 and self._samples.shape[1] > MAX_CHANNELS >= self._samples.shape[0]:
             raise AudioError(f"samples of shape {self._samples.shape} look like [channels, n]: transpose them")
         if self._samples.size == 0:
             raise AudioError(f"the audio is empty: {TOO_SHORT}")
-        self.rate, self.name = checked_rate(rate), "the samples given"
+        _check_scale(self._samples, isinstance(samples, np.ndarray))
+        self.rate, self.name, self.channel = checked_rate(rate), "the samples given", check_channel(channel)
+        self.cancellation: str | None = None
 
     def blocks(self, rate: int = SAMPLE_RATE) -> Iterator[Array]:
         """Yield the recording as mono blocks; see `Audio.blocks`."""
         step = int(BLOCK_SECONDS * self.rate)
-        resampler = Resampler(self.rate, self.name, rate)
+        mixer = ChannelMixer(self.channel, self.name)
+        resampler = Resampler(self.rate, self.name, rate, mixer)
         for start in range(0, len(self._samples), step):
             yield resampler.push(full_scale(self._samples[start : start + step]))
         yield resampler.finish()
+        _warn_once(self, mixer)
 
 
 class FileAudio:
-    """An audio file in a format that soundfile reads (wav, flac, ogg, opus, mp3, ...).
+    """An audio file: wav, flac, ogg, opus, mp3, aiff and more, and what FFmpeg reads if PyAV is installed.
 
-    Each call of `blocks` decodes the file again, block by block.
+    The file is inspected when it is opened: nothing of it may be missing or damaged. Each call of `blocks` decodes it
+    again, block by block. A pipe is read once, into memory or a temporary file.
 
     Args:
-        path: path of the file.
+        file: path of the file, `-` for standard input, or a binary file that is open for reading. Such a file is read
+            from its present position on, and not closed.
+        channel: as for `open_audio`.
+        damage: as for `open_audio`.
+
+    Attributes:
+        name: name in error messages: the path, with escape sequences for characters that cannot be printed.
+        rate: sample rate of the (first part of the) file, Hz.
+        channel: the chosen channel.
+        notes: what is unusual about the file, for example a header that does not know the length. All of the audio is
+            read nevertheless.
+        cancellation: see `Audio.cancellation`.
 
     Raises:
         AudioFileNotFoundError: if there is no such file.
-        AudioFileError: if the file cannot be decoded, holds no samples or is truncated.
+        AudioFileError: if the file cannot be decoded, holds no samples, or is damaged or truncated.
         AudioError: if the sample rate cannot be used.
+        DependencyError: if the file needs FFmpeg and PyAV is not installed.
+        OptionError: if `channel` or `damage` is invalid.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path, self.name = Path(path), str(path)
-        if not is_file(self.path):
-            what = "is a folder, not a file" if is_folder(self.path) else "does not exist"
-            raise AudioFileNotFoundError(f"{self.name} {what}: give the path of an audio file")
-        if self.path.stat().st_size == 0:
-            raise AudioFileError(f"{self.name} is empty (0 bytes): copy or record it again")
-        with self._open() as file:
-            self.rate = checked_rate(file.samplerate, self.name)
-            if file.frames == 0:
-                raise AudioFileError(f"{self.name} holds no samples: {TOO_SHORT}")
-        _check_whole(self.path)
+    def __init__(
+        self, file: str | os.PathLike[str] | BinaryIO, *, channel: Channel = "mix", damage: Damage = "error"
+    ) -> None:
+        if damage not in ("error", "warn"):
+            raise OptionError(f"damage={damage!r}: give 'error' or 'warn'")
+        self._open(_open_content(file), check_channel(channel), damage)
+
+    @classmethod
+    def from_pipe(cls, pipe: Any, name: str, *, channel: Channel = "mix", damage: Damage = "error") -> FileAudio:
+        """Read a pipe to its end, and return its audio.
+
+        Args:
+            pipe: an object with a method `read(size)`, which returns up to `size` bytes, and none at the end.
+            name: name in error messages.
+            channel: as for `open_audio`.
+            damage: as for `open_audio`.
+
+        Raises:
+            AudioFileError: as for `FileAudio`.
+        """
+        audio = cls.__new__(cls)
+        audio._open(_spool(pipe, name), check_channel(channel), damage)
+        return audio
+
+    def _open(self, content: _Content, channel: Channel, damage: Damage) -> None:
+        self.channel, self._content, self.name = channel, content, content.name
+        self.cancellation: str | None = None
+        self._findings = Findings(self.name, tolerate=damage == "warn")
+        with self._content.open() as source:
+            if source.size == 0:
+                raise AudioFileError(f"{self.name} is empty (0 bytes): copy or record it again")
+            self._kind, parts = inspect(source, self._findings)
+            formats = (probe(source, part, self._kind, self._findings) for part in parts)
+            first = next((form for form in formats if form.frames != 0), None)
+        if first is None:
+            raise self._no_samples()
+        self._parts = parts
+        self.rate = checked_rate(first.rate, self.name)
+        if self.notes:
+            import logging  # here, since few files have notes
+
+            for note in self.notes:
+                logging.getLogger(_LOGGER).info("%s: %s", self.name, note)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is unusual about the file."""
+        return tuple(self._findings.notes)
 
     def blocks(self, rate: int = SAMPLE_RATE) -> Iterator[Array]:
         """Yield the recording as mono blocks; see `Audio.blocks`."""
-        resampler = Resampler(self.rate, self.name, rate)
-        with self._open() as file:
-            step, read = max(1, int(BLOCK_SECONDS * self.rate) // file.channels), 0
-            while True:
-                try:
-                    block = file.read(step, dtype="float32", always_2d=True)
-                except soundfile.LibsndfileError as error:
-                    raise self._damaged(read, str(error)) from error
-                if len(block) == 0:
-                    break
-                read += len(block)
-                yield resampler.push(block)
-            # A decoder may round the length of a lossy stream up by one or two frames. A truncated file lacks far more.
-            if _UNKNOWN > file.frames > read + self.rate // 10:
-                raise self._damaged(read, f"{file.frames} samples were announced, {read} came")
+        mixer = ChannelMixer(self.channel, self.name)
+        resampler, frames = Resampler(self.rate, self.name, rate, mixer), 0
+        with self._content.open() as source:
+            for part in self._parts:
+                for block in decode(source, part, self._kind, BLOCK_SECONDS, self._findings):
+                    if block.rate != resampler.rate:  # joined files
+                        yield resampler.finish()
+                        own = checked_rate(block.rate, self.name)
+                        resampler = Resampler(own, self.name, rate, mixer, resampler.seconds)
+                    frames += len(block.samples)
+                    yield resampler.push(block.samples)
         yield resampler.finish()
+        if frames == 0:
+            raise self._no_samples()
+        _warn_once(self, mixer)
 
-    def _open(self) -> soundfile.SoundFile:
+    def _no_samples(self) -> AudioFileError:
+        return AudioFileError(f"{self.name} holds no samples: {TOO_SHORT}")
+
+
+class _Content(Protocol):
+    """The bytes of a file, which can be opened any number of times."""
+
+    name: str
+
+    def open(self) -> contextlib.AbstractContextManager[ByteSource]:
+        """Open the file."""
+
+
+class _PathContent:
+    """The bytes of a regular file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self.name = path, display_name(path)
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[ByteSource]:
+        """Open the file."""
         try:
-            return _Sequential(self.path)
-        except (soundfile.LibsndfileError, OSError) as error:
+            file = self._path.open("rb")
+        except OSError as error:
+            raise AudioFileError(f"{self.name} cannot be read ({error.strerror}): check its permissions") from error
+        with file:
+            try:
+                yield ByteSource(file)
+            except OSError as error:
+                if isinstance(error, AudioFileError | AudioFileNotFoundError):
+                    raise
+                raise AudioFileError(f"{self.name} cannot be read ({error.strerror or error})") from error
+
+
+class _ObjectContent:
+    """The bytes of a file object, from its position on. Other readers of the file do not matter."""
+
+    def __init__(self, file: Any, name: str) -> None:
+        self._file, self.name = file, name
+        try:
+            self._lock = _FILE_LOCKS.setdefault(file, threading.Lock())
+        except TypeError:  # without weak references
+            self._lock = threading.Lock()
+        with self._lock:
+            self._start = file.tell()
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[ByteSource]:
+        """Return the bytes. The file stays open, at its position."""
+        try:
+            yield ByteSource(self._file, self._start, self._lock)
+        except (OSError, ValueError) as error:  # ValueError: it was closed
+            if isinstance(error, AudioError | OptionError):
+                raise
+            raise AudioFileError(f"{self.name} cannot be read ({error})") from error
+
+
+def _open_content(file: Any) -> _Content:
+    """Return the bytes of a path, of standard input or of a file object."""
+    if _is_file_object(file):
+        return _object_content(file)
+    text = os.fspath(file)
+    if not isinstance(text, str):
+        text = os.fsdecode(text)
+    if text == STANDARD_INPUT:
+        return _standard_input()
+    name = display_name(text)
+    if not text:
+        raise AudioFileNotFoundError("an empty path: give the path of an audio file")
+    path = Path(text)
+    if is_file(path):
+        return _PathContent(path)
+    if is_folder(path):
+        raise AudioFileNotFoundError(f"{name} is a folder, not a file: give the path of an audio file")
+    if _is_special(path):
+        with path.open("rb") as pipe:
+            return _spool(pipe, name)
+    raise AudioFileNotFoundError(f"{name} does not exist: give the path of an audio file")
+
+
+def _object_content(file: Any) -> _Content:
+    own = getattr(file, "name", None)
+    name = display_name(own) if isinstance(own, str) and own else "the file given"
+    try:
+        readable, seekable = isinstance(file.read(0), bytes), file.seekable()
+    except (OSError, ValueError) as error:
+        raise AudioFileError(f"{name} cannot be read ({error}): give a file that is open for reading") from error
+    if not readable:
+        raise AudioError(f"{name} is a text file: open it in binary mode, with open(path, 'rb')")
+    if not seekable:
+        return _spool(file, name)
+    content = _ObjectContent(file, name)
+    with content.open() as source:
+        if source.size == 0 and file.tell() > 0:
             raise AudioFileError(
-                f"{self.name} cannot be read as audio ({error}): give a wav, flac, ogg, opus or mp3 file that plays"
-            ) from error
-
-    def _damaged(self, read: int, why: str) -> AudioFileError:
-        return AudioFileError(
-            f"{self.name} is damaged or truncated after {read / self.rate:.2f} s ({why}): copy or encode it again"
-        )
+                f"{name} is at its end, behind {file.tell()} bytes: move to its beginning with seek(0)"
+            )
+    return content
 
 
-class _Sequential(soundfile.SoundFile):  # type: ignore[misc]
-    """An audio file that is read from start to end, without seeking.
+def _standard_input() -> _Content:
+    name = "standard input"
+    try:
+        pipe = sys.stdin.buffer
+        if sys.stdin.isatty():
+            raise AudioFileError(f"{name} is a terminal: pipe an audio file into it, or give a path")
+    except (AttributeError, ValueError) as error:  # there is none, or it was closed
+        raise AudioFileError(f"{name} is closed: pipe an audio file into it, or give a path") from error
+    return _spool(pipe, name)
 
-    By default soundfile seeks after each block. This is slow, and it fails at the end of a FLAC file that was written
-    to a pipe and does not store its length.
-    """
 
-    def seekable(self) -> bool:
+def _spool(pipe: Any, name: str) -> _Content:
+    """Read a pipe to its end, and return its bytes. A pipe without audio may be endless, and is not read to its end."""
+    import tempfile  # here, since few recordings come from a pipe
+
+    spool = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed with the content
+    size, known = 0, False
+    try:
+        while data := pipe.read(_COPY_BYTES):
+            known = known or (size == 0 and (data[:3] == b"ID3" or bool(recognize(data))))
+            size += spool.write(data)
+            if not known and size > _UNKNOWN_BYTES:
+                raise Findings(name).unreadable(f"its first {size} bytes are no audio")
+    except OSError as error:
+        raise AudioFileError(f"{name} cannot be read ({error.strerror or error})") from error
+    spool.seek(0)
+    content = _ObjectContent(spool, name)
+    weakref.finalize(content, spool.close)
+    return content
+
+
+def _is_file_object(file: Any) -> bool:
+    return all(callable(getattr(file, method, None)) for method in ("read", "seek", "tell", "seekable"))
+
+
+def _is_special(path: Path) -> bool:
+    """Return whether a path is a pipe, a socket or a device."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
         return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
+
+
+def display_name(path: str | os.PathLike[str]) -> str:
+    """Return a path as text that can be printed: other characters, and bytes that are no UTF-8, are escaped."""
+    text = os.fsdecode(path)
+    if text.isprintable():
+        return text
+    return "".join(
+        f"\\x{ord(c) - 0xDC00:02x}" if 0xDC80 <= ord(c) <= 0xDCFF else c if c.isprintable() else repr(c)[1:-1]
+        for c in text
+    )
 
 
 class Resampler:
@@ -184,11 +419,29 @@ class Resampler:
         rate: input sample rate, Hz.
         name: name of the audio in error messages.
         to: output sample rate, Hz.
+        mixer: chooses the channel. Default: the mean of all.
+        seconds: time of the first sample, for error messages.
+
+    Attributes:
+        rate: input sample rate, Hz.
     """
 
-    def __init__(self, rate: int, name: str = "the stream", to: int = SAMPLE_RATE) -> None:
-        self._rate, self._name, self._time = rate, name, 0
+    def __init__(
+        self,
+        rate: int,
+        name: str = "the stream",
+        to: int = SAMPLE_RATE,
+        mixer: ChannelMixer | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        self.rate, self._name, self._start, self._frames = rate, name, seconds, 0
+        self._mixer = ChannelMixer(name=name) if mixer is None else mixer
         self._soxr = None if rate == to else soxr.ResampleStream(rate, to, 1, dtype="float32", quality="HQ")
+
+    @property
+    def seconds(self) -> float:
+        """Time of the next sample."""
+        return self._start + self._frames / self.rate
 
     def push(self, block: Array) -> Array:
         """Mix a block down to mono and resample it.
@@ -214,13 +467,14 @@ class Resampler:
             float32 [n] at the input rate.
 
         Raises:
-            AudioError: if a sample is NaN or infinite, or if its amplitude is above `LOUDEST`. The message gives the
-                time of the sample.
+            AudioError: if a sample is NaN or infinite, or if its amplitude is above `MAX_AMPLITUDE`. The message gives
+                the time of the sample. Also if there is no such channel.
         """
-        if not np.abs(block).max(initial=0.0) <= LOUDEST:  # also true for NaN
-            usable = np.abs(block) <= LOUDEST
+        block = self._mixer.select(block)
+        if not np.abs(block).max(initial=0.0) <= MAX_AMPLITUDE:  # also true for NaN
+            usable = np.abs(block) <= MAX_AMPLITUDE
             first = int(np.argmin(usable.reshape(len(block), -1).all(axis=1)))
-            seconds = (self._time + first) / self._rate
+            seconds = self.seconds + first / self.rate
             if not np.isfinite(block[first]).all():
                 raise AudioError(
                     f"{self._name} holds a sample that is not a finite number at {seconds:.3f} s: "
@@ -230,8 +484,8 @@ class Resampler:
                 f"{self._name} holds a sample of amplitude {np.abs(block[first]).max():g} at {seconds:.3f} s: "
                 "full scale is 1.0; divide integers by theirs"
             )
-        self._time += len(block)
-        return block if block.ndim == 1 else _averaged(block)
+        self._frames += len(block)
+        return self._mixer.mix(block, self.rate)
 
     def resample(self, mono: Array) -> Array:
         """Resample the output of `mix`.
@@ -268,6 +522,30 @@ def checked_samples(samples: Any) -> npt.NDArray[Any]:
     return array
 
 
+def integer_peak(samples: npt.NDArray[Any]) -> int:
+    """Return the largest absolute value of integers, 0 for none and for floating-point numbers."""
+    if samples.dtype.kind != "i" or samples.size == 0:
+        return 0
+    return max(abs(int(samples.min())), int(samples.max()))
+
+
+def _check_scale(samples: npt.NDArray[Any], is_array: bool) -> None:
+    """Raise `AudioError` if the full scale of integers is not that of their type.
+
+    Such are 24 bits in the lower bits of int32, and numbers in a Python list, which NumPy makes int64.
+    """
+    bits = samples.dtype.itemsize * 8
+    peak = integer_peak(samples)
+    if bits < 32 or peak == 0 or peak >= 2 ** (bits - 1 - _SPARE_BITS):
+        return
+    kind = f"samples of type {samples.dtype}" if is_array else "a list of integers"
+    likely = next(scale for scale in (8, 16, 24, 32, 64) if peak <= 2 ** (scale - 1))
+    raise AudioError(
+        f"{kind} with a peak of {peak}: their full scale is unclear, for it is not that of {samples.dtype}. Divide "
+        f"them by their full scale, which is 2**{likely - 1} for {likely} bits, and give floating point"
+    )
+
+
 def full_scale(samples: npt.NDArray[Any]) -> Array:
     """Convert an array from `checked_samples` to float32 with full scale 1.0.
 
@@ -280,27 +558,6 @@ def full_scale(samples: npt.NDArray[Any]) -> Array:
     return block if samples.dtype.kind == "f" else block * np.float32(1.0 / (np.iinfo(samples.dtype).max + 1.0))
 
 
-def find_audio(folder: Path) -> list[Path]:
-    """Return the audio files below a folder, sorted. Files are found by suffix; hidden files are left out."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
-
-
-def audio_in(folder: Path) -> list[Path]:
-    """Return the audio files below a folder, as `find_audio` does.
-
-    Raises:
-        AudioFileNotFoundError: if there are none.
-    """
-    found = find_audio(folder)
-    if not found:
-        raise AudioFileNotFoundError(f"no audio in {folder}: expected files that end in {', '.join(sorted(SUFFIXES))}")
-    return found
-
-
 def checked_rate(rate: Any, name: str = "the audio") -> int:
     """Return a sample rate in Hz as an integer.
 
@@ -309,53 +566,21 @@ def checked_rate(rate: Any, name: str = "the audio") -> int:
         name: name of the audio in error messages.
 
     Raises:
-        AudioError: if `rate` is not a whole number from `LOWEST_RATE` to `HIGHEST_RATE`.
+        AudioError: if `rate` is not a whole number from `MIN_RATE` to `MAX_RATE`.
     """
     if isinstance(rate, bool) or not isinstance(rate, int | np.integer | float) or rate % 1 != 0:  # NaN and infinity
         raise AudioError(f"the sample rate of {name} must be a whole number of Hz, got {rate!r}")
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+    if not MIN_RATE <= rate <= MAX_RATE:
         raise AudioError(
-            f"the sample rate of {name} is {rate:g} Hz; give audio from {LOWEST_RATE} to {HIGHEST_RATE} Hz "
+            f"the sample rate of {name} is {rate:g} Hz; give audio from {MIN_RATE} to {MAX_RATE} Hz "
             "(the networks hear up to 8 kHz)"
         )
     return int(rate)
 
 
-def _averaged(block: Array) -> Array:
-    """Return the mean over the channels of [n, channels].
-
-    numpy's `mean` takes ten times as long over so short an axis.
-    """
-    mean: Array = block[:, 0].copy()
-    for channel in block.T[1:]:
-        mean += channel
-    mean /= np.float32(block.shape[1])
-    return mean
-
-
-def _check_whole(path: Path) -> None:
-    """Raise `AudioFileError` if the container of a file shows that the end of the file is missing.
-
-    libsndfile reads a truncated wav, aiff or ogg file as a shorter one.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        head = file.read(28)
-        if head[:4] in (b"RIFF", b"RIFX", b"FORM", b"RF64"):
-            if head[:4] == b"RF64":  # more than 4 GB: the first chunk holds the size
-                announced = int.from_bytes(head[20:28], "little") + 8
-            else:
-                announced = int.from_bytes(head[4:8], "little" if head[:4] == b"RIFF" else "big") + 8
-            # 0 and 2^32 - 1: the writer did not know the length
-            if size < announced - 1 and announced not in (8, 0xFFFFFFFF + 8):
-                raise AudioFileError(
-                    f"{path} is truncated: it announces {announced} bytes and holds {size}: copy it again"
-                )
-        elif head[:4] == b"OggS":
-            file.seek(max(0, size - 70_000))  # a page has at most 65,307 bytes
-            tail = file.read()
-            page = tail[tail.rfind(b"OggS") :]
-            segments = page[26] if len(page) > 26 else 0
-            length = 27 + segments + sum(page[27 : 27 + segments])
-            if len(page) < 27 + segments or len(page) < length or not page[5] & 0x04:
-                raise AudioFileError(f"{path} is truncated: its last Ogg page is missing or cut: copy it again")
+def _warn_once(audio: ArrayAudio | FileAudio, mixer: ChannelMixer) -> None:
+    """Issue a warning if the channels cancel each other, at the first reading only."""
+    first = audio.cancellation is None
+    audio.cancellation = mixer.cancellation()
+    if first:
+        mixer.warn()

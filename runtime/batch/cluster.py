@@ -18,34 +18,34 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_PATIENCE: Final = 10
+_TIMEOUT: Final = 10
 """Timeout in seconds for the scheduler's answers, and for the first worker to appear."""
-_LOOK: Final = 1
+_CHECK_INTERVAL: Final = 1
 """Seconds without a result after which to check that there are workers."""
 _ADDRESS: Final = re.compile(r"((tcp|tls|ws|wss)://)?(\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]]+):(\d{1,5})")
 
 
-def on_cluster(work: Callable[[Item], Result], items: Sequence[Item], scheduler: str) -> Iterator[Result]:
-    """Apply `work` to each item on a cluster's workers, and yield results in the order of completion.
+def map_on_cluster(work: Callable[[Item], Result], items: Sequence[Item], scheduler: str) -> Iterator[Result]:
+    """Apply a function to each item on the workers of a cluster, and yield the results in the order of completion.
 
     Raises:
-        OptionError: no scheduler answers at the address, or it has no workers.
-        WorkerError: the scheduler or all workers were lost, or several workers died in turn on the same item.
+        OptionError: if no scheduler answers at the address, or if it has no workers.
+        WorkerError: if the scheduler or all workers were lost, or if several workers died in turn on the same item.
     """
     from distributed import Client
 
-    _check(scheduler)
-    with _quiet():
+    _check_scheduler(scheduler)
+    with _silence_client():
         try:
-            client = Client(scheduler, timeout=_PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
+            client = Client(scheduler, timeout=_TIMEOUT, set_as_default=False)  # type: ignore[no-untyped-call]
         except OSError as error:  # includes TimeoutError
-            raise _silent(scheduler, str(error)) from error
+            raise _no_scheduler_error(scheduler, str(error)) from error
         with client:
             yield from _results(client, work, items, scheduler)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_client() -> Iterator[None]:
     """Silence the client's tracebacks about a lost scheduler. An error reports it instead."""
     log = logging.getLogger("distributed.client")
     before = log.level
@@ -65,83 +65,83 @@ def _results(client: Client, work: Callable[[Item], Result], items: Sequence[Ite
     future: Any
     for future in waiting.values():
         future.add_done_callback(done.put)
-    met, last = False, time.monotonic()
+    had_workers, last = False, time.monotonic()
     while waiting:
         try:
-            future = done.get(timeout=min(_LOOK, _PATIENCE))
+            future = done.get(timeout=min(_CHECK_INTERVAL, _TIMEOUT))
         except Empty:
             future = None
         else:
             try:
-                result = future.result(timeout=_PATIENCE)
+                result = future.result(timeout=_TIMEOUT)
             except KilledWorker as error:
                 raise WorkerError(
-                    f"the cluster's workers die of their work ({error}): give them more memory"
+                    f"workers of the cluster died while they processed an item ({error}): give them more memory"
                 ) from error
             except FutureCancelledError as error:
-                raise _lost(scheduler) from error
+                raise _lost_scheduler_error(scheduler) from error
             except OSError as error:
                 if future.status == "error":  # raised by `work` itself
                     raise
                 if not isinstance(error, TimeoutError):
-                    raise _lost(scheduler) from error
+                    raise _lost_scheduler_error(scheduler) from error
                 future.add_done_callback(done.put)  # the worker was lost with its result; dask computes it again
                 future = None
         if future is not None:
-            met, last = True, time.monotonic()
+            had_workers, last = True, time.monotonic()
             del waiting[future.key]
             yield result
-        elif _any_worker(client, scheduler):
-            met, last = True, time.monotonic()
-        elif time.monotonic() - last >= _PATIENCE:
-            raise _nobody(scheduler, met)
+        elif _has_workers(client, scheduler):
+            had_workers, last = True, time.monotonic()
+        elif time.monotonic() - last >= _TIMEOUT:
+            raise _no_workers_error(scheduler, had_workers)
 
 
-def _check(scheduler: str) -> None:
+def _check_scheduler(scheduler: str) -> None:
     """Reject an address without a scheduler before a client is created, because a client would wait forever."""
     found = _ADDRESS.fullmatch(scheduler)
     if found is None or not 0 < int(found[4]) < 1 << 16:
         raise OptionError(
-            f"{scheduler!r} is no address of a dask scheduler: give a host and a port, as tcp://10.0.0.1:8786"
+            f"{scheduler!r} is not the address of a dask scheduler: give a host and a port, as tcp://10.0.0.1:8786"
         )
     try:
-        kind = asyncio.run(asyncio.wait_for(_kind(scheduler), _PATIENCE))
+        kind = asyncio.run(asyncio.wait_for(_server_kind(scheduler), _TIMEOUT))
     except Exception as error:  # another kind of server can cause any exception
-        why = str(error) or f"nothing heard in {_PATIENCE} s"
-        raise _silent(scheduler, why) from error
+        why = str(error) or f"no answer in {_TIMEOUT} s"
+        raise _no_scheduler_error(scheduler, why) from error
     if kind != "Scheduler":
-        raise _silent(scheduler, f"it is a {kind}")
+        raise _no_scheduler_error(scheduler, f"it is a {kind}")
 
 
-async def _kind(address: str) -> str:
+async def _server_kind(address: str) -> str:
     """Return dask's name for the kind of server at an address."""
     from distributed import Security, rpc
 
     args = Security().get_connection_args("client")  # type: ignore[no-untyped-call]
-    async with rpc(address, timeout=_PATIENCE, connection_args=args) as there:  # type: ignore[no-untyped-call]
-        told = await there.identity()
-    return str(told["type"])
+    async with rpc(address, timeout=_TIMEOUT, connection_args=args) as server:  # type: ignore[no-untyped-call]
+        identity = await server.identity()
+    return str(identity["type"])
 
 
-def _any_worker(client: Any, scheduler: str) -> bool:
+def _has_workers(client: Any, scheduler: str) -> bool:
     try:
-        return bool(client.sync(client.scheduler.ncores, callback_timeout=_PATIENCE))
+        return bool(client.sync(client.scheduler.ncores, callback_timeout=_TIMEOUT))
     except (OSError, TimeoutError, RuntimeError) as error:
-        raise _lost(scheduler) from error
+        raise _lost_scheduler_error(scheduler) from error
 
 
-def _silent(scheduler: str, why: str) -> OptionError:
+def _no_scheduler_error(scheduler: str, why: str) -> OptionError:
     return OptionError(
         f"no dask scheduler answers at {scheduler} ({why}): start one with `dask scheduler`, workers with "
         "`dask worker`, and give its address, as tcp://10.0.0.1:8786"
     )
 
 
-def _lost(scheduler: str) -> WorkerError:
-    return WorkerError(f"the scheduler at {scheduler} was lost on the way: start it and its workers again")
+def _lost_scheduler_error(scheduler: str) -> WorkerError:
+    return WorkerError(f"the scheduler at {scheduler} was lost during the work: start it and its workers again")
 
 
-def _nobody(scheduler: str, met: bool) -> OptionError | WorkerError:
-    if met:
+def _no_workers_error(scheduler: str, had_workers: bool) -> OptionError | WorkerError:
+    if had_workers:
         return WorkerError(f"all workers of the scheduler at {scheduler} are gone: start some with `dask worker`")
     return OptionError(f"the scheduler at {scheduler} has no workers: start some with `dask worker`")

@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def spread(
+def parallel_map(
     work: Callable[[Item], Result],
     items: Sequence[Item],
     jobs: int,
@@ -20,23 +20,23 @@ def spread(
     scheduler: str | None = None,
     advice: str = "use fewer jobs",
 ) -> Iterator[Result]:
-    """Apply `work` to each item in parallel, and yield results in the order of completion.
+    """Apply a function to each item in parallel, and yield the results in the order of completion.
 
     Args:
-        work: a module-level function that can be imported wherever it runs.
+        work: the function. It must be a function of a module, or a `functools.partial` of one.
         items: small objects such as paths or numbers. If a cluster loses a worker, another one repeats its items.
         jobs: number of processes on this machine. With 1, the work is done in this process.
         scheduler: address of a dask scheduler, such as `tcp://10.0.0.1:8786`. All its workers are then used.
         advice: for the error message if memory runs out.
 
     Raises:
-        WorkerError: a process was terminated from outside.
-        OptionError, WorkerError: see `cluster.on_cluster`.
+        WorkerError: if a process died, or for a cluster, see `cluster.map_on_cluster`.
+        OptionError: see `cluster.map_on_cluster`.
     """
     if scheduler is not None:
-        from .cluster import on_cluster
+        from .cluster import map_on_cluster
 
-        yield from on_cluster(work, items, scheduler)
+        yield from map_on_cluster(work, items, scheduler)
         return
     jobs = min(jobs, len(items))
     if jobs <= 1:

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
+from ..audio.channels import Channel
 from ..audiogram import Audiogram
+from ..backend import Backend
 from ..errors import HaaqiEdgeError, OptionError
 from ..scorer import Scorer
 from ..scores import Score
@@ -16,14 +18,16 @@ from ..windows import WindowLike
 
 
 @dataclass(frozen=True)
-class Request:
+class ScoreRequest:
     """Options for scoring files; see `Scorer` and `Scorer.score`.
 
     Attributes:
+        model: name of a shipped model, path of a bundle's folder, or a backend. A backend must support pickling if
+            other processes score the files, and excludes `provider`, `threads` and `cuda_graphs`.
         batch: patches to encode in one run; None scores one file after another.
     """
 
-    model: str
+    model: str | Backend
     listeners: tuple[Audiogram, ...]
     level1: float | None = None
     spl: float | None = None
@@ -33,28 +37,34 @@ class Request:
     provider: str | None = None
     threads: int | None = None
     cuda_graphs: bool = False
+    channel: Channel = "mix"
 
     def scorer(self) -> Scorer:
         """Return the scorer of this request. Each process loads a model once."""
-        return _scorer(self.model, self.provider, self.threads, self.cuda_graphs)
+        return _scorer(cast(Any, self.model), self.provider, self.threads, self.cuda_graphs)
 
 
-class Scored(NamedTuple):
-    """The index of a file in its list, and its scores or its error."""
+class FileResult(NamedTuple):
+    """The result of a file.
+
+    Attributes:
+        place: index of the file in its list.
+        outcome: one `Score` per listener, or the error of the file.
+    """
 
     place: int
     outcome: list[Score] | HaaqiEdgeError
 
 
-class Part(NamedTuple):
+class PartResult(NamedTuple):
     """Results of the files that one process scored, with the provider and the number of threads that it used."""
 
-    files: list[Scored]
+    files: list[FileResult]
     provider: str
     threads: int
 
 
-def score_files(request: Request, files: Sequence[tuple[int, Path]]) -> Iterator[Scored]:
+def score_files(request: ScoreRequest, files: Sequence[tuple[int, Path]]) -> Iterator[FileResult]:
     """Score files.
 
     Args:
@@ -71,29 +81,28 @@ def score_files(request: Request, files: Sequence[tuple[int, Path]]) -> Iterator
     """
     scorer, listeners = request.scorer(), list(request.listeners)
     paths = [path for _, path in files]
-    level1, spl, nal_r, window = request.level1, request.spl, request.nal_r, request.window
+    score_options: dict[str, Any] = {
+        name: getattr(request, name) for name in ("level1", "spl", "nal_r", "window", "channel")
+    }
     if request.batch is not None:
-        many = scorer.score_many(
-            paths, listeners, batch=request.batch, level1=level1, spl=spl, nal_r=nal_r, window=window
-        )
-        yield from (Scored(place, outcome) for (place, _), outcome in zip(files, many, strict=True))
+        many = scorer.score_many(paths, listeners, batch=request.batch, **score_options)
+        yield from (FileResult(place, outcome) for (place, _), outcome in zip(files, many, strict=True))
         return
     for place, path in files:
         try:
-            scores = scorer.score(path, listeners, level1=level1, spl=spl, nal_r=nal_r, window=window)
-            yield Scored(place, scores)
+            yield FileResult(place, scorer.score(path, listeners, **score_options))
         except OptionError:
             raise
         except HaaqiEdgeError as error:
-            yield Scored(place, error)
+            yield FileResult(place, error)
 
 
-def score_part(request: Request, files: Sequence[tuple[int, Path]]) -> Part:
+def score_part(request: ScoreRequest, files: Sequence[tuple[int, Path]]) -> PartResult:
     """Score files as `score_files` does, and return all results at once. For use in a worker process."""
     scorer = request.scorer()
-    return Part(list(score_files(request, files)), scorer.provider, scorer.threads)
+    return PartResult(list(score_files(request, files)), scorer.provider, scorer.threads)
 
 
 @cache
-def _scorer(model: str, provider: str | None, threads: int | None, cuda_graphs: bool) -> Scorer:
+def _scorer(model: str | Backend, provider: str | None, threads: int | None, cuda_graphs: bool) -> Scorer:
     return Scorer(model, provider=provider, threads=threads, cuda_graphs=cuda_graphs)

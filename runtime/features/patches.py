@@ -50,7 +50,9 @@ def patch_end(patches: int) -> float:
     return (patches * PATCH_SHIFT + PATCH_LENGTH - PATCH_SHIFT) / SAMPLE_RATE
 
 
-def stretches(samples: npt.NDArray[np.float32], *each: tuple[int, int], length: int) -> npt.NDArray[np.float32]:
+def overlapping_segments(
+    samples: npt.NDArray[np.float32], *each: tuple[int, int], length: int
+) -> npt.NDArray[np.float32]:
     """Return a view of overlapping segments of a signal.
 
     Equivalent to numpy's `sliding_window_view`, whose checks take longer than the work on one patch.

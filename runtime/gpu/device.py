@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from ..errors import ProviderError
 
-LIBRARY: Final = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+_LIBRARY: Final = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 _MAJOR: Final = 75
 _MINOR: Final = 76
 """Values of CUdevice_attribute: the two numbers of the compute capability."""
@@ -34,7 +34,7 @@ class Gpu(NamedTuple):
         return f"{'-'.join(filter(None, words.split('-')))}-sm{self.capability.replace('.', '')}"
 
 
-def first_gpu(library: str = LIBRARY) -> Gpu:
+def first_gpu(library: str = _LIBRARY) -> Gpu:
     """Return the GPU with CUDA index 0.
 
     Args:
@@ -46,20 +46,20 @@ def first_gpu(library: str = LIBRARY) -> Gpu:
     try:
         cuda = ctypes.CDLL(library)
     except OSError as error:
-        raise ProviderError(f"NVIDIA's driver is not installed ({error}): it comes with the GPU's") from error
+        raise ProviderError(f"NVIDIA's driver is not installed ({error}): install the driver of your GPU") from error
 
-    def asked(name: str, *arguments: object) -> None:
+    def call(name: str, *arguments: object) -> None:
         status = getattr(cuda, name)(*arguments)
         if status:
             raise ProviderError(f"NVIDIA's driver finds no GPU ({name} gave {status}): see nvidia-smi")
 
     device, version, major, minor = (ctypes.c_int() for _ in range(4))
     name = ctypes.create_string_buffer(256)
-    asked("cuInit", 0)
-    asked("cuDriverGetVersion", ctypes.byref(version))
-    asked("cuDeviceGet", ctypes.byref(device), 0)
-    asked("cuDeviceGetName", name, len(name), device)
-    asked("cuDeviceGetAttribute", ctypes.byref(major), _MAJOR, device)
-    asked("cuDeviceGetAttribute", ctypes.byref(minor), _MINOR, device)
+    call("cuInit", 0)
+    call("cuDriverGetVersion", ctypes.byref(version))
+    call("cuDeviceGet", ctypes.byref(device), 0)
+    call("cuDeviceGetName", name, len(name), device)
+    call("cuDeviceGetAttribute", ctypes.byref(major), _MAJOR, device)
+    call("cuDeviceGetAttribute", ctypes.byref(minor), _MINOR, device)
     driver = f"{version.value // 1000}.{version.value % 1000 // 10}"
     return Gpu(name.value.decode(errors="replace"), f"{major.value}.{minor.value}", driver)

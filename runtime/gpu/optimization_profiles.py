@@ -9,46 +9,46 @@ import numpy as np
 
 from ..audiogram import FREQUENCIES
 from ..bundle import Card
-from ..encoder import READINGS
 from ..errors import OptionError
 from ..features import patches as fe
-from ..head import listeners_at_once
-from ..windows import LONGEST, window_patches
+from ..features.front_ends import FEATURE_EXTRACTORS
+from ..head import max_listeners_per_run
+from ..windows import MAX_WINDOW_SECONDS, window_patches
 
-MOST: Final = int(LONGEST / fe.PATCH_SECONDS)
+MAX_PATCHES: Final = int(MAX_WINDOW_SECONDS / fe.PATCH_SECONDS)
 """Patches in the longest window."""
-LISTENERS: Final = 8
+_MAX_LISTENERS: Final = 8
 """Maximum number of listeners that the head scores at once, if memory allows."""
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Profile:
+class OptimizationProfile:
     """Numbers of patches for which an engine is built.
 
     Attributes:
-        least: minimum.
-        best: number for which the engine is optimized.
-        most: maximum.
+        min: smallest number.
+        opt: number for which the engine is optimized.
+        max: largest number.
 
     Raises:
-        OptionError: unless 1 <= least <= best <= most <= `MOST`.
+        OptionError: unless 1 <= min <= opt <= max <= `MAX_PATCHES`.
     """
 
-    least: int
-    best: int
-    most: int
+    min: int
+    opt: int
+    max: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.least <= self.best <= self.most <= MOST:
-            raise OptionError(f"the profile {self}: expected 1 <= MIN <= OPT <= MAX <= {MOST} patches (60 s)")
+        if not 1 <= self.min <= self.opt <= self.max <= MAX_PATCHES:
+            raise OptionError(f"the profile {self}: expected 1 <= MIN <= OPT <= MAX <= {MAX_PATCHES} patches (60 s)")
 
     def __str__(self) -> str:
-        numbers = (self.least, self.best, self.most)
-        return str(self.best) if self.least == self.most else ":".join(map(str, numbers))
+        numbers = (self.min, self.opt, self.max)
+        return str(self.opt) if self.min == self.max else ":".join(map(str, numbers))
 
     @classmethod
-    def parse(cls, text: str) -> Profile:
+    def parse(cls, text: str) -> OptimizationProfile:
         """Parse one number of patches, for example `62`, or MIN:OPT:MAX, for example `1:62:375`.
 
         Raises:
@@ -62,7 +62,7 @@ class Profile:
 
     def listeners(self, card: Card) -> int:
         """Return the maximum number of listeners that the head scores in one run."""
-        return min(LISTENERS, listeners_at_once(self.most * card.tokens_per_patch))
+        return min(_MAX_LISTENERS, max_listeners_per_run(self.max * card.tokens_per_patch))
 
     def shapes(self, card: Card, *, several_clips: bool = True) -> dict[str, dict[str, tuple[Shape, Shape, Shape]]]:
         """Return the shapes of all inputs.
@@ -74,13 +74,13 @@ class Profile:
         Returns:
             For each role and input, the min, opt and max shapes.
         """
-        sizes = (self.least, self.best, self.most)
+        sizes = (self.min, self.opt, self.max)
         listeners = (1, 1, self.listeners(card))
-        patch = READINGS[card.encoder_input](np.zeros(fe.PATCH_LENGTH, dtype=np.float32)).shape[1:]
+        patch = FEATURE_EXTRACTORS[card.front_end_name](np.zeros(fe.PATCH_LENGTH, dtype=np.float32)).shape[1:]
 
         def three(*shapes: Shape) -> tuple[Shape, Shape, Shape]:
-            least, best, most = shapes
-            return least, best, most
+            smallest, optimal, largest = shapes
+            return smallest, optimal, largest
 
         clips = listeners if several_clips else (1, 1, 1)
         tokens = [(one, n * card.tokens_per_patch, card.width) for one, n in zip(clips, sizes, strict=True)]
@@ -93,7 +93,7 @@ class Profile:
         }
 
 
-def default_profiles(window: float) -> tuple[Profile, ...]:
+def default_profiles(window: float) -> tuple[OptimizationProfile, ...]:
     """Return the default profiles.
 
     Args:
@@ -103,4 +103,8 @@ def default_profiles(window: float) -> tuple[Profile, ...]:
         Profiles for one patch (streaming), for one window, and for any length up to the longest window.
     """
     patches = window_patches(window)
-    return Profile(1, 1, 1), Profile(patches, patches, patches), Profile(1, patches, MOST)
+    return (
+        OptimizationProfile(1, 1, 1),
+        OptimizationProfile(patches, patches, patches),
+        OptimizationProfile(1, patches, MAX_PATCHES),
+    )

@@ -18,16 +18,16 @@ from ..session import CUDA, GPU_PROVIDERS, PROVIDERS, Options, onnx_runtime, pro
 from ..windows import window_patches
 from ..writing import write_file
 from .device import Gpu, first_gpu
-from .optimization_profiles import MOST, Profile, Shape
+from .optimization_profiles import MAX_PATCHES, OptimizationProfile, Shape
 
-CACHE: Final = "HAAQI_EDGE_CACHE"
+_CACHE_VARIABLE: Final = "HAAQI_EDGE_CACHE"
 """Environment variable that sets the folder of engines and timing caches. Default: the user's cache folder."""
-FACTS: Final = "cache.json"
+_RECORD_FILE: Final = "cache.json"
 """Name of the file in an engine folder that records what the engines were built from."""
 
 
 @dataclass(frozen=True)
-class Acceleration:
+class ProviderOptions:
     """Provider options for the encoder and the head of a bundle, and the limits of the provider.
 
     Attributes:
@@ -41,7 +41,7 @@ class Acceleration:
     listeners: int | None = None
 
 
-def acceleration(bundle: Bundle, provider: str | None, *, cuda_graphs: bool = False) -> Acceleration:
+def resolve_provider_options(bundle: Bundle, provider: str | None, *, cuda_graphs: bool = False) -> ProviderOptions:
     """Return the provider options and limits for a bundle. The CPU needs no options.
 
     Args:
@@ -57,27 +57,27 @@ def acceleration(bundle: Bundle, provider: str | None, *, cuda_graphs: bool = Fa
     """
     name = provider_name(provider)
     if cuda_graphs and name not in GPU_PROVIDERS:
-        raise OptionError(f"CUDA graphs on {name}: they go with the provider cuda or tensorrt alone (--provider cuda)")
+        raise OptionError(f"CUDA graphs on {name}: only the providers cuda and tensorrt support them (--provider cuda)")
     if name == PROVIDERS["cuda"]:
-        return Acceleration({"encoder": {**CUDA, "enable_cuda_graph": str(int(cuda_graphs))}, "head": CUDA})
+        return ProviderOptions({"encoder": {**CUDA, "enable_cuda_graph": str(int(cuda_graphs))}, "head": CUDA})
     if name != PROVIDERS["tensorrt"]:
-        return Acceleration({"encoder": {}, "head": {}})
+        return ProviderOptions({"encoder": {}, "head": {}})
     patches = window_patches(bundle.card.window)
-    profile = Profile(1, patches, MOST)
-    facts = cache_facts(bundle, first_gpu(), profile)
-    folder = checked_cache(cache_folder(), facts)
+    profile = OptimizationProfile(1, patches, MAX_PATCHES)
+    facts = _cache_facts(bundle, first_gpu(), profile)
+    folder = _prepare_cache(_cache_folder(), facts)
     # The profile must fit the head: only the loaded graph shows whether it accepts several clips.
     shapes = profile.shapes(bundle.card, several_clips=_several_clips(bundle))
     options = {
         role: {**_engines(role, folder), **_profile(shapes[role]), **({"trt_cuda_graph_enable": "1"} if graph else {})}
         for role, graph in (("encoder", cuda_graphs), ("head", False))
     }
-    return Acceleration(options, MOST, profile.listeners(bundle.card))
+    return ProviderOptions(options, MAX_PATCHES, profile.listeners(bundle.card))
 
 
-def cache_folder() -> Path:
+def _cache_folder() -> Path:
     """Return the folder that stores engines and timing caches."""
-    given = os.environ.get(CACHE)
+    given = os.environ.get(_CACHE_VARIABLE)
     if given:
         return Path(given)
     if sys.platform == "win32":
@@ -85,7 +85,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "haaqi-edge"
 
 
-def cache_facts(bundle: Bundle, gpu: Gpu, profile: Profile) -> dict[str, str]:
+def _cache_facts(bundle: Bundle, gpu: Gpu, profile: OptimizationProfile) -> dict[str, str]:
     """Return the properties that an engine of ONNX Runtime depends on."""
     card: Card = bundle.card
     files = {role: entry.sha256 for role, entry in sorted(card.files.items())}
@@ -100,21 +100,21 @@ def cache_facts(bundle: Bundle, gpu: Gpu, profile: Profile) -> dict[str, str]:
     }
 
 
-def checked_cache(root: Path, facts: Mapping[str, str]) -> Path:
+def _prepare_cache(root: Path, facts: Mapping[str, str]) -> Path:
     """Return the folder for engines that are built from `facts`. Create the folder if it does not exist.
 
     The name of the folder contains a hash of `facts`. A new folder records them in a file.
 
     Args:
-        root: cache folder, see `cache_folder`.
-        facts: see `cache_facts`.
+        root: cache folder, see `_cache_folder`.
+        facts: see `_cache_facts`.
 
     Raises:
         ProviderError: if the folder holds engines and its record is missing or differs from `facts`.
     """
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
     folder = root / "tensorrt" / f"{facts['model']}-{digest}"
-    path = folder / FACTS
+    path = folder / _RECORD_FILE
     if is_file(path):
         try:
             known = json.loads(path.read_text(encoding="utf-8"))
@@ -122,12 +122,12 @@ def checked_cache(root: Path, facts: Mapping[str, str]) -> Path:
             known = None
         if known != facts:
             raise ProviderError(
-                f"{folder} holds engines that were made from something else than this bundle, GPU and ONNX Runtime "
-                f"(see its {FACTS}): delete the folder, and they are made anew"
+                f"{folder} holds engines that were not built from this bundle, GPU and ONNX Runtime (see its "
+                f"{_RECORD_FILE}): delete the folder; the engines are then built again"
             )
         return folder
     if folder.is_dir() and any(folder.iterdir()):
-        raise ProviderError(f"{folder} holds engines, and no {FACTS} that says of what: delete the folder")
+        raise ProviderError(f"{folder} holds engines, but no {_RECORD_FILE} that describes them: delete the folder")
     folder.mkdir(parents=True, exist_ok=True)
     write_file(json.dumps(facts, indent=2).encode(), path)
     return folder

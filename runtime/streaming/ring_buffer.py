@@ -8,7 +8,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 
 
-class Ring:
+class RingBuffer:
     """A ring buffer of the last `length` rows.
 
     Each row is written twice, so that the stored rows are always contiguous and none is moved.

@@ -11,47 +11,31 @@ import numpy.typing as npt
 from ..audio.levels import decibels
 from ..audio.presentation import Presenter
 from ..audiogram import Audiogram
-from ..encoder import Encoder, batches, patch_samples
+from ..backend import Backend, HeadOutput
 from ..features import patches as fe
 from ..features.fbank import PatchStream
-from ..head import Head, Heard
-from ..windows import Encoded
-from .ring_buffer import Ring
-from .updates import Reading, Total
+from ..features.front_ends import FEATURE_EXTRACTORS, patch_samples, silent_patches, split_batches
+from ..windows import PatchTokens
+from .ring_buffer import RingBuffer
+from .updates import ListenerSummary, ListenerUpdate
 
 Array = npt.NDArray[np.float32]
 
 
-class Network(NamedTuple):
-    """The parts of a model that a stream uses.
-
-    Attributes:
-        encoder: the encoder.
-        head: the head.
-        row: tokens per patch, and their width.
-        level1: dB SPL of RMS 1.0.
-    """
-
-    encoder: Encoder
-    head: Head
-    row: tuple[int, int]
-    level1: float
-
-
-class Measured(NamedTuple):
+class EncodedBlock(NamedTuple):
     """Encoded patches, and the mean square of the samples that each patch reads, float32 [patches]."""
 
-    encoded: Encoded
+    patches: PatchTokens
     powers: Array
 
 
-class Lane:
+class SignalWindow:
     """The window of a presented signal. Each patch is encoded once.
 
-    All listeners who hear the same presented signal share a lane.
+    All listeners who hear the same presented signal share a window.
 
     Args:
-        network: the model.
+        backend: the model.
         listeners: listeners of the signal.
         presenter: converts samples at 16 kHz to the presented signal.
         length: patches in a window.
@@ -59,18 +43,21 @@ class Lane:
     """
 
     def __init__(
-        self, network: Network, listeners: Sequence[Audiogram], presenter: Presenter, length: int, silence: float
+        self, backend: Backend, listeners: Sequence[Audiogram], presenter: Presenter, length: int, silence: float
     ) -> None:
-        self._network, self._presenter, self._silence = network, presenter, silence
-        self._cutter = PatchStream()
+        self._backend, self._presenter, self._silence = backend, presenter, silence
+        card = backend.card
+        self._level1, self._token_shape = card.level1, (card.tokens_per_patch, card.width)
+        self._front_end = FEATURE_EXTRACTORS[card.front_end_name]
+        self._splitter = PatchStream()
         self._length = length
-        self._ring = Ring(length, network.row)
-        self._quiet = 0  # silent patches since the last one with sound
-        self._power, self._measured, self._sounded = 0.0, 0, False  # over the patches since the last update
+        self._tokens = RingBuffer(length, self._token_shape)
+        self._silent_patches = 0  # since the last patch with sound
+        self._power, self._measured, self._any_sound = 0.0, 0, False  # over the patches since the last update
         self._level: float | None = None
-        self.hear(listeners)
+        self.set_listeners(listeners)
 
-    def hear(self, listeners: Sequence[Audiogram]) -> None:
+    def set_listeners(self, listeners: Sequence[Audiogram]) -> None:
         """Set the listeners of the signal, including the patches that are in the window already.
 
         The means over whole windows restart.
@@ -79,19 +66,19 @@ class Lane:
         self._audiograms = np.stack([listener.array() for listener in listeners])
         self._sums = np.zeros(len(self.listeners))
         self._weight = 0
-        self._heard: Heard | None = None
+        self._output: HeadOutput | None = None
 
     @property
     def count(self) -> int:
         """Number of patches in the window."""
-        return self._ring.count
+        return self._tokens.count
 
     def warm_up(self) -> None:
         """Run encoder and head on silence, so that the first patch takes no longer than the others."""
-        self._network.encoder.run(np.zeros(fe.PATCH_LENGTH, dtype=np.float32))
-        self._network.head.run(np.zeros((self._length, *self._network.row), dtype=np.float32), self._audiograms)
+        self._backend.encode(self._front_end(np.zeros(fe.PATCH_LENGTH, dtype=np.float32)))
+        self._backend.run_head(np.zeros((self._length, *self._token_shape), dtype=np.float32), self._audiograms)
 
-    def encode(self, samples: Array, last: bool) -> Iterator[Measured]:
+    def encode(self, samples: Array, last: bool) -> Iterator[EncodedBlock]:
         """Encode the patches that new samples complete.
 
         Args:
@@ -101,69 +88,67 @@ class Lane:
         presented = self._presenter.push(samples)
         if last:
             presented = np.concatenate([presented, self._presenter.finish()])
-        for part in batches(self._cutter.push(presented)):
+        for part in split_batches(self._splitter.push(presented)):
             read = patch_samples(part)
             powers = np.vecdot(read, read) / np.float32(fe.PATCH_LENGTH)
-            yield Measured(self._network.encoder.encode_batch(part, self._silence), powers)
+            tokens = self._backend.encode(self._front_end(part))
+            yield EncodedBlock(PatchTokens(tokens, silent_patches(part, self._silence)), powers)
 
-    def add(self, measured: Measured, index: int) -> None:
+    def add(self, block: EncodedBlock, index: int) -> None:
         """Add a patch to the window.
 
         Args:
-            measured: encoded patches.
+            block: encoded patches.
             index: index of the patch.
         """
-        silent = bool(measured.encoded.silent[index])
-        self._ring.push(measured.encoded.tokens[index])
-        self._quiet = self._quiet + 1 if silent else 0
-        self._power += float(measured.powers[index])
+        silent = bool(block.patches.silent[index])
+        self._tokens.push(block.patches.tokens[index])
+        self._silent_patches = self._silent_patches + 1 if silent else 0
+        self._power += float(block.powers[index])
         self._measured += 1
-        self._sounded = self._sounded or not silent
-        self._heard = None
+        self._any_sound = self._any_sound or not silent
+        self._output = None
 
     def close_window(self) -> None:
         """Add the score of the window to the means.
 
         Call this at the end of each whole window. Whole windows are consecutive and do not overlap.
         """
-        if not self._silent():
-            self._sums += self._hear().scores.astype(np.float64) * self._length
+        if not self._is_silent():
+            self._sums += self._score().scores.astype(np.float64) * self._length
             self._weight += self._length
 
-    def readings(self) -> list[Reading]:
+    def updates(self) -> list[ListenerUpdate]:
         """Return the current result of each listener. The level covers the patches since the previous call."""
         if self._measured:
-            self._level = (
-                self._network.level1 + decibels(float(np.sqrt(self._power / self._measured))) if self._sounded else None
-            )
-            self._power, self._measured, self._sounded = 0.0, 0, False
-        silent, readings = self._silent(), []
+            rms = float(np.sqrt(self._power / self._measured))
+            self._level = self._level1 + decibels(rms) if self._any_sound else None
+            self._power, self._measured, self._any_sound = 0.0, 0, False
+        output = None if self._is_silent() else self._score()
+        updates = []
         for i, listener in enumerate(self.listeners):
-            score, frames = (None, np.full(self.count, np.nan, np.float32)) if silent else self._one(i)
+            score = None if output is None else float(output.scores[i])
+            frames = np.full(self.count, np.nan, np.float32) if output is None else output.frame_scores[i]
             mean = float(self._sums[i]) / self._weight if self._weight else None
-            readings.append(Reading(listener, score, mean, self._level, frames))
-        return readings
+            updates.append(ListenerUpdate(listener, score, mean, self._level, frames))
+        return updates
 
-    def totals(self, rest: int) -> list[Total]:
+    def summaries(self, rest: int) -> list[ListenerSummary]:
         """Return the mean score of each listener, including the window that ends now.
 
         Args:
             rest: patches that belong to no whole window yet. They are the weight of the window that ends now.
         """
-        counts = rest > 0 and not self._silent()
-        sums = self._sums + self._hear().scores.astype(np.float64) * rest if counts else self._sums
+        counts = rest > 0 and not self._is_silent()
+        sums = self._sums + self._score().scores.astype(np.float64) * rest if counts else self._sums
         weight = self._weight + (rest if counts else 0)
         scores = (sums / weight).tolist() if weight else [None] * len(self.listeners)
-        return [Total(listener, score) for listener, score in zip(self.listeners, scores, strict=True)]
+        return [ListenerSummary(listener, score) for listener, score in zip(self.listeners, scores, strict=True)]
 
-    def _silent(self) -> bool:
-        return self._quiet >= self._ring.count
+    def _is_silent(self) -> bool:
+        return self._silent_patches >= self._tokens.count
 
-    def _hear(self) -> Heard:
-        if self._heard is None:
-            self._heard = self._network.head.run(self._ring.view(), self._audiograms)
-        return self._heard
-
-    def _one(self, index: int) -> tuple[float, Array]:
-        heard = self._hear()
-        return float(heard.scores[index]), heard.frame_scores[index]
+    def _score(self) -> HeadOutput:
+        if self._output is None:
+            self._output = self._backend.run_head(self._tokens.view(), self._audiograms)
+        return self._output

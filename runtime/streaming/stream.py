@@ -15,22 +15,24 @@ from typing import Any, Final, Never, Self
 import numpy as np
 import numpy.typing as npt
 
+from ..audio.channels import Channel
 from ..audio.levels import SILENCE
-from ..audio.presentation import Presentation, Presenter
+from ..audio.presentation import LevelCheck, Presentation, Presenter
 from ..audio.reading import checked_rate
 from ..audiogram import Audiogram, AudiogramLike, as_audiograms
+from ..backend import Backend
 from ..errors import AudioError, OptionError, StreamError
 from ..features import patches as fe
-from .chunk_resampler import NAME, Intake
-from .signal_window import Lane, Network
+from .chunk_resampler import STREAM_NAME, ChunkResampler
+from .signal_window import SignalWindow
 from .updates import Summary, Update
 
 Array = npt.NDArray[np.float32]
 Samples = npt.NDArray[Any]
 
 _FINISHED: Final = "has ended (input_finished)"
-_BROKEN: Final = "was broken off by an error"
-_NOTHING: Final = np.empty(0, dtype=np.float32)
+_FAILED: Final = "was stopped by an error"
+_EMPTY: Final = np.empty(0, dtype=np.float32)
 
 
 class Stream:
@@ -48,13 +50,15 @@ class Stream:
     are independent, so each may have its own thread.
 
     Args:
-        network: the model.
+        backend: the model.
         audiogram: one listener or a list of listeners, as for `Scorer.score`.
         sample_rate: sample rate of the chunks, Hz.
         length: number of patches that one score covers.
         hop: seconds between updates, a multiple of 0.16. Default: 0.16.
         presentation: presentation level of the audio.
         nal_r: whether to amplify the audio for each listener first. The audio is then encoded for each listener.
+        channel: the channel that is used, as for `Scorer.score`.
+        channels: number of channels of the chunks. Default: that of the first chunk.
 
     Raises:
         AudioError: if the sample rate cannot be used.
@@ -62,22 +66,25 @@ class Stream:
         OptionError: if an option is invalid.
     """
 
-    _intake: Intake
-    _lanes: list[Lane]
+    _resampler: ChunkResampler
+    _windows: list[SignalWindow]
     _patches: int
     """Complete patches since the start of the stream."""
     _start: int
     """Index of the first patch of the first window."""
-    _told: int
+    _last_update: int
     """Number of patches at the last update."""
     _rest: Array
     """With `nal_r`, the unamplified samples from the start of the next patch on."""
+    _level_check: LevelCheck
+    _unchecked: int
+    """Samples at 16 kHz since the level was checked."""
     _ended: str
     """Reason why no more audio is accepted; empty while audio is accepted."""
 
     def __init__(
         self,
-        network: Network,
+        backend: Backend,
         audiogram: AudiogramLike | Sequence[AudiogramLike],
         sample_rate: int,
         *,
@@ -85,21 +92,24 @@ class Stream:
         hop: float | None,
         presentation: Presentation,
         nal_r: bool,
+        channel: Channel = "mix",
+        channels: int | None = None,
     ) -> None:
         if presentation.spl is not None:
             raise OptionError(
                 f"spl={presentation.spl:g} is the level of a whole clip, which a stream never has: set level1, the "
                 "level of RMS 1.0"
             )
-        self._network, self._nal_r = network, nal_r
-        self._length, self._hop = length, hop_patches(hop)
-        self._gain = presentation.level1_gain(network.level1)
+        self._backend, self._nal_r = backend, nal_r
+        self._length, self._hop = length, _hop_patches(hop)
+        self._gain = presentation.level1_gain(backend.card.level1)
         self._listeners = as_audiograms(audiogram)[0]
-        self._turn = _Turn()
-        self._rate = checked_rate(sample_rate, NAME)
-        self._begin()
-        for lane in self._lanes:
-            lane.warm_up()
+        self._access = _ExclusiveAccess()
+        self._rate = checked_rate(sample_rate, STREAM_NAME)
+        self._channel, self._channels = channel, channels
+        self._restart()
+        for window in self._windows:
+            window.warm_up()
 
     @property
     def sample_rate(self) -> int:
@@ -121,7 +131,7 @@ class Stream:
         """Seconds between updates."""
         return self._hop * fe.PATCH_SECONDS
 
-    def accept_waveform(self, samples: Samples, *misplaced: Never, sample_rate: int | None = None) -> list[Update]:
+    def accept_waveform(self, samples: Samples, *extra: Never, sample_rate: int | None = None) -> list[Update]:
         """Process a chunk of audio.
 
         The samples come first. sherpa-onnx's method of this name takes the sample rate first; that call is refused.
@@ -129,7 +139,7 @@ class Stream:
         Args:
             samples: [n] or [n, channels], from one sample up; floating point with full scale 1.0, or signed integers
                 with the full scale of their type. Channels are averaged.
-            misplaced: nothing. A second positional argument is refused.
+            extra: nothing. A second positional argument is refused.
             sample_rate: Hz. Optional; must equal the rate of the stream.
 
         Returns:
@@ -142,20 +152,24 @@ class Stream:
             OptionError: if the sample rate is given by position. The chunk is ignored and you can continue.
             StreamError: after `input_finished`, `close` or an invalid sample, or while another thread uses the stream.
         """
-        if misplaced:
-            raise _misplaced(samples)
-        with self._turn:
-            self._refuse_if_ended()
+        if extra:
+            raise _position_error(samples)
+        with self._access:
+            self._check_accepts_audio()
             if sample_rate is not None and sample_rate != self._rate:
                 raise AudioError(
                     f"a chunk at {sample_rate} Hz in a stream of {self._rate} Hz: the rate cannot change; start "
                     "another stream, or resample the chunk"
                 )
-            chunk = self._intake.check(samples)
+            chunk = self._resampler.check(samples)
             try:
-                return [update for block in self._intake.push(chunk) for update in self._take(block, last=False)]
+                updates = []
+                for block in self._resampler.push(chunk):
+                    self._check_level(block)
+                    updates += self._process(block, last=False)
+                return updates
             except BaseException:
-                self._ended = _BROKEN  # the chunk may be partly processed
+                self._ended = _FAILED  # the chunk may be partly processed
                 raise
 
     def input_finished(self) -> list[Update]:
@@ -167,11 +181,14 @@ class Stream:
         Raises:
             StreamError: as for `accept_waveform`.
         """
-        with self._turn:
-            self._refuse_if_ended()
-            self._ended = _BROKEN  # replaced below if there is no error
-            updates = self._take(self._intake.finish(), last=True)
-            if self._patches > self._told:
+        with self._access:
+            self._check_accepts_audio()
+            self._ended = _FAILED  # replaced below if there is no error
+            samples = self._resampler.finish()
+            self._check_level(samples)
+            self._level_check.finish()
+            updates = self._process(samples, last=True)
+            if self._patches > self._last_update:
                 updates.append(self._update())
             self._ended = _FINISHED
             return updates
@@ -182,8 +199,8 @@ class Stream:
         Raises:
             StreamError: if the stream is closed, or in use by another thread.
         """
-        with self._turn:
-            self._begin()
+        with self._access:
+            self._restart()
 
     def set_audiogram(self, audiogram: AudiogramLike | Sequence[AudiogramLike]) -> Update | None:
         """Change the listeners. Their means and their summary start now.
@@ -202,16 +219,16 @@ class Stream:
             AudiogramError: if an audiogram is invalid. The listeners do not change.
             StreamError: as for `accept_waveform`.
         """
-        with self._turn:
-            self._refuse_if_ended()
+        with self._access:
+            self._check_accepts_audio()
             self._listeners = as_audiograms(audiogram)[0]
             if not self._nal_r:
-                self._lanes[0].hear(self._listeners)
+                self._windows[0].set_listeners(self._listeners)
                 return self._update() if self._patches else None
-            self._start = self._told = self._patches
-            self._lanes = self._made_lanes()
-            rest, self._rest = self._rest, _NOTHING
-            self._take(rest, last=False)  # less than a patch
+            self._start = self._last_update = self._patches
+            self._windows = self._create_windows()
+            rest, self._rest = self._rest, _EMPTY
+            self._process(rest, last=False)  # less than a patch
             return None
 
     def summary(self) -> Summary:
@@ -222,11 +239,11 @@ class Stream:
         Raises:
             StreamError: if the stream is closed, stopped by an error, or in use by another thread.
         """
-        with self._turn:
-            if self._ended == _BROKEN:
-                self._refuse_if_ended()
+        with self._access:
+            if self._ended == _FAILED:
+                self._check_accepts_audio()
             since = self._patches - self._start
-            totals = [total for lane in self._lanes for total in lane.totals(since % self._length)]
+            totals = [total for window in self._windows for total in window.summaries(since % self._length)]
             return Summary(fe.patch_end(self._patches) if self._patches else 0.0, tuple(totals))
 
     def updates(self, chunks: Iterable[Samples]) -> Iterator[Update]:
@@ -264,8 +281,8 @@ class Stream:
 
         A closed stream cannot be opened again.
         """
-        self._turn.close()
-        self._lanes, self._rest = [], _NOTHING
+        self._access.close()
+        self._windows, self._rest = [], _EMPTY
 
     def __enter__(self) -> Self:
         return self
@@ -275,18 +292,20 @@ class Stream:
     ) -> None:
         self.close()
 
-    def _begin(self) -> None:
-        self._intake = Intake(self._rate)
-        self._patches = self._start = self._told = 0
-        self._rest = _NOTHING
+    def _restart(self) -> None:
+        self._resampler = ChunkResampler(self._rate, self._channel, self._channels)
+        self._level_check = LevelCheck(STREAM_NAME, self._gain, self._backend.card.level1)
+        self._unchecked = 0
+        self._patches = self._start = self._last_update = 0
+        self._rest = _EMPTY
         self._ended = ""
-        self._lanes = self._made_lanes()
+        self._windows = self._create_windows()
 
-    def _made_lanes(self) -> list[Lane]:
+    def _create_windows(self) -> list[SignalWindow]:
         groups = [[listener] for listener in self._listeners] if self._nal_r else [self._listeners]
         return [
-            Lane(
-                self._network,
+            SignalWindow(
+                self._backend,
                 group,
                 Presenter(self._gain, group[0] if self._nal_r else None),
                 self._length,
@@ -295,47 +314,63 @@ class Stream:
             for group in groups
         ]
 
-    def _take(self, samples: Array, last: bool) -> list[Update]:
+    def _process(self, samples: Array, last: bool) -> list[Update]:
         """Process samples at 16 kHz, and return the updates that they complete."""
         updates, before = [], self._patches
-        for parts in zip(*(lane.encode(samples, last) for lane in self._lanes), strict=True):
+        for parts in zip(*(window.encode(samples, last) for window in self._windows), strict=True):
             for index in range(len(parts[0].powers)):
-                for lane, part in zip(self._lanes, parts, strict=True):
-                    lane.add(part, index)
+                for window, part in zip(self._windows, parts, strict=True):
+                    window.add(part, index)
                 self._patches += 1
                 since = self._patches - self._start
                 if since % self._length == 0:
-                    for lane in self._lanes:
-                        lane.close_window()
+                    for window in self._windows:
+                        window.close_window()
                 if since % self._hop == 0:
                     updates.append(self._update())
         if self._nal_r:
-            self._keep_rest(samples, self._patches - before)
+            self._store_rest(samples, self._patches - before)
         return updates
 
-    def _keep_rest(self, samples: Array, patches: int) -> None:
+    def _check_level(self, samples: Array) -> None:
+        """Check the level of the audio so far, after each second.
+
+        Raises:
+            AudioError: if it is above any music's.
+        """
+        at = 0
+        while at < len(samples):
+            piece = samples[at : at + fe.SAMPLE_RATE - self._unchecked]
+            self._level_check.push(piece)
+            self._unchecked += len(piece)
+            at += len(piece)
+            if self._unchecked == fe.SAMPLE_RATE:
+                self._level_check.finish()
+                self._unchecked = 0
+
+    def _store_rest(self, samples: Array, patches: int) -> None:
         """Store the unamplified samples from the start of the next patch on, for later listeners."""
         self._rest = np.concatenate([self._rest, samples])[patches * fe.PATCH_SHIFT :]
 
     def _update(self) -> Update:
-        self._told = self._patches
-        readings = tuple(reading for lane in self._lanes for reading in lane.readings())
-        return Update(fe.patch_end(self._patches), self._lanes[0].count == self._length, readings)
+        self._last_update = self._patches
+        readings = tuple(reading for window in self._windows for reading in window.updates())
+        return Update(fe.patch_end(self._patches), self._windows[0].count == self._length, readings)
 
-    def _refuse_if_ended(self) -> None:
+    def _check_accepts_audio(self) -> None:
         if self._ended:
-            raise StreamError(f"this stream {self._ended}: call reset() to start anew")
+            raise StreamError(f"this stream {self._ended}: call reset() to restart it")
 
 
-def _misplaced(first: object) -> OptionError:
+def _position_error(first: object) -> OptionError:
     """Return the error for `accept_waveform` with more than one positional argument."""
     right = "write accept_waveform(samples, sample_rate=rate), or accept_waveform(samples): the stream knows its rate"
     if np.ndim(first) == 0:  # type: ignore[arg-type]
         return OptionError(f"accept_waveform(sample_rate, samples) is the call of sherpa-onnx: here {right}")
-    return OptionError(f"accept_waveform(samples, sample_rate): the rate is given by its name: {right}")
+    return OptionError(f"accept_waveform(samples, sample_rate): give the rate by its name: {right}")
 
 
-class _Turn:
+class _ExclusiveAccess:
     """A lock that admits one thread at a time, and none after `close`.
 
     A thread that is not admitted gets a `StreamError`.
@@ -348,11 +383,12 @@ class _Turn:
     def __enter__(self) -> None:
         if not self._lock.acquire(blocking=False):
             raise StreamError(
-                "this stream is at work in another thread: one at a time may use it; give each a stream of its own"
+                "another thread is using this stream: only one thread at a time may use it; create a stream for each "
+                "thread"
             )
         if self._closed:
             self._lock.release()
-            raise StreamError("this stream is closed: make another one")
+            raise StreamError("this stream is closed: create another one")
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
@@ -363,7 +399,7 @@ class _Turn:
             self._closed = True
 
 
-def hop_patches(hop: float | None) -> int:
+def _hop_patches(hop: float | None) -> int:
     """Convert the time between updates to patches.
 
     Args:

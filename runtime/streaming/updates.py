@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ..audiogram import Audiogram
 from ..errors import OptionError
+from ..scores import short_name
 
-_One = TypeVar("_One")
+_Result = TypeVar("_Result")
+
+_MAX_LISTED: Final = 3
+"""Maximum number of listeners whose scores `repr` lists."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+@dataclass(frozen=True, slots=True, repr=False)
+class ListenerUpdate:
     """The result for one listener at one moment of a stream.
 
     Attributes:
@@ -34,8 +39,15 @@ class Reading:
     level: float | None
     frame_scores: npt.NDArray[np.float32]
 
+    def __repr__(self) -> str:
+        """Return one line: the values, and the number of patches in place of the frame scores."""
+        return (
+            f"ListenerUpdate(audiogram={short_name(self.audiogram)!r}, score={_number(self.score)}, "
+            f"mean={_number(self.mean)}, level={_number(self.level, 1)}, patches={len(self.frame_scores)})"
+        )
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Update:
     """The results of a stream at one moment.
 
@@ -47,7 +59,11 @@ class Update:
 
     time: float
     full: bool
-    readings: tuple[Reading, ...]
+    readings: tuple[ListenerUpdate, ...]
+
+    def __repr__(self) -> str:
+        """Return one line: the time, and the score of each listener or the number of listeners."""
+        return f"Update(time={self.time:.3f}, full={self.full}, {_list_scores(self.readings)})"
 
     @property
     def score(self) -> float | None:
@@ -93,8 +109,8 @@ class Update:
         return {"time": round(self.time, 4), "full": self.full, "readings": readings}
 
 
-@dataclass(frozen=True, slots=True)
-class Total:
+@dataclass(frozen=True, slots=True, repr=False)
+class ListenerSummary:
     """The quality of all audio of a stream for one listener.
 
     Attributes:
@@ -105,8 +121,12 @@ class Total:
     audiogram: Audiogram
     score: float | None
 
+    def __repr__(self) -> str:
+        """Return one line: the listener and the score."""
+        return f"ListenerSummary(audiogram={short_name(self.audiogram)!r}, score={_number(self.score)})"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Summary:
     """The results for all audio of a stream so far.
 
@@ -117,7 +137,11 @@ class Summary:
     """
 
     time: float
-    totals: tuple[Total, ...]
+    totals: tuple[ListenerSummary, ...]
+
+    def __repr__(self) -> str:
+        """Return one line: the time, and the score of each listener or the number of listeners."""
+        return f"Summary(time={self.time:.3f}, {_list_scores(self.totals)})"
 
     @property
     def score(self) -> float | None:
@@ -137,7 +161,19 @@ class Summary:
         return {"time": round(self.time, 4), "totals": totals}
 
 
-def _only(several: tuple[_One, ...]) -> _One:
-    if len(several) != 1:
-        raise OptionError(f"{len(several)} listeners were given: read their own values, one a listener, in their order")
-    return several[0]
+def _only(results: tuple[_Result, ...]) -> _Result:
+    if len(results) != 1:
+        raise OptionError(
+            f"there are {len(results)} listeners: read the value of each one (`readings` or `totals`, in their order)"
+        )
+    return results[0]
+
+
+def _number(value: float | None, digits: int = 4) -> str:
+    return "None" if value is None else f"{value:.{digits}f}"
+
+
+def _list_scores(results: Sequence[ListenerUpdate | ListenerSummary]) -> str:
+    if len(results) > _MAX_LISTED:
+        return f"listeners={len(results)}"
+    return "scores={" + ", ".join(f"{short_name(one.audiogram)!r}: {_number(one.score)}" for one in results) + "}"

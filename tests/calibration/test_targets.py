@@ -1,4 +1,4 @@
-"""Targets: which number formats a machine gets."""
+"""Targets: number formats by device, and the target of this machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import platform
 from pathlib import Path
 
 import pytest
-from haaqi_edge.calibration.targets import TARGETS, native_target, runs_natively, target_of
+from haaqi_edge.calibration.targets import TARGETS, get_target, native_target, runs_natively
 from haaqi_edge.runtime.errors import OptionError
 
 PLAIN = "processor\t: 0\nflags\t\t: fpu sse4_2 avx avx2 fma\n"
@@ -42,25 +42,25 @@ def test_a_machine_is_known_by_its_processor(machine: Path, expected: str) -> No
 
 
 @pytest.mark.parametrize("machine", [("x86_64", PLAIN)], indirect=True)
-def test_speed_without_vnni_tells_nothing_of_vnni(machine: Path) -> None:
+def test_a_processor_without_vnni_is_not_the_target_with_vnni(machine: Path) -> None:
     assert not runs_natively(TARGETS["x86-vnni"], machine)
     assert runs_natively(TARGETS["x86"], machine)
 
 
 @pytest.mark.parametrize("machine", [("riscv64", None)], indirect=True)
-def test_an_unknown_machine_asks_for_a_name(machine: Path) -> None:
+def test_an_unknown_machine_is_an_error(machine: Path) -> None:
     with pytest.raises(OptionError, match=r"riscv64.*x86-vnni, x86, arm64, tensorrt"):
         native_target(machine)
 
 
 def test_targets_by_name() -> None:
-    assert all(target_of(name) is target for name, target in TARGETS.items())
-    assert target_of("auto") is native_target()
+    assert all(get_target(name) is target for name, target in TARGETS.items())
+    assert get_target("auto") is native_target()
     with pytest.raises(OptionError, match=r"'neon'.*auto"):
-        target_of("neon")
+        get_target("neon")
 
 
-def test_what_overflows_has_seven_bits() -> None:
+def test_targets_that_would_overflow_have_seven_bit_weights() -> None:
     assert {name for name, target in TARGETS.items() if target.reduced} == {"x86"}
     assert TARGETS["tensorrt"].symmetric
     assert not TARGETS["tensorrt"].head

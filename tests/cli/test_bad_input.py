@@ -80,6 +80,7 @@ def test_it_is_refused_in_python(row: Row, folder: Path) -> None:
     assert not (folder / "ran").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "row",
     [row for row in TABLE if row.id in ("nan.wav", "bundle tampered", "student code.pth", "no audiogram")],

@@ -1,4 +1,4 @@
-"""`haaqi-edge bench`: a report on disk, gone on with; two of them compared; bad input refused."""
+"""`haaqi-edge bench`: reports are written, resumed and compared, and bad input is refused."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command import printed, run
+from command import get_output, run
 from haaqi_edge.benchmarks.report.schema import Section, read_report
-from reports import measured, report
+from reports import make_report, make_section
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of the quickest section."""
+    """Return the folder of a report with the fastest section."""
     folder = tmp_path_factory.mktemp("bench") / "report"
     outcome = run("bench", "parameters", "--quick", "-o", folder)
     assert outcome.code == 0, outcome.err
@@ -22,6 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_report_is_written(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"report.json", "report.md", "report.html", "parameters.png"}
     found = read_report(folder / "report.json")
@@ -32,17 +33,18 @@ def test_a_report_is_written(folder: Path) -> None:
     assert found.figures()["parameters/student/4"].value == 16_559_041
 
 
-def test_what_is_done_is_not_done_again(folder: Path) -> None:
-    cells = list((folder.with_name("report.work") / "cells").iterdir())
+def test_finished_measurements_are_not_repeated(folder: Path) -> None:
+    files = list((folder.with_name("report.work") / "measurements").iterdir())
     before = read_report(folder / "report.json")
-    told = json.loads(printed_json("bench", "parameters", "--quick", "-o", folder))
-    assert list((folder.with_name("report.work") / "cells").iterdir()) == cells
+    document = json.loads(printed_json("bench", "parameters", "--quick", "-o", folder))
+    assert list((folder.with_name("report.work") / "measurements").iterdir()) == files
     again = read_report(folder / "report.json")
     assert again.sections == before.sections
-    assert told["sections"][0]["figures"]
-    assert "series" not in told["sections"][0]
+    assert document["sections"][0]["figures"]
+    assert "series" not in document["sections"][0]
 
 
+@pytest.mark.slow
 def test_another_section_joins_a_report_of_the_same_code(folder: Path, tmp_path: Path) -> None:
     old = read_report(folder / "report.json")
     whole = tmp_path / "report"
@@ -58,7 +60,7 @@ def test_another_section_joins_a_report_of_the_same_code(folder: Path, tmp_path:
     assert [section.name for section in read_report(whole / "report.json").sections] == ["parameters"]
 
 
-def test_what_cannot_be_measured_is_no_report(tmp_path: Path) -> None:
+def test_without_results_there_is_no_report(tmp_path: Path) -> None:
     outcome = run("bench", "accuracy", "--quick", "-o", tmp_path / "report")
     assert outcome.code == 2
     assert "nothing could be measured" in str(outcome.errors[0])
@@ -74,24 +76,24 @@ def printed_json(*argv: object) -> str:
 def test_reports_are_compared(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a.json", "b.json")]
     for path, milliseconds in zip(paths, (5.0, 6.0), strict=True):
-        path.write_text(report(measured(milliseconds)).to_json(), encoding="utf-8")
-    text = printed("bench", "compare", *paths)
+        path.write_text(make_report(make_section(milliseconds)).to_json(), encoding="utf-8")
+    text = get_output("bench", "compare", *paths)
     assert "worse" in text
-    assert "1 of 4 figures moved beyond the noise" in text
-    assert "times moved together by +20.0%" in text
-    found = json.loads(printed("bench", "compare", *paths, "--json"))
-    assert [move["key"] for move in found["moved"]] == ["latency/nano/whole/10s/1t"]
+    assert "1 of 4 results changed by more than the noise" in text
+    assert "median change of all times: +20.0%" in text
+    found = json.loads(get_output("bench", "compare", *paths, "--json"))
+    assert [change["key"] for change in found["moved"]] == ["latency/nano/whole/10s/1t"]
     assert found["moved"][0]["better"] is False
-    assert "0 of 4 figures moved" in printed("bench", "compare", paths[0], paths[0])
+    assert "0 of 4 results changed" in get_output("bench", "compare", paths[0], paths[0])
 
 
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (("parameters", "--music", "absent"), "--music absent is no folder"),
-        (("parameters", "--threads", "0"), "give numbers from 1"),
-        (("parameters", "-o", "{taken}"), "holds no report"),
-        (("parameters", "--student", "absent.pth", "-o", "{new}"), "absent.pth: nothing is there"),
+        (("parameters", "--music", "absent"), "--music absent is not a folder"),
+        (("parameters", "--threads", "0"), "--threads 0: give 1 or more"),
+        (("parameters", "-o", "{taken}"), "contains no report"),
+        (("parameters", "--student", "absent.pth", "-o", "{new}"), "absent.pth does not exist"),
         (("compare", "absent.json", "absent.json"), "absent.json does not exist"),
     ],
 )
@@ -105,9 +107,9 @@ def test_bad_input_is_refused(argv: tuple[str, ...], message: str, tmp_path: Pat
     assert not (tmp_path / "new").exists()
 
 
-def test_without_a_verb_everything_is_asked_for(tmp_path: Path) -> None:
+def test_all_is_the_default_command(tmp_path: Path) -> None:
     (tmp_path / "other.txt").touch()
     outcome = run("bench", "--quick", "-o", tmp_path)
     assert outcome.code == 2
-    assert "holds no report" in outcome.err.replace("\n", " ")
+    assert "contains no report" in outcome.err.replace("\n", " ")
     assert "compare" in run("bench", "--help").out

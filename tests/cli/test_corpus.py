@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
-from command import printed, run
+from command import get_output, run
 from haaqi_edge.cli import console
 from haaqi_edge.runtime.errors import CorpusError, OptionError
 from haaqi_edge.training.corpus.clips import Corpus
 from haaqi_edge.training.data.description import PLOTS
-from haaqi_edge.training.data.labels import write
-from haaqi_edge.training.data.rows import plan
+from haaqi_edge.training.data.labels import write_rows
+from haaqi_edge.training.data.rows import plan_rows
 
 
 @pytest.fixture(autouse=True)
@@ -28,12 +28,13 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     corpus, table = folder / "corpus", folder / "table"
     corpus.mkdir()
     (corpus / "CLIPS.csv").write_text("clip,split,source,genre,duration_s\nsong.flac,test,demo,acoustic,20\n")
-    rows = plan(Corpus(corpus).of("test"), "test", 0, 24, 2.0)
+    rows = plan_rows(Corpus(corpus).of("test"), "test", 0, 24, 2.0)
     labelled = [dataclasses.replace(row, score=k / 24) for k, row in enumerate(rows)]
-    write(table / "test-0000.parquet", labelled, Corpus(corpus).digest)
+    write_rows(table / "test-0000.parquet", labelled, Corpus(corpus).digest)
     return corpus, table
 
 
+@pytest.mark.slow
 def test_page_and_plots_are_written_and_replaced(data: tuple[Path, Path], tmp_path: Path) -> None:
     corpus, table = data
     options = ("corpus", "describe", "--corpus", corpus, "--table", table, "-o", tmp_path / "docs" / "data")
@@ -50,7 +51,7 @@ def test_page_and_plots_are_written_and_replaced(data: tuple[Path, Path], tmp_pa
     assert all((tmp_path / "docs" / f"data/{name}.png").stat().st_size > 1_000 for name in PLOTS)
 
     page.write_text(first.replace("# Data\n", "# What there is\n"), encoding="utf-8")
-    found = json.loads(run(*options, "--built", "two hours", "--json").out)
+    found = json.loads(run(*options, "--build-time", "two hours", "--json").out)
     assert found["tables"][0]["labels"]["rows"] == 24
     assert found["tables"][0]["labels"]["mean"] == pytest.approx(sum(range(24)) / 24 / 24, abs=1e-6)
     assert found["corpus"]["sources"][0]["genres"] == ["acoustic"]
@@ -67,7 +68,7 @@ def test_bad_input_is_told_before_anything_is_written(data: tuple[Path, Path], t
     outcome = run("corpus", "describe", "--corpus", corpus, "--table", corpus, "-o", tmp_path / "data")
     assert (outcome.code, type(outcome.errors[0])) == (2, CorpusError)
     outcome = run(
-        "corpus", "describe", "--corpus", corpus, "--table", table, "--name", "train", "-o", tmp_path / "data"
+        "corpus", "describe", "--corpus", corpus, "--table", table, "--split", "train", "-o", tmp_path / "data"
     )
     assert "no table train" in outcome.err
     assert not list(tmp_path.iterdir())
@@ -81,4 +82,4 @@ def test_bad_input_is_told_before_anything_is_written(data: tuple[Path, Path], t
 
 
 def test_help_names_the_page() -> None:
-    assert "--built" in printed("corpus", "describe", "--help")
+    assert "--build-time" in get_output("corpus", "describe", "--help")

@@ -13,9 +13,9 @@ import onnxruntime
 import pytest
 import soundfile
 import torch
-from command import printed
+from command import get_output
 from haaqi_edge.benchmarks.golden import Arrays
-from haaqi_edge.export.bundle import student_source, write_bundle
+from haaqi_edge.export.bundle import load_student_source, write_bundle
 from haaqi_edge.runtime import Bundle, Scorer
 from torch import Tensor
 
@@ -25,7 +25,7 @@ TOLERANCE = 1e-4
 
 def parsed(*argv: object) -> dict[str, Any]:
     """The document that a command prints."""
-    found: dict[str, Any] = json.loads(printed(*argv, "--json"))
+    found: dict[str, Any] = json.loads(get_output(*argv, "--json"))
     return found
 
 
@@ -47,10 +47,11 @@ def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
 @pytest.fixture(scope="module")
 def samples_bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("samples") / "bundle"
-    write_bundle(student_source(checkpoint), folder, samples=True)
+    write_bundle(load_student_source(checkpoint), folder, samples=True)
     return folder
 
 
+@pytest.mark.slow
 def test_the_report(exported: tuple[Path, dict[str, Any]]) -> None:
     folder, found = exported
     assert found["name"] == "golden"
@@ -82,6 +83,7 @@ def test_the_scorer_gives_the_golden_scores(exported: tuple[Path, dict[str, Any]
         np.testing.assert_allclose(result.frame_scores, tokens.reshape(-1, 8).mean(axis=1), atol=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_the_command_line_gives_the_golden_scores(
     exported: tuple[Path, dict[str, Any]], golden: dict[str, Arrays], tmp_path: Path
 ) -> None:
@@ -95,6 +97,7 @@ def test_the_command_line_gives_the_golden_scores(
         assert abs(score - float(np.ravel(clip["student_clip"])[0])) < TOLERANCE, name
 
 
+@pytest.mark.slow
 def test_the_bundle_with_the_front_end_inside_gives_the_golden_scores(
     samples_bundle: Path, golden: dict[str, Arrays]
 ) -> None:

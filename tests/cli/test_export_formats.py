@@ -1,4 +1,4 @@
-"""`haaqi-edge export --target` and `export bundle`: what goes to devices that run no ONNX files."""
+"""Tests of `haaqi-edge export --format`, `--target` and `export bundle`."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ import numpy as np
 import onnx
 import pytest
 import soundfile
-from command import printed, run
+from command import get_output, run
 from compilers import c_compiler
-from haaqi_edge.export.c.check import compiled
+from haaqi_edge.export.c.check import compile_c
 from haaqi_edge.runtime import Audiogram, Bundle, Scorer
-from haaqi_edge.runtime.errors import OptionError
+from haaqi_edge.runtime.errors import BundleNotFoundError, OptionError
 from sounds import RATE, music, noise, samples_for, write
 
 NOWHERE = [
-    ["nano", "--target", "c", "-o", "/proc/out"],
+    ["nano", "--format", "c", "-o", "/proc/out"],
     ["nano", "-o", "/proc/out"],
     ["nano", "-o", "/proc/out", "--int8"],
     ["bundle", "nano", "-o", "/proc/out"],
     ["nano", "--fused", "/proc/out"],
 ]
-"""where even root can put nothing"""
+"""paths that even root cannot write"""
 LEVELS = ",".join(f"{level:g}" for level in Audiogram.named("N3").levels)
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The folder of nano's C, and what the command printed."""
+    """Return the folder of nano's C, and the output of the command."""
     folder = tmp_path_factory.mktemp("c") / "nano"
-    return folder, printed("export", "nano", "--target", "c", "-o", folder)
+    return folder, get_output("export", "nano", "--format", "c", "-o", folder)
 
 
 @pytest.fixture(scope="module")
 def example(exported: tuple[Path, str]) -> Path:
     """The example, compiled."""
     folder, _ = exported
-    compiled([folder / "example.c", folder / "haaqi_nano.c"], folder / "example", c_compiler())
+    compile_c([folder / "example.c", folder / "haaqi_nano.c"], folder / "example", c_compiler())
     return folder / "example"
 
 
@@ -48,7 +48,8 @@ def outcome(example: Path, *argv: object) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_what_c_takes_is_printed(exported: tuple[Path, str]) -> None:
+@pytest.mark.slow
+def test_the_resources_of_c_are_printed(exported: tuple[Path, str]) -> None:
     c_compiler()
     folder, text = exported
     assert {path.name for path in folder.iterdir()} >= {"haaqi_nano.h", "haaqi_nano.c", "example.c", "Makefile"}
@@ -57,20 +58,21 @@ def test_what_c_takes_is_printed(exported: tuple[Path, str]) -> None:
     assert "scores agree with PyTorch within" in text
 
 
-def test_json_tells_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And that nothing was verified, where there is no compiler."""
+def test_json_has_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a compiler, nothing is verified, and the report says so."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
-    argv = ["export", "nano", "--target", "c", "-o", tmp_path / "c", "--weights", "float", "--window", "5", "--json"]
-    found = json.loads(printed(*argv))
+    argv = ["export", "nano", "--format", "c", "-o", tmp_path / "c", "--weights", "float", "--window", "5", "--json"]
+    found = json.loads(get_output(*argv))
     assert (found["weights"], found["window"]) == ("float", 31)
     assert found["constants"] > 4 * 100_000
     assert f"#define HAAQI_RAM {found['ram']} " in (tmp_path / "c/haaqi_nano.h").read_text(encoding="utf-8")
     assert found["operations"]["score"] > found["operations"]["encoder"] > 0
     assert (found["compiler"], found["parity"]) == (None, None)
-    assert "not verified" in printed(*argv[:-1])
+    assert "not verified" in get_output(*argv[:-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["wav", "wav24", "wavfloat", "wavex"])
 def test_the_example_scores_a_file(example: Path, tmp_path: Path, kind: str) -> None:
     sound = music(4.0)
@@ -123,33 +125,33 @@ def test_the_example_refuses_what_it_cannot_score(example: Path, tmp_path: Path)
     soundfile.write(tmp_path / "nan.wav", broken, RATE, subtype="FLOAT")
     for path, levels, said in (
         (tmp_path / "absent.wav", LEVELS, "cannot be opened"),
-        (tmp_path / "text.wav", LEVELS, "is no wav file"),
+        (tmp_path / "text.wav", LEVELS, "is not a wav file"),
         (tmp_path / "cut.wav", LEVELS, "ends before its samples"),
         (tmp_path / "truncated.wav", LEVELS, "is truncated: copy it again"),
         (write(tmp_path / "fast", music(1.0, rate=44_100), 44_100, "wav"), LEVELS, "is not at 16 kHz"),
         (write(tmp_path / "short", noise(2_000), RATE, "wav"), LEVELS, "shorter than one patch"),
-        (tmp_path / "nan.wav", LEVELS, "no number"),
+        (tmp_path / "nan.wav", LEVELS, "a sample that is not a number"),
         (good, "35,35,40", "8 levels"),
-        (good, LEVELS.replace("35", "350", 1), "not from -10 to 120"),
+        (good, LEVELS.replace("35", "350", 1), "outside -10 to 120 dB HL"),
         (good, LEVELS + ",1", "8 levels"),
     ):
         code, out, err = outcome(example, path, levels)
         assert code == 2, said
         assert said in err
         assert err.startswith("error: ")
-        assert out == "" or said == "no number"
+        assert out == "" or "not a number" in said
     for level1 in (300, "abc", "85dB", ""):
         code, out, err = outcome(example, good, LEVELS, level1)
         assert (code, out) == (2, "")
-        assert "is not the level of RMS 1.0" in err
+        assert "is not a level of RMS 1.0" in err
     assert outcome(example)[0] == 2
 
 
 def test_ort_files_of_a_bundle(tmp_path: Path) -> None:
-    text = printed("export", "bundle", "nano-int8", "-o", tmp_path / "ort")
+    text = get_output("export", "bundle", "nano-int8", "-o", tmp_path / "ort")
     assert "scores agree with the ONNX files within" in text
     assert "required_operators.config" in text
-    found = json.loads(printed("export", "bundle", "nano", "-o", tmp_path / "ort", "--target", "ort", "--json"))
+    found = json.loads(get_output("export", "bundle", "nano", "-o", tmp_path / "ort", "--format", "ort", "--json"))
     assert found["bytes"]["head.ort"] == (tmp_path / "ort/head.ort").stat().st_size
     assert found["parity"]["largest_difference"] < 1e-5
 
@@ -158,8 +160,8 @@ def test_ort_files_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """Tracing the shipped weights gives what is shipped; here without the wait."""
     for role in ("encoder", "head"):
         graph = onnx.load(Bundle("nano").path(role))
-        monkeypatch.setattr(f"haaqi_edge.export.bundle.{role}_graph", lambda *_, _graph=graph, **__: _graph)
-    found = json.loads(printed("export", "nano", "--target", "ort", "-o", tmp_path / "ort", "--json"))
+        monkeypatch.setattr(f"haaqi_edge.export.bundle.trace_{role}", lambda *_, _graph=graph, **__: _graph)
+    found = json.loads(get_output("export", "nano", "--format", "ort", "-o", tmp_path / "ort", "--json"))
     assert found["name"] == "nano"
     sound = (music(3.0), RATE)
     expected, got = (Scorer(model, threads=1).score(sound, "N3") for model in ("nano", tmp_path / "ort"))
@@ -169,29 +171,30 @@ def test_ort_files_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["nano", "--target", "d", "-o", "out"], "expected one of"),
-        (["nano", "--target", "c"], "with -o"),
-        (["nano", "--target", "c", "-o", "out", "--int8"], "--weights int8"),
-        (["nano", "--target", "ort", "-o", "out", "--fused", "one.onnx"], "without --fused"),
-        (["nano", "--target", "ort", "-o", "out", "--window", "5"], "--window has no meaning"),
-        (["nano", "--weights", "int8", "-o", "out"], "is for --target c"),
-        (["nano", "--target", "ort", "-o", "out", "--int8"], "`quantize` makes an int8 bundle"),
-        (["nano", "-o", "out", "--fp16"], "is for --target tensorrt"),
+        (["nano", "--target", "d", "-o", "out"], "expected auto or one of x86-vnni"),
+        (["nano", "--target", "arm64", "-o", "out"], "--target arm64 needs --int8"),
+        (["nano", "--target", "tensorrt", "--format", "c", "-o", "out"], "cannot be used with --format c"),
+        (["nano", "--format", "c"], "with -o"),
+        (["nano", "--format", "c", "-o", "out", "--int8"], "use --weights int8"),
+        (["nano", "--format", "ort", "-o", "out", "--fused", "one.onnx"], "without --fused"),
+        (["nano", "--format", "ort", "-o", "out", "--window", "5"], "--window cannot be used with --format ort"),
+        (["nano", "--weights", "int8", "-o", "out"], "it is for --format c"),
+        (["nano", "--format", "ort", "-o", "out", "--int8"], "make an int8 bundle with `haaqi-edge quantize`"),
+        (["nano", "-o", "out", "--fp16"], "it is for --target tensorrt"),
         (["nano", "--target", "tensorrt", "-o", "out", "--fp16", "--int8"], "choose one"),
         (["nano", "--target", "tensorrt", "-o", "out", "--profile", "x"], "x"),
         (
             ["nano", "--target", "tensorrt", "-o", "out", "--profile", "62", "--profile", "62:62:62"],
             "each profile once",
         ),
-        (["nano", "--target", "c", "-o", "out", "--window", "0.1"], "a window of 0.1 s"),
-        (["nano", "--target", "c", "-o", "out", "--samples"], "--samples has no meaning"),
-        (["student", "none.pth", "--target", "c", "-o", "."], "is not an export to C"),
-        (["bundle", "nano", "--target", "c", "-o", "out"], "`haaqi-edge export nano --target c`"),
-        (["bundle", "nano", "--target", "d", "-o", "out"], "ort and nothing else"),
-        *((argv, "nothing can be put at /proc/out") for argv in NOWHERE),
+        (["nano", "--format", "c", "-o", "out", "--window", "0.1"], "a window of 0.1 s"),
+        (["nano", "--format", "c", "-o", "out", "--window", "whole"], "C has a fixed window"),
+        (["nano", "--format", "c", "-o", "out", "--samples"], "--samples cannot be used with --format c"),
+        (["student", "none.pth", "--format", "c", "-o", "."], "is not an export to C"),
+        *((argv, "cannot write /proc/out") for argv in NOWHERE),
     ],
 )
-def test_what_has_no_meaning_is_refused(
+def test_contradicting_options_are_refused(
     argv: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -201,3 +204,20 @@ def test_what_has_no_meaning_is_refused(
     assert isinstance(ended.errors[0], OptionError)
     assert said in str(ended.errors[0])
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+@pytest.mark.parametrize("old", [["--target", "c"], ["--target=c"]])
+def test_the_old_spelling_works_with_a_warning(old: list[str]) -> None:
+    ended = run("export", "nano", *old)
+    assert "--target c is deprecated and will be removed in version" in ended.err
+    assert "use --format c" in ended.err
+    assert "--format c writes a folder: give it with -o" in str(ended.errors[0])
+    converted = run("export", "bundle", "absent", "--target", "ort", "-o", "out")
+    assert "use --format ort" in converted.err
+    assert isinstance(converted.errors[0], BundleNotFoundError)
+
+
+def test_a_bundle_becomes_ort_files_only() -> None:
+    ended = run("export", "bundle", "nano", "--format", "c", "-o", "out")
+    assert ended.code == 2
+    assert "Invalid value for '--format'" in ended.err

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from command import printed, run
+from command import get_output, run
 from haaqi_edge.cli import console
-from haaqi_edge.haaqi.index import Ear, Haaqi
+from haaqi_edge.haaqi.index import Haaqi, Listener
 from haaqi_edge.runtime import Audiogram
 from haaqi_edge.training.pairs import Pair, score_pair
 from sounds import music
@@ -60,12 +60,12 @@ def pairs(folder: Path) -> list[Pair]:
 
 
 def expected(folder: Path, level1: float = 85.0) -> list[list[Haaqi]]:
-    ears = [Ear(listener, level1) for listener in ("N3", Audiogram.parse(LEVELS))]
+    ears = [Listener(listener, level1=level1) for listener in ("N3", Audiogram.parse(LEVELS))]
     return [score_pair(pair, ears) for pair in pairs(folder)]
 
 
 def parsed(*argv: object) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(printed("haaqi", *argv, "--jobs", "1", "--json"))
+    found: dict[str, Any] = json.loads(get_output("haaqi", *argv, "--jobs", "1", "--json"))
     return found
 
 
@@ -95,7 +95,7 @@ def cells(line: str) -> list[str]:
 
 
 def test_the_table_has_the_score_and_its_parts(good: Path) -> None:
-    lines = printed("haaqi", good / "clean", good / "aided", "-a", "N3", "-a", LEVELS, "--jobs", "1").splitlines()
+    lines = get_output("haaqi", good / "clean", good / "aided", "-a", "N3", "-a", LEVELS, "--jobs", "1").splitlines()
     rows = [cells(line) for line in lines if "│" in line]
     wanted = []
     scores = expected(good)
@@ -119,14 +119,14 @@ def test_the_table_has_the_score_and_its_parts(good: Path) -> None:
 
 
 def test_one_pair_has_no_mean(good: Path) -> None:
-    text = printed("haaqi", *pairs(good)[0], "-a", "N3")
+    text = get_output("haaqi", *pairs(good)[0], "-a", "N3")
     assert "a.mp3" in text
     assert "mean" not in text
 
 
 def test_processes_say_the_same(good: Path) -> None:
     argv = ("haaqi", good / "clean", good / "aided", "-a", "N3", "--json", "--jobs")
-    one, two = (json.loads(printed(*argv, jobs)) for jobs in (1, 2))
+    one, two = (json.loads(get_output(*argv, jobs)) for jobs in (1, 2))
     assert one["results"] == two["results"]
 
 
@@ -148,10 +148,10 @@ def test_what_fails_and_what_is_alone_is_reported_after_the_rest(folder: Path) -
     assert "c.wav is empty (0 bytes)" in outcome.err
     assert "other.wav has no reference: expected" in outcome.err
     assert "alone.wav has no processed version: expected" in outcome.err
-    assert "2 pairs were scored, 1 could not be, without a partner: 2" in outcome.err
+    assert "pairs scored: 2, failed: 1; files without a partner: 2" in outcome.err
 
 
 def test_the_help_says_what_is_what() -> None:
-    text = " ".join(printed("haaqi", "--help").replace("│", " ").split())
-    for part in ("clean, unamplified music", "came out of the hearing aid", "same --level1", "NAL-R", "--audiogram"):
+    text = " ".join(get_output("haaqi", "--help").replace("│", " ").split())
+    for part in ("clean, unamplified music", "output of the hearing aid", "same --level1", "NAL-R", "--audiogram"):
         assert part in text

@@ -9,7 +9,7 @@ from collections import Counter
 
 import onnx
 import pytest
-from command import printed, run
+from command import get_output, run
 from haaqi_edge.cli import console
 from haaqi_edge.runtime import Bundle
 
@@ -23,7 +23,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("by", ["default", "name", "folder"])
 def test_json(by: str) -> None:
     folder = Bundle("nano").folder
-    found = json.loads(printed("inspect", *{"default": [], "name": ["nano"], "folder": [str(folder)]}[by], "--json"))
+    found = json.loads(get_output("inspect", *{"default": [], "name": ["nano"], "folder": [str(folder)]}[by], "--json"))
     assert found["folder"] == str(folder)
     assert found["card"] == json.loads((folder / "card.json").read_text(encoding="utf-8"))
     assert found["files"].keys() == {"encoder", "head"}
@@ -46,7 +46,7 @@ def test_json(by: str) -> None:
 
 def test_for_people() -> None:
     card = Bundle("nano").card
-    text = printed("inspect", "nano")
+    text = get_output("inspect", "nano")
     assert text.startswith(f"nano {card.version}, family nano, fp32, in ")
     for part in (
         f"{card.parameters:,}",
@@ -65,11 +65,11 @@ def test_for_people() -> None:
 def test_without_onnx_the_operators_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "onnx" else found(name, *rest))
-    assert all(file["operators"] is None for file in json.loads(printed("inspect", "--json"))["files"].values())
-    assert "operators install haaqi-edge[export] to list them" in printed("inspect")
+    assert all(file["operators"] is None for file in json.loads(get_output("inspect", "--json"))["files"].values())
+    assert "operators install haaqi-edge[export] to list them" in get_output("inspect")
 
 
 def test_where_operators_run() -> None:
-    assert "CPUExecutionProvider runs" in printed("inspect", "nano", "--provider", "cpu")
-    assert "CPUExecutionProvider runs" not in printed("inspect", "nano")
+    assert "CPUExecutionProvider runs" in get_output("inspect", "nano", "--provider", "cpu")
+    assert "CPUExecutionProvider runs" not in get_output("inspect", "nano")
     assert run("inspect", "nano", "--provider", "abacus").code == 2

@@ -1,4 +1,4 @@
-"""`haaqi-edge label` makes what is asked for, once, and verifies it; `label` and `corpus build` refuse bad options."""
+"""Tests of `haaqi-edge label`: labels, resuming, verification, bad options."""
 
 from __future__ import annotations
 
@@ -14,15 +14,22 @@ from haaqi_edge.runtime.errors import CorpusError, LabelError, OptionError
 from haaqi_edge.training.corpus.clips import Corpus
 from haaqi_edge.training.data import labels
 from haaqi_edge.training.data.features import patches_in
-from haaqi_edge.training.data.labels import Labelled, corpus_of, label, read, targets_file, write
-from haaqi_edge.training.data.rows import Row, plan
+from haaqi_edge.training.data.labels import (
+    LabelledRows,
+    label_rows,
+    read_corpus_digest,
+    read_rows,
+    targets_path,
+    write_rows,
+)
+from haaqi_edge.training.data.rows import Row, plan_rows
 from voices import write_bank
 
 DEMO = Path(__file__).resolve().parents[2] / "demo"
 
 
 def write_corpus(folder: Path) -> Path:
-    """A corpus of the demo, with voices; gives its folder."""
+    """Write a corpus of the demo, with voices, and return its folder."""
     folder.mkdir()
     (folder / "CLIPS.csv").write_text("clip,split,source,genre,duration_s\nclean.flac,valid,demo,acoustic,20\n")
     (folder / "clean.flac").symlink_to(DEMO / "clean.flac")
@@ -32,21 +39,21 @@ def write_corpus(folder: Path) -> Path:
 
 @pytest.fixture
 def music(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A corpus of the demo; labels cost nothing, and come eight to a shard."""
+    """A corpus of the demo. Labels are constants, and a shard has eight rows."""
 
-    def at_once(rows: Sequence[Row], corpus: Corpus, targets: bool = False) -> Labelled:
+    def at_once(rows: Sequence[Row], corpus: Corpus, targets: bool = False) -> LabelledRows:
         assert corpus.of("valid")
         dense = np.zeros((len(rows), 3, patches_in(rows[0].duration), 32), np.uint8)
-        return Labelled([replace(row, score=0.5) for row in rows], dense if targets else None)
+        return LabelledRows([replace(row, score=0.5) for row in rows], dense if targets else None)
 
-    monkeypatch.setattr(labels, "label", at_once)
+    monkeypatch.setattr(labels, "label_rows", at_once)
     monkeypatch.setattr(labels, "CHUNK", 4)
     monkeypatch.setattr(labels, "SHARD_ROWS", 8)
     return write_corpus(tmp_path / "music")
 
 
 def labelled(*argv: object) -> str:
-    """What labelling prints on standard output; on standard error there is its progress alone."""
+    """Return the standard output of labelling. Standard error must have nothing but progress."""
     outcome = run("label", *argv)
     assert outcome.code == 0, outcome.err
     assert all(line.endswith(" rows of valid") for line in outcome.err.splitlines())
@@ -56,19 +63,19 @@ def labelled(*argv: object) -> str:
 # Labelling
 
 
-def test_progress_is_told_without_a_terminal_and_so_is_an_interruption(
+def test_progress_and_an_interruption_are_printed_without_a_terminal(
     music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     argv = ["--corpus", music, "--table", tmp_path / "table", "--split", "valid", "--jobs", 1, "--shards", 2]
-    at_once, calls = labels.label, list[int]()
+    at_once, calls = labels.label_rows, list[int]()
 
-    def interrupted(rows: Sequence[Row], corpus: Corpus, targets: bool = False) -> Labelled:
+    def interrupted(rows: Sequence[Row], corpus: Corpus, targets: bool = False) -> LabelledRows:
         calls.append(rows[0].seed)
         if len(calls) == 3:
             raise KeyboardInterrupt
         return at_once(rows, corpus, targets)
 
-    monkeypatch.setattr(labels, "label", interrupted)
+    monkeypatch.setattr(labels, "label_rows", interrupted)
     outcome = run("label", *argv)
     assert outcome.code == 130
     assert outcome.err.splitlines()[0] == "4 of 16 rows of valid"
@@ -76,7 +83,7 @@ def test_progress_is_told_without_a_terminal_and_so_is_an_interruption(
     assert run("label", *argv).err.splitlines() == ["12 of 16 rows of valid", "16 of 16 rows of valid"]
 
 
-def test_shards_are_made_and_kept(music: Path, tmp_path: Path) -> None:
+def test_finished_shards_are_not_made_again(music: Path, tmp_path: Path) -> None:
     table = tmp_path / "table"
     argv = ["--corpus", music, "--table", table, "--split", "valid", "--jobs", 1]
     assert labelled(*argv) == f"1 shard of valid in {table}\n"
@@ -87,25 +94,25 @@ def test_shards_are_made_and_kept(music: Path, tmp_path: Path) -> None:
     assert found == {"split": "valid", "shards": [str(shard) for shard in shards], "rows": 16, "corpus": digest}
     assert sorted(table.iterdir()) == shards
     assert shards[0].stat().st_mtime_ns == before
-    assert len(read(table, "valid")) == 16
-    assert [corpus_of(shard) for shard in shards] == [digest, digest]
+    assert len(read_rows(table, "valid")) == 16
+    assert [read_corpus_digest(shard) for shard in shards] == [digest, digest]
     assert list((tmp_path / "table.work").iterdir()) == []
 
 
-def test_dense_targets_are_kept_where_they_are_wanted(music: Path, tmp_path: Path) -> None:
+def test_dense_targets_are_saved_for_the_first_rows(music: Path, tmp_path: Path) -> None:
     argv = ["--corpus", music, "--table", tmp_path / "table", "--split", "valid", "--jobs", 1]
-    labelled(*argv, "--work", tmp_path / "elsewhere", "--targets", 4)
-    assert [targets_file(tmp_path / "elsewhere", "valid", n).exists() for n in range(2)] == [True, False]
+    labelled(*argv, "--work", tmp_path / "elsewhere", "--dense-targets", 4)
+    assert [targets_path(tmp_path / "elsewhere", "valid", n).exists() for n in range(2)] == [True, False]
     labelled(*argv, "--shards", 2, "--work", tmp_path / "none")
     assert list((tmp_path / "none").iterdir()) == []
 
 
-def test_the_corpus_may_be_named_by_a_variable(music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_corpus_from_the_environment(music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HAAQI_EDGE_CORPUS", str(music))
     assert labelled("--table", tmp_path / "table", "--split", "valid", "--jobs", 1).startswith("1 shard of valid")
 
 
-def test_the_table_of_another_corpus_is_left_alone(music: Path, tmp_path: Path) -> None:
+def test_the_table_of_another_corpus_is_not_changed(music: Path, tmp_path: Path) -> None:
     argv = ["--table", tmp_path / "table", "--split", "valid", "--jobs", 1]
     labelled("--corpus", music, *argv)
     other = write_corpus(tmp_path / "other")
@@ -116,9 +123,10 @@ def test_the_table_of_another_corpus_is_left_alone(music: Path, tmp_path: Path) 
     words = str(outcome.errors[0])
     assert Corpus(music).digest in words
     assert Corpus(other).digest in words
-    assert len(read(tmp_path / "table", "valid")) == 8
+    assert len(read_rows(tmp_path / "table", "valid")) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("argv", "error", "words"),
     [
@@ -135,7 +143,7 @@ def test_the_table_of_another_corpus_is_left_alone(music: Path, tmp_path: Path) 
         (["--corpus={d}/music", "--table={d}/table", "--split=test-2026-11"], OptionError, "expected one of train"),
         (["--corpus={d}/music", "--table={d}/table", "--split=test"], CorpusError, "no clip of split test"),
         (["--corpus={d}/music", "--table={d}/table", "--shards=0"], None, "greater than or equal to 1"),
-        (["--corpus={d}/music", "--table={d}/table", "--targets=-1"], None, "greater than or equal to 0"),
+        (["--corpus={d}/music", "--table={d}/table", "--dense-targets=-1"], None, "greater than or equal to 0"),
         (["--corpus={d}/music", "--table={d}/table", "--verify=0"], None, "greater than or equal to 1"),
         (["--corpus={d}/music", "--table={d}/table", "--jobs=0"], None, "greater than or equal to 1"),
         (["--corpus={d}/music", "--table={d}/table", "--verify=3"], CorpusError, "no table train in "),
@@ -150,8 +158,8 @@ def test_bad_options(
     outcome = run("label", *(argument.replace("{d}", str(folder)) for argument in argv))
     assert (outcome.code, outcome.out) == (2, "")
     assert [type(error) for error in outcome.errors] == ([error] if error else [])
-    told = str(outcome.errors[0]) if error else " ".join(outcome.err.replace("│", " ").split())
-    assert words in told
+    message = str(outcome.errors[0]) if error else " ".join(outcome.err.replace("│", " ").split())
+    assert words in message
     assert not (folder / "table").exists()
 
 
@@ -159,12 +167,12 @@ def test_bad_options(
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def labelled_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a corpus and the table of four rows of it, really labelled."""
-    folder = tmp_path_factory.mktemp("made")
+    folder = tmp_path_factory.mktemp("labelled")
     corpus = Corpus(write_corpus(folder / "music"))
-    done = label(plan(corpus.of("valid"), "valid", 0, 4, 0.6), corpus).rows
-    write(folder / "table" / "valid-0000.parquet", done, corpus.digest)
+    done = label_rows(plan_rows(corpus.of("valid"), "valid", 0, 4, 0.6), corpus).rows
+    write_rows(folder / "table" / "valid-0000.parquet", done, corpus.digest)
     return folder
 
 
@@ -172,54 +180,55 @@ def verified(folder: Path, table: Path, *argv: object) -> list[object]:
     return ["label", "--corpus", folder / "music", "--table", table, "--split", "valid", "--jobs", 1, *argv]
 
 
-def test_a_table_that_is_right(made: Path) -> None:
-    outcome = run(*verified(made, made / "table", "--verify", 2))
+def test_a_table_that_is_right(labelled_folder: Path) -> None:
+    outcome = run(*verified(labelled_folder, labelled_folder / "table", "--verify", 2))
     assert (outcome.code, outcome.err) == (0, "")
-    assert outcome.out.startswith("2 rows of valid: largest difference ")
-    assert outcome.out.endswith(", allowed 0.0005\n")
-    found = json.loads(run(*verified(made, made / "table", "--verify", 9, "--json")).out)
+    assert outcome.out.startswith("2 rows of valid: maximum difference ")
+    assert outcome.out.endswith(", tolerance 0.0005\n")
+    found = json.loads(run(*verified(labelled_folder, labelled_folder / "table", "--verify", 9, "--json")).out)
     assert found.pop("largest_difference") < 1e-6
     assert found == {"table": "valid", "rows": 4, "same_corpus": True, "off": []}
 
 
 @pytest.mark.parametrize("score", [0.001, float("nan")])
-def test_a_score_that_is_off_ends_with_1(score: float, made: Path, tmp_path: Path) -> None:
-    rows = read(made / "table", "valid")
+def test_a_score_that_is_off_ends_with_1(score: float, labelled_folder: Path, tmp_path: Path) -> None:
+    rows = read_rows(labelled_folder / "table", "valid")
     rows[2] = replace(rows[2], score=rows[2].score + score)
-    write(tmp_path / "valid-0000.parquet", rows, Corpus(made / "music").digest)
-    outcome = run(*verified(made, tmp_path, "--verify", 4))
+    write_rows(tmp_path / "valid-0000.parquet", rows, Corpus(labelled_folder / "music").digest)
+    outcome = run(*verified(labelled_folder, tmp_path, "--verify", 4))
     assert outcome.code == 1
     assert [type(error) for error in outcome.errors] == [LabelError]
     assert "1 of 4 rows of valid differ by more than 0.0005" in str(outcome.errors[0])
-    assert f"{rows[2].clip} {rows[2].chain}: {rows[2].score:.4f}, now " in outcome.out
-    again = run(*verified(made, tmp_path, "--verify", 4, "--json"))
+    assert f"{rows[2].clip} {rows[2].chain}: {rows[2].score:.4f}, recomputed " in outcome.out
+    again = run(*verified(labelled_folder, tmp_path, "--verify", 4, "--json"))
     assert again.code == 1
     (off,) = json.loads(again.out)["off"]
     assert (off["clip"], off["chain"]) == (rows[2].clip, rows[2].chain)
     assert off["score"] is None if np.isnan(score) else off["again"] == pytest.approx(off["score"] - score, abs=1e-6)
 
 
-def test_another_corpus_is_noted(made: Path, tmp_path: Path) -> None:
-    write(tmp_path / "valid-0000.parquet", read(made / "table", "valid"), "0123456789abcdef")
-    outcome = run(*verified(made, tmp_path, "--verify", 1, "--json"))
+def test_another_corpus_is_noted(labelled_folder: Path, tmp_path: Path) -> None:
+    write_rows(tmp_path / "valid-0000.parquet", read_rows(labelled_folder / "table", "valid"), "0123456789abcdef")
+    outcome = run(*verified(labelled_folder, tmp_path, "--verify", 1, "--json"))
     assert outcome.code == 0
-    digest = Corpus(made / "music").digest
-    assert " ".join(outcome.err.split()) == f"note: valid was made from corpus 0123456789abcdef; this one is {digest}"
+    digest = Corpus(labelled_folder / "music").digest
+    note = f"note: valid was made from corpus 0123456789abcdef; the given corpus is {digest}"
+    assert " ".join(outcome.err.split()) == note
     assert json.loads(outcome.out)["same_corpus"] is False
 
 
-def test_an_older_table_is_verified_with_the_music_inside(made: Path, tmp_path: Path) -> None:
-    (tmp_path / "music").symlink_to(made / "music")
+def test_an_older_table_is_verified_with_the_music_inside(labelled_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "music").symlink_to(labelled_folder / "music")
     (tmp_path / "CLIPS.csv").write_text("clip,split,source,genre,duration_s\nnew.flac,valid,new,jazz,20\n")
-    write(tmp_path / "table" / "valid-2026-11-0000.parquet", read(made / "table", "valid"))
+    write_rows(tmp_path / "table" / "valid-2026-11-0000.parquet", read_rows(labelled_folder / "table", "valid"))
     argv = ["label", "--corpus", tmp_path, "--table", tmp_path / "table", "--split", "valid-2026-11", "--jobs", 1]
     outcome = run(*argv, "--verify", 1)
     assert (outcome.code, outcome.err) == (0, "")
     assert outcome.out.startswith("1 row of valid-2026-11: ")
 
 
-def test_a_table_that_is_not_there(made: Path) -> None:
-    outcome = run(*verified(made, made / "table", "--verify", 1, "--split", "valid-2026-11"))
+def test_a_table_that_is_not_there(labelled_folder: Path) -> None:
+    outcome = run(*verified(labelled_folder, labelled_folder / "table", "--verify", 1, "--split", "valid-2026-11"))
     assert (outcome.code, outcome.out) == (2, "")
     assert "no table valid-2026-11 in" in str(outcome.errors[0])
     assert "there is valid" in str(outcome.errors[0])
@@ -234,14 +243,14 @@ def test_a_table_that_is_not_there(made: Path) -> None:
         ([], None, "Missing argument"),
         (["{d}/mine.yaml"], None, "Missing option '--output'"),
         (["absent", "-o", "{d}/out"], CorpusError, "the recipe absent cannot be read"),
-        (["{d}/wrong.yaml", "-o", "{d}/out"], CorpusError, "wrong.yaml: no such key as voices"),
+        (["{d}/wrong.yaml", "-o", "{d}/out"], CorpusError, "wrong.yaml: unknown key voices"),
         (["{d}/mine.yaml", "-o", "{d}/out", "--folder", "music"], OptionError, "--folder 'music': expected NAME=PATH"),
         (["{d}/mine.yaml", "-o", "{d}/out", "--folder", "=x"], OptionError, "--folder '=x': expected NAME=PATH"),
         (["{d}/mine.yaml", "-o", "{d}/out", "--folder", "music="], OptionError, "expected NAME=PATH"),
         (["{d}/mine.yaml", "-o", "{d}/file"], OptionError, "file is a file: give a folder"),
         (["{d}/mine.yaml", "-o", "{d}/out", "--cache={d}/file"], OptionError, "file is a file: give a folder"),
         (["{d}/mine.yaml", "-o", "{d}/out", "--packages={d}/file"], OptionError, "file is a file: give a folder"),
-        (["{d}/mine.yaml", "-o", "{d}/out", "--packages={d}/gone"], OptionError, "gone: there is no such folder"),
+        (["{d}/mine.yaml", "-o", "{d}/out", "--packages={d}/gone"], OptionError, "gone: the folder does not exist"),
         (["{d}/mine.yaml", "-o", "{d}/out", "--jobs=0"], None, "greater than or equal to 1"),
     ],
 )
@@ -252,8 +261,8 @@ def test_bad_options_of_a_build(argv: list[str], error: type[Exception] | None, 
     outcome = run("corpus", "build", *(argument.replace("{d}", str(tmp_path)) for argument in argv))
     assert (outcome.code, outcome.out) == (2, "")
     assert [type(error) for error in outcome.errors] == ([error] if error else [])
-    told = str(outcome.errors[0]) if error else " ".join(outcome.err.replace("│", " ").split())
-    assert words in told
+    message = str(outcome.errors[0]) if error else " ".join(outcome.err.replace("│", " ").split())
+    assert words in message
     assert not (tmp_path / "out").exists()
 
 

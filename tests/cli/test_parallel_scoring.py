@@ -1,4 +1,4 @@
-"""Large libraries: `score` with --batch, --jobs and on a dask cluster prints what it prints without them."""
+"""Tests of `haaqi-edge score` for many files: --batch-size, --jobs and a dask cluster do not change the output."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pytest
 import soundfile
 from command import run
 from distributed import Client, LocalCluster
-from haaqi_edge.cli import library
+from haaqi_edge.cli.parallel_scoring import start_scoring
 from haaqi_edge.runtime import Audiogram
-from haaqi_edge.runtime.batch.requests import Request
+from haaqi_edge.runtime.batch.requests import ScoreRequest
 from haaqi_edge.runtime.errors import AudioFileError, OptionError
 from sounds import RATE, music
 
@@ -52,7 +52,9 @@ def plain(folder: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("options", [("--batch", 1), ("--batch", 100), ("--jobs", 2), ("--jobs", 3, "--batch", 62)])
+@pytest.mark.parametrize(
+    "options", [("--batch-size", 1), ("--batch-size", 100), ("--jobs", 2), ("--jobs", 3, "--batch-size", 62)]
+)
 def test_the_same_to_the_last_bit(options: tuple[object, ...], folder: Path, plain: dict[str, Any]) -> None:
     assert scored(folder, *options) == plain
 
@@ -73,26 +75,28 @@ def test_a_cluster_prints_the_same(folder: Path, plain: dict[str, Any], cluster:
 def test_a_cluster_names_files_as_given(folder: Path, cluster: LocalCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)
     files = [Path(folder.name) / name for name in ("4 short.wav", "6 broken.wav")]
-    there = library.run(Request("nano", (N3,), threads=1), files, None, "dask", cluster.scheduler_address)
+    there = start_scoring(ScoreRequest("nano", (N3,), threads=1), files, None, "dask", cluster.scheduler_address)
     told = {scored.place: str(scored.outcome) for scored in there}
     assert [told[place].startswith(f"{path} ") for place, path in enumerate(files)] == [True, True]
 
 
+@pytest.mark.slow
 def test_how_many_work_is_told(folder: Path) -> None:
     files = [folder / "1.wav", folder / "2.wav"]
     assert "2 processes, 1 thread each" in run("score", *files, *LISTENERS, "--threads", 1, "--jobs", 2).out
     assert "on CPUExecutionProvider, 2 threads" in run("score", *files, *LISTENERS, "--threads", 2).out
 
 
+@pytest.mark.slow
 def test_a_worker_killed_on_the_way_loses_nothing(folder: Path, cluster: LocalCluster) -> None:
     files = [folder / "3.wav", folder / "2.wav", folder / "7.wav"] * 7
-    request = Request("nano", (N3,), threads=1)
-    expected = [scored.outcome for scored in library.run(request, files, None, None, None)]
+    request = ScoreRequest("nano", (N3,), threads=1)
+    expected = [scored.outcome for scored in start_scoring(request, files, None, None, None)]
     with Client(cluster, set_as_default=False) as client:
         workers: dict[str, int] = client.run(os.getpid)
     victim = next(iter(workers.values()))
     places: dict[int, Any] = {}
-    for scored in library.run(request, files, None, "dask", cluster.scheduler_address):
+    for scored in start_scoring(request, files, None, "dask", cluster.scheduler_address):
         if not places:
             os.kill(victim, 9)
         places[scored.place] = scored.outcome
@@ -113,9 +117,9 @@ def _processes(cluster: LocalCluster) -> set[int]:
 
 def test_what_goes_with_what(folder: Path) -> None:
     for options, words in (
-        (("--backend", "dask"), "give the cluster's address with --scheduler"),
-        (("--scheduler", "tcp://127.0.0.1:1"), "goes with --backend dask"),
-        (("--backend", "dask", "--scheduler", "tcp://127.0.0.1:1", "--jobs", 2), "without --jobs"),
+        (("--backend", "dask"), "give the scheduler's address with --scheduler"),
+        (("--scheduler", "tcp://127.0.0.1:1"), "--scheduler needs --backend dask"),
+        (("--backend", "dask", "--scheduler", "tcp://127.0.0.1:1", "--jobs", 2), "excludes --jobs"),
     ):
         outcome = run("score", folder, "-a", "N3", *options)
         assert outcome.code == 2
@@ -126,18 +130,19 @@ def test_what_goes_with_what(folder: Path) -> None:
 def test_no_scheduler_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from haaqi_edge.runtime.batch import cluster
 
-    monkeypatch.setattr(cluster, "_PATIENCE", 0.2)
+    monkeypatch.setattr(cluster, "_TIMEOUT", 0.2)
     outcome = run("score", folder, "-a", "N3", "--backend", "dask", "--scheduler", "tcp://127.0.0.1:1")
     assert outcome.code == 2
     assert "no dask scheduler answers at tcp://127.0.0.1:1" in str(outcome.errors[0])
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_all_files_is_said_once(folder: Path) -> None:
-    for options in ((), ("--batch", 64), ("--jobs", 2)):
+    for options in ((), ("--batch-size", 64), ("--jobs", 2)):
         outcome = run("score", folder / "2.wav", folder / "3.wav", "-a", "N3", "--window", "61", *options)
         assert outcome.code == 2
         assert [type(error) for error in outcome.errors] == [OptionError]
         assert outcome.out == ""
-    one = run("score", folder / "6 broken.wav", "-a", "N3", "--batch", 64)
+    one = run("score", folder / "6 broken.wav", "-a", "N3", "--batch-size", 64)
     assert one.code == 2
     assert isinstance(one.errors[0], AudioFileError)

@@ -7,10 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from command import printed, run
+from command import get_output, run
 from haaqi_edge.calibration import calibration_data as excerpts
 from haaqi_edge.calibration import quantization as quantizing
-from haaqi_edge.calibration.calibration_data import Sets
+from haaqi_edge.calibration.calibration_data import CalibrationData
 from haaqi_edge.cli import console
 from haaqi_edge.runtime import Bundle
 from haaqi_edge.runtime.bundle import Card
@@ -21,12 +21,13 @@ from sounds import DEMO
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few excerpts do for what is tested here."""
-    whole = excerpts.composed, excerpts.of_folder
-    monkeypatch.setattr(excerpts, "composed", lambda: whole[0](10, 6))
-    monkeypatch.setattr(excerpts, "of_folder", lambda folder: whole[1](folder, 10, 6))
+    whole = excerpts.create_synthetic_data, excerpts.create_folder_data
+    monkeypatch.setattr(excerpts, "create_synthetic_data", lambda: whole[0](10, 6))
+    monkeypatch.setattr(excerpts, "create_folder_data", lambda folder: whole[1](folder, 10, 6))
     monkeypatch.setattr(console.out, "width", 200)
 
 
+@pytest.mark.slow
 def test_a_bundle_from_music_of_ones_own(tmp_path: Path) -> None:
     told = run("quantize", "nano", "-o", tmp_path / "int8", "--calibration", DEMO.parent, "--json")
     assert told.code == 0
@@ -38,12 +39,13 @@ def test_a_bundle_from_music_of_ones_own(tmp_path: Path) -> None:
     assert found["chosen"]["method"] in found["verdict"]
     assert len(found["others"]) == 1
     assert Bundle(tmp_path / "int8").card.figures["quantization"]["chosen"] == found["chosen"]
-    scored = json.loads(printed("score", DEMO, "-a", "N3", "--nal-r", "--model", tmp_path / "int8", "--json"))
-    shipped = json.loads(printed("score", DEMO, "-a", "N3", "--nal-r", "--json"))
+    scored = json.loads(get_output("score", DEMO, "-a", "N3", "--nal-r", "--model", tmp_path / "int8", "--json"))
+    shipped = json.loads(get_output("score", DEMO, "-a", "N3", "--nal-r", "--json"))
     score, expected = (one["results"][0]["scores"][0]["score"] for one in (scored, shipped))
     assert score == pytest.approx(expected, abs=0.01)
 
 
+@pytest.mark.slow
 def test_what_a_person_reads(tmp_path: Path) -> None:
     told = run("quantize", "nano", "-o", tmp_path / "int8", "--target", "arm64", "--method", "static", "--rank")
     assert told.code == 0
@@ -53,6 +55,7 @@ def test_what_a_person_reads(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["int8", "int8.work"]
 
 
+@pytest.mark.slow
 def test_export_in_int8(tmp_path: Path) -> None:
     told = run("export", "nano", "-o", tmp_path / "int8", "--int8")
     assert told.code == 0
@@ -63,35 +66,38 @@ def test_export_in_int8(tmp_path: Path) -> None:
     assert isinstance(outcome.errors[0], OptionError)
 
 
+@pytest.mark.slow
 def test_with_the_front_end_in_the_graph(tmp_path: Path) -> None:
     assert run("export", "nano", "-o", tmp_path / "fp32", "--samples").code == 0
     quick = ("--method", "static", "--ranges", "minmax", "--budget", "0.05")
     assert run("quantize", tmp_path / "fp32", "-o", tmp_path / "int8", *quick).code == 0
     assert Bundle(tmp_path / "int8").card.encoder_input == "samples"
     both = [
-        json.loads(printed("score", DEMO, "-a", "N3", "--nal-r", "--model", tmp_path / name, "--json"))
+        json.loads(get_output("score", DEMO, "-a", "N3", "--nal-r", "--model", tmp_path / name, "--json"))
         for name in ("fp32", "int8")
     ]
     scores = [one["results"][0]["scores"][0]["score"] for one in both]
     assert 0 < abs(scores[0] - scores[1]) < 0.02
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_leaves_the_old_bundle_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "int8"
     shutil.copytree(Bundle("nano").folder, folder)
     before = sorted((path.name, path.read_bytes()) for path in folder.iterdir())
 
-    def interrupt(*_: object) -> Sets:
+    def interrupt(*_: object) -> CalibrationData:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(quantizing, "speeds", interrupt)
+    monkeypatch.setattr(quantizing, "measure_speeds", interrupt)
     monkeypatch.setattr(quantizing, "runs_natively", lambda _: True)
     outcome = run("quantize", "nano", "-o", folder, "--method", "static")
     assert outcome.code == 130
-    assert "goes on from there" in outcome.err
+    assert "run the same command again to resume" in outcome.err
     assert sorted((path.name, path.read_bytes()) for path in folder.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "silence").mkdir()
     for argv, error, words, code in (

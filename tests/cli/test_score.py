@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from command import printed, run
+from command import get_output, run
 from haaqi_edge.cli import console
-from haaqi_edge.cli.console import curve
+from haaqi_edge.cli.console import draw_curve
 from haaqi_edge.runtime import Audiogram, Scorer
 
 DEMO = Path(__file__).resolve().parents[2] / "demo"
@@ -46,7 +46,7 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def shown(*argv: object) -> str:
-    return printed("score", "--threads", "1", *argv)
+    return get_output("score", "--threads", "1", *argv)
 
 
 def parsed(*argv: object) -> dict[str, Any]:
@@ -188,4 +188,4 @@ def test_markup_in_a_file_name_is_a_name(tmp_path: Path) -> None:
     ],
 )
 def test_curve(values: list[float | None], width: int, expected: str) -> None:
-    assert curve(values, width) == expected
+    assert draw_curve(values, width) == expected

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from command import Outcome, printed, run
-from comparison import SAME
-from haaqi_edge.cli import console, meter
-from haaqi_edge.cli.meter import bar, lines
+from command import Outcome, get_output, run
+from comparison import TOLERANCE
+from haaqi_edge.cli import console, stream_display
+from haaqi_edge.cli.stream_display import draw_level, format_update
 from haaqi_edge.runtime import Scorer
 from haaqi_edge.runtime.errors import DependencyError, DeviceError, OptionError
 from rich.console import Console
@@ -49,9 +49,9 @@ def started(*argv: str) -> subprocess.Popen[bytes]:
 
 
 def test_a_file_as_fast_as_it_goes(scorer: Scorer) -> None:
-    updates, summary = objects(printed("stream", DEMO, "-a", "N3", "-a", "s2", "--pace", "fast", "--json"))
+    updates, summary = objects(get_output("stream", DEMO, "-a", "N3", "-a", "s2", "--pace", "fast", "--json"))
     expected = scorer.score(DEMO, ["N3", "S2"])
-    assert [one["score"] for one in summary["totals"]] == pytest.approx([s.score for s in expected], abs=SAME)
+    assert [one["score"] for one in summary["totals"]] == pytest.approx([s.score for s in expected], abs=TOLERANCE)
     assert [one["audiogram"] for one in summary["totals"]] == ["N3", "S2"]
     assert (summary["model"], summary["source"]) == ("nano", str(DEMO))
     assert summary["time"] == pytest.approx(expected[0].windows[-1].end)
@@ -71,7 +71,7 @@ def test_a_file_as_fast_as_it_goes(scorer: Scorer) -> None:
     ],
 )
 def test_options_reach_the_stream(options: list[str], arguments: dict[str, Any], scorer: Scorer) -> None:
-    updates, summary = objects(printed("stream", DEMO, "-a", "N4", "--pace", "fast", "--json", "--frames", *options))
+    updates, summary = objects(get_output("stream", DEMO, "-a", "N4", "--pace", "fast", "--json", "--frames", *options))
     samples, rate = soundfile.read(DEMO, dtype="float32")
     stream = scorer.stream("N4", rate, **arguments)
     expected = [update.to_dict(frames=True) for update in stream.updates([samples])]
@@ -94,7 +94,7 @@ def test_a_file_in_real_time(tmp_path: Path) -> None:
 
 def test_lines_for_people(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console.out, "width", 250)
-    text = printed("stream", DEMO, "-a", "N3", "-a", "S1", "--pace", "fast")
+    text = get_output("stream", DEMO, "-a", "N3", "-a", "S1", "--pace", "fast")
     *rows, heading, first, second = text.splitlines()
     expected = scorer.score(DEMO, ["N3", "S1"])
     assert len(rows) == 4  # two windows, two listeners
@@ -110,9 +110,9 @@ def test_lines_for_people(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_a_live_line_on_a_terminal(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Console(force_terminal=True, width=120, highlight=False, legacy_windows=False)
-    monkeypatch.setattr(meter, "out", terminal)
-    monkeypatch.setattr(meter, "_REFRESH", 0.0)
-    text = printed("stream", DEMO, "-a", "N3", "--pace", "fast", "--window", "2")
+    monkeypatch.setattr(stream_display, "out", terminal)
+    monkeypatch.setattr(stream_display, "_REFRESH_SECONDS", 0.0)
+    text = get_output("stream", DEMO, "-a", "N3", "--pace", "fast", "--window", "2")
     scores = scorer.stream("N3", RATE, window=2.0).updates([music(20)])
     shown = [f"{update.score:.3f}" for update in scores if update.score is not None]
     assert sum(score in text for score in shown) > 0.9 * len(shown)  # the demo's own rate rounds some otherwise
@@ -120,17 +120,17 @@ def test_a_live_line_on_a_terminal(scorer: Scorer, monkeypatch: pytest.MonkeyPat
     assert "\x1b[" in text
 
 
-def test_the_meter() -> None:
-    assert bar(None) == bar(-300.0) == "░" * 12
-    assert bar(65.0) == "█" * 6 + "░" * 6
-    assert bar(300.0) == "█" * 12
+def test_the_level_meter() -> None:
+    assert draw_level(None) == draw_level(-300.0) == "░" * 12
+    assert draw_level(65.0) == "█" * 6 + "░" * 6
+    assert draw_level(300.0) == "█" * 12
 
 
 def test_a_line_fits_the_terminal(scorer: Scorer) -> None:
     silence_too = np.concatenate([music(2, start=3), np.zeros(RATE * 2, np.float32)])
     for update in scorer.stream("N3", RATE, window=1.0).updates([silence_too]):
         for width in (80, 100, 200):
-            (line,) = lines(update, width)
+            (line,) = format_update(update, width)
             assert Console(width=1_000).measure(line).maximum <= width
         assert ("silence" in line) == (update.level is None)
 
@@ -138,6 +138,7 @@ def test_a_line_fits_the_terminal(scorer: Scorer) -> None:
 # Pipes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", SUBTYPES)
 def test_raw_samples_on_standard_input(form: str, scorer: Scorer, tmp_path: Path) -> None:
     stereo = np.stack([music(3, 48_000, start=3), music(3, 48_000, start=9)], axis=1)
@@ -153,7 +154,7 @@ def test_raw_samples_on_standard_input(form: str, scorer: Scorer, tmp_path: Path
     assert done.stderr == b""
     updates, summary = objects(done.stdout.decode())
     assert summary["source"] == "standard input"
-    assert summary["totals"][0]["score"] == pytest.approx(scorer.score((samples, 48_000), "N3").score, abs=SAME)
+    assert summary["totals"][0]["score"] == pytest.approx(scorer.score((samples, 48_000), "N3").score, abs=TOLERANCE)
     assert len(updates) == 18
 
 
@@ -193,11 +194,12 @@ def test_ctrl_c_ends_with_the_summary(as_json: bool, scorer: Scorer) -> None:
     assert process.stderr.read() == b""
     expected = scorer.score((as_int16(sound), RATE), "N3", window=10.0 if as_json else 0.5).score
     if as_json:
-        assert json.loads(rest)["totals"][0]["score"] == pytest.approx(expected, abs=SAME)
+        assert json.loads(rest)["totals"][0]["score"] == pytest.approx(expected, abs=TOLERANCE)
     else:
         assert rest.splitlines()[-1].split() == ["N3", f"{expected:.3f}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_json", [True, False])
 def test_a_closed_pipe_ends_quietly(as_json: bool, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "long.wav", np.tile(music(20), 6), RATE)
@@ -211,9 +213,9 @@ def test_a_closed_pipe_ends_quietly(as_json: bool, tmp_path: Path) -> None:
     assert process.stderr.read() == b""
 
 
-def test_a_program_that_stops_within_a_frame() -> None:
+def test_input_that_ends_within_a_frame() -> None:
     done = subprocess.run([*COMMAND, *RAW], input=pcm(music(1, start=3)) + b"\0", capture_output=True, check=False)
-    assert done.returncode == 0  # a program that is stopped stops anywhere; what came whole has its summary
+    assert done.returncode == 0  # all complete frames are in the summary
     assert b"warning" in done.stderr
     assert b"end 1 of 2 bytes into a frame: --format s16le and --channels 1 are not" in done.stderr
     assert b"N3" in done.stdout.splitlines()[-1]
@@ -276,17 +278,17 @@ def recorded(*argv: str) -> Outcome:
 
 
 @pytest.mark.parametrize(
-    ("options", "rate"), [([], 44_100), (["--rate", "16000", "--channels", "2", "--device", "3"], 16_000)]
+    ("options", "rate"), [([], 44_100), (["--rate", "16000", "--channels", "2", "--input-device", "3"], 16_000)]
 )
 @pytest.mark.usefixtures("card")
 def test_the_microphone_until_ctrl_c(options: list[str], rate: int, scorer: Scorer) -> None:
     outcome = recorded("--json", *options)
     assert outcome.code == 0
-    assert outcome.err == "some of the microphone's samples were lost: this machine is too busy\n"
+    assert outcome.err == "some samples of the microphone were lost: this machine is too busy\n"
     _, summary = objects(outcome.out)
     assert summary["source"] == "a microphone"
     expected = scorer.score((music(4, rate, start=3), rate), "N3").score
-    assert summary["totals"][0]["score"] == pytest.approx(expected, abs=SAME)
+    assert summary["totals"][0]["score"] == pytest.approx(expected, abs=TOLERANCE)
 
 
 @pytest.mark.usefixtures("card")
@@ -298,9 +300,9 @@ def test_ctrl_c_before_the_first_patch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("card")
 def test_a_microphone_that_is_not_there() -> None:
-    outcome = recorded("--device", "flute")
+    outcome = recorded("--input-device", "flute")
     assert (outcome.code, [type(error) for error in outcome.errors]) == (2, [DeviceError])
-    assert "cannot record from the input 'flute' (No input device matching 'flute'): see" in str(outcome.errors[0])
+    assert "cannot record from the input 'flute' (No input device matching 'flute'): list" in str(outcome.errors[0])
 
 
 def test_a_microphone_that_stops(card: types.ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,12 +325,12 @@ def test_what_the_microphone_needs(missing: str, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr(
             importlib.util, "find_spec", lambda name, *rest: None if name == missing else found(name, *rest)
         )
-        words = "needs sounddevice, which the base installation leaves out: pip install 'haaqi-edge[mic]'"
+        words = "needs sounddevice, which the base installation does not include: run pip install 'haaqi-edge[mic]'"
     else:
         (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
-        words = "not PortAudio, which it needs (PortAudio library not found): install it"
+        words = "not PortAudio, which it needs (PortAudio library not found): install PortAudio"
     outcome = recorded()
     assert (outcome.code, [type(error) for error in outcome.errors]) == (2, [DependencyError])
     assert words in str(outcome.errors[0])
@@ -340,10 +342,10 @@ def test_nothing_is_piped_in() -> None:
     os.close(master)
     os.close(terminal)
     assert done.returncode == 2
-    assert b"nothing is piped in: give a file, --mic, or pipe raw samples" in done.stderr
+    assert b"standard input is a terminal: give a file or --mic, or pipe raw samples" in done.stderr
 
 
 def test_options_of_another_source() -> None:
-    outcome = run("stream", DEMO, "-a", "N3", "--rate", "48000", "--device", "3")
+    outcome = run("stream", DEMO, "-a", "N3", "--rate", "48000", "--input-device", "3")
     assert [type(error) for error in outcome.errors] == [OptionError]
-    assert "no meaning for a file: leave out --rate, --device" in str(outcome.errors[0])
+    assert "--rate, --input-device cannot be used with a file: leave out --rate, --inp" in str(outcome.errors[0])

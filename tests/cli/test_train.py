@@ -15,8 +15,8 @@ from haaqi_edge.runtime import Scorer
 from haaqi_edge.training import card
 from haaqi_edge.training.corpus.clips import Corpus, Split
 from haaqi_edge.training.data import examples
-from haaqi_edge.training.data.labels import write
-from haaqi_edge.training.data.rows import Row, plan
+from haaqi_edge.training.data.labels import write_rows
+from haaqi_edge.training.data.rows import Row, plan_rows
 from haaqi_edge.training.tasks.nano import PARTS
 
 DEMO = Path(__file__).resolve().parents[2] / "demo"
@@ -47,51 +47,51 @@ def table(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     opened, rng = Corpus(corpus), np.random.default_rng(0)
     for name, split in TABLES.items():
         rows = []
-        for row in plan(opened.of(split), split, 0, ROWS, 0.6):
+        for row in plan_rows(opened.of(split), split, 0, ROWS, 0.6):
             score = round(float(rng.random()), 3)
             named: dict[str, Any] = {**dict.fromkeys(PARTS, score), "score": score, "clip": f"{split}.flac"}
             rows.append(replace(row, **named, start=1.0, variation="", chain="clip(peak=0.5)"))
-        write(folder / f"{name}-0000.parquet", rows, None if name.endswith("-11") else opened.digest)
+        write_rows(folder / f"{name}-0000.parquet", rows, None if name.endswith("-11") else opened.digest)
     return folder
 
 
 @pytest.fixture
-def presented(monkeypatch: pytest.MonkeyPatch) -> list[Row]:
-    """The rows whose sound is made while a test runs."""
-    inner, rows = examples.presented, list[Row]()
+def rendered(monkeypatch: pytest.MonkeyPatch) -> list[Row]:
+    """The rows whose sound is rendered while a test runs."""
+    inner, rows = examples.render_presented, list[Row]()
 
-    def counted(row: Row, *given: Any) -> Any:
+    def record(row: Row, *arguments: Any) -> Any:
         rows.append(row)
-        return inner(row, *given)
+        return inner(row, *arguments)
 
-    monkeypatch.setattr(examples, "presented", counted)
+    monkeypatch.setattr(examples, "render_presented", record)
     return rows
 
 
-def test_features_are_made_once(
-    corpus: Path, table: Path, tmp_path: Path, presented: list[Row], monkeypatch: pytest.MonkeyPatch
+def test_features_are_computed_once(
+    corpus: Path, table: Path, tmp_path: Path, rendered: list[Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     argv = ["train", "features", "--table", table, "--features", tmp_path / "kept", "--jobs", 1]
     assert run(*argv).code == 2  # no corpus
     monkeypatch.setenv("HAAQI_EDGE_CORPUS", str(corpus))
-    outcome = run(*argv, "--of", "train", "--of", "test-2026-11", "--rows", 8)
+    outcome = run(*argv, "--split", "train", "--split", "test-2026-11", "--rows", 8)
     assert outcome.code == 0, outcome.err
     assert outcome.out == f"features of 8 rows of train, 8 rows of test-2026-11 in {tmp_path / 'kept'}\n"
-    assert len(presented) == 16
+    assert len(rendered) == 16
     found = json.loads(run(*argv, "--rows", 12, "--json").out)
     assert found == {"features": str(tmp_path / "kept"), "rows": {"train": 12}}
-    assert len(presented) == 20
+    assert len(rendered) == 20
     assert run(*argv, "--front-end", "fbank", "--rows", 4).code == 0
     kept = sorted(str(path.relative_to(tmp_path / "kept")) for path in (tmp_path / "kept").rglob("*.npy"))
     assert kept == ["test-2026-11/texture.npy", "train/clean.npy", "train/fbank.npy", "train/texture.npy"]
 
 
-def test_an_interruption_tells_what_is_kept(
+def test_an_interruption_says_what_is_saved(
     corpus: Path, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from haaqi_edge.training.data import feature_cache
 
-    inner, calls = examples.presented, list[Row]()
+    inner, calls = examples.render_presented, list[Row]()
 
     def interrupted(row: Row, *given: Any) -> Any:
         calls.append(row)
@@ -99,18 +99,18 @@ def test_an_interruption_tells_what_is_kept(
             raise KeyboardInterrupt
         return inner(row, *given)
 
-    monkeypatch.setattr(examples, "presented", interrupted)
+    monkeypatch.setattr(examples, "render_presented", interrupted)
     monkeypatch.setattr(feature_cache, "CHUNK", 4)
     argv = ["train", "features", "--table", table, "--corpus", corpus, "--features", tmp_path / "kept", "--jobs", 1]
     outcome = run(*argv)
     assert outcome.code == 130
-    assert "kept: texture and clean of 4 of 24 sounds" in " ".join(outcome.err.split())
+    assert "saved: texture and clean of 4 of 24 sounds" in " ".join(outcome.err.split())
     assert run(*argv).code == 0
     assert len(calls) == 6 + 20
 
 
 def test_nano_ends_in_a_bundle(
-    corpus: Path, table: Path, tmp_path: Path, presented: list[Row], monkeypatch: pytest.MonkeyPatch
+    corpus: Path, table: Path, tmp_path: Path, rendered: list[Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check = {"figure": 0.5, "target": 0.5, "met": True}
     measured: list[Path] = []
@@ -121,7 +121,7 @@ def test_nano_ends_in_a_bundle(
 
     monkeypatch.setattr(sanity, "measure", measure)
     argv = ["train", "nano", "--table", table, "--corpus", corpus, "--features", tmp_path / "kept", "--jobs", 1]
-    argv += ["--train-on", "train", "--train-on", "train-2026-11", "--epochs", 1, "--batch-size", 4, "--lr", 1e-3]
+    argv += ["--train-split", "train", "--train-split", "train-2026-11", "--epochs", 1, "--batch-size", 4, "--lr", 1e-3]
     outcome = run(*argv, "--device", "cpu", "--rows", 20, "-o", tmp_path / "run", "--json")
     assert outcome.code == 0, outcome.err
     found = json.loads(outcome.out)
@@ -129,9 +129,9 @@ def test_nano_ends_in_a_bundle(
     assert list(found["test"]["condition"]) == ["clip"]
     assert list(found["test"]["genre"]) == ["acoustic"]
     assert measured == [corpus]
-    assert len(presented) == 20 + 20 + 3 * ROWS
+    assert len(rendered) == 20 + 20 + 3 * ROWS
     asked = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert (asked["batch"], asked["lr"], asked["plan"]["epochs"]) == (4, 1e-3, 1)
+    assert (asked["batch_size"], asked["lr"], asked["trainer"]["epochs"]) == (4, 1e-3, 1)
     scorer = Scorer(found["bundle"], threads=1)
     assert 0 <= scorer.score(DEMO / "clean.flac", "N3").score <= 1
     data = scorer.card.notes["data"]
@@ -143,20 +143,20 @@ def test_nano_ends_in_a_bundle(
     printed = run(*argv, "--rows", 20, "-o", tmp_path / "run")  # finished already, so only reported again
     assert printed.code == 0, printed.err
     assert [line.split(":")[0] for line in printed.out.splitlines()[:2]] == ["test", "test-2026-11"]
-    assert len(presented) == 20 + 20 + 3 * ROWS
+    assert len(rendered) == 20 + 20 + 3 * ROWS
 
 
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--train-on", "train-2026-10"], "no table train-2026-10 in"),
-        (["--train-on", "train", "--train-on", "train"], "name each table once"),
+        (["--train-split", "train-2026-10"], "no table train-2026-10 in"),
+        (["--train-split", "train", "--train-split", "train"], "give each table once"),
         (["--batch-size", "64"], "24 rows are less than a batch of 64"),
         (["--config", "absent"], "cannot be read"),
-        (["--config", "teacher"], "no such setting as free, head"),
+        (["--config", "teacher"], "unknown key head, unfrozen_layers"),
     ],
 )
-def test_bad_input_is_refused_before_anything_is_made(
+def test_bad_input_is_refused_before_anything_is_computed(
     more: list[str], said: str, corpus: Path, table: Path, tmp_path: Path
 ) -> None:
     argv = ["train", "nano", "--table", table, "--corpus", corpus, "-o", tmp_path / "run", "--jobs", 1]
@@ -169,5 +169,5 @@ def test_bad_input_is_refused_before_anything_is_made(
 def test_nano_needs_a_label_table(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "train.json").write_text("{}")
     argv = ["train", "nano", "--corpus", corpus, "-o", tmp_path / "run"]
-    assert "give a label table's folder" in " ".join(run(*argv, "--table", tmp_path / "train.json").err.split())
-    assert "no labels: give a label table" in " ".join(run(*argv).err.split())
+    assert "give the folder of a label table" in " ".join(run(*argv, "--table", tmp_path / "train.json").err.split())
+    assert "no labels: give the folder of a label table" in " ".join(run(*argv).err.split())

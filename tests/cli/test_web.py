@@ -1,4 +1,4 @@
-"""`haaqi-edge web`: the page is whole, built from these sources and this nano; it is served, and nothing else."""
+"""`haaqi-edge web`: the page is built from its sources, computes nano's features, and nothing else is served."""
 
 from __future__ import annotations
 
@@ -19,12 +19,16 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import onnxruntime
 import pytest
-from command import run
-from haaqi_edge.cli.pages import HEADERS, PAGE, PageServer
+import soundfile
+import soxr
+from command import get_output, run
+from haaqi_edge.cli.pages import HEADERS, PAGE, PageServer, page_files
 from haaqi_edge.runtime import Bundle, Scorer
 from haaqi_edge.runtime.audiogram import FREQUENCIES, STANDARD
 from haaqi_edge.runtime.errors import OptionError
+from haaqi_edge.runtime.features.patches import PATCH_LENGTH, PATCH_SHIFT
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,11 +64,10 @@ def ask(server: PageServer, path: str, method: str = "GET") -> tuple[http.client
     return response, body
 
 
-def test_the_page_was_built_from_these_sources_and_this_nano(built: ModuleType) -> None:
+def test_page_is_built_from_its_sources(built: ModuleType) -> None:
     """If this fails: make web."""
-    sealed = json.loads((PAGE / built.SEAL).read_text(encoding="utf-8"))
-    assert sealed == built.seal(PAGE)
-    assert sealed["model"] == Bundle("nano").card.source_sha256
+    assert json.loads((PAGE / built.SEAL).read_text(encoding="utf-8")) == built.seal(PAGE)
+    assert built.is_current()
 
 
 def test_another_source_is_another_fingerprint(
@@ -88,15 +91,36 @@ def test_the_constants_are_the_runtimes(built: ModuleType) -> None:
     assert tuple(read["frequencies"]) == FREQUENCIES
 
 
-def test_the_pages_model_is_nano_with_its_front_end_in_the_graph() -> None:
-    bundle = Bundle(PAGE / "model")
-    assert bundle.card.encoder_input == "samples"
-    listeners = ["N2", "S3", "NH"]
-    got = Scorer(PAGE / "model", threads=1).score(ROOT / "demo/degraded.flac", listeners)
-    expected = Scorer("nano", threads=1).score(ROOT / "demo/degraded.flac", listeners)
-    for mine, its in zip(got, expected, strict=True):
-        assert abs(mine.score - its.score) < 1e-5
-        np.testing.assert_allclose(mine.frame_scores, its.frame_scores, atol=1e-4)
+def test_page_scores_as_python_does(built: ModuleType) -> None:
+    """The graphs that the page runs, one after the other. If this fails: make web."""
+    bundle = Bundle("nano")
+    samples, rate = soundfile.read(ROOT / "demo/degraded.flac", dtype="float32", frames=9 * 24_000)
+    signal = soxr.resample(samples, rate, 16_000)
+    patches = np.stack([signal[start:][:PATCH_LENGTH] for start in range(0, len(signal) - PATCH_LENGTH, PATCH_SHIFT)])
+    front_end, encoder, head = (
+        onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        for path in (PAGE / built.front_end_file(), bundle.path("encoder"), bundle.path("head"))
+    )
+    assert front_end.get_modelmeta().custom_metadata_map["front_end"] == bundle.card.front_end_name
+    (features,) = front_end.run(["features"], {"samples": patches})
+    (tokens,) = encoder.run(["tokens"], {bundle.card.encoder_input: features})
+    levels = np.array([STANDARD[name] for name in ("N2", "S3", "NH")], np.float32)
+    scores, frames = head.run(
+        ["score", "frame_scores"], {"tokens": tokens.reshape(1, -1, bundle.card.width), "audiogram": levels}
+    )
+    expected = Scorer(bundle.folder, threads=1).score((signal, 16_000), ["N2", "S3", "NH"])
+    np.testing.assert_allclose(scores, [result.score for result in expected], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(frames, [result.frame_scores for result in expected], rtol=0, atol=1e-4)
+
+
+def test_package_holds_each_file_of_the_page_once() -> None:
+    files = page_files()
+    assert files["model/encoder.onnx"] == Bundle("nano").path("encoder")
+    assert {"index.html", "model/card.json", "model/head.onnx", "demo/clean.flac", "demo/degraded.flac"} <= files.keys()
+    contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files.values()]
+    assert len(set(contents)) == len(contents)
+    own = {path.relative_to(PAGE).as_posix() for path in PAGE.rglob("*") if path.is_file()}
+    assert not [name for name in own if name.startswith(("model/", "demo/"))]
 
 
 @pytest.mark.parametrize(
@@ -105,6 +129,7 @@ def test_the_pages_model_is_nano_with_its_front_end_in_the_graph() -> None:
         ("/", "text/html; charset=utf-8"),
         ("/index.html?x=1", "text/html; charset=utf-8"),
         ("/ort.wasm.gz", "application/gzip"),
+        ("/front-end/texture-1.onnx", "application/octet-stream"),
         ("/model/card.json", "application/json"),
         ("/model/encoder.onnx", "application/octet-stream"),
         ("/demo/clean.flac", "audio/flac"),
@@ -114,7 +139,7 @@ def test_the_pages_model_is_nano_with_its_front_end_in_the_graph() -> None:
 def test_a_file_comes_as_it_is_and_as_what_it_is(server: PageServer, path: str, mime: str) -> None:
     response, body = ask(server, path)
     assert (response.status, response.headers["Content-Type"]) == (200, mime)
-    assert body == (PAGE / (path.split("?")[0].lstrip("/") or "index.html")).read_bytes()
+    assert body == page_files()[path.split("?")[0].lstrip("/") or "index.html"].read_bytes()
     assert HEADERS.items() <= dict(response.headers).items()
     head, nothing = ask(server, path, "HEAD")
     assert (head.status, head.headers["Content-Length"], nothing) == (200, str(len(body)), b"")
@@ -148,6 +173,8 @@ def test_all_that_the_page_names_is_there_and_scripts_are_scripts(server: PageSe
         "/assets",
         "/assets/",
         "/nothing",
+        "/model/README.md",
+        "/demo/render.py",
         f"/{PAGE}/index.html",
         "/index.html%00",
         "*",
@@ -195,4 +222,25 @@ def test_the_command_serves_until_it_is_interrupted() -> None:
             assert process.wait(20) == 0
         finally:
             process.kill()
-    assert hashlib.sha256(content).hexdigest() == hashlib.sha256((PAGE / "model/card.json").read_bytes()).hexdigest()
+    assert content == (Bundle("nano").folder / "card.json").read_bytes()
+
+
+def test_command_writes_a_static_site(tmp_path: Path) -> None:
+    (tmp_path / "site" / "demo").mkdir(parents=True)
+    (tmp_path / "site" / "CNAME").write_text("example.org")
+    (tmp_path / "site" / "demo" / "clean.flac").write_bytes(b"an older one")
+    written = json.loads(get_output("web", "--output", tmp_path / "site", "--json"))
+    files = {path.relative_to(tmp_path / "site").as_posix(): path for path in (tmp_path / "site").rglob("*.*")}
+    expected = {name: path.read_bytes() for name, path in page_files().items()}
+    assert {name: path.read_bytes() for name, path in files.items()} == expected
+    assert (tmp_path / "site" / "CNAME").read_text() == "example.org"
+    size = sum(map(len, expected.values()))
+    assert written == {"folder": str(tmp_path / "site"), "files": len(expected), "bytes": size}
+
+
+def test_site_in_a_place_that_is_a_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "site").write_text("")
+    outcome = run("web", "-o", tmp_path / "site")
+    assert outcome.code == 2
+    assert isinstance(outcome.errors[0], OptionError)
+    assert str(tmp_path / "site") in str(outcome.errors[0])

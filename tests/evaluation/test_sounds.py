@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from haaqi_edge.evaluation.sounds import STANDARD_LISTENERS, Sound, loaded, of_folder, of_table
+from haaqi_edge.evaluation.sounds import STANDARD_LISTENERS, Sound, list_folder_sounds, list_table_sounds, load_audio
 from haaqi_edge.runtime import Audiogram
 from haaqi_edge.runtime.audio.reading import AudioLike
 from haaqi_edge.runtime.errors import AudioFileNotFoundError, CorpusError
 from haaqi_edge.training.corpus.clips import Corpus
-from haaqi_edge.training.data.labels import write
-from haaqi_edge.training.data.rendering import present
-from haaqi_edge.training.data.rows import Row, plan
+from haaqi_edge.training.data.labels import write_rows
+from haaqi_edge.training.data.rendering import render_row
+from haaqi_edge.training.data.rows import Row, plan_rows
 from haaqi_edge.training.degradations.sampling import family
 from sounds import DEMO, music
 from sounds import write as write_sound
@@ -32,36 +32,36 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rows(corpus: Path) -> list[Row]:
-    planned = plan(Corpus(corpus).of("test"), "test", 0, 24, 2.0, speech=False)
+    planned = plan_rows(Corpus(corpus).of("test"), "test", 0, 24, 2.0, speech=False)
     return [dataclasses.replace(row, score=k / 24) for k, row in enumerate(planned)]
 
 
-def test_a_folder_is_heard_by_each_listener(tmp_path: Path) -> None:
+def test_a_folder_is_listed_for_each_listener(tmp_path: Path) -> None:
     for name in ("a", "sub/b"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write_sound(tmp_path / name, music(1.0), 16_000, "wav")
     (tmp_path / "note.txt").write_text("no audio")
-    heard = of_folder(tmp_path)
-    assert [(sound.name, sound.listener.name) for sound in heard] == [
+    listed = list_folder_sounds(tmp_path)
+    assert [(sound.name, sound.listener.name) for sound in listed] == [
         (name, listener) for name in ("a.wav", str(Path("sub/b.wav"))) for listener in STANDARD_LISTENERS
     ]
-    assert {sound.load() for sound in heard} == {tmp_path / "a.wav", tmp_path / "sub/b.wav"}
-    chosen = of_folder(tmp_path, [Audiogram.named("S3")], 65.0, True)
+    assert {sound.load() for sound in listed} == {tmp_path / "a.wav", tmp_path / "sub/b.wav"}
+    chosen = list_folder_sounds(tmp_path, [Audiogram.named("S3")], 65.0, True)
     assert [(s.listener.name, s.spl, s.nal_r, s.level) for s in chosen] == [("S3", 65.0, True, 65.0)] * 2
 
 
 def test_a_folder_without_audio_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AudioFileNotFoundError):
-        of_folder(tmp_path)
+        list_folder_sounds(tmp_path)
 
 
-def test_rows_are_made_again_with_their_labels(corpus: Path, rows: list[Row], tmp_path: Path) -> None:
-    write(tmp_path / "test-0000.parquet", rows)
-    heard = of_table(tmp_path, corpus)
-    assert [sound.label for sound in heard] == pytest.approx([row.score for row in rows])
-    for sound, row in list(zip(heard, rows, strict=True))[::5]:
+def test_rows_are_rendered_with_their_labels(corpus: Path, rows: list[Row], tmp_path: Path) -> None:
+    write_rows(tmp_path / "test-0000.parquet", rows)
+    listed = list_table_sounds(tmp_path, corpus)
+    assert [sound.label for sound in listed] == pytest.approx([row.score for row in rows])
+    for sound, row in list(zip(listed, rows, strict=True))[::5]:
         samples, rate = sound.load()
-        _, expected, expected_rate = present(row, Corpus(corpus))
+        _, expected, expected_rate = render_row(row, Corpus(corpus))
         assert rate == expected_rate
         np.testing.assert_array_equal(samples, expected.astype(np.float32))
         assert sound.listener.levels == pytest.approx(row.audiogram)
@@ -69,23 +69,23 @@ def test_rows_are_made_again_with_their_labels(corpus: Path, rows: list[Row], tm
         assert row.chain in sound.name
 
 
-def test_some_rows_are_drawn_in_order_the_same_each_time(corpus: Path, rows: list[Row], tmp_path: Path) -> None:
-    write(tmp_path / "test-0000.parquet", rows)
-    labels = [sound.label for sound in of_table(tmp_path, corpus, rows=7)]
+def test_a_random_selection_of_rows_is_ordered_and_reproducible(corpus: Path, rows: list[Row], tmp_path: Path) -> None:
+    write_rows(tmp_path / "test-0000.parquet", rows)
+    labels = [sound.label for sound in list_table_sounds(tmp_path, corpus, rows=7)]
     assert labels == sorted(labels)  # type: ignore[type-var]
     assert len(set(labels)) == 7
-    assert labels == [sound.label for sound in of_table(tmp_path, corpus, rows=7)]
-    assert len(of_table(tmp_path, corpus, rows=100)) == 24
+    assert labels == [sound.label for sound in list_table_sounds(tmp_path, corpus, rows=7)]
+    assert len(list_table_sounds(tmp_path, corpus, rows=100)) == 24
 
 
 def test_other_tables_and_splits_are_refused(corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no table test in"):
-        of_table(tmp_path, corpus)
+        list_table_sounds(tmp_path, corpus)
     with pytest.raises(CorpusError, match="no table tset in"):
-        of_table(tmp_path, corpus, "tset")
+        list_table_sounds(tmp_path, corpus, "tset")
 
 
-def test_a_sound_is_loaded_once_for_listeners_in_a_row(tmp_path: Path) -> None:
+def test_a_sound_is_loaded_once_for_consecutive_listeners(tmp_path: Path) -> None:
     calls: list[AudioLike] = []
     for name in ("a.wav", "b.wav"):
         soundfile.write(tmp_path / name, music(1.0), 16_000)
@@ -98,17 +98,15 @@ def test_a_sound_is_loaded_once_for_listeners_in_a_row(tmp_path: Path) -> None:
 
         return dataclasses.replace(sound, load=openers.setdefault(id(sound.load), load))
 
-    every = [counted(sound) for sound in of_folder(tmp_path)]
-    heard = [audio for _, audio in loaded(every)]
-    assert heard == [tmp_path / "a.wav"] * 4 + [tmp_path / "b.wav"] * 4
+    counting = [counted(sound) for sound in list_folder_sounds(tmp_path)]
+    loaded = [audio for _, audio in load_audio(counting)]
+    assert loaded == [tmp_path / "a.wav"] * 4 + [tmp_path / "b.wav"] * 4
     assert calls == [tmp_path / "a.wav", tmp_path / "b.wav"]
 
 
-def test_rows_that_differ_in_nothing_but_the_aid_are_not_taken_for_one(
-    corpus: Path, rows: list[Row], tmp_path: Path
-) -> None:
+def test_rows_that_differ_only_in_the_aid_are_different_sounds(corpus: Path, rows: list[Row], tmp_path: Path) -> None:
     aids = ("nal-r", "none", "nal-r(gain=6.0,tilt=1.0)")
-    write(tmp_path / "test-0000.parquet", [dataclasses.replace(rows[0], aid=aid) for aid in aids])
-    levels = [float(np.square(audio[0]).mean()) for _, audio in loaded(of_table(tmp_path, corpus))]  # type: ignore[index]
+    write_rows(tmp_path / "test-0000.parquet", [dataclasses.replace(rows[0], aid=aid) for aid in aids])
+    levels = [float(np.square(audio[0]).mean()) for _, audio in load_audio(list_table_sounds(tmp_path, corpus))]  # type: ignore[index]
     assert len({round(level, 9) for level in levels}) == 3
-    assert len({sound.name for sound in of_table(tmp_path, corpus)}) == 3
+    assert len({sound.name for sound in list_table_sounds(tmp_path, corpus)}) == 3

@@ -1,4 +1,4 @@
-"""Bundles: written whole and verified, or not at all; graphs by the contract in DESIGN.md."""
+"""Bundles: written completely and verified, or not at all; graphs that follow the contract."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ import safetensors.torch
 import torch
 from haaqi_edge.export import bundle as exporting
 from haaqi_edge.export import verify
-from haaqi_edge.export.bundle import Source, nano_source, write_both, write_bundle, write_fused
-from haaqi_edge.export.graphs import encoder_input
+from haaqi_edge.export.bundle import ExportSource, load_nano_source, write_bundle, write_bundle_and_fused, write_fused
 from haaqi_edge.export.surgery import fold
+from haaqi_edge.export.tracing import encoder_input
 from haaqi_edge.export.verify import Parity, probe_signal
 from haaqi_edge.model import HAAQILoss, Nano, NanoConfig, Student
 from haaqi_edge.model.beats import BeatsConfig
 from haaqi_edge.model.head import HeadConfig
 from haaqi_edge.runtime import Audiogram, Bundle, Scorer
-from haaqi_edge.runtime.encoder import READINGS
 from haaqi_edge.runtime.errors import BundleError, ExportError, HaaqiEdgeError, OptionError
+from haaqi_edge.runtime.features.front_ends import FEATURE_EXTRACTORS
 from numpy.typing import NDArray
 
 LISTENERS = ["NH", "N4", "S3"]
@@ -45,7 +45,7 @@ AXES = {
 
 
 def random_nano(folder: Path, version: int = 1) -> Path:
-    """Weights of a nano far from its initial ones, statistics of its input included."""
+    """Save a nano whose weights and input statistics are far from the initial ones, and return its path."""
     torch.manual_seed(5)
     nano = Nano(NanoConfig(texture_version=version))
     state = {key: value + 0.1 * torch.randn_like(value) for key, value in nano.state_dict().items()}
@@ -57,22 +57,22 @@ def random_nano(folder: Path, version: int = 1) -> Path:
     return path
 
 
-def small_student() -> Source:
-    """A student of small sizes with every tensor far from its initial value, folded."""
+def small_student() -> ExportSource:
+    """Return a folded student of small sizes whose tensors are far from their initial values."""
     torch.manual_seed(3)
     config = BeatsConfig(layers=3, width=48, heads=4, ffn=64, patch_width=32)
     student = Student(config, HeadConfig(width=32, hidden=10, heads=4)).eval()
     with torch.no_grad():
         for parameter in student.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.3)
-    return Source("small", "student", student, fold(student), 8, 32, "0" * 64)
+    return ExportSource("small", "student", student, fold(student), 8, 32, "0" * 64)
 
 
 @dataclasses.dataclass(frozen=True)
 class Exported:
     """A source, and the bundles and the fused file made from it."""
 
-    source: Source
+    source: ExportSource
     bundle: Path
     samples: Path
     fused: Path
@@ -83,36 +83,36 @@ class Exported:
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     folder = tmp_path_factory.mktemp("exported")
     source = {
-        "nano": lambda: nano_source(random_nano(folder), "other", {"lcc": 0.5}, {"limits": "none known"}),
-        "nano of texture 2": lambda: nano_source(random_nano(folder, 2), "second"),
+        "nano": lambda: load_nano_source(random_nano(folder), "other", {"lcc": 0.5}, {"limits": "none known"}),
+        "nano of texture 2": lambda: load_nano_source(random_nano(folder, 2), "second"),
         "small student": small_student,
     }[request.param]()
-    _, parity, fused = write_both(source, folder / "bundle", folder / "fused.onnx")
+    _, parity, fused = write_bundle_and_fused(source, folder / "bundle", folder / "fused.onnx")
     _, samples = write_bundle(source, folder / "samples", samples=True)
     return Exported(source, folder / "bundle", folder / "samples", folder / "fused.onnx", (parity, samples, fused))
 
 
 @pytest.fixture(scope="module")
-def shipped() -> Source:
-    return nano_source(None)
+def shipped() -> ExportSource:
+    return load_nano_source(None)
 
 
-GRAPHS = ("encoder_graph", "head_graph", "fused_graph")
+GRAPHS = ("trace_encoder", "trace_head", "trace_fused")
 
 
 @pytest.fixture(scope="module")
-def traced(shipped: Source) -> dict[str, onnx.ModelProto]:
-    """The shipped nano's graphs by the function that traces them."""
+def traced(shipped: ExportSource) -> dict[str, onnx.ModelProto]:
+    """Return the graphs of the shipped nano, by the function that traces them."""
     return {
-        "encoder_graph": exporting.encoder_graph(shipped.network, samples=False),
-        "head_graph": exporting.head_graph(shipped.network, shipped.width),
-        "fused_graph": exporting.fused_graph(shipped.network),
+        "trace_encoder": exporting.trace_encoder(shipped.network, samples=False),
+        "trace_head": exporting.trace_head(shipped.network, shipped.width),
+        "trace_fused": exporting.trace_fused(shipped.network),
     }
 
 
 @pytest.fixture
 def traced_once(traced: dict[str, onnx.ModelProto], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tracing the shipped nano again gives what it gave, without the wait."""
+    """Replace tracing of the shipped nano by its result, which takes long to compute."""
     for name in GRAPHS:
         monkeypatch.setattr(exporting, name, lambda *_, _name=name, **__: copy.deepcopy(traced[_name]))
 
@@ -122,10 +122,12 @@ def files(exported: Exported) -> list[Path]:
     return [*roles, exported.fused]
 
 
-def expected_scores(source: Source, samples: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Frame scores [listeners, tokens] and scores [listeners] of the original network, in PyTorch."""
+def expected_scores(
+    source: ExportSource, samples: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return frame scores [listeners, tokens] and scores [listeners] of the original network in PyTorch."""
     audiograms = torch.from_numpy(np.stack([Audiogram.named(name).array() for name in LISTENERS]))
-    features = torch.from_numpy(READINGS[source.network.reads](samples))
+    features = torch.from_numpy(FEATURE_EXTRACTORS[source.network.reads](samples))
     if source.network.reads == "fbank":
         features = features.flatten(0, 1)
     with torch.inference_mode():
@@ -133,12 +135,13 @@ def expected_scores(source: Source, samples: NDArray[np.float32]) -> tuple[NDArr
     return frames.numpy(), scores.numpy()
 
 
-def test_verification_covers_what_the_issue_says(exported: Exported) -> None:
+@pytest.mark.slow
+def test_verification_covers_all_lengths_and_listeners(exported: Exported) -> None:
     assert [parity.cases for parity in exported.parities] == [24, 24, 72]
     assert all(0 <= parity.worst.difference < 1e-5 for parity in exported.parities)
 
 
-def test_the_scorer_gives_what_the_network_gives(exported: Exported) -> None:
+def test_the_scorer_equals_the_network(exported: Exported) -> None:
     samples = probe_signal(16_000 * 9 + 123, seed=9)
     frames, scores = expected_scores(exported.source, samples)
     assert np.ptp(scores) > 1e-3
@@ -150,9 +153,9 @@ def test_the_scorer_gives_what_the_network_gives(exported: Exported) -> None:
 
 
 @pytest.mark.parametrize("length", [2_800, 2_801, 5_359, 5_360, 40_000, 60 * 16_000])
-def test_the_fused_file_gives_what_the_network_gives(exported: Exported, length: int) -> None:
+def test_the_fused_file_equals_the_network(exported: Exported, length: int) -> None:
     if exported.source.family == "student" and length > 40_000:
-        length = 25 * 16_000  # its attention over 60 s is a matter of memory, not of form
+        length = 25 * 16_000  # its attention over 60 s needs too much memory
     samples = probe_signal(length, seed=4)
     session = onnxruntime.InferenceSession(exported.fused)
     audiograms = np.stack([Audiogram.named(name).array() for name in LISTENERS])
@@ -161,6 +164,7 @@ def test_the_fused_file_gives_what_the_network_gives(exported: Exported, length:
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_file_follows_the_contract(exported: Exported) -> None:
     for path in files(exported):
         graph = onnx.load(path, load_external_data=False)
@@ -190,7 +194,7 @@ def test_names_and_axes(exported: Exported) -> None:
     assert values(exported.fused) == ({name: AXES[name] for name in ("waveform", "audiogram")}, results)
 
 
-def test_metadata_stands_in_every_file(exported: Exported) -> None:
+def test_every_file_has_the_metadata(exported: Exported) -> None:
     card = Bundle(exported.bundle).card
     version = {"texture_version": "2"} if exported.source.network.reads == "texture-2" else {}
     for path in files(exported):
@@ -231,9 +235,9 @@ def test_the_card(exported: Exported) -> None:
         assert folder.stat().st_mode & 0o777 == 0o755
 
 
-def test_tokens_of_a_patch_are_its_own(exported: Exported) -> None:
+def test_tokens_depend_on_their_patch_only(exported: Exported) -> None:
     reads = encoder_input(exported.source.network)
-    features = READINGS[exported.source.network.reads](probe_signal(2_560 * 8 + 2_800))
+    features = FEATURE_EXTRACTORS[exported.source.network.reads](probe_signal(2_560 * 8 + 2_800))
     session = onnxruntime.InferenceSession(exported.bundle / "encoder.onnx")
     (together,) = session.run(None, {reads: features})
     alone = np.concatenate([session.run(None, {reads: features[i : i + 1]})[0] for i in range(len(features))])
@@ -247,7 +251,7 @@ def test_tokens_of_a_patch_are_its_own(exported: Exported) -> None:
 
 @pytest.mark.parametrize("exported", ["nano", "nano of texture 2"], indirect=True)
 @pytest.mark.parametrize("form", ["bundle", "samples"])
-def test_however_samples_come_scores_are_the_same(exported: Exported, form: str) -> None:
+def test_streamed_scores_equal_offline_scores(exported: Exported, form: str) -> None:
     scorer = Scorer(getattr(exported, form), threads=1)
     sound = probe_signal(16_000 * 4, seed=6) + np.float32(0.1)
     whole = scorer.score((sound, 16_000), "N3")
@@ -263,7 +267,7 @@ def test_however_samples_come_scores_are_the_same(exported: Exported, form: str)
 
 
 @pytest.mark.parametrize("exported", ["nano", "nano of texture 2"], indirect=True)
-def test_texture_2_ignores_an_offset_all_the_way(exported: Exported) -> None:
+def test_texture_2_ignores_an_offset(exported: Exported) -> None:
     second = exported.source.network.reads == "texture-2"
     sound = probe_signal(16_000 * 3, seed=8)
     assert isinstance(exported.source.original, Nano)
@@ -288,7 +292,7 @@ def test_a_card_of_another_version_is_refused(exported: Exported, tmp_path: Path
             Scorer(copied, threads=1)
 
 
-def test_the_shipped_bundle_is_made_of_the_shipped_weights(shipped: Source) -> None:
+def test_the_shipped_bundle_equals_the_shipped_network(shipped: ExportSource) -> None:
     card = Bundle("nano").card
     assert card.source_sha256 == shipped.sha256
     samples = probe_signal(60_000, seed=2)
@@ -296,11 +300,11 @@ def test_the_shipped_bundle_is_made_of_the_shipped_weights(shipped: Source) -> N
     np.testing.assert_allclose([result.score for result in results], expected_scores(shipped, samples)[1], atol=1e-5)
 
 
-# What goes wrong
+# Errors
 
 
 def disturbed(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph with its largest weight off by a tenth, here up and there down."""
+    """Return the graph with the values of its largest weight changed by 10% up or down."""
     largest = max(
         (tensor for tensor in graph.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT),
         key=lambda tensor: int(np.prod(tensor.dims)),
@@ -317,10 +321,11 @@ WORST = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("traced_once")
-@pytest.mark.parametrize("graph", ["encoder_graph", "head_graph"])
-def test_a_bundle_that_scores_otherwise_is_not_written(
-    graph: str, shipped: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("graph", ["trace_encoder", "trace_head"])
+def test_a_bundle_with_wrong_scores_is_not_written(
+    graph: str, shipped: ExportSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trace: Callable[..., onnx.ModelProto] = getattr(exporting, graph)
     monkeypatch.setattr(exporting, graph, lambda *args, **kwargs: disturbed(trace(*args, **kwargs)))
@@ -334,29 +339,32 @@ def test_a_bundle_that_scores_otherwise_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("traced_once")
-def test_a_fused_file_that_scores_otherwise_is_not_written_nor_the_bundle_beside_it(
-    shipped: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_fused_file_with_wrong_scores_is_not_written_nor_its_bundle(
+    shipped: ExportSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trace: Callable[..., onnx.ModelProto] = exporting.fused_graph
-    monkeypatch.setattr(exporting, "fused_graph", lambda network: disturbed(trace(network)))
+    trace: Callable[..., onnx.ModelProto] = exporting.trace_fused
+    monkeypatch.setattr(exporting, "trace_fused", lambda network: disturbed(trace(network)))
     with pytest.raises(ExportError, match=WORST):
         write_fused(shipped, tmp_path / "fused.onnx")
     with pytest.raises(ExportError, match=WORST):
-        write_both(shipped, tmp_path / "bundle", tmp_path / "fused.onnx")
+        write_bundle_and_fused(shipped, tmp_path / "bundle", tmp_path / "fused.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("bad", [float("nan"), 1.1e-5, float("inf")])
-def test_the_worst_case_is_named_nan_included(bad: float) -> None:
+def test_the_worst_case_is_reported_even_if_it_is_nan(bad: float) -> None:
     cases = [verify.Difference("here", 1e-7), verify.Difference("there", bad), verify.Difference("yonder", 9e-6)]
     with pytest.raises(ExportError, match="at there; nothing was written"):
-        verify.checked(iter(cases))
-    assert verify.checked(iter([cases[0], cases[2]])) == Parity(cases[2], 2)
+        verify.check_parity(iter(cases))
+    assert verify.check_parity(iter([cases[0], cases[2]])) == Parity(cases[2], 2)
 
 
 @pytest.mark.usefixtures("traced_once")
-def test_a_bundle_is_replaced_whole_or_stays(shipped: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_is_replaced_completely_or_not_at_all(
+    shipped: ExportSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "bundle"
     folder.mkdir()
     (folder / "card.json").write_text("an older card")
@@ -377,7 +385,7 @@ def test_a_bundle_is_replaced_whole_or_stays(shipped: Source, tmp_path: Path, mo
     assert list(tmp_path.iterdir()) == [folder]
 
 
-def test_what_is_no_bundle_is_left_alone(shipped: Source, tmp_path: Path) -> None:
+def test_other_folders_are_not_touched(shipped: ExportSource, tmp_path: Path) -> None:
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "thesis.tex").write_text("years of work")
@@ -388,6 +396,6 @@ def test_what_is_no_bundle_is_left_alone(shipped: Source, tmp_path: Path) -> Non
         with pytest.raises(OptionError, match=r"cannot write .*: give the path of a file in a folder that exists"):
             write_fused(shipped, path)
         with pytest.raises(OptionError, match="cannot write"):
-            write_both(shipped, tmp_path / "bundle", path)
+            write_bundle_and_fused(shipped, tmp_path / "bundle", path)
     assert [path.name for path in sorted(tmp_path.rglob("*"))] == ["taken", "thesis.tex"]
     assert (taken / "thesis.tex").read_text() == "years of work"

@@ -10,7 +10,7 @@ import pytest
 import torch
 from haaqi_edge.benchmarks.golden import Arrays
 from haaqi_edge.export.frontend import GraphFbank
-from haaqi_edge.export.graphs import SamplesEncoder, encoder_graph
+from haaqi_edge.export.tracing import SamplesEncoder, trace_encoder
 from haaqi_edge.model import Nano, NanoConfig
 from haaqi_edge.runtime.features.fbank import fbank, mel_filters, patches
 from haaqi_edge.runtime.features.texture import VERSIONS, textures
@@ -29,7 +29,7 @@ def graph(samples: Array) -> Array:
 
 
 def kaldi(samples: Array) -> NDArray[np.float64]:
-    """A frame at a time, in float64, as Kaldi's feature-window.cc and feature-fbank.cc go about it."""
+    """Compute the fbank frame by frame in float64, like Kaldi's feature-window.cc and feature-fbank.cc."""
     rows = []
     for start in range(0, len(samples) - 399, 160):
         frame = samples[start : start + 400].astype(np.float64) * 32768
@@ -61,7 +61,7 @@ def test_kaldis_steps_are_folded_exactly(offset: float) -> None:
     np.testing.assert_allclose(got, kaldi(samples), atol=1e-5)  # its constants are float32
 
 
-def test_digital_silence_is_the_logarithms_floor() -> None:
+def test_digital_silence_gives_the_floor_of_the_logarithm() -> None:
     expected = (np.log(np.finfo(np.float32).eps) - 15.41663) / (2 * 6.55582)
     np.testing.assert_allclose(graph(np.zeros(2_800, np.float32)), expected, rtol=1e-6)
 
@@ -72,14 +72,15 @@ def test_the_edges_are_snipped(samples: int, frames: int) -> None:
 
 
 class FrontEndAlone:
-    """A network whose encoder gives what it reads."""
+    """A network whose encoder returns its input."""
 
     reads = "fbank"
     encoder = head = nn.Identity()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_traced_it_is_convolutions_and_gives_a_patch_what_the_runtime_does(tmp_path: Path) -> None:
+def test_the_traced_front_end_equals_the_runtime(tmp_path: Path) -> None:
     path = tmp_path / "frontend.onnx"
     program = torch.onnx.export(
         SamplesEncoder(FrontEndAlone()),
@@ -102,15 +103,16 @@ def test_traced_it_is_convolutions_and_gives_a_patch_what_the_runtime_does(tmp_p
     assert np.abs(got - patches(samples)).mean() < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("peak", [0.0, 1e-6, 1e-4])
-def test_silence_in_the_graph_is_what_it_is_outside(peak: float, version: int) -> None:
-    """A patch of zeros, and one so soft that the floors decide, between patches of music."""
+def test_silence_in_the_graph_equals_the_runtime(peak: float, version: int) -> None:
+    """Test a patch of zeros, and one near the floors, between patches of music."""
     network = Nano(NanoConfig(texture_version=version))
-    network.load_state_dict(network.state_dict() | Nano.from_checkpoint().state_dict())
+    network.load_state_dict(network.state_dict() | Nano.shipped().state_dict())
     network.eval()
     samples = np.stack([music(READ / RATE, start=turn)[:READ] for turn in (1.0, 2.0, 3.0)])
     samples[1] *= peak
-    inside, outside = (Session(encoder_graph(network, samples=form).SerializeToString()) for form in (True, False))
+    inside, outside = (Session(trace_encoder(network, samples=form).SerializeToString()) for form in (True, False))
     expected = outside.run(texture=np.concatenate([textures(patch, version) for patch in samples]))[0]
     np.testing.assert_allclose(inside.run(samples=samples)[0], expected, atol=2e-3)

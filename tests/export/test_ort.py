@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from command import printed, run
+from command import get_output, run
 from haaqi_edge.calibration.quantization import check_quantizable
 from haaqi_edge.export import ort as converting
 from haaqi_edge.export.ort import CONFIGS, OrtExport, write_ort
@@ -33,7 +33,7 @@ def converted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 def operators(bundle: Bundle, role: str = "operators") -> dict[str, set[str]]:
-    """By domain, as ONNX Runtime's build reads them."""
+    """Return the operators by domain, as ONNX Runtime's build reads them."""
     found: dict[str, set[str]] = {}
     for line in bundle.path(role).read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
@@ -44,7 +44,7 @@ def operators(bundle: Bundle, role: str = "operators") -> dict[str, set[str]]:
     return found
 
 
-def test_the_scorer_scores_as_before(converted: Converted) -> None:
+def test_scores_do_not_change(converted: Converted) -> None:
     before, after, made = converted
     assert made.parity.cases == 24  # 6 lengths, 4 listeners
     sound = (music(12.0), RATE)
@@ -54,7 +54,7 @@ def test_the_scorer_scores_as_before(converted: Converted) -> None:
     np.testing.assert_allclose([one.frame_scores for one in got], [one.frame_scores for one in expected], atol=1e-5)
 
 
-def test_a_stream_scores_as_before(converted: Converted) -> None:
+def test_streamed_scores_do_not_change(converted: Converted) -> None:
     before, after, _ = converted
     sound = music(2.0)
     scores = []
@@ -83,7 +83,7 @@ def test_the_card_names_every_file(converted: Converted) -> None:
     assert after.path("head").read_bytes()[4:8] == b"ORTM"
 
 
-def test_nothing_that_int8_saved_is_lost(converted: Converted) -> None:
+def test_int8_weights_stay_int8(converted: Converted) -> None:
     before, after, _ = converted
     for role in ("encoder", "head"):
         # Shapes and names take some space whatever the network's size; int8 kept
@@ -91,7 +91,7 @@ def test_nothing_that_int8_saved_is_lost(converted: Converted) -> None:
         assert after.path(role).stat().st_size < 1.05 * before.path(role).stat().st_size + 20_000
 
 
-def test_the_configuration_holds_the_operators_and_no_others(converted: Converted) -> None:
+def test_the_configuration_lists_exactly_the_operators(converted: Converted) -> None:
     before, after, _ = converted
     graphs = [onnx.load(before.path(role)).graph for role in ("encoder", "head")]
     known = {node.op_type for graph in graphs for node in graph.node}
@@ -108,7 +108,7 @@ def test_the_configuration_holds_the_operators_and_no_others(converted: Converte
         assert "/" not in text  # no path of the machine that made it
 
 
-def test_what_holds_no_onnx_files_is_refused(converted: Converted, tmp_path: Path) -> None:
+def test_bundles_without_onnx_files_are_refused(converted: Converted, tmp_path: Path) -> None:
     before, after, _ = converted
     with pytest.raises(BundleError, match="of ONNX files"):
         write_ort(after, tmp_path / "again")
@@ -121,7 +121,7 @@ def test_what_holds_no_onnx_files_is_refused(converted: Converted, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
 
 
-def test_files_that_score_otherwise_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_with_wrong_scores_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     convert = converting._convert
 
     def of_another(source: Path, target: Path) -> None:
@@ -133,9 +133,9 @@ def test_files_that_score_otherwise_are_not_written(tmp_path: Path, monkeypatch:
     assert not (tmp_path / "ort").exists()
 
 
-def test_inspect_tells_of_it(converted: Converted) -> None:
+def test_inspect_describes_the_bundle(converted: Converted) -> None:
     _, after, _ = converted
-    text = printed("inspect", after.folder)
+    text = get_output("inspect", after.folder)
     assert "encoder.ort" in text
     assert "required_operators_and_types.config, config" in text
     assert run("inspect", after.folder, "--json").code == 0

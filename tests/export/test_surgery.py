@@ -9,9 +9,9 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from haaqi_edge.benchmarks.golden import SCORE_TOLERANCE, Arrays, audiogram, far, fbank
-from haaqi_edge.export.recurrent import with_onnx_recurrents
-from haaqi_edge.export.surgery import FoldedStudent, fold, report
+from haaqi_edge.benchmarks.golden import SCORE_TOLERANCE, Arrays, audiogram, fbank, max_difference
+from haaqi_edge.export.recurrent import replace_recurrents
+from haaqi_edge.export.surgery import FoldedStudent, fold, measure_steps
 from haaqi_edge.model.beats import BeatsConfig
 from haaqi_edge.model.head import HeadConfig
 from haaqi_edge.model.student import Student
@@ -28,7 +28,7 @@ def folded(student: Student) -> FoldedStudent:
 
 
 def scrambled(seed: int = 0, *, dead_branches: bool = True) -> Student:
-    """A small student whose every tensor, gains and biases too, is far from its initial value."""
+    """Return a small student whose tensors are all far from their initial values."""
     torch.manual_seed(seed)
     student = Student(SMALL, SMALL_HEAD, dead_branches=dead_branches).eval()
     with torch.no_grad():
@@ -37,17 +37,18 @@ def scrambled(seed: int = 0, *, dead_branches: bool = True) -> Student:
     return student
 
 
+@pytest.mark.slow
 def test_every_golden_file(folded: FoldedStudent, golden: dict[str, Arrays]) -> None:
     with torch.inference_mode():
         for name, clip in golden.items():
             scores = folded(fbank(clip), audiogram(clip))
-            assert far(scores.frame_scores[0], clip["student_frames"]) < SCORE_TOLERANCE, name
-            assert far(scores.score, clip["student_clip"]) < SCORE_TOLERANCE, name
+            assert max_difference(scores.frame_scores[0], clip["student_frames"]) < SCORE_TOLERANCE, name
+            assert max_difference(scores.score, clip["student_clip"]) < SCORE_TOLERANCE, name
 
 
-def test_the_report_counts_every_step(student: Student, golden: dict[str, Arrays]) -> None:
+def test_every_step_is_measured(student: Student, golden: dict[str, Arrays]) -> None:
     clip = golden["odd-2.003s"]
-    taken = report(student, fbank(clip), audiogram(clip))
+    taken = measure_steps(student, fbank(clip), audiogram(clip))
     assert [step.parameters for step in taken] == [24_383_744, 22_611_968, 19_055_300, 17_283_524, 16_559_041]
     assert [step.difference for step in taken[:3]] == [0, 0, 0]
     assert max(step.difference for step in taken) < SCORE_TOLERANCE
@@ -60,14 +61,14 @@ def test_folding_is_exact(dead_branches: bool) -> None:
     features, audiograms = torch.randn(3, 50, 128, dtype=torch.float64), 90 * torch.rand(3, 8, dtype=torch.float64)
     with torch.inference_mode():
         expected, got = student(features, audiograms), fold(student)(features, audiograms)
-    assert far(got.frame_scores, expected.frame_scores.numpy()) < 1e-12
-    assert far(got.score, expected.score.numpy()) < 1e-12
+    assert max_difference(got.frame_scores, expected.frame_scores.numpy()) < 1e-12
+    assert max_difference(got.score, expected.score.numpy()) < 1e-12
     assert expected.frame_scores.std() > 1e-3
     assert all(torch.equal(tensor, before[key]) for key, tensor in student.state_dict().items())
 
 
-def test_a_student_without_dead_branches_is_reported_too() -> None:
-    taken = report(scrambled(dead_branches=False), torch.randn(1, 64, 128), torch.zeros(1, 8))
+def test_a_student_without_dead_branches_is_measured_too() -> None:
+    taken = measure_steps(scrambled(dead_branches=False), torch.randn(1, 64, 128), torch.zeros(1, 8))
     assert taken[0].parameters == taken[2].parameters > taken[3].parameters > taken[4].parameters
 
 
@@ -76,7 +77,7 @@ def export(
 ) -> onnx.ModelProto:
     dynamic = {name: {axis: torch.export.Dim(label) for axis, label in axes[name].items()} for name in inputs}
     program = torch.onnx.export(
-        with_onnx_recurrents(module),
+        replace_recurrents(module),
         (),
         kwargs=inputs,
         dynamo=True,
@@ -91,6 +92,7 @@ def export(
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_parts_export_with_dynamic_axes(tmp_path: Path) -> None:
     student = scrambled()
@@ -113,8 +115,8 @@ def test_the_parts_export_with_dynamic_axes(tmp_path: Path) -> None:
         (tokens,) = encode.run(None, {"fbank": columns.numpy()})
         assert tokens.shape == (count, 8, 32)
         frames, scores = score.run(None, {"tokens": tokens.reshape(1, -1, 32), "audiogram": audiograms.numpy()})
-        assert far(expected.frame_scores, frames) < 1e-5
-        assert far(expected.score, scores) < 1e-5
+        assert max_difference(expected.frame_scores, frames) < 1e-5
+        assert max_difference(expected.score, scores) < 1e-5
 
 
 class Recurrent(nn.Module):
@@ -127,6 +129,7 @@ class Recurrent(nn.Module):
         return out
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU])
 @pytest.mark.parametrize("bidirectional", [True, False])
@@ -143,7 +146,7 @@ def test_a_recurrent_network_is_one_operator(kind: type[nn.LSTM | nn.GRU], bidir
             np.testing.assert_allclose(session.run(None, {"x": x.numpy()})[0], module(x).numpy(), atol=5e-6)
 
 
-def test_recurrent_networks_that_onnx_cannot_hold_are_refused() -> None:
+def test_recurrent_networks_without_an_onnx_form_are_refused() -> None:
     for recurrent in (nn.GRU(4, 4), nn.LSTM(4, 4, num_layers=2, batch_first=True)):
         with pytest.raises(ValueError, match="expected one layer, batch_first"):
-            with_onnx_recurrents(recurrent)
+            replace_recurrents(recurrent)

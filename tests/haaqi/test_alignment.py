@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from clarity.evaluator.haspi import eb
 from haaqi_edge.haaqi.alignment import LAGS, Aligner
-from haaqi_edge.haaqi.bands import Bands, filtered
+from haaqi_edge.haaqi.bands import Bands, filter_bands
 from haaqi_edge.haaqi.cochlea import BANDS, RATE, Loss, middle_ear
 from haaqi_edge.haaqi.kernels import PAD
 from haaqi_edge.runtime.audiogram import Audiogram
 from numpy.typing import NDArray
+from oracle import eb
 from scipy import signal
 from sounds import music
 
@@ -20,7 +20,7 @@ KINDS = ("env", "bm")
 
 def bands_of(x: Array) -> Bands:
     loss = Loss.of(Audiogram.named("N2").at((250, 500, 1000, 2000, 4000, 6000)))
-    return filtered(middle_ear(x), loss, 85.0)
+    return filter_bands(middle_ear(x), loss, 85.0)
 
 
 def found(x: Bands, y: Bands, kind: str) -> NDArray[np.int64]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from clarity.evaluator.haspi import eb
 from haaqi_edge.haaqi import cochlea
 from haaqi_edge.haaqi.cochlea import BANDS, RATE, Gammatone, Loss, broad_delay, centre_frequencies, resample, shift
 from haaqi_edge.runtime.audiogram import STANDARD, Audiogram
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from oracle import eb
 from sounds import music
 
 FREQUENCIES = (250, 500, 1000, 2000, 4000, 6000)
@@ -52,7 +52,7 @@ def test_losses_of_any_audiogram(levels: list[float]) -> None:
 
 @given(st.floats(0, 140), levels_of_an_ear)
 def test_filters_widen_with_the_level(level: float, levels: list[float]) -> None:
-    least, widest = Loss.of(levels).bandwidth, cochlea.widest()
+    least, widest = Loss.of(levels).bandwidth, cochlea.widest_bandwidths()
     got = cochlea.adjusted_bandwidth(np.full(BANDS, 10 ** ((level - 85) / 10)), least, 85.0)
     control = np.full(9, 10 ** ((level - 85) / 20))
     wanted = [eb.bandwidth_adjust(control, low, high, 85.0) for low, high in zip(least, widest, strict=True)]
@@ -62,7 +62,7 @@ def test_filters_widen_with_the_level(level: float, levels: list[float]) -> None
 @given(levels_of_an_ear, st.floats(0, 1))
 def test_bands_are_put_off_to_the_latest(levels: list[float], wide: float) -> None:
     least = Loss.of(levels).bandwidth
-    bandwidth = least + wide * np.maximum(cochlea.widest() - least, 0)
+    bandwidth = least + wide * np.maximum(cochlea.widest_bandwidths() - least, 0)
     numbered = np.tile(np.arange(1.0, 601.0), (BANDS, 1))
     compensated = eb.group_delay_compensate(numbered, bandwidth, centre_frequencies(), RATE)
     np.testing.assert_array_equal(Gammatone.of(bandwidth).delay_to_latest(), np.count_nonzero(compensated == 0, axis=1))

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clarity.evaluator.haspi import eb
 from haaqi_edge.haaqi import alignment, bands, kernels, segments, terms
-from haaqi_edge.haaqi.bands import Bands, Nerve, filtered, hair_cells
-from haaqi_edge.haaqi.cochlea import BANDS, RATE, Gammatone, Loss, centre_frequencies, middle_ear, widest
+from haaqi_edge.haaqi.bands import Bands, HairCellOutput, filter_bands, hair_cells
+from haaqi_edge.haaqi.cochlea import BANDS, RATE, Gammatone, Loss, centre_frequencies, middle_ear, widest_bandwidths
 from haaqi_edge.haaqi.kernels import DECIMATION, PAD, RESTART, SMOOTHING
 from haaqi_edge.runtime.audiogram import Audiogram
 from numpy.typing import NDArray
+from oracle import eb
 from sounds import music
 
 Array = NDArray[np.float64]
@@ -42,10 +42,10 @@ def inside(part: Single) -> Single:
 @pytest.mark.parametrize("listener", ["NH", "N5"])
 def test_filters_and_compression_are_pyclaritys(samples: int, listener: str) -> None:
     x, loss = sound(samples), loss_of(listener)
-    got = filtered(x, loss, LEVEL1)
+    got = filter_bands(x, loss, LEVEL1)
     assert got.samples == samples
     for band in SOME:
-        width, centre = widest()[band], centre_frequencies()[band]
+        width, centre = widest_bandwidths()[band], centre_frequencies()[band]
         control = eb.gammatone_basilar_membrane(x, width, x, width, RATE, centre)[0]
         bandwidth = eb.bandwidth_adjust(control, loss.bandwidth[band], width, LEVEL1)
         assert got.bandwidth[band] == pytest.approx(bandwidth, rel=1e-5)
@@ -60,7 +60,7 @@ def test_filters_and_compression_are_pyclaritys(samples: int, listener: str) -> 
 
 @pytest.mark.parametrize("samples", [5_007, 5 * RESTART])
 def test_coarse_signals_are_sums_at_base_band(samples: int) -> None:
-    got = filtered(sound(samples), loss_of("N3"), LEVEL1)
+    got = filter_bands(sound(samples), loss_of("N3"), LEVEL1)
     blocks = -(-samples // DECIMATION)
     whole = np.zeros((BANDS, blocks * DECIMATION))
     whole[:, :samples] = inside(got.env)
@@ -71,7 +71,7 @@ def test_coarse_signals_are_sums_at_base_band(samples: int) -> None:
 
 
 def test_silence_stays_silence() -> None:
-    got = filtered(np.zeros(5_000, np.float32), loss_of("N3"), LEVEL1)
+    got = filter_bands(np.zeros(5_000, np.float32), loss_of("N3"), LEVEL1)
     for part in (got.env, got.bm, got.power, got.control_power, got.coarse_env, got.coarse_bm):
         assert not part.any()
 
@@ -79,7 +79,7 @@ def test_silence_stays_silence() -> None:
 def made_up(samples: int, seed: int = 0) -> Bands:
     """Bands of noise whose envelopes cross the threshold now and then."""
     rng = np.random.default_rng(seed)
-    env, bm = bands.padded(samples), bands.padded(samples)
+    env, bm = bands.allocate_padded(samples), bands.allocate_padded(samples)
     inside(env)[:] = 10 ** rng.uniform(-6, 0, (BANDS, samples))
     inside(bm)[:] = inside(env) * rng.uniform(-1, 1, (BANDS, samples))
     nothing = np.zeros(BANDS)
@@ -124,7 +124,7 @@ def test_bands_are_aligned_and_put_off(delay: int) -> None:
 
 
 def test_the_threshold_is_noise_of_its_own_for_each_band_and_side() -> None:
-    silent = filtered(np.zeros(9_600, np.float32), loss_of("N2"), LEVEL1)
+    silent = filter_bands(np.zeros(9_600, np.float32), loss_of("N2"), LEVEL1)
     sides = [hair_cells(silent, loss_of("N2"), LEVEL1, NONE, delays) for delays in (None, (NONE, NONE))]
     again = hair_cells(silent, loss_of("N2"), LEVEL1, NONE)
     other = hair_cells(silent, loss_of("N2"), LEVEL1, NONE, seed=1)
@@ -140,7 +140,7 @@ def test_long_signals_hear_the_noise_again(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(bands, "_NOISE_TABLE", 1 << 12)
     bands._noise.cache_clear()
     try:
-        silent = filtered(np.zeros(10_000, np.float32), loss_of("N2"), LEVEL1)
+        silent = filter_bands(np.zeros(10_000, np.float32), loss_of("N2"), LEVEL1)
         motion = inside(hair_cells(silent, loss_of("N2"), LEVEL1, NONE).motion)
     finally:
         bands._noise.cache_clear()
@@ -155,7 +155,7 @@ def test_long_signals_hear_the_noise_again(monkeypatch: pytest.MonkeyPatch) -> N
 
 def pair_of_motions(samples: int, mix: float = 0.6) -> tuple[Single, Single]:
     rng = np.random.default_rng(1)
-    x, y = bands.padded(samples), bands.padded(samples)
+    x, y = bands.allocate_padded(samples), bands.allocate_padded(samples)
     inside(x)[:] = rng.standard_normal((BANDS, samples))
     inside(y)[:] = mix * np.roll(inside(x), 5, axis=1) + (1 - mix) * rng.standard_normal((BANDS, samples))
     inside(y)[1, : samples // 2] = 0  # a band that is silent for a while
@@ -211,15 +211,15 @@ class Guarded:
 @pytest.mark.parametrize("samples", LENGTHS)
 @pytest.mark.parametrize("delay", [-2_400, 2_399])
 def test_kernels_keep_to_their_arrays(samples: int, delay: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    guarded, room = Guarded(), bands.padded
-    monkeypatch.setattr(bands, "padded", lambda count: guarded(np.nan_to_num(room(count))))
+    guarded, room = Guarded(), bands.allocate_padded
+    monkeypatch.setattr(bands, "allocate_padded", lambda count: guarded(np.nan_to_num(room(count))))
     for name in ("_carrier", "_compression", "_filters", "_noise"):
         made = getattr(bands, name)
         monkeypatch.setattr(bands, name, lambda *given, made=made: guarded(made(*given)))
     loss, later = loss_of("N7"), Gammatone.of(np.ones(BANDS)).delay_to_latest()
-    x, y = (filtered(guarded(sound(samples, start)), loss, LEVEL1) for start in (3.0, 6.0))
+    x, y = (filter_bands(guarded(sound(samples, start)), loss, LEVEL1) for start in (3.0, 6.0))
     far = np.full(BANDS, delay)
-    nerves: list[Nerve] = [hair_cells(x, loss, LEVEL1, later), hair_cells(y, loss, LEVEL1, later, (far, far))]
+    nerves: list[HairCellOutput] = [hair_cells(x, loss, LEVEL1, later), hair_cells(y, loss, LEVEL1, later, (far, far))]
     audible = terms.audible_segments(nerves[0].motion, samples)
     covariance = terms.covariances(nerves[0].motion, nerves[1].motion, np.ones_like(audible))
     found = [

@@ -6,13 +6,13 @@ import logging
 
 import numpy as np
 import pytest
-from clarity.evaluator.haspi import eb
 from haaqi_edge.haaqi import bands, terms
 from haaqi_edge.haaqi.cochlea import BANDS, RATE
 from haaqi_edge.haaqi.kernels import PAD
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from oracle import eb
 
 Array = NDArray[np.float64]
 
@@ -55,11 +55,12 @@ def test_what_does_not_change_is_not_correlated() -> None:
     assert terms.cepstral_correlation(terms.modulations(x), flat) == 0.0
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(st.integers(2_000, 8_000), st.integers(0, 99), st.sampled_from([0.0, 0.9, 1.0]))
 def test_synchrony(samples: int, seed: int, silent: float) -> None:
     rng = np.random.default_rng(seed)
-    motion = bands.padded(samples)
+    motion = bands.allocate_padded(samples)
     gain = np.repeat(np.where(rng.random(samples // 500 + 1) < silent, 0.0, rng.uniform(0, 40)), 500)[:samples]
     motion[:, PAD:-PAD] = gain * rng.standard_normal((BANDS, samples)) * rng.uniform(0, 1, (BANDS, 1))
     audible = terms.audible_segments(motion, samples)

@@ -14,7 +14,7 @@ from haaqi_edge.model.beats import BeatsConfig
 from haaqi_edge.model.head import HeadConfig
 from haaqi_edge.runtime import Audiogram, Scorer
 from haaqi_edge.runtime.errors import AudioError, AudiogramError, OptionError
-from haaqi_edge.training.degradations.signals import tilted
+from haaqi_edge.training.degradations.signals import apply_tilt
 from sounds import PATCH, READ, music, noise
 from torch import Tensor
 
@@ -41,7 +41,7 @@ def clip(samples: int, start: float = 0.0) -> Tensor:
 
 @pytest.mark.parametrize("samples", [READ, 5 * PATCH + 77, 14 * 16_000])
 @pytest.mark.parametrize("level1", [85.0, 70.0])
-def test_it_scores_as_the_scorer_does(loss: HAAQILoss, samples: int, level1: float) -> None:
+def test_scores_equal_those_of_the_scorer(loss: HAAQILoss, samples: int, level1: float) -> None:
     sound = clip(samples)
     expected = Scorer("nano", threads=1).score((sound[0].numpy(), 16_000), "N3", level1=level1).score
     own = HAAQILoss(loss.network, "N3", level1)
@@ -83,7 +83,7 @@ def test_silence_has_a_gradient_too(loss: HAAQILoss) -> None:
     assert torch.isfinite(sound.grad).all()
 
 
-def test_the_network_stays_as_it_is(small: dict[str, Any]) -> None:
+def test_the_network_does_not_change(small: dict[str, Any]) -> None:
     loss = HAAQILoss(small["student"], "N3")
     before = {name: value.clone() for name, value in loss.network.state_dict().items()}
     loss.train()
@@ -115,6 +115,7 @@ def test_autocast_leaves_the_front_end_exact(loss: HAAQILoss) -> None:
     assert value.item() == pytest.approx(loss(sound).item(), abs=0.05)
 
 
+@pytest.mark.slow
 def test_it_compiles(loss: HAAQILoss) -> None:
     sound = clip(READ + PATCH).requires_grad_()
     expected = torch.autograd.grad(loss(sound), sound)[0]
@@ -123,7 +124,8 @@ def test_it_compiles(loss: HAAQILoss) -> None:
     torch.testing.assert_close(got, expected, atol=1e-6, rtol=1e-4)
 
 
-def test_the_examples_equaliser_learns_to_please(loss: HAAQILoss) -> None:
+@pytest.mark.slow
+def test_the_example_equaliser_improves_the_score(loss: HAAQILoss) -> None:
     path = Path(__file__).parents[2] / "examples" / "equaliser.py"
     spec = importlib.util.spec_from_file_location("equaliser", path)
     assert spec is not None
@@ -131,7 +133,9 @@ def test_the_examples_equaliser_learns_to_please(loss: HAAQILoss) -> None:
     example = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(example)
     sound = music(12.0)[: 12 * 16_000].astype(np.float64)
-    dull = torch.from_numpy(np.stack([tilted(part, 16_000, -6) for part in sound.reshape(6, -1)]).astype(np.float32))
+    dull = torch.from_numpy(
+        np.stack([apply_tilt(part, 16_000, -6) for part in sound.reshape(6, -1)]).astype(np.float32)
+    )
     equaliser, amplifier = example.Equaliser(dull.shape[1]), example.Amplifier(Audiogram.named("N3"))
     with torch.inference_mode():
         before = loss(amplifier(dull))
@@ -141,7 +145,7 @@ def test_the_examples_equaliser_learns_to_please(loss: HAAQILoss) -> None:
         assert loss(amplifier(equaliser(dull))) < before - 0.01
 
 
-def test_what_people_give_is_taken(loss: HAAQILoss, tmp_path: Path) -> None:
+def test_accepted_arguments(loss: HAAQILoss, tmp_path: Path) -> None:
     sound = torch.cat([clip(16_000), clip(16_000, 4.0)])
     each = torch.stack([loss.score(sound[i : i + 1], name)[0] for i, name in enumerate(("N1", "N6"))])
     torch.testing.assert_close(loss.score(sound, ["N1", "N6"]), each, atol=1e-5, rtol=0)
@@ -155,7 +159,7 @@ def test_what_people_give_is_taken(loss: HAAQILoss, tmp_path: Path) -> None:
             loss(wrong)
     with pytest.raises(AudiogramError, match="outside -10 to 120 dB HL"):
         loss(sound, torch.full((8,), 200.0))
-    with pytest.raises(OptionError, match="is a folder, and a network is read from a checkpoint's file"):
+    with pytest.raises(OptionError, match="is a folder; expected the file of a checkpoint"):
         HAAQILoss(tmp_path)
 
 
@@ -165,12 +169,12 @@ def test_other_shapes_are_refused(loss: HAAQILoss, shape: tuple[int, ...]) -> No
         loss(torch.zeros(shape))
 
 
-def test_what_has_no_meaning_is_refused(loss: HAAQILoss) -> None:
-    with pytest.raises(AudiogramError, match="no audiogram: give one to the loss, or to every call"):
+def test_invalid_arguments_are_refused(loss: HAAQILoss) -> None:
+    with pytest.raises(AudiogramError, match="no audiogram was given: pass one to HAAQILoss"):
         HAAQILoss(loss.network)(torch.zeros(1, READ))
-    with pytest.raises(AudiogramError, match=r"shape \[3, 8\] for 2 clips"):
+    with pytest.raises(AudiogramError, match=r"shape \[3, 8\] were given for 2 clips"):
         loss(torch.zeros(2, READ), torch.zeros(3, 8))
     with pytest.raises(OptionError, match="mean, sum or none"):
         HAAQILoss(loss.network, reduction="max")
-    with pytest.raises(OptionError, match="not a score from 0 to 1"):
+    with pytest.raises(OptionError, match="target 3: expected a score from 0 to 1"):
         HAAQILoss(loss.network, target=3)

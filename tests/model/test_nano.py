@@ -1,7 +1,8 @@
-"""Nano: its two parts, what it may not depend on, and its cost."""
+"""Nano: encoder and head, the inputs that must not matter, weights, and cost."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,8 @@ import pytest
 import safetensors.torch
 import torch
 from haaqi_edge.model import Nano, NanoConfig
-from haaqi_edge.model.nano import WEIGHTS
-from haaqi_edge.runtime.errors import AudioError, AudiogramError, CheckpointError
+from haaqi_edge.runtime import Bundle
+from haaqi_edge.runtime.errors import AudioError, AudiogramError, BundleError, CheckpointError
 from torch import Tensor, nn
 
 PATCH = (16, 32)
@@ -22,7 +23,7 @@ FREQUENCIES = (250, 500, 1000, 2000, 3000, 4000, 6000, 8000)
 
 @pytest.fixture(scope="module")
 def nano() -> Nano:
-    """Weights and statistics far from the initial ones."""
+    """Return a nano whose weights and statistics are far from the initial ones."""
     torch.manual_seed(2)
     network = Nano().eval()
     with torch.no_grad():
@@ -40,7 +41,7 @@ def without_gradients() -> Iterator[None]:
 
 
 def some_texture(clips: int, count: int, seed: int = 0) -> Tensor:
-    """Texture [clips, count, 16, 32] of the magnitude that it has."""
+    """Return random texture [clips, count, 16, 32] of a realistic magnitude."""
     return 3 * torch.randn(clips, count, *PATCH, generator=torch.Generator().manual_seed(seed))
 
 
@@ -57,7 +58,7 @@ def test_scores_have_their_shapes_and_range(nano: Nano) -> None:
         assert values.std() > 1e-4
 
 
-def test_a_batch_gives_each_clip_what_it_gets_alone(nano: Nano) -> None:
+def test_the_clips_of_a_batch_are_independent(nano: Nano) -> None:
     features, audiograms = some_texture(5, 10), some_audiograms(5)
     together = nano(features, audiograms)
     for i in range(5):
@@ -88,7 +89,7 @@ def test_the_encoder_is_local_to_a_patch(nano: Nano) -> None:
 
 
 @pytest.mark.parametrize("frequency", FREQUENCIES)
-def test_only_the_frequencies_that_haaqi_reads_are_heard(frequency: int, nano: Nano) -> None:
+def test_only_the_frequencies_that_haaqi_uses_matter(frequency: int, nano: Nano) -> None:
     features, audiograms = some_texture(1, 10), some_audiograms(1)
     altered = audiograms.clone()
     altered[:, FREQUENCIES.index(frequency)] += 30
@@ -101,8 +102,7 @@ def test_the_order_of_patches_matters(nano: Nano) -> None:
     assert (nano(features, audiograms).score - nano(features.flip(1), audiograms).score).abs() > 1e-6
 
 
-def test_the_tokens_hold_the_bands_levels(nano: Nano) -> None:
-    """What is 20 dB softer, and heard 20 dB worse, is as audible."""
+def test_tokens_contain_the_levels_of_the_bands(nano: Nano) -> None:
     features = some_texture(1, 10)
     levels = nano.encode(features[0])[:, 0, -32:]
     softer = features.clone()
@@ -122,7 +122,7 @@ def test_at_most_a_gigaflop_for_ten_seconds(nano: Nano) -> None:
 
 @contextmanager
 def counted(network: nn.Module) -> Iterator[list[int]]:
-    """Two operations a multiplication and addition of every linear layer and recurrence that runs."""
+    """Count operations of linear layers and recurrences that run: two per multiplication and addition."""
     operations: list[int] = []
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
@@ -140,17 +140,37 @@ def counted(network: nn.Module) -> Iterator[list[int]]:
             hook.remove()
 
 
-def test_the_shipped_weights_load_strictly() -> None:
-    state = safetensors.torch.load_file(WEIGHTS)
-    nano = Nano.from_checkpoint()
+def test_the_shipped_bundle_holds_its_checkpoint_to_the_bit() -> None:
+    nano = Nano.shipped()
     assert not nano.training
-    own = nano.state_dict()
-    assert own.keys() == state.keys()
-    assert all(torch.equal(own[key], state[key]) for key in own)
+    checkpoint = safetensors.torch.save(nano.state_dict())
+    assert hashlib.sha256(checkpoint).hexdigest() == Bundle("nano").card.source_sha256 == nano.checkpoint_sha256
 
 
-def test_a_checkpoint_names_its_front_end(tmp_path: Path) -> None:
-    shipped = Nano.from_checkpoint()
+@pytest.mark.slow
+@pytest.mark.parametrize("version", [1, 2])
+def test_weights_read_from_a_bundle_are_those_that_were_exported(version: int, tmp_path: Path) -> None:
+    from haaqi_edge.export.bundle import load_nano_source, write_bundle
+
+    torch.manual_seed(3)
+    state = Nano(NanoConfig(texture_version=version)).state_dict()
+    state["encoder.mean"].normal_()
+    state["encoder.scale"].uniform_(1, 3)
+    safetensors.torch.save_file(state, tmp_path / "nano.safetensors")
+    write_bundle(load_nano_source(tmp_path / "nano.safetensors"), tmp_path / "bundle")
+    nano = Nano.from_bundle(Bundle(tmp_path / "bundle"))
+    assert nano.config.texture_version == version
+    assert nano.state_dict().keys() == state.keys()
+    assert all(torch.equal(value, state[key]) for key, value in nano.state_dict().items())
+
+
+def test_weights_are_read_from_fp32_graphs_only() -> None:
+    with pytest.raises(BundleError, match="not an fp32 bundle"):
+        Nano.from_bundle(Bundle("nano-int8"))
+
+
+def test_a_checkpoint_stores_its_front_end(tmp_path: Path) -> None:
+    shipped = Nano.shipped()
     assert (shipped.config.texture_version, shipped.reads) == (1, "texture")
     network = Nano(NanoConfig(texture_version=2))
     path = tmp_path / "nano.safetensors"
@@ -165,7 +185,7 @@ def test_a_checkpoint_names_its_front_end(tmp_path: Path) -> None:
 def test_a_checkpoint_of_an_unknown_front_end_is_refused(version: Tensor, tmp_path: Path) -> None:
     path = tmp_path / "nano.safetensors"
     safetensors.torch.save_file(Nano().state_dict() | {"encoder.texture_version": version}, path)
-    with pytest.raises(CheckpointError, match=r"nano\.safetensors names version .*this version computes 1, 2"):
+    with pytest.raises(CheckpointError, match=r"nano\.safetensors needs version .*this release computes 1, 2"):
         Nano.from_checkpoint(path)
 
 
@@ -178,7 +198,7 @@ def test_an_average_of_weights_keeps_the_version() -> None:
     assert averaged.state_dict()["module.encoder.texture_version"].item() == 2
 
 
-def test_dropout_acts_in_training_alone(nano: Nano) -> None:
+def test_dropout_acts_in_training_only(nano: Nano) -> None:
     network = Nano()
     network.load_state_dict(nano.state_dict())
     features, audiograms = some_texture(2, 10), some_audiograms(2)
@@ -200,7 +220,7 @@ def test_other_audiograms_are_refused(shape: tuple[int, ...], nano: Nano) -> Non
         nano(some_texture(2, 3), torch.zeros(shape))
 
 
-def test_other_sizes_can_be_had() -> None:
+def test_other_sizes() -> None:
     network = Nano(NanoConfig(layers=(8,), vector=12, hidden=5, conditioning=6)).eval()
     assert network(some_texture(2, 4), some_audiograms(2)).frame_scores.shape == (2, 4)
     assert network.encode(some_texture(1, 4)[0]).shape == (4, 1, 12 + 32)

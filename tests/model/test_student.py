@@ -8,10 +8,18 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from haaqi_edge.benchmarks.golden import GOLDEN_TOKENS, LAYER_TOLERANCE, SCORE_TOLERANCE, Arrays, audiogram, far, fbank
+from haaqi_edge.benchmarks.golden import (
+    GOLDEN_TOKENS,
+    LAYER_TOLERANCE,
+    SCORE_TOLERANCE,
+    Arrays,
+    audiogram,
+    fbank,
+    max_difference,
+)
 from haaqi_edge.model.beats import BeatsConfig
 from haaqi_edge.model.head import HeadConfig
-from haaqi_edge.model.student import Student, patches
+from haaqi_edge.model.student import Student, split_patches
 from haaqi_edge.runtime.errors import AudioError, AudiogramError, CheckpointError
 from torch import Tensor
 
@@ -32,20 +40,21 @@ def _no_gradients() -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["student", "pruned"])
 def test_scores_of_every_golden_file(form: str, golden: dict[str, Arrays], request: pytest.FixtureRequest) -> None:
     network: Student = request.getfixturevalue(form)
     for name, clip in golden.items():
         scores = network(fbank(clip), audiogram(clip))
-        assert far(scores.frame_scores[0], clip["student_frames"]) < SCORE_TOLERANCE, name
-        assert far(scores.score, clip["student_clip"]) < SCORE_TOLERANCE, name
+        assert max_difference(scores.frame_scores[0], clip["student_frames"]) < SCORE_TOLERANCE, name
+        assert max_difference(scores.score, clip["student_clip"]) < SCORE_TOLERANCE, name
 
 
 def test_predicted_layers_of_every_golden_file(student: Student, golden: dict[str, Arrays]) -> None:
     for name, clip in golden.items():
-        tokens = student.encode(patches(fbank(clip))).flatten(0, 1)[:GOLDEN_TOKENS]
+        tokens = student.encode(split_patches(fbank(clip))).flatten(0, 1)[:GOLDEN_TOKENS]
         for layer, predicted in zip((6, 9, 12), student.teacher_predictions(tokens), strict=True):
-            assert far(predicted, clip[f"student_te{layer}"]) < LAYER_TOLERANCE, (name, layer)
+            assert max_difference(predicted, clip[f"student_te{layer}"]) < LAYER_TOLERANCE, (name, layer)
 
 
 def test_parameters(student: Student, pruned: Student) -> None:
@@ -53,7 +62,7 @@ def test_parameters(student: Student, pruned: Student) -> None:
     assert sum(p.numel() for p in pruned.parameters()) == 19_055_300
 
 
-def test_a_batch_gives_each_clip_what_it_gets_alone(student: Student, golden: dict[str, Arrays]) -> None:
+def test_the_clips_of_a_batch_are_independent(student: Student, golden: dict[str, Arrays]) -> None:
     clips = list(golden.values())
     frames = min(len(clip["fbank"]) for clip in clips)
     features = torch.cat([fbank(clip)[:, :frames] for clip in clips])
@@ -61,25 +70,25 @@ def test_a_batch_gives_each_clip_what_it_gets_alone(student: Student, golden: di
     together = student(features, audiograms)
     for index in range(len(clips)):
         alone = student(features[index : index + 1], audiograms[index : index + 1])
-        assert far(together.frame_scores[index], alone.frame_scores[0].numpy()) < SCORE_TOLERANCE
+        assert max_difference(together.frame_scores[index], alone.frame_scores[0].numpy()) < SCORE_TOLERANCE
 
 
 def test_one_encoding_serves_many_listeners(student: Student, golden: dict[str, Arrays]) -> None:
     features = fbank(golden["short-0.9s"])
     listeners = torch.tensor([[0.0] * 8, [40.0] * 8, [90.0] * 8])
-    tokens = student.encode(patches(features)).flatten(0, 1)[None]
+    tokens = student.encode(split_patches(features)).flatten(0, 1)[None]
     together = student.head(tokens, listeners)
     for index in range(3):
         alone = student(features, listeners[index : index + 1])
-        assert far(alone.score[0], together.score[index].numpy()) < SCORE_TOLERANCE
+        assert max_difference(alone.score[0], together.score[index].numpy()) < SCORE_TOLERANCE
 
 
-def test_a_patch_is_read_alone(pruned: Student) -> None:
+def test_patches_are_independent(pruned: Student) -> None:
     columns = torch.randn(5, 16, 128)
     together = pruned.encode(columns)
     assert together.shape == (5, 8, 768)
     for index in range(5):
-        assert far(together[index], pruned.encode(columns[index : index + 1])[0].numpy()) < 1e-5
+        assert max_difference(together[index], pruned.encode(columns[index : index + 1])[0].numpy()) < 1e-5
 
 
 @pytest.mark.parametrize("change", ["missing", "unexpected", "shape"])
@@ -102,12 +111,13 @@ def test_a_state_dict_that_is_not_exactly_the_published_one_is_refused(change: s
     assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
 
 
-def test_the_published_form_keeps_its_keys(student: Student, student_state: dict[str, Tensor]) -> None:
+def test_the_published_keys_do_not_change(student: Student, student_state: dict[str, Tensor]) -> None:
     assert {key: tensor.shape for key, tensor in student.state_dict().items()} == {
         key: tensor.shape for key, tensor in student_state.items()
     }
 
 
+@pytest.mark.slow
 def test_from_checkpoint(student_state: dict[str, Tensor], tmp_path: Path) -> None:
     path = tmp_path / "haaqi_net_distillBEATs.pth"
     torch.save({"model": student_state, "epoch": 7}, path)
@@ -140,7 +150,7 @@ def test_training_only_heads_without_dead_branches() -> None:
         ((3, 100, 128), (2, 8), AudiogramError, r"expected \[3, 8\]"),
     ],
 )
-def test_wrong_shapes_are_told(
+def test_wrong_shapes_are_refused(
     features: tuple[int, ...], audiograms: tuple[int, ...], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):

@@ -13,8 +13,8 @@ from haaqi_edge.benchmarks.golden import (
     SCORE_TOLERANCE,
     Arrays,
     audiogram,
-    far,
-    published_shapes,
+    load_published_shapes,
+    max_difference,
     waveform,
 )
 from haaqi_edge.model.beats import BeatsConfig, position_buckets
@@ -38,6 +38,7 @@ def _no_gradients(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.mark.slow
 def test_every_golden_file(teacher: Teacher, golden: dict[str, Arrays]) -> None:
     outputs: list[tuple[Tensor, ...]] = []
     handle = teacher.beats_model.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
@@ -45,15 +46,15 @@ def test_every_golden_file(teacher: Teacher, golden: dict[str, Arrays]) -> None:
         for name, clip in golden.items():
             scores = teacher(waveform(clip), audiogram(clip))
             first, last = outputs[-1][0], outputs[-1][-1]
-            assert far(scores.frame_scores[0], clip["teacher_frames"]) < SCORE_TOLERANCE, name
-            assert far(scores.score, clip["teacher_clip"]) < SCORE_TOLERANCE, name
-            assert far(first[0, :GOLDEN_TOKENS], clip["beats_layer1"]) < LAYER_TOLERANCE, name
-            assert far(last[0, :GOLDEN_TOKENS], clip["beats_layer12"]) < LAYER_TOLERANCE, name
+            assert max_difference(scores.frame_scores[0], clip["teacher_frames"]) < SCORE_TOLERANCE, name
+            assert max_difference(scores.score, clip["teacher_clip"]) < SCORE_TOLERANCE, name
+            assert max_difference(first[0, :GOLDEN_TOKENS], clip["beats_layer1"]) < LAYER_TOLERANCE, name
+            assert max_difference(last[0, :GOLDEN_TOKENS], clip["beats_layer12"]) < LAYER_TOLERANCE, name
     finally:
         handle.remove()
 
 
-def test_the_front_end_is_the_golden_one(golden: dict[str, Arrays], small: Teacher) -> None:
+def test_the_front_end_equals_the_golden_files(golden: dict[str, Arrays], small: Teacher) -> None:
     for clip in golden.values():
         difference = (small.fbank(waveform(clip))[0] - torch.from_numpy(clip["fbank"])).abs()
         assert difference.max() < 1e-3
@@ -68,17 +69,17 @@ def test_parameters(teacher: Teacher) -> None:
 def test_from_checkpoint_of_a_bare_state_dict(teacher: Teacher, shared: Path) -> None:
     assert teacher.checkpoint_sha256 is not None
     assert not teacher.training
-    assert {key: list(tensor.shape) for key, tensor in teacher.state_dict().items()} == published_shapes(
+    assert {key: list(tensor.shape) for key, tensor in teacher.state_dict().items()} == load_published_shapes(
         shared, "haaqinet"
     )
 
 
-def test_a_batch_gives_each_clip_what_it_gets_alone(small: Teacher) -> None:
+def test_the_clips_of_a_batch_are_independent(small: Teacher) -> None:
     clips, audiograms = 0.1 * torch.randn(3, 24_000), 60 * torch.rand(3, 8)
     together = small(clips, audiograms)
     for index in range(3):
         alone = small(clips[index : index + 1], audiograms[index : index + 1])
-        assert far(together.frame_scores[index], alone.frame_scores[0].numpy()) < SCORE_TOLERANCE
+        assert max_difference(together.frame_scores[index], alone.frame_scores[0].numpy()) < SCORE_TOLERANCE
 
 
 def test_differing_copies_of_the_shared_table_are_refused(small: Teacher) -> None:
@@ -118,7 +119,7 @@ def test_gradient_reaches_the_waveform_and_is_finite(small: Teacher, level: floa
         ((2, 16_000), (1, 8), AudiogramError, r"2 clip\(s\); expected \[2, 8\]"),
     ],
 )
-def test_wrong_shapes_are_told(
+def test_wrong_shapes_are_refused(
     small: Teacher, clips: tuple[int, ...], audiograms: tuple[int, ...], error: type[Exception], words: str
 ) -> None:
     with pytest.raises(error, match=words):

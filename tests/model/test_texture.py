@@ -16,7 +16,7 @@ both = pytest.mark.parametrize("version", VERSIONS)
 @both
 @pytest.mark.parametrize("samples", [READ, READ + PATCH, 5 * PATCH + 77, 48_000])
 @pytest.mark.parametrize("offset", [0.0, 0.1])
-def test_the_runtimes_texture(samples: int, offset: float, version: int) -> None:
+def test_texture_equals_the_runtime(samples: int, offset: float, version: int) -> None:
     sound = music(4.0)[:samples] + np.float32(offset)
     with torch.inference_mode():
         got = Texture(version)(torch.from_numpy(sound)[None])[0].numpy()
@@ -27,7 +27,7 @@ def test_the_runtimes_texture(samples: int, offset: float, version: int) -> None
 
 
 @both
-def test_a_batch_is_its_clips(version: int) -> None:
+def test_the_clips_of_a_batch_are_independent(version: int) -> None:
     clips = torch.stack([torch.from_numpy(part[:20_000].copy()) for part in (music(2.0), noise(32_000))])
     front_end = Texture(version)
     torch.testing.assert_close(front_end(clips)[1], front_end(clips[1:])[0], atol=1e-4, rtol=0)
@@ -46,7 +46,7 @@ def test_gradients_are_finite(silent: bool, version: int) -> None:
 
 
 def test_no_offset_changes_version_2() -> None:
-    """Its gradient along a constant, a ramp and a slow cosine is 0; version 1's is not."""
+    """The gradient along a constant, a ramp and a slow cosine is 0, unlike in version 1."""
     places = (torch.arange(READ) + 0.5) / READ
     slow = [torch.ones(READ), places - 0.5, torch.cos(torch.pi * 6 * places)]
     along = []

@@ -9,37 +9,39 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from haaqi_edge.runtime import Bundle
-from haaqi_edge.training.card import describe, is_comparable, split_figures, training_notes
+from haaqi_edge.training.card import describe_model, is_comparable, metrics_by_group, training_notes
 from haaqi_edge.training.corpus.clips import Clip, Corpus, Split
-from haaqi_edge.training.data.rows import Row, plan
+from haaqi_edge.training.data.rows import Row, plan_rows
 from haaqi_edge.training.degradations.sampling import family
 
 
 def rows_and_labels() -> tuple[list[Row], npt.NDArray[np.float64]]:
     clips = [Clip(f"{i}.flac", "test", "s", "g", 10.0) for i in range(5)]
     labels = np.random.default_rng(0).random(300)
-    rows = plan(clips, "test", 0, 300, 4.0)
+    rows = plan_rows(clips, "test", 0, 300, 4.0)
     return [replace(row, score=float(label)) for row, label in zip(rows, labels, strict=True)], labels
 
 
+@pytest.mark.slow
 def test_perfect_predictions_and_opposite_ones() -> None:
     rows, labels = rows_and_labels()
-    perfect = split_figures(rows, labels.astype(np.float32))
+    perfect = metrics_by_group(rows, labels.astype(np.float32))
     assert perfect["all"]["lcc"] == pytest.approx(1.0)
     assert perfect["all"]["srcc"] == pytest.approx(1.0)
     assert perfect["all"]["mse"] == pytest.approx(0.0, abs=1e-6)
-    assert split_figures(rows, (1 - labels).astype(np.float32))["all"]["lcc"] == pytest.approx(-1.0)
+    assert metrics_by_group(rows, (1 - labels).astype(np.float32))["all"]["lcc"] == pytest.approx(-1.0)
 
 
+@pytest.mark.slow
 def test_groups_share_the_rows_out() -> None:
     rows, labels = rows_and_labels()
-    figures = split_figures(rows, labels.astype(np.float32))
+    figures = metrics_by_group(rows, labels.astype(np.float32))
     assert sum(group["rows"] for group in figures["level"].values()) == figures["all"]["rows"] == len(rows)
     assert set(figures["listener"]) <= {row.listener for row in rows}
     for name, group in figures["condition"].items():
         assert group["rows"] == sum(family(row.chain) == name for row in rows)
     assert figures["comparable"]["rows"] == sum(is_comparable(row) for row in rows)
-    by_genre = split_figures(
+    by_genre = metrics_by_group(
         rows, labels.astype(np.float32), {f"{i}.flac": "jazz" if i < 2 else "folk" for i in range(5)}
     )
     assert by_genre["genre"].keys() == {"jazz", "folk"}
@@ -53,10 +55,11 @@ def test_what_compares_with_the_paper() -> None:
         assert not is_comparable(replace(row, **other))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_correlation_and_shrinks_with_rows() -> None:
     rows, labels = rows_and_labels()
     noisy = (labels + np.random.default_rng(1).normal(0, 0.2, len(labels))).astype(np.float32)
-    few, many = split_figures(rows[:60], noisy[:60])["all"], split_figures(rows, noisy)["all"]
+    few, many = metrics_by_group(rows[:60], noisy[:60])["all"], metrics_by_group(rows, noisy)["all"]
     for found in (few, many):
         assert found["lcc_low"] < found["lcc"] < found["lcc_high"]
     assert many["lcc_high"] - many["lcc_low"] < few["lcc_high"] - few["lcc_low"]
@@ -70,7 +73,7 @@ def test_every_source_is_named_with_its_licences(tmp_path: Path) -> None:
     )
     corpus = Corpus(tmp_path)
     splits: tuple[Split, ...] = ("train", "test")
-    rows = {split: plan(corpus.of(split), split, 0, 40, 4.0) for split in splits}
+    rows = {split: plan_rows(corpus.of(split), split, 0, 40, 4.0) for split in splits}
     notes = training_notes(corpus, rows, {"epochs": 1})
     assert notes["data"]["sources"] == {
         "one": {"origin": "us/one", "licences": "CC-BY-4.0; CC0-1.0"},
@@ -80,4 +83,4 @@ def test_every_source_is_named_with_its_licences(tmp_path: Path) -> None:
 
 def test_the_shipped_models_page_is_its_cards() -> None:
     bundle = Bundle("nano")
-    assert (bundle.folder / "README.md").read_text(encoding="utf-8") == describe(bundle.card)
+    assert (bundle.folder / "README.md").read_text(encoding="utf-8") == describe_model(bundle.card)

@@ -12,25 +12,33 @@ import numpy as np
 import pytest
 import torch
 from haaqi_edge.runtime.errors import CheckpointError, OptionError, TrainingError
-from haaqi_edge.training.loop import Plan, Precision, Progress, Stopped, Task, device_of, train
-from haaqi_edge.training.run_directory import Metrics, Run
+from haaqi_edge.training.loop import (
+    Precision,
+    Progress,
+    Task,
+    TrainerConfig,
+    TrainingInterrupted,
+    resolve_device,
+    train,
+)
+from haaqi_edge.training.run_directory import Metrics, RunDirectory
 from torch import Tensor, nn
 
 STEPS = 5
-PLAN = Plan(epochs=4, patience=4, seed=3, clip=1.0)
+PLAN = TrainerConfig(epochs=4, patience=4, seed=3, max_grad_norm=1.0)
 
 
 class Lines(Task[tuple[Tensor, Tensor]]):
     """A line through noise; dropout, noise in the batches, a schedule and a frozen part make resuming hard."""
 
-    watched = ("error", False)
+    monitor = ("error", False)
     weights = "lines.pt"
 
     def __init__(self, seed: int = 3) -> None:
         torch.manual_seed(seed)
         self.frozen = nn.Linear(3, 3).requires_grad_(False)
         self.line = nn.Sequential(nn.Dropout(0.2), nn.Linear(3, 1))
-        self.learnt = nn.ModuleDict({"frozen": self.frozen, "line": self.line})
+        self.trainable = nn.ModuleDict({"frozen": self.frozen, "line": self.line})
         self.optimizer = torch.optim.Adam(self.line.parameters(), lr=0.1)
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, 0.1, total_steps=4 * STEPS)
         self.steps = STEPS
@@ -51,7 +59,7 @@ class Lines(Task[tuple[Tensor, Tensor]]):
         torch.save(self.line.state_dict(), path)
 
 
-def told(history: list[Metrics]) -> list[Metrics]:
+def without_times(history: list[Metrics]) -> list[Metrics]:
     """Everything but how long it took."""
     return [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in history]
 
@@ -70,9 +78,10 @@ def stopping(at: tuple[int, int], how: signal.Signals = signal.SIGINT) -> object
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lines, list[Metrics], Path]:
     folder = tmp_path_factory.mktemp("runs") / "whole"
     task = Lines()
-    return task, train(task, PLAN, Run(folder, {"a": 1})), folder
+    return task, train(task, PLAN, RunDirectory(folder, {"a": 1})), folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [(0, 1), (1, 3), (2, STEPS), (3, STEPS - 1)])
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(
@@ -80,17 +89,20 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_numbers(
 ) -> None:
     before = signal.getsignal(how)
     with pytest.raises(
-        Stopped, match=rf"epoch {at[0] + 1} of 4, step {at[1]} of 5; saved in .* the same command goes on"
+        TrainingInterrupted,
+        match=rf"epoch {at[0] + 1} of 4, step {at[1]} of 5; saved in .* run the same command to resume",
     ):
-        train(Lines(), PLAN, Run(tmp_path, {"a": 1}), stopping(at, how))  # type: ignore[arg-type]
+        train(Lines(), PLAN, RunDirectory(tmp_path, {"a": 1}), stopping(at, how))  # type: ignore[arg-type]
     assert signal.getsignal(how) is before
     torch.manual_seed(99)
     task = Lines()
     steps = list[tuple[int, int]]()
-    history = train(task, PLAN, Run(tmp_path, {"a": 1}), lambda now: steps.append((now.epoch, now.step)))
-    assert told(history) == told(whole[1])
+    history = train(task, PLAN, RunDirectory(tmp_path, {"a": 1}), lambda now: steps.append((now.epoch, now.step)))
+    assert without_times(history) == without_times(whole[1])
     assert steps[:1] == [(at[0], at[1] + 1) if at[1] < STEPS else (at[0] + 1, 1)]
-    for ours, theirs in zip(task.learnt.state_dict().values(), whole[0].learnt.state_dict().values(), strict=True):
+    for ours, theirs in zip(
+        task.trainable.state_dict().values(), whole[0].trainable.state_dict().values(), strict=True
+    ):
         assert torch.equal(ours, theirs)
     best = [torch.load(folder / "lines.pt", weights_only=True) for folder in (tmp_path, whole[2])]
     assert all(torch.equal(best[0][name], best[1][name]) for name in best[0])
@@ -104,22 +116,22 @@ def test_a_second_interruption_does_not_wait(tmp_path: Path) -> None:
             return super().loss(batch)
 
     with pytest.raises(KeyboardInterrupt) as ended:
-        train(Slow(), PLAN, Run(tmp_path, {}))
-    assert not isinstance(ended.value, Stopped)
+        train(Slow(), PLAN, RunDirectory(tmp_path, {}))
+    assert not isinstance(ended.value, TrainingInterrupted)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path: Path) -> None:
     class Wild(Lines):
-        def stepped(self) -> None:
+        def on_step_end(self) -> None:
             self.line[1].weight.data.fill_(float("nan"))
 
     class WildAtTheEnd(Lines):
         def validate(self) -> Metrics:
             return {"error": float("inf"), "lcc": float("nan")}
 
-    for kind, said in ((Wild, "epoch 1: loss came to nan"), (WildAtTheEnd, "epoch 1: error came to inf")):
-        with pytest.raises(TrainingError, match=rf"{said}.* take a lower learning rate"):
-            train(kind(), PLAN, Run(tmp_path / kind.__name__, {}))
+    for kind, said in ((Wild, "epoch 1: loss is nan"), (WildAtTheEnd, "epoch 1: error is inf")):
+        with pytest.raises(TrainingError, match=rf"{said}.* use a lower learning rate"):
+            train(kind(), PLAN, RunDirectory(tmp_path / kind.__name__, {}))
         assert not (tmp_path / kind.__name__ / "lines.pt").exists()
 
 
@@ -139,7 +151,7 @@ def test_a_finished_run_is_not_run_again(whole: tuple[Lines, list[Metrics], Path
     def never(_: Progress) -> None:
         raise AssertionError("a step was taken")
 
-    assert train(Lines(), PLAN, Run(whole[2], {"a": 1}), never) == whole[1]
+    assert train(Lines(), PLAN, RunDirectory(whole[2], {"a": 1}), never) == whole[1]
 
 
 def test_patience(tmp_path: Path) -> None:
@@ -150,19 +162,19 @@ def test_patience(tmp_path: Path) -> None:
             self.turn += 1
             return {"error": float(self.turn)}
 
-    assert len(train(Worse(), Plan(epochs=10, patience=3), Run(tmp_path, {}))) == 4
+    assert len(train(Worse(), TrainerConfig(epochs=10, patience=3), RunDirectory(tmp_path, {}))) == 4
 
 
 def test_another_runs_folder_is_refused(whole: tuple[Lines, list[Metrics], Path], tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"asked for something else .*a was 1 and is 2.* another folder"):
-        Run(whole[2], {"a": 2})
+    with pytest.raises(OptionError, match=r"has other settings .*a was 1 and is 2.* another folder"):
+        RunDirectory(whole[2], {"a": 2})
     (tmp_path / "file").write_text("")
     with pytest.raises(OptionError, match="is a file: give a folder"):
-        Run(tmp_path / "file", {})
+        RunDirectory(tmp_path / "file", {})
     (tmp_path / "checkpoint.pt").write_bytes(b"nothing")
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(CheckpointError, match=r"is damaged .* remove it"):
-        train(Lines(), PLAN, Run(tmp_path, {}))
+        train(Lines(), PLAN, RunDirectory(tmp_path, {}))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -174,24 +186,24 @@ def test_precision_reaches_the_forward_pass(precision: Precision, tmp_path: Path
             seen.add(self.frozen(batch[0]).dtype)
             return super().loss(batch)
 
-    train(Watched(), Plan(epochs=1, precision=precision), Run(tmp_path, {}))
+    train(Watched(), TrainerConfig(epochs=1, precision=precision), RunDirectory(tmp_path, {}))
     assert seen == {torch.bfloat16 if precision == "bf16" else torch.float32}
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_on_a_gpu_a_run_goes_on_too(tmp_path: Path) -> None:
-    plan = Plan(epochs=4, patience=4, seed=3, clip=1.0, device="cuda")
-    expected = train(Lines(), plan, Run(tmp_path / "whole", {}))
-    with pytest.raises(Stopped):
-        train(Lines(), plan, Run(tmp_path / "cut", {}), stopping((1, 3)))  # type: ignore[arg-type]
-    assert told(train(Lines(), plan, Run(tmp_path / "cut", {}))) == told(expected)
+    trainer = TrainerConfig(epochs=4, patience=4, seed=3, max_grad_norm=1.0, device="cuda")
+    expected = train(Lines(), trainer, RunDirectory(tmp_path / "whole", {}))
+    with pytest.raises(TrainingInterrupted):
+        train(Lines(), trainer, RunDirectory(tmp_path / "cut", {}), stopping((1, 3)))  # type: ignore[arg-type]
+    assert without_times(train(Lines(), trainer, RunDirectory(tmp_path / "cut", {}))) == without_times(expected)
 
 
 def test_devices() -> None:
-    assert device_of("cpu").type == "cpu"
-    assert device_of("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert resolve_device("cpu").type == "cpu"
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
     with pytest.raises(OptionError, match="give cpu, cuda or auto"):
-        device_of("tpu")
+        resolve_device("tpu")
     if not torch.cuda.is_available():
         with pytest.raises(OptionError, match="no CUDA device"):
-            device_of("cuda")
+            resolve_device("cuda")

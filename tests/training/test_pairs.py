@@ -13,14 +13,14 @@ import pytest
 import soundfile
 import soxr
 from haaqi_edge.haaqi.cochlea import RATE
-from haaqi_edge.haaqi.index import Ear, Haaqi, Reference
-from haaqi_edge.runtime.audio.levels import nal_r
+from haaqi_edge.haaqi.index import Haaqi, Listener, Reference
+from haaqi_edge.runtime.audio.levels import LEVEL1, nal_r
 from haaqi_edge.runtime.errors import AudioError, AudioFileError, AudioFileNotFoundError, OptionError, WorkerError
-from haaqi_edge.training.pairs import Pair, match, score_pair, score_pairs
+from haaqi_edge.training.pairs import Pair, match_files, score_pair, score_pairs
 from sounds import Sound, as_int16, music, noise, write
 
 SECONDS = 0.4
-EARS = [Ear("N2"), Ear((20, 30, 40, 50, 60, 70), 78.0)]
+LISTENERS = [Listener("N2", level1=LEVEL1), Listener((20, 30, 40, 50, 60, 70), level1=78.0)]
 
 
 def excerpt(clip: str, rate: int = RATE) -> Sound:
@@ -53,15 +53,15 @@ def below(pairs: list[Pair], folders: tuple[Path, Path]) -> list[tuple[str, str]
 def test_raw_music_is_amplified_for_each_listener(tmp_path: Path) -> None:
     pair = Pair(*(put(tmp_path / name, excerpt("clean")) for name in ("a.wav", "b.wav")))
     x = excerpt("clean").astype(np.float64)
-    plain, amplified = score_pair(pair, EARS), score_pair(pair, EARS, amplify=True)
-    for ear, own, other in zip(EARS, amplified, plain, strict=True):
+    plain, amplified = score_pair(pair, LISTENERS), score_pair(pair, LISTENERS, amplify=True)
+    for listener, own, other in zip(LISTENERS, amplified, plain, strict=True):
         assert own.score > max(0.8, other.score)  # the same music, and HAAQI amplifies its reference
-        heard = nal_r(x.astype(np.float32), RATE, ear.audiogram).astype(np.float64)
-        assert own.score == pytest.approx(Reference(x, RATE, ear).score(heard, RATE).score, abs=1e-3)
+        heard = nal_r(x.astype(np.float32), RATE, listener.audiogram).astype(np.float64)
+        assert own.score == pytest.approx(Reference(x, RATE, listener).score(heard, RATE).score, abs=1e-3)
 
 
 def test_files_are_matched_by_their_place_and_stem(folders: tuple[Path, Path]) -> None:
-    pairs, alone = match(*folders)
+    pairs, alone = match_files(*folders)
     assert below(pairs, folders) == [
         ("a.wav", "a.mp3"),
         ("a.wav", "a.wav"),
@@ -78,15 +78,15 @@ def test_files_are_matched_by_their_place_and_stem(folders: tuple[Path, Path]) -
 def test_the_same_name_goes_before_the_same_stem(folders: tuple[Path, Path]) -> None:
     put(folders[0] / "a.flac")
     (folders[1] / "a.mp3").unlink()
-    assert below(match(*folders).pairs, folders)[0] == ("a.wav", "a.wav")
+    assert below(match_files(*folders).pairs, folders)[0] == ("a.wav", "a.wav")
     (folders[1] / "a.wav").rename(folders[1] / "a.ogg")
     with pytest.raises(OptionError, match=r"a\.ogg may go with .*a\.flac or .*a\.wav: leave one of them"):
-        match(*folders)
+        match_files(*folders)
 
 
 def test_two_files_are_a_pair_whatever_their_names(folders: tuple[Path, Path]) -> None:
     pair = folders[0] / "a.wav", folders[1] / "b.wav"
-    assert match(*pair) == ([pair], [])
+    assert match_files(*pair) == ([pair], [])
 
 
 def test_what_cannot_be_matched(folders: tuple[Path, Path], tmp_path: Path) -> None:
@@ -95,16 +95,16 @@ def test_what_cannot_be_matched(folders: tuple[Path, Path], tmp_path: Path) -> N
         with pytest.raises(
             AudioFileNotFoundError, match=r"absent.* does not exist: give two audio files, or two folders"
         ):
-            match(*given)
+            match_files(*given)
     for given in ((clean, aided / "a.wav"), (clean / "a.wav", aided)):
         with pytest.raises(OptionError, match=r"is a folder and .*a\.wav a file: give two files, or two folders"):
-            match(*given)
+            match_files(*given)
     (tmp_path / "empty").mkdir()
     with pytest.raises(AudioFileNotFoundError, match=r"no audio in .*empty: expected files that end in"):
-        match(clean, tmp_path / "empty")
+        match_files(clean, tmp_path / "empty")
     put(tmp_path / "other" / "z.wav")
     with pytest.raises(AudioFileNotFoundError, match=r"no file of .*other has the name of one in .*clean"):
-        match(clean, tmp_path / "other")
+        match_files(clean, tmp_path / "other")
 
 
 @pytest.mark.parametrize("rate", [16_000, 24_000, 44_100, 48_000])
@@ -112,7 +112,7 @@ def test_files_are_compared_at_their_own_rate(rate: int, tmp_path: Path) -> None
     x, y = excerpt("clean", rate), excerpt("degraded", rate)
     pair = Pair(put(tmp_path / "x.flac", x, rate), put(tmp_path / "y.flac", y, rate))
     x, y = (soundfile.read(path)[0] for path in pair)
-    assert score_pair(pair, EARS) == [Reference(x, rate, ear).score(y, rate) for ear in EARS]
+    assert score_pair(pair, LISTENERS) == [Reference(x, rate, listener).score(y, rate) for listener in LISTENERS]
 
 
 def test_channels_are_averaged(tmp_path: Path) -> None:
@@ -122,14 +122,14 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     pair = Pair(
         write(tmp_path / "x", x, RATE, "wavfloat"), write(tmp_path / "y", stereo.astype(np.float32), RATE, "wavfloat")
     )
-    wanted = Reference(x, RATE, EARS[0]).score(y, RATE)
-    np.testing.assert_allclose(score_pair(pair, EARS[:1])[0], wanted, atol=1e-4)
+    wanted = Reference(x, RATE, LISTENERS[0]).score(y, RATE)
+    np.testing.assert_allclose(score_pair(pair, LISTENERS[:1])[0], wanted, atol=1e-4)
 
 
 def test_rates_that_differ_keep_time(tmp_path: Path) -> None:
     """A rate of 44.1 kHz counts as 44 in the model: beside 48 kHz the music would drift away."""
     x, y = (music(2.0, 48_000, 4.0, clip) for clip in ("clean", "degraded"))
-    wanted = Reference(x, 48_000, EARS[0]).score(y, 48_000)
+    wanted = Reference(x, 48_000, LISTENERS[0]).score(y, 48_000)
     other = soxr.resample(y, 48_000, 44_100)
     pairs = [
         Pair(put(tmp_path / "x.flac", x, 48_000), put(tmp_path / "y.flac", other, 44_100)),
@@ -138,8 +138,8 @@ def test_rates_that_differ_keep_time(tmp_path: Path) -> None:
         ),
     ]
     for pair in pairs:
-        np.testing.assert_allclose(score_pair(pair, EARS[:1])[0], wanted, atol=0.01)
-    drifting = Reference(x, 48_000, EARS[0]).score(other, 44_100)
+        np.testing.assert_allclose(score_pair(pair, LISTENERS[:1])[0], wanted, atol=0.01)
+    drifting = Reference(x, 48_000, LISTENERS[0]).score(other, 44_100)
     assert abs(drifting.score - wanted.score) > 0.02
 
 
@@ -156,10 +156,10 @@ def four(tmp_path: Path) -> list[Pair]:
 
 
 def test_a_pair_that_fails_stops_no_other(four: list[Pair]) -> None:
-    found = dict(score_pairs(four, EARS, jobs=1))
+    found = dict(score_pairs(four, LISTENERS, jobs=1))
     assert list(found) == [0, 1, 2, 3]
     for place in (0, 3):
-        assert found[place] == score_pair(four[place], EARS)
+        assert found[place] == score_pair(four[place], LISTENERS)
     assert isinstance(found[1], AudioError)
     assert str(found[1]).startswith(f"{four[1].processed} cannot be compared with {four[1].reference}: the reference")
     assert isinstance(found[2], AudioFileError)
@@ -167,15 +167,15 @@ def test_a_pair_that_fails_stops_no_other(four: list[Pair]) -> None:
 
 
 def test_processes_find_the_same(four: list[Pair]) -> None:
-    alone, together = (dict(score_pairs(four, EARS[:1], jobs)) for jobs in (1, 2))
+    alone, together = (dict(score_pairs(four, LISTENERS[:1], jobs)) for jobs in (1, 2))
     assert {place: str(result) for place, result in together.items()} == {p: str(r) for p, r in alone.items()}
 
 
 def test_long_files_are_refused_before_they_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("haaqi_edge.training.pairs.MOST_SECONDS", 6.0)
+    monkeypatch.setattr("haaqi_edge.training.pairs.MAX_SECONDS", 6.0)
     long = put(tmp_path / "long.wav", as_int16(music(6.1, RATE)))
     with pytest.raises(AudioError, match=r"long\.wav lasts more than 6 s: .*give excerpts"):
-        score_pair(Pair(long, long), EARS)
+        score_pair(Pair(long, long), LISTENERS)
 
 
 def test_a_process_that_is_killed(four: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,5 +188,5 @@ def test_a_process_that_is_killed(four: list[Pair], monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(joblib, "Parallel", Killed)
     with pytest.raises(WorkerError, match=r"one of 2 processes was ended from outside, .*: use fewer jobs") as caught:
-        list(score_pairs(four, EARS, jobs=2))
+        list(score_pairs(four, LISTENERS, jobs=2))
     assert caught.value.exit_code == 1

@@ -1,12 +1,11 @@
-"""The corpus, built from a recipe: recorded tracks, rendered scores, folders of clips, and the speech bank.
+"""Building of a corpus from a recipe: recorded tracks, rendered scores, folders of clips, and the speech bank.
 
-Every step leaves its results in the folder `.build` of the corpus, so that an interrupted build is continued. The table
-`CLIPS.csv` is written last: a folder with it is complete.
+Each step stores its results in the folder `.build` of the corpus, so that an interrupted build can be resumed. The
+table `CLIPS.csv` is written last. A folder with it is complete.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import io
@@ -14,7 +13,7 @@ import json
 import re
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -24,16 +23,19 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from ...runtime.batch.parallel import spread
+from ...runtime.batch.parallel import parallel_map
 from ...runtime.errors import CorpusError
-from ...runtime.writing import putting, write_file, write_json
-from . import recorded, rendering, speech
+from ...runtime.writing import replace_atomically, write_file, write_json
+from ..locks import hold_lock
+from . import recorded
 from .clips import MUSIC, SPEECH, Corpus, Split
-from .cutting import PEAK, RATE, CutRules, cut
-from .fingerprint import Fingerprint, Index, fingerprint_file, repeats
-from .noise import NoiseFloors
+from .cutting import PEAK, RATE, CutRules, cut_clips
+from .fingerprint import Fingerprint, Index, find_repeats, fingerprint_file
 from .packages import Packages, check_disk
-from .recipe import Recipe, Rendered
+from .recipe import Recipe, RenderedMusic
+from .rendering import pieces as rendering
+from .rendering.noise import NoiseFloors
+from .speech import bank as speech
 
 Array = npt.NDArray[np.float64]
 STATE: Final = ".build"
@@ -42,11 +44,11 @@ SUMMARY: Final = "CORPUS.json"
 _FONTS: Final = {"fluid": "FluidR3_GM.sf2", "musescore": "MuseScore_General*.sf[23]"}
 """file names of the sound fonts"""
 _BYTES_PER_SECOND: Final = 40_000
-"""of a clip, roughly"""
+"""approximate size of a clip"""
 _SLUG: Final = re.compile(r"[^a-z0-9]+")
 
 Report = Callable[[str, int, int], None]
-"""called with a step's name, and how many of how many parts are done"""
+"""called with the name of a step, the number of finished parts, and the total number"""
 
 
 @dataclass(frozen=True)
@@ -80,31 +82,31 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """Something that is not in the corpus, and why."""
+class Omission:
+    """Something that is not in the corpus, and the reason."""
 
     name: str
     reason: str
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What a build gave.
+class BuildSummary:
+    """Result of a build.
 
     Attributes:
         entries: all clips.
-        left_out: sources, tracks, pieces and voices that could not be had or did not meet the rules.
+        left_out: sources, tracks, pieces and voices that were not available or did not meet the rules.
         voices: of the speech bank, by split.
-        digest: the corpus's, see `Corpus.digest`.
+        digest: of the corpus, see `Corpus.digest`.
     """
 
     entries: list[Entry]
-    left_out: list[LeftOut]
+    left_out: list[Omission]
     voices: dict[str, int]
     digest: str
 
     def counts(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Tracks, clips, hours and sources by split and kind."""
+        """Return the numbers of tracks, clips, hours and sources by split and kind."""
         found: dict[str, dict[str, dict[str, float]]] = {}
         for split in get_args(Split):
             for kind in ("recorded", "rendered"):
@@ -118,7 +120,7 @@ class Summary:
         return found
 
     def by(self, field: str) -> dict[str, dict[str, int]]:
-        """Clips by `genre`, `source` or `licence`, then by split."""
+        """Return the number of clips by `genre`, `source` or `licence`, then by split."""
         found: dict[str, Counter[str]] = defaultdict(Counter)
         for entry in self.entries:
             found[getattr(entry, field)][entry.split] += 1
@@ -126,11 +128,11 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class _Cut:
-    """What one recorded track gave; `print` is its fingerprint."""
+class _TrackClips:
+    """Clips of a recorded track, omissions, and the fingerprint of the track (`print`)."""
 
     entries: list[Entry]
-    left_out: list[LeftOut]
+    left_out: list[Omission]
     print: Fingerprint | None
 
     @property
@@ -143,12 +145,12 @@ class Builder:
     """Builds a corpus.
 
     Args:
-        recipe: what belongs to it.
-        folder: takes the corpus.
-        packages: where Debian packages come from.
-        folders: the recipe's folders by name, such as `music` and `lieder`.
-        jobs: processes.
-        report: told of progress.
+        recipe: content of the corpus.
+        folder: destination of the corpus.
+        packages: source of Debian packages.
+        folders: folders of the recipe by name, such as `music` and `lieder`.
+        jobs: number of processes.
+        report: called with the progress.
     """
 
     def __init__(
@@ -163,38 +165,41 @@ class Builder:
         self.recipe, self.folder, self.packages, self.folders, self.jobs = recipe, folder, packages, folders, jobs
         self.report: Report = report or (lambda *_: None)
         self.state = folder / STATE
-        self.left_out: list[LeftOut] = []
+        self.left_out: list[Omission] = []
 
-    def build(self) -> Summary:
-        """Build the corpus, or continue a build.
+    def build(self) -> BuildSummary:
+        """Build the corpus, or resume its build.
 
         Raises:
-            CorpusError: the folder holds another recipe's corpus or cannot be written; another process builds in it;
-                nothing can be built (no disk space, no dpkg-deb, no FluidSynth). A part that cannot be had is left out
-                and listed in the summary.
+            CorpusError: the folder has the corpus of another recipe or cannot be written, another process builds in it,
+                or nothing can be built (no disk space, no dpkg-deb, no FluidSynth). A part that is not available is
+                left out and listed in the summary.
             WorkerError: a process was killed.
         """
         try:
             self.state.mkdir(parents=True, exist_ok=True)
-            with _locked(self.state / "lock", self.folder):
-                self._begin()
-                music = self._music()
-                cuts = self._recorded()
+            with hold_lock(self.state / "lock", self._busy):
+                self._prepare()
+                music = self._copy_music()
+                cuts = self._cut_recorded()
                 entries = self._without_duplicates(music, cuts)
-                entries += self._rendered()
-                voices = self._speech()
-                return self._finish(entries, voices)
+                entries += self._render_scores()
+                voices = self._build_speech()
+                return self._write_tables(entries, voices)
         except OSError as error:
             raise CorpusError(
                 f"cannot build the corpus in {self.folder} ({error}): free some space or make the folder writable, "
                 "then run the same command again; it continues where it stopped"
             ) from error
 
-    def _begin(self) -> None:
+    def _busy(self, holder: str) -> CorpusError:
+        return CorpusError(f"{holder} builds the corpus in {self.folder}: wait until it ends, or give another folder")
+
+    def _prepare(self) -> None:
         self.state.mkdir(parents=True, exist_ok=True)
         mark = self.state / "recipe.json"
-        asked = {"recipe": self.recipe.digest}
-        if mark.is_file() and _state(mark) != asked:
+        state = {"recipe": self.recipe.digest}
+        if mark.is_file() and _state(mark) != state:
             raise CorpusError(
                 f"{self.folder} holds a corpus of another recipe: give a new folder, or delete this one to rebuild it"
             )
@@ -212,11 +217,11 @@ class Builder:
         fonts = [name for name in self.recipe.rendered.packages if "soundfont" in name] if self.recipe.rendered else []
         if fonts and shutil.which("fluidsynth") is None:
             raise CorpusError(rendering.NO_FLUIDSYNTH)
-        write_json(asked, mark)
+        write_json(state, mark)
 
     # Folders of clips that are taken as they are
 
-    def _music(self) -> list[Entry]:
+    def _copy_music(self) -> list[Entry]:
         if MUSIC not in self.recipe.folders:
             return []
         given = Corpus(self.folders[MUSIC])
@@ -231,7 +236,7 @@ class Builder:
                 raise CorpusError(f"{original} does not exist: expected a clip there; check {given.folder / TABLE}")
             if not path.is_file() or path.stat().st_size != original.stat().st_size:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with putting(path) as part:
+                with replace_atomically(path) as part:
                     shutil.copyfile(original, part)
             row = tracks[clip.path]
             try:
@@ -256,53 +261,53 @@ class Builder:
                 )
             )
         target.mkdir(exist_ok=True)
-        with putting(target / TABLE) as part:
+        with replace_atomically(target / TABLE) as part:
             shutil.copyfile(given.folder / TABLE, part)
         return entries
 
     # Recorded tracks of packages
 
-    def _recorded(self) -> list[_Cut]:
-        asked = self.recipe.recorded
-        if asked is None:
+    def _cut_recorded(self) -> list[_TrackClips]:
+        music = self.recipe.recorded
+        if music is None:
             return []
-        self.left_out += [LeftOut(package, reason) for package, reason in asked.left_out.items()]
-        cuts: list[_Cut] = []
-        for number, source in enumerate(asked.sources):
-            self.report(f"recorded: {source.source}", number, len(asked.sources))
+        self.left_out += [Omission(package, reason) for package, reason in music.left_out.items()]
+        cuts: list[_TrackClips] = []
+        for number, source in enumerate(music.sources):
+            self.report(f"recorded: {source.source}", number, len(music.sources))
             done = self.state / "recorded" / f"{source.source}.json"
             kept = _load_cuts(done)
             if kept is None:
                 try:
-                    kept = self._cut_source(source, asked.checksums.get(source.source, {}))
+                    kept = self._cut_source(source, music.checksums.get(source.source, {}))
                 except CorpusError as error:
-                    if _fatal(error):
+                    if _is_fatal(error):
                         raise
-                    self.left_out.append(LeftOut(source.source, str(error)))
+                    self.left_out.append(Omission(source.source, str(error)))
                     continue
                 _save_cuts(kept, done)
             cuts += kept
         return cuts
 
-    def _cut_source(self, source: recorded.RecordedSource, checksums: Mapping[str, str]) -> list[_Cut]:
+    def _cut_source(self, source: recorded.RecordedSource, checksums: Mapping[str, str]) -> list[_TrackClips]:
         tree = self.state / "unpacked" / source.source
         shutil.rmtree(tree, ignore_errors=True)
         problems: list[CorpusError] = []
         try:
-            self.packages.unpack(source.package, tree, wanted(source))
-            tracks = recorded.tracks(source, tree, checksums, problems.append)
+            self.packages.unpack(source.package, tree, needed_patterns(source))
+            tracks = recorded.find_tracks(source, tree, checksums, problems.append)
             work = partial(_cut_track, folder=self.folder, rules=self.recipe.cut)
-            cuts = sorted(spread(work, tracks, self.jobs), key=lambda c: c.entries[0].clip if c.entries else "")
-            skipped = [LeftOut(source.source, str(problem)) for problem in problems]
-            return [*cuts, _Cut([], skipped, None)] if skipped else cuts
+            cuts = sorted(parallel_map(work, tracks, self.jobs), key=lambda c: c.entries[0].clip if c.entries else "")
+            skipped = [Omission(source.source, str(problem)) for problem in problems]
+            return [*cuts, _TrackClips([], skipped, None)] if skipped else cuts
         finally:
             shutil.rmtree(tree, ignore_errors=True)
 
-    def _without_duplicates(self, music: list[Entry], cuts: list[_Cut]) -> list[Entry]:
-        """The entries of all recorded tracks, each recording in one source only.
+    def _without_duplicates(self, music: list[Entry], cuts: list[_TrackClips]) -> list[Entry]:
+        """Return the entries of all recorded tracks, with each recording in one source only.
 
-        Clips that are included as they are stay; a new track that matches one is left out. Of two new tracks the one
-        stays whose split comes first in `recorded.PRIORITY`, then the one that the recipe names first.
+        A new track that matches an included clip is left out. Of two new tracks that match, the one whose split comes
+        first in `recorded.PRIORITY` is used, or else the one that comes first in the recipe.
         """
         self.left_out += [reason for c in cuts for reason in c.left_out]
         known = Index()
@@ -310,9 +315,9 @@ class Builder:
             known.add(name, print_)
         order = sorted((c for c in cuts if c.entries), key=lambda c: recorded.PRIORITY.index(c.entries[0].split))
         self.report("comparing recordings", 0, 0)
-        found = repeats([(c.name, c.print) for c in order if c.print is not None], known)
-        dropped = {repeat.dropped for repeat in found}
-        self.left_out += [LeftOut(repeat.dropped, f"the same recording as {repeat.kept}") for repeat in found]
+        found = find_repeats([(c.name, c.print) for c in order if c.print is not None], known)
+        dropped = {repeat.duplicate for repeat in found}
+        self.left_out += [Omission(repeat.duplicate, f"the same recording as {repeat.original}") for repeat in found]
         for one in order:
             for entry in one.entries if one.name in dropped else []:
                 (self.folder / entry.clip).unlink(missing_ok=True)
@@ -323,20 +328,20 @@ class Builder:
         folder.mkdir(exist_ok=True)
         paths = {entry.clip: folder / f"{hashlib.sha256(entry.clip.encode()).hexdigest()[:24]}.npz" for entry in music}
         todo = [clip for clip, path in paths.items() if not path.is_file()]
-        for number, (clip, print_) in enumerate(spread(partial(_print_clip, self.folder), todo, self.jobs)):
+        for number, (clip, print_) in enumerate(parallel_map(partial(_fingerprint_clip, self.folder), todo, self.jobs)):
             self.report("fingerprints of clips", number, len(todo))
-            with putting(paths[clip]) as part:
+            with replace_atomically(paths[clip]) as part:
                 print_.save(part)
         return [(clip, Fingerprint.load(path)) for clip, path in paths.items()]
 
     # Rendered scores
 
-    def _rendered(self) -> list[Entry]:
-        asked = self.recipe.rendered
-        if asked is None:
+    def _render_scores(self) -> list[Entry]:
+        rules = self.recipe.rendered
+        if rules is None:
             return []
         tree = self.state / "scores"
-        for name in asked.packages:
+        for name in rules.packages:
             done = self.state / f"{name}.unpacked"
             if not done.is_file():
                 self.report(f"unpacking {name}", 0, 0)
@@ -351,26 +356,26 @@ class Builder:
             for path in sorted((share / "sounds").rglob(pattern))
             if path.is_file()
         }
-        pieces = rendering.plan_pieces(collections, asked.counts)
+        pieces = rendering.plan_pieces(collections, rules.counts)
         if shutil.which("fluidsynth") is None and any(piece.collection != "hydrogen" for piece in pieces):
             raise CorpusError(rendering.NO_FLUIDSYNTH)
         state = self.state / "rendered"
         state.mkdir(exist_ok=True)
-        check_disk(self.folder, int(len(pieces) * asked.seconds * _BYTES_PER_SECOND))
+        check_disk(self.folder, int(len(pieces) * rules.seconds * _BYTES_PER_SECOND))
         todo = [piece for piece in pieces if _state(state / f"{piece.name}.json") is None]
-        work = _RenderPiece(asked, self.folder, collections, fonts, NoiseFloors.shipped())
-        for number, _ in enumerate(spread(work, todo, self.jobs)):
+        work = _RenderPiece(rules, self.folder, collections, fonts, NoiseFloors.shipped())
+        for number, _ in enumerate(parallel_map(work, todo, self.jobs)):
             self.report("rendering scores", len(pieces) - len(todo) + number + 1, len(pieces))
         entries: list[Entry] = []
         for piece in pieces:
             found = json.loads((state / f"{piece.name}.json").read_text(encoding="utf-8"))
             entries += [Entry(**entry) for entry in found["entries"]]
-            self.left_out += [LeftOut(**reason) for reason in found["left_out"]]
+            self.left_out += [Omission(**reason) for reason in found["left_out"]]
         return entries
 
     # Speech, and the end
 
-    def _speech(self) -> dict[str, int]:
+    def _build_speech(self) -> dict[str, int]:
         if not self.recipe.speech:
             return {}
         trees: dict[str, Path] = {}
@@ -383,17 +388,17 @@ class Builder:
                     (tree / ".complete").touch()
                 trees[name] = tree
             except CorpusError as error:
-                if _fatal(error):
+                if _is_fatal(error):
                     raise
-                self.left_out.append(LeftOut(name, str(error)))
+                self.left_out.append(Omission(name, str(error)))
         bank = speech.build_bank(
             trees, self.folder / SPEECH, lambda done, total, _: self.report("building voices", done, total)
         )
-        self.left_out += [LeftOut("speech", reason) for reason in bank.left_out]
+        self.left_out += [Omission("speech", reason) for reason in bank.left_out]
         shutil.rmtree(self.state / "speech", ignore_errors=True)
         return dict(Counter(voice.split for voice in bank.voices))
 
-    def _finish(self, entries: Sequence[Entry], voices: dict[str, int]) -> Summary:
+    def _write_tables(self, entries: Sequence[Entry], voices: dict[str, int]) -> BuildSummary:
         if not entries:
             raise CorpusError(f"the recipe {self.recipe.name} gave no clips: {_first(self.left_out)}")
         if gone := [entry for entry in entries if not (self.folder / entry.clip).is_file()]:
@@ -401,7 +406,7 @@ class Builder:
                 name = f"rendered/{entry.track}" if entry.kind == "rendered" else f"recorded/{entry.source}"
                 (self.state / f"{name}.json").unlink(missing_ok=True)
             raise CorpusError(
-                f"{len(gone)} clips are gone from {self.folder}, the first is {gone[0].clip}: run the same command "
+                f"{len(gone)} clips are missing in {self.folder}, the first is {gone[0].clip}: run the same command "
                 "again, which makes them again"
             )
         table = io.StringIO()
@@ -409,7 +414,7 @@ class Builder:
         writer.writeheader()
         writer.writerows(asdict(entry) for entry in sorted(entries, key=lambda entry: entry.clip))
         write_file(table.getvalue().encode(), self.folder / TABLE)
-        summary = Summary(list(entries), self.left_out, voices, Corpus(self.folder).digest)
+        summary = BuildSummary(list(entries), self.left_out, voices, Corpus(self.folder).digest)
         write_json(
             {
                 "recipe": self.recipe.name,
@@ -426,24 +431,24 @@ class Builder:
         return summary
 
 
-def _first(reasons: Sequence[LeftOut]) -> str:
+def _first(reasons: Sequence[Omission]) -> str:
     return f"{reasons[0].name}: {reasons[0].reason}" if reasons else "it names nothing"
 
 
-def _fatal(error: CorpusError) -> bool:
-    """Whether an error concerns the machine, so that the next source would fail in the same way."""
+def _is_fatal(error: CorpusError) -> bool:
+    """Return whether an error concerns the machine, so that all sources would fail."""
     return any(words in str(error) for words in ("GB are free", "there is no dpkg-deb", "there is no apt-get"))
 
 
-def wanted(source: recorded.RecordedSource) -> list[str]:
+def needed_patterns(source: recorded.RecordedSource) -> list[str]:
     """Return patterns of the files of a package that hold a source's tracks.
 
-    Both `**` and `*` of the recipe are `*` here, which matches more: the recipe's own patterns choose afterwards.
+    Both `**` and `*` of the recipe become `*`, which matches more files. The recipe's patterns are applied afterwards.
     """
     return [pattern.partition("!")[0].replace("**", "*") for pattern in source.tracks]
 
 
-def slug(name: str) -> str:
+def make_slug(name: str) -> str:
     """Return a name that is safe in file names."""
     return _SLUG.sub("-", name.lower()).strip("-") or "x"
 
@@ -451,24 +456,24 @@ def slug(name: str) -> str:
 def _write_clip(samples: npt.NDArray[np.floating[Any]], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with putting(path) as part:
+        with replace_atomically(path) as part:
             soundfile.write(part, samples, RATE, format="FLAC", subtype="PCM_16")
     except soundfile.LibsndfileError as error:  # of a full disk, too
         raise OSError(f"cannot write {path}: {error}") from error
 
 
-def _cut_track(track: recorded.Track, folder: Path, rules: CutRules) -> _Cut:
+def _cut_track(track: recorded.Track, folder: Path, rules: CutRules) -> _TrackClips:
     refused: list[str] = []
     name = f"{track.source}/{track.name}"
     try:
         with track.open() as audio:
-            clips = cut(audio, rules, name=name, refused=refused)
+            clips = cut_clips(audio, rules, name=name, refused=refused)
         if not clips:
-            return _Cut([], [LeftOut(name, refused[0] if refused else "no window meets the rules")], None)
+            return _TrackClips([], [Omission(name, refused[0] if refused else "no window meets the rules")], None)
         with track.open() as audio:
             print_ = fingerprint_file(audio, name=name)
     except CorpusError as error:
-        return _Cut([], [LeftOut(name, str(error))], None)
+        return _TrackClips([], [Omission(name, str(error))], None)
     entries = []
     for number, clip in enumerate(clips, start=1):
         path = f"{track.source}/{track.name}-{number}.flac"
@@ -490,14 +495,14 @@ def _cut_track(track: recorded.Track, folder: Path, rules: CutRules) -> _Cut:
                 track.sha256,
             )
         )
-    return _Cut(entries, [], print_)
+    return _TrackClips(entries, [], print_)
 
 
-def _print_clip(folder: Path, clip: str) -> tuple[str, Fingerprint]:
+def _fingerprint_clip(folder: Path, clip: str) -> tuple[str, Fingerprint]:
     return clip, fingerprint_file(folder / clip)
 
 
-def _save_cuts(cuts: Sequence[_Cut], path: Path) -> None:
+def _save_cuts(cuts: Sequence[_TrackClips], path: Path) -> None:
     prints = path.with_suffix("")
     shutil.rmtree(prints, ignore_errors=True)
     prints.mkdir(parents=True)
@@ -510,49 +515,32 @@ def _save_cuts(cuts: Sequence[_Cut], path: Path) -> None:
     write_json(plain, path)
 
 
-def _load_cuts(path: Path) -> list[_Cut] | None:
-    """What a source gave, or None if it was not cut yet or what was saved is damaged."""
+def _load_cuts(path: Path) -> list[_TrackClips] | None:
+    """Return the clips of a source from its state file, or None if the file is missing or damaged."""
     cuts = []
     try:
         for number, one in enumerate(_state(path) or ()):
             entries = [Entry(**entry) for entry in one["entries"]]
             print_ = Fingerprint.load(path.with_suffix("") / f"{number}.npz") if entries else None
-            cuts.append(_Cut(entries, [LeftOut(**reason) for reason in one["left_out"]], print_))
+            cuts.append(_TrackClips(entries, [Omission(**reason) for reason in one["left_out"]], print_))
     except (CorpusError, KeyError, TypeError):
         return None
     return cuts or None
 
 
 def _state(path: Path) -> Any:
-    """The content of a JSON file of the state folder, or None if it is missing or damaged."""
+    """Return the content of a JSON file of the state folder, or None if it is missing or damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
 
 
-@contextlib.contextmanager
-def _locked(path: Path, folder: Path) -> Iterator[None]:
-    """Lock a file, if the system supports it, so that one process at a time builds in `folder`."""
-    with path.open("ab") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:  # Windows
-            pass
-        except BlockingIOError as error:
-            raise CorpusError(
-                f"another process builds the corpus in {folder}: wait for it to finish, or give another folder"
-            ) from error
-        yield
-
-
 @dataclass(frozen=True)
 class _RenderPiece:
     """Renders a piece, cuts it into clips, and writes its state file."""
 
-    asked: Rendered
+    rules: RenderedMusic
     folder: Path
     collections: Mapping[str, Path]
     fonts: Mapping[str, Path]
@@ -560,19 +548,19 @@ class _RenderPiece:
 
     def __call__(self, piece: rendering.Piece) -> str:
         entries: list[Entry] = []
-        left_out: list[LeftOut] = []
+        left_out: list[Omission] = []
         state = self.folder / STATE
         try:
-            samples, rate = rendering.render(
-                piece, self.collections, self.fonts, self.floors, state, self.asked.seconds
+            samples, rate = rendering.render_piece(
+                piece, self.collections, self.fonts, self.floors, state, self.rules.seconds
             )
             entries = self._clips(piece, samples, rate)
             if not entries:
-                left_out.append(LeftOut(piece.name, "no window of the rendering meets the rules"))
+                left_out.append(Omission(piece.name, "no window of the rendering meets the rules"))
         except CorpusError as error:
-            if _fatal(error):
+            if _is_fatal(error):
                 raise
-            left_out.append(LeftOut(piece.name, str(error)))
+            left_out.append(Omission(piece.name, str(error)))
         plain = {"entries": [asdict(e) for e in entries], "left_out": [asdict(reason) for reason in left_out]}
         write_json(plain, state / "rendered" / f"{piece.name}.json")
         return piece.name
@@ -590,8 +578,8 @@ class _RenderPiece:
         )
         file.seek(0)
         entries = []
-        for number, clip in enumerate(cut(file, self.asked.cut, name=piece.name), start=1):
-            path = f"rendered/{piece.collection}/{slug(piece.name)}-{number}.flac"
+        for number, clip in enumerate(cut_clips(file, self.rules.cut, name=piece.name), start=1):
+            path = f"rendered/{piece.collection}/{make_slug(piece.name)}-{number}.flac"
             _write_clip(clip.samples, self.folder / path)
             entries.append(
                 Entry(

@@ -18,7 +18,7 @@ from ...runtime.errors import CorpusError
 from ...runtime.files import is_file
 
 if TYPE_CHECKING:
-    from .speech import SpeechVoices
+    from .speech.bank import SpeechVoices
 
 Split = Literal["train", "valid", "test"]
 MUSIC: Final = "music"
@@ -82,7 +82,7 @@ class Corpus:
         parts = [f"{c.path}\t{c.split}\t{c.source}\t{c.duration:.3f}\t{c.checksum}" for c in self.clips]
         bank = self.folder / SPEECH
         if bank.is_dir():
-            from .speech import SpeechBank
+            from .speech.bank import SpeechBank
 
             parts.append(SpeechBank(bank).digest)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -111,12 +111,12 @@ class Corpus:
                 if round(start * file.samplerate) >= file.frames:
                     seconds = file.frames / file.samplerate
                     raise CorpusError(f"{path} lasts {seconds:g} s, not {start:g}: check its duration_s in CLIPS.csv")
-                return read_from(file, start, duration), int(file.samplerate)
+                return read_excerpt(file, start, duration), int(file.samplerate)
         except (soundfile.LibsndfileError, OSError) as error:
             raise CorpusError(f"cannot read {path}: {error}") from error
 
 
-def read_from(file: soundfile.SoundFile, start: float, duration: float) -> npt.NDArray[np.float64]:
+def read_excerpt(file: soundfile.SoundFile, start: float, duration: float) -> npt.NDArray[np.float64]:
     """Read `duration` seconds of an open file from `start` seconds on, float64 [n] (channels averaged)."""
     file.seek(round(start * file.samplerate))
     samples = file.read(round(duration * file.samplerate), dtype="float64", always_2d=True)
@@ -125,7 +125,7 @@ def read_from(file: soundfile.SoundFile, start: float, duration: float) -> npt.N
 
 @lru_cache(maxsize=8)
 def _voices(folder: Path, split: Split) -> SpeechVoices:
-    from .speech import SpeechBank
+    from .speech.bank import SpeechBank
 
     return SpeechBank(folder).of(split)
 

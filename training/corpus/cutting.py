@@ -1,7 +1,7 @@
-"""Clips cut from recorded tracks, by stated rules of quality.
+"""Cutting of clips from recorded tracks, by rules of quality.
 
-A track is a file, or a file in memory, that soundfile reads. Only the windows that may become clips are decoded, so an
-hour of music costs seconds.
+A track is a file, or a file in memory, that soundfile can read. Only windows that may become clips are decoded, so that
+an hour of music takes seconds.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Annotated, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,44 +17,46 @@ import soundfile
 import soxr
 
 from ...runtime.errors import CorpusError
+from ..configuration import Min, NonNegativeFloat, PositiveInt
 
 RATE: Final = 24_000
-"""Hz, of all clips"""
+"""sample rate of all clips in Hz"""
 PEAK: Final = 0.9
-"""the largest magnitude of a clip's samples; louder ones are scaled down"""
+"""maximum peak of a clip; louder clips are scaled down"""
 _MARGIN: Final = 0.1
-"""seconds decoded on both sides of a clip, so that the resampler's edges lie outside"""
+"""seconds decoded on both sides of a clip, which contain the edge effects of the resampler"""
 _FRAME: Final = 0.1
-"""seconds of a frame whose level says whether it is silent"""
+"""duration of the frames that are tested for silence, in seconds"""
 _BAND: Final = 250.0
-"""Hz, width of the bands in which the low-pass edge is looked for"""
+"""width of the bands for the search of low-pass edges, in Hz"""
 _FLOOR: Final = 1e-20
-"""power of what is silent, so that levels stay finite (-200 dB)"""
+"""power of silence, so that levels stay finite (-200 dB)"""
 
 
 @dataclass(frozen=True)
 class CutRules:
-    """What a track and a window of it must meet to become clips.
+    """Requirements for a track and its windows to become clips.
 
     Attributes:
-        rate: lowest sampling rate in Hz.
-        bit_rates: lowest kbit/s for mono and for stereo, by soundfile's subtype; other subtypes are not lossy.
-        shortest: shortest track in seconds.
-        length: of a clip, in seconds.
-        per_track: most clips of a track.
-        gap: least distance of two clips in seconds.
-        level: RMS of the clip is above this, dBFS.
-        silence: at most this share of frames of 100 ms is below `silence_level`.
-        silence_level: dBFS.
-        clipping: at most this share of samples (of any channel) is at full scale.
-        treble_from: Hz; what is above must hold energy.
-        treble: least power above `treble_from`, in dB relative to all of the clip's power.
-        edge: Hz; there is no low-pass edge below.
-        edge_step: dB by which the spectrum falls within 500 Hz, and stays down, at a low-pass edge. Music in the public
-            clips falls by 31 dB at most, the same music behind a brick-wall filter at 6.5 kHz by 60 dB or more.
+        rate: minimum sample rate in Hz.
+        bit_rates: minimum kbit/s for mono and for stereo, by soundfile's subtype. Other subtypes are lossless.
+        shortest: minimum duration of a track in seconds.
+        length: duration of a clip in seconds.
+        per_track: maximum number of clips per track.
+        gap: minimum distance of two clips in seconds.
+        level: minimum RMS of a clip in dBFS.
+        silence: maximum share of frames of 100 ms below `silence_level`.
+        silence_level: in dBFS.
+        clipping: maximum share of samples (of any channel) at full scale.
+        treble_from: frequency in Hz above which a clip must have energy.
+        treble: minimum power above `treble_from`, in dB relative to the total power of the clip.
+        edge: minimum frequency of a low-pass edge in Hz.
+        edge_step: fall of the spectrum in dB within 500 Hz, without a rise above, that counts as a low-pass edge. Music
+            in the public clips falls by at most 31 dB, the same music after a brick-wall filter at 6.5 kHz by 60 dB or
+            more.
     """
 
-    rate: int = 22_050
+    rate: PositiveInt = 22_050
     bit_rates: dict[str, tuple[float, float]] = field(
         default_factory=lambda: {
             "VORBIS": (45.0, 80.0),
@@ -64,30 +66,30 @@ class CutRules:
             "MPEG_LAYER_III": (64.0, 110.0),
         }
     )
-    shortest: float = 20.0
-    length: float = 12.0
-    per_track: int = 4
-    gap: float = 3.0
+    shortest: NonNegativeFloat = 20.0
+    length: Annotated[float, Min(1)] = 12.0
+    per_track: PositiveInt = 4
+    gap: NonNegativeFloat = 3.0
     level: float = -45.0
-    silence: float = 0.10
+    silence: NonNegativeFloat = 0.10
     silence_level: float = -60.0
-    clipping: float = 0.001
-    treble_from: float = 8_000.0
+    clipping: NonNegativeFloat = 0.001
+    treble_from: NonNegativeFloat = 8_000.0
     treble: float = -78.0
-    edge: float = 7_000.0
-    edge_step: float = 40.0
+    edge: NonNegativeFloat = 7_000.0
+    edge_step: NonNegativeFloat = 40.0
 
 
 @dataclass(frozen=True)
 class Quality:
-    """What was measured of a window, before resampling and scaling.
+    """Measurements of a window, before resampling and scaling.
 
     Attributes:
         level: RMS, dBFS.
         silence: share of frames of 100 ms below the silence level.
         clipping: share of samples at full scale.
         treble: power above `CutRules.treble_from` relative to all, dB.
-        edge: Hz of the low-pass edge; half of the rate where there is none.
+        edge: low-pass edge in Hz, or half of the rate if there is none.
     """
 
     level: float
@@ -99,7 +101,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class CutClip:
-    """A clip: seconds from the track's start at which it begins, float32 [n] mono at `RATE`, and its quality."""
+    """A clip: its start in the track in seconds, float32 [n] mono at `RATE`, and its quality."""
 
     start: float
     samples: npt.NDArray[np.float32]
@@ -107,29 +109,29 @@ class CutClip:
 
     @property
     def duration(self) -> float:
-        """Seconds."""
+        """Duration in seconds."""
         return len(self.samples) / RATE
 
 
-def cut(
+def cut_clips(
     audio: Path | BinaryIO, rules: CutRules | None = None, *, name: str = "", refused: list[str] | None = None
 ) -> list[CutClip]:
-    """Cut clips from a track, spaced out over it.
+    """Cut clips from a track, spread over its duration.
 
-    The track is divided into as many equal parts as there may be clips. In each part the middle is tried first, then
-    places before and after it. The same audio and rules give the same clips.
+    The track is divided into `rules.per_track` equal parts, or fewer if it is short. In each part the middle is tried
+    first, then positions before and after it. The same audio and rules give the same clips.
 
     Args:
         audio: path, or a file in memory opened for reading.
-        rules: the defaults if not given.
-        name: what messages call it; the path if not given.
-        refused: takes a line for the track, or for each window, that did not meet the rules.
+        rules: None uses the defaults.
+        name: of the track in messages. By default the path.
+        refused: receives a line for the track, or for each window, that did not meet the rules.
 
     Returns:
-        Up to `rules.per_track` clips in the track's order; none if the track does not meet the rules.
+        Up to `rules.per_track` clips in order of time. The list is empty if the track does not meet the rules.
 
     Raises:
-        CorpusError: audio that cannot be read.
+        CorpusError: the audio cannot be read.
     """
     rules = rules or CutRules()
     name = name or (str(audio) if isinstance(audio, Path) else "audio in memory")
@@ -137,22 +139,22 @@ def cut(
     clips: list[CutClip] = []
     try:
         with soundfile.SoundFile(audio) as file:
-            reason = unfit(file, _size(audio), rules)
+            reason = rejection_reason(file, _size(audio), rules)
             if reason:
                 refused.append(reason)
                 return []
             duration = file.frames / file.samplerate
-            for places in _places(duration, rules):
+            for places in _candidate_starts(duration, rules):
                 for start in places:
                     window, inner = _window(file, start, rules.length)
                     if len(window) < inner.stop:  # damaged, or its header says more than there is
                         refused.append(f"{start:.1f} s: the file ends within the window")
                         continue
-                    quality = measure(window[inner], file.samplerate, rules)
-                    reason = _failing(quality, rules)
+                    quality = measure_quality(window[inner], file.samplerate, rules)
+                    reason = _first_violation(quality, rules)
                     if reason is None:
                         first = round(start * file.samplerate) / file.samplerate
-                        clips.append(CutClip(first, _resampled(window, inner, file.samplerate), quality))
+                        clips.append(CutClip(first, _to_corpus_format(window, inner, file.samplerate), quality))
                         break
                     refused.append(f"{start:.1f} s: {reason}")
     except (soundfile.LibsndfileError, OSError) as error:
@@ -160,13 +162,13 @@ def cut(
     return clips
 
 
-def unfit(file: soundfile.SoundFile, size: int, rules: CutRules) -> str | None:
-    """Why a whole track does not meet the rules, or None.
+def rejection_reason(file: soundfile.SoundFile, size: int, rules: CutRules) -> str | None:
+    """Return why a whole track does not meet the rules, or None if it does.
 
     Args:
         file: the open track.
         size: of its file in bytes.
-        rules: rate, bit rate and length are looked at.
+        rules: those for rate, bit rate and duration are tested.
     """
     if file.samplerate < rules.rate:
         return f"rate {file.samplerate} Hz, at least {rules.rate} is required"
@@ -182,13 +184,13 @@ def unfit(file: soundfile.SoundFile, size: int, rules: CutRules) -> str | None:
     return None
 
 
-def measure(window: npt.NDArray[np.float32], rate: int, rules: CutRules) -> Quality:
-    """The quality of a window.
+def measure_quality(window: npt.NDArray[np.float32], rate: int, rules: CutRules) -> Quality:
+    """Measure the quality of a window.
 
     Args:
         window: samples [n, channels], full scale is 1.
-        rate: Hz.
-        rules: its levels and frequencies.
+        rate: in Hz.
+        rules: provide levels and frequencies.
     """
     clipping = float(np.mean(np.abs(window) >= 1 - 2**-14))
     mono = window.mean(axis=1, dtype=np.float64)
@@ -203,7 +205,7 @@ def measure(window: npt.NDArray[np.float32], rate: int, rules: CutRules) -> Qual
 
 
 def _spectrum(mono: npt.NDArray[np.float64], rate: int, treble_from: float) -> tuple[npt.NDArray[np.float64], float]:
-    """Power in bands of 250 Hz and above a frequency, both in dB relative to all of the power."""
+    """Return the power in bands of 250 Hz, and above a frequency, both in dB relative to the total power."""
     size = 2048
     frames = mono[: len(mono) // size * size].reshape(-1, size) * np.blackman(size)
     power = np.asarray(np.mean(np.square(np.abs(np.fft.rfft(frames.astype(np.float32)))), axis=0, dtype=np.float64))
@@ -215,7 +217,7 @@ def _spectrum(mono: npt.NDArray[np.float64], rate: int, treble_from: float) -> t
 
 
 def _edge(bands: npt.NDArray[np.float64], step: float) -> float | None:
-    """The lowest frequency in Hz, from 2 kHz on, where levels of bands [n] in dB fall by a step for good, or None."""
+    """Return the lowest frequency in Hz, from 2 kHz on, where band levels [n] in dB fall for good, or None."""
     highest = np.maximum.accumulate(bands[::-1])[::-1]
     for band in range(round(2_000 / _BAND), len(bands) - 3):
         if bands[band - 2 : band].mean() - highest[band + 2] > step:
@@ -223,8 +225,8 @@ def _edge(bands: npt.NDArray[np.float64], step: float) -> float | None:
     return None
 
 
-def _failing(quality: Quality, rules: CutRules) -> str | None:
-    """The first rule that a window does not meet, or None."""
+def _first_violation(quality: Quality, rules: CutRules) -> str | None:
+    """Return the first rule that a window does not meet, or None."""
     if not quality.level > rules.level:  # NaN, too
         return f"level {quality.level:.1f} dBFS, above {rules.level:g} is required"
     if quality.silence > rules.silence:
@@ -238,8 +240,8 @@ def _failing(quality: Quality, rules: CutRules) -> str | None:
     return None
 
 
-def _places(duration: float, rules: CutRules) -> Iterator[list[float]]:
-    """Starts in seconds to try one after another, for each part of a track."""
+def _candidate_starts(duration: float, rules: CutRules) -> Iterator[list[float]]:
+    """Yield, for each part of a track, starts in seconds in the order in which to try them."""
     room = duration - 2 * _MARGIN
     parts = max(min(rules.per_track, int((room + rules.gap) / (rules.length + rules.gap))), 1)
     part = (room + rules.gap) / parts
@@ -251,7 +253,7 @@ def _places(duration: float, rules: CutRules) -> Iterator[list[float]]:
 
 
 def _window(file: soundfile.SoundFile, start: float, length: float) -> tuple[npt.NDArray[np.float32], slice]:
-    """Samples [n, channels] of a window with margins, and where in them the window lies."""
+    """Return samples [n, channels] of a window with margins, and the position of the window in them."""
     rate = file.samplerate
     first, margin = round(start * rate), round(_MARGIN * rate)
     before = min(margin, first)
@@ -260,8 +262,8 @@ def _window(file: soundfile.SoundFile, start: float, length: float) -> tuple[npt
     return window, slice(before, before + round(length * rate))
 
 
-def _resampled(window: npt.NDArray[np.float32], inner: slice, rate: int) -> npt.NDArray[np.float32]:
-    """A window [n, channels] as float32 [m], mono at `RATE`, its peak at most `PEAK`."""
+def _to_corpus_format(window: npt.NDArray[np.float32], inner: slice, rate: int) -> npt.NDArray[np.float32]:
+    """Convert a window [n, channels] to float32 [m], mono at `RATE`, with a peak of at most `PEAK`."""
     mono = window.mean(axis=1, dtype=np.float64)
     if rate != RATE:
         mono = soxr.resample(mono, rate, RATE, quality="VHQ")
@@ -272,7 +274,7 @@ def _resampled(window: npt.NDArray[np.float32], inner: slice, rate: int) -> npt.
 
 
 def _size(audio: Path | BinaryIO) -> int:
-    """Bytes of a file."""
+    """Return the size of a file in bytes."""
     if isinstance(audio, Path):
         return audio.stat().st_size
     place = audio.tell()

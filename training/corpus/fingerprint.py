@@ -1,9 +1,9 @@
-"""Audio fingerprints that find the same recording in two places.
+"""Audio fingerprints, which find the same recording in different files.
 
-Peaks of the spectrogram are paired, and each pair's two frequencies and distance in time make a hash (Wang, "An
-industrial-strength audio search algorithm", ISMIR 2003). Two recordings are the same where many hashes agree at one
-offset in time. Codec, level, equalization and where an excerpt begins change little of that; another tempo or
-performance of the same piece does not match.
+Peaks of the spectrogram are paired. The two frequencies and the time difference of a pair give a hash (Wang, "An
+industrial-strength audio search algorithm", ISMIR 2003). Two recordings are the same if many hashes agree at one time
+offset. Codecs, levels, equalization and the start of an excerpt have little influence. Another tempo or performance of
+the same piece does not match.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from scipy import ndimage
 from ...runtime.errors import CorpusError
 
 RATE: Final = 11_025
-"""Hz, at which peaks are looked for"""
+"""sample rate in Hz of the analysis"""
 _SIZE: Final = 512
 _HOP: Final = 256
 _BINS: Final = _SIZE // 2
-"""frequency bins that are used, 21.5 Hz each"""
+"""number of frequency bins, 21.5 Hz each"""
 _AROUND: Final = (21, 21)
-"""frames and bins in which a peak is the highest"""
+"""neighbourhood in frames and bins in which a peak is the maximum"""
 _RANGE: Final = 60.0
-"""dB below a block's loudest bin at which peaks are no longer looked for"""
+"""range of peaks in dB below the loudest bin of a block"""
 _REACH: Final = 63
-"""frames within which two peaks are paired"""
+"""maximum distance of paired peaks in frames"""
 _SPREAD: Final = 63
-"""bins within which two peaks are paired"""
+"""maximum distance of paired peaks in bins"""
 _PAIRS: Final = 6
-"""most pairs that begin at a peak"""
+"""maximum number of pairs per peak"""
 _BLOCK: Final = 30 * RATE
-"""samples of a block of a long file"""
+"""samples per block of a long file"""
 _SECOND: Final = RATE / _HOP
-"""frames of a second"""
+"""frames per second"""
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Hashes [n] and the frames [n] at which they begin, in the order of time; frames of the whole audio."""
+    """Hashes [n] and their start frames [n], in the order of time, and the number of frames of the audio."""
 
     hashes: npt.NDArray[np.uint32]
     frames: npt.NDArray[np.int32]
@@ -58,16 +58,16 @@ class Fingerprint:
         return self.length / _SECOND
 
     def save(self, path: Path) -> None:
-        """Write it as an .npz file."""
+        """Write the fingerprint to an .npz file."""
         with path.open("wb") as file:
             np.savez(file, hashes=self.hashes, frames=self.frames, length=self.length)
 
     @classmethod
     def load(cls, path: Path) -> Fingerprint:
-        """Read what `save` wrote.
+        """Read a file that `save` wrote.
 
         Raises:
-            CorpusError: no such file, or another one.
+            CorpusError: the file does not exist, or is no fingerprint.
         """
         try:
             with np.load(path) as data:
@@ -77,13 +77,13 @@ class Fingerprint:
 
 
 class Match(NamedTuple):
-    """Where a fingerprint is found in another one.
+    """Position and quality of a match of two fingerprints.
 
     Attributes:
-        offset: seconds of the reference at which the query begins; negative if it begins before.
-        hits: hashes that agree at this offset.
-        share: hits relative to the query's hashes in the part that both have.
-        seconds: of the query in which hashes agree.
+        offset: start of the query in the reference in seconds. Negative if it starts before the reference.
+        hits: number of hashes that agree at this offset.
+        share: hits relative to the number of query hashes in the common part.
+        seconds: duration of the query's seconds with agreeing hashes.
     """
 
     offset: float
@@ -93,23 +93,23 @@ class Match(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """What makes two recordings the same: least seconds with agreeing hashes, and least share of the query's hashes."""
+class MatchThresholds:
+    """Minimum seconds with agreeing hashes, and minimum share of the query's hashes, of the same recording."""
 
     seconds: int = 4
     share: float = 0.05
 
 
 class Repeat(NamedTuple):
-    """A recording that is there twice: the name of the one to drop, of the one to keep, and how they match."""
+    """A repeated recording: name of the duplicate, name of the original, and their match."""
 
-    dropped: str
-    kept: str
+    duplicate: str
+    original: str
     match: Match
 
 
-def fingerprint(samples: npt.NDArray[np.floating], rate: int) -> Fingerprint:
-    """The fingerprint of audio.
+def compute_fingerprint(samples: npt.NDArray[np.floating], rate: int) -> Fingerprint:
+    """Compute the fingerprint of audio.
 
     Args:
         samples: [n] or [n, channels].
@@ -117,36 +117,36 @@ def fingerprint(samples: npt.NDArray[np.floating], rate: int) -> Fingerprint:
     """
     mono = np.asarray(samples, dtype=np.float32)
     mono = mono.mean(axis=1) if mono.ndim == 2 else mono
-    return _of_blocks(iter([soxr.resample(mono, rate, RATE, quality="LQ") if rate != RATE else mono]))
+    return _fingerprint_blocks(iter([soxr.resample(mono, rate, RATE, quality="LQ") if rate != RATE else mono]))
 
 
 def fingerprint_file(audio: Path | BinaryIO, *, name: str = "") -> Fingerprint:
-    """The fingerprint of a file, decoded block by block.
+    """Compute the fingerprint of a file, which is decoded block by block.
 
     Args:
         audio: path, or a file in memory opened for reading.
-        name: what messages call it; the path if not given.
+        name: of the file in messages. By default the path.
 
     Raises:
-        CorpusError: it cannot be read.
+        CorpusError: the file cannot be read.
     """
     try:
         with soundfile.SoundFile(audio) as file:
-            return _of_blocks(_decoded(file))
+            return _fingerprint_blocks(_read_blocks(file))
     except (soundfile.LibsndfileError, OSError) as error:
         raise CorpusError(f"cannot read {name or audio}: {error}; expected audio that libsndfile reads") from error
 
 
-def matches(query: Fingerprint, reference: Fingerprint, agreement: Agreement | None = None) -> Match | None:
-    """Where a recording is found in another one, or None if they are not the same."""
+def find_match(query: Fingerprint, reference: Fingerprint, thresholds: MatchThresholds | None = None) -> Match | None:
+    """Find a recording in another one. Return None if they are not the same."""
     index = Index()
     index.add("", reference)
-    found = index.lookup(query, agreement)
+    found = index.lookup(query, thresholds)
     return found[0][1] if found else None
 
 
 class Index:
-    """Fingerprints by name, searched all at once."""
+    """A searchable set of named fingerprints."""
 
     def __init__(self) -> None:
         self._names: list[str] = []
@@ -157,7 +157,7 @@ class Index:
         return len(self._names)
 
     def items(self) -> Iterator[tuple[str, Fingerprint]]:
-        """Names and fingerprints, as they were added."""
+        """Yield names and fingerprints, in the order in which they were added."""
         return iter(zip(self._names, self._prints, strict=True))
 
     def add(self, name: str, reference: Fingerprint) -> None:
@@ -166,9 +166,9 @@ class Index:
         self._prints.append(reference)
         self._sorted = None
 
-    def lookup(self, query: Fingerprint, agreement: Agreement | None = None) -> list[tuple[str, Match]]:
-        """All recordings in which the query is found, those with most hits first."""
-        agreement = agreement or Agreement()
+    def lookup(self, query: Fingerprint, thresholds: MatchThresholds | None = None) -> list[tuple[str, Match]]:
+        """Find all recordings that contain the query. Those with most hits come first."""
+        thresholds = thresholds or MatchThresholds()
         hits, places = self._hits(query)
         if not len(hits):
             return []
@@ -177,19 +177,19 @@ class Index:
         pairs = counts + np.where(np.diff(keys, append=-1) == 1, np.append(counts[1:], 0), 0)
         owners = keys >> _OWNER
         best: dict[int, tuple[int, int]] = {}
-        for place in np.flatnonzero(pairs >= agreement.seconds):
+        for place in np.flatnonzero(pairs >= thresholds.seconds):
             owner = int(owners[place])
             if pairs[place] > best.get(owner, (0, 0))[0]:
                 best[owner] = (int(pairs[place]), int(keys[place]))
         found = []
         for owner, (_, key) in best.items():
             match = self._match(query, owner, key, hits[(places == key) | (places == key + 1)])
-            if match.seconds >= agreement.seconds and match.share >= agreement.share:
+            if match.seconds >= thresholds.seconds and match.share >= thresholds.share:
                 found.append((self._names[owner], match))
         return sorted(found, key=lambda item: -item[1].hits)
 
     def _match(self, query: Fingerprint, owner: int, key: int, hits: npt.NDArray[np.int64]) -> Match:
-        """How the query matches one recording, from its hashes that agree at an offset."""
+        """Match the query with one recording, from the hashes that agree at one offset."""
         offset = (key & ((1 << _OWNER) - 1)) - _ZERO
         hits = np.unique(hits)
         _, counts = np.unique((query.frames[hits] / _SECOND).astype(np.int64), return_counts=True)
@@ -198,9 +198,9 @@ class Index:
         return Match(offset / _SECOND, len(hits), len(hits) / max(shared, 1), int(np.count_nonzero(counts >= 2)))
 
     def _hits(self, query: Fingerprint) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Which hash of the query agrees, and with what (recording and offset in one number), [hits] each."""
+        """Return indices of agreeing query hashes, and recordings and offsets as single numbers, [hits] each."""
         if self._sorted is None:
-            self._sorted = self._arranged()
+            self._sorted = self._sorted_hashes()
         hashes, places = self._sorted
         first = np.searchsorted(hashes, query.hashes, side="left")
         counts = np.searchsorted(hashes, query.hashes, side="right") - first
@@ -208,8 +208,8 @@ class Index:
         within = np.arange(len(hits)) - np.repeat(np.cumsum(counts) - counts, counts)
         return hits, places[np.repeat(first, counts) + within] - query.frames[hits]
 
-    def _arranged(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
-        """All hashes in order, and beside them the recording (upper bits) and frame (lower ones, plus `_ZERO`)."""
+    def _sorted_hashes(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int64]]:
+        """Return all hashes in order, and for each its recording (upper bits) and frame (lower bits, plus `_ZERO`)."""
         if not self._prints:
             return np.empty(0, np.uint32), np.empty(0, np.int64)
         hashes = np.concatenate([item.hashes for item in self._prints])
@@ -220,18 +220,18 @@ class Index:
         return hashes[order], places[order]
 
 
-def repeats(
-    recordings: Sequence[tuple[str, Fingerprint]], known: Index | None = None, agreement: Agreement | None = None
+def find_repeats(
+    recordings: Sequence[tuple[str, Fingerprint]], known: Index | None = None, thresholds: MatchThresholds | None = None
 ) -> list[Repeat]:
-    """Recordings that are there more than once.
+    """Find recordings that occur more than once.
 
     Args:
-        recordings: names, each unique, and fingerprints; of two that are the same the first is kept.
-        known: what is kept whatever is found: recordings found there, or that hold one found there, are dropped.
-        agreement: the defaults if not given.
+        recordings: unique names, and fingerprints. Of two that are the same, the first is the original.
+        known: fingerprints of fixed originals. Recordings that match one of them are duplicates.
+        thresholds: None uses the defaults.
 
     Returns:
-        One entry for each recording to drop, in the order of `recordings`.
+        One entry per duplicate, in the order of `recordings`.
     """
     index = Index()
     for name, item in recordings:
@@ -240,12 +240,12 @@ def repeats(
     met: dict[str, dict[str, Match]] = {name: {} for name in order}
     for name, item in recordings:
         # Looked up both ways: a short one agrees in all of its seconds with a long one that holds it.
-        for other, match in index.lookup(item, agreement):
+        for other, match in index.lookup(item, thresholds):
             if other != name:
                 met[name][other] = met[other][name] = match
     drop: dict[str, Repeat] = {}
     for excerpt, item in known.items() if known else ():
-        for name, match in index.lookup(item, agreement):
+        for name, match in index.lookup(item, thresholds):
             if name not in drop or drop[name].match.hits < match.hits:
                 drop[name] = Repeat(name, excerpt, match)
     for name in order:
@@ -258,11 +258,11 @@ def repeats(
 
 _OWNER: Final = 32
 _ZERO: Final = 1 << 30
-"""added to offsets, which may be negative"""
+"""added to offsets, because these can be negative"""
 
 
-def _decoded(file: soundfile.SoundFile) -> Iterator[npt.NDArray[np.float32]]:
-    """The samples of a file, mono at `RATE`, in blocks."""
+def _read_blocks(file: soundfile.SoundFile) -> Iterator[npt.NDArray[np.float32]]:
+    """Yield the samples of a file, mono at `RATE`, in blocks."""
     stream = soxr.ResampleStream(file.samplerate, RATE, 1, dtype="float32", quality="LQ")
     ended = False
     while not ended:
@@ -271,8 +271,8 @@ def _decoded(file: soundfile.SoundFile) -> Iterator[npt.NDArray[np.float32]]:
         yield stream.resample_chunk(block.mean(axis=1, dtype=np.float32), last=ended)
 
 
-def _of_blocks(blocks: Iterator[npt.NDArray[np.float32]]) -> Fingerprint:
-    """The fingerprint of samples that come in blocks of any size."""
+def _fingerprint_blocks(blocks: Iterator[npt.NDArray[np.float32]]) -> Fingerprint:
+    """Compute the fingerprint of samples in blocks of any size."""
     peaks: list[npt.NDArray[np.int32]] = []
     kept = np.zeros(0, np.float32)
     begin = 0
@@ -290,7 +290,7 @@ def _of_blocks(blocks: Iterator[npt.NDArray[np.float32]]) -> Fingerprint:
         frames = (len(kept) - _SIZE) // _HOP + 1 if len(kept) >= _SIZE else 0
         if frames <= 0:
             continue
-        found = _peaks(kept, frames)
+        found = _find_peaks(kept, frames)
         # Peaks near a block's ends are judged in the block that has what is around them.
         inner = found[:, 0] >= (overlap if begin else 0)
         inner &= (found[:, 0] < frames - overlap) | (not pending)
@@ -299,11 +299,11 @@ def _of_blocks(blocks: Iterator[npt.NDArray[np.float32]]) -> Fingerprint:
             step = frames - 2 * overlap
             kept, begin = kept[step * _HOP :], begin + step
     length = max((total - _SIZE) // _HOP + 1, 0)
-    return _paired(np.concatenate(peaks) if peaks else np.zeros((0, 2), np.int32), length)
+    return _hash_pairs(np.concatenate(peaks) if peaks else np.zeros((0, 2), np.int32), length)
 
 
-def _peaks(samples: npt.NDArray[np.float32], frames: int) -> npt.NDArray[np.int32]:
-    """Frame and bin [peaks, 2] of the spectrogram's local maxima, in the order of time."""
+def _find_peaks(samples: npt.NDArray[np.float32], frames: int) -> npt.NDArray[np.int32]:
+    """Return frame and bin [peaks, 2] of the local maxima of the spectrogram, in the order of time."""
     windows = np.lib.stride_tricks.sliding_window_view(samples, _SIZE)[::_HOP][:frames]
     spectrum = np.abs(np.fft.rfft(windows * np.hanning(_SIZE).astype(np.float32))[:, :_BINS]).astype(np.float32)
     highest = ndimage.maximum_filter1d(ndimage.maximum_filter1d(spectrum, _AROUND[0], axis=0), _AROUND[1], axis=1)
@@ -312,8 +312,8 @@ def _peaks(samples: npt.NDArray[np.float32], frames: int) -> npt.NDArray[np.int3
     return found[found[:, 1] > 0]
 
 
-def _paired(peaks: npt.NDArray[np.int32], length: int) -> Fingerprint:
-    """Hashes of pairs of peaks [peaks, 2]: each with the next ones within reach."""
+def _hash_pairs(peaks: npt.NDArray[np.int32], length: int) -> Fingerprint:
+    """Return the hashes of pairs of peaks [peaks, 2]: each with the next ones within reach."""
     hashes, frames = [], []
     made = np.zeros(len(peaks), np.int64)
     for step in range(1, 41):  # how many peaks further on the second one is

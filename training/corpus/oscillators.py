@@ -5,11 +5,11 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from ..degradations.grammar import Array
+from ..degradations.chains import Array
 
 
 @numba.njit(cache=True)
-def decaying(
+def add_decaying_partials(
     out: Array, turns: Array, amplitudes: Array, rates: Array, phases: Array
 ) -> None:  # pragma: no cover - compiled
     """Add exponentially decaying partials to `out` [n].
@@ -32,7 +32,7 @@ def decaying(
 
 
 @numba.njit(cache=True)
-def harmonic(out: Array, phase: Array, amplitudes: Array) -> None:  # pragma: no cover - compiled
+def add_harmonics(out: Array, phase: Array, amplitudes: Array) -> None:  # pragma: no cover - compiled
     """Add the harmonics of a fundamental to `out` [n]: sines of 1, 2, ... times its phase [n] in radians.
 
     Each sine is computed from the previous two (Chebyshev's recurrence).

@@ -1,4 +1,4 @@
-"""Debian packages: downloaded with `apt-get download` or taken from a folder, and unpacked without being installed."""
+"""Debian packages: downloads with `apt-get download`, or files of a folder, and extraction without installation."""
 
 from __future__ import annotations
 
@@ -9,22 +9,32 @@ import tarfile
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import IO, Final, cast
+from typing import IO, Annotated, Final, cast
 
 from ...runtime.errors import CorpusError
+from ..configuration import Check
 
 SPARE: Final = 2 * 10**9
-"""bytes of disk that stay free"""
+"""free disk space to keep, in bytes"""
 TIMEOUT: Final = 3600.0
-"""seconds that one download may take"""
+"""limit of the duration of a download in seconds"""
 
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 
 
-def is_package(name: str) -> bool:
-    """Whether a name is one that Debian allows, which is no path, pattern or option."""
+def is_package_name(name: str) -> bool:
+    """Return whether Debian allows a name. Such a name is no path, pattern or option."""
     return _NAME.fullmatch(name) is not None
+
+
+def _check_name(name: str) -> None:
+    if not is_package_name(name):
+        raise ValueError(f"{name!r} is not the name of a Debian package")
+
+
+PackageName = Annotated[str, Check(_check_name)]
+"""name of a Debian package in a recipe"""
 
 
 class Packages:
@@ -35,23 +45,23 @@ class Packages:
         given: a folder of `.deb` files to use instead of downloading.
     """
 
-    def __init__(self, cache: Path, given: Path | None = None) -> None:
-        self.cache, self.given = cache, given
+    def __init__(self, cache: Path, local_folder: Path | None = None) -> None:
+        self.cache, self.local_folder = cache, local_folder
 
     def fetch(self, package: str) -> Path:
         """Return the path of a package's `.deb` file; download it if needed.
 
         Raises:
-            CorpusError: not a package's name, the package cannot be had, or the disk is full.
+            CorpusError: the name is invalid, the package is not available, or the disk is full.
         """
-        if not is_package(package):
+        if not is_package_name(package):
             raise CorpusError(f"{package!r} is not the name of a Debian package: correct the recipe")
-        for folder in filter(None, (self.given, self.cache)):
+        for folder in filter(None, (self.local_folder, self.cache)):
             if found := sorted(folder.glob(f"{package}_*.deb")):
                 return found[-1]
-        if self.given is not None:
+        if self.local_folder is not None:
             raise CorpusError(
-                f"no {package}_*.deb in {self.given}: run `apt-get download {package}` there, "
+                f"no {package}_*.deb in {self.local_folder}: run `apt-get download {package}` there, "
                 "or leave --packages out to download"
             )
         if shutil.which("apt-get") is None:
@@ -87,16 +97,16 @@ class Packages:
         """Unpack the files of a package that match one of the patterns.
 
         Args:
-            package: its name.
-            folder: where to put the package's tree; made if missing.
+            package: name of the package.
+            folder: destination of the package's files. It is created if missing.
             patterns: shell patterns of paths inside the package, without a leading slash (`usr/share/*.ogg`; `*`
-                matches slashes too). Text below `usr/share/doc` (the licences) always comes along.
+                matches slashes too). Text below `usr/share/doc` (licences) is always extracted.
 
         Returns:
             folder
 
         Raises:
-            CorpusError: see `fetch`; a damaged package; no dpkg-deb.
+            CorpusError: see `fetch`; the package is damaged, or dpkg-deb is not installed.
         """
         file = self.fetch(package)
         if shutil.which("dpkg-deb") is None:
@@ -135,7 +145,7 @@ def check_disk(folder: Path, needed: int) -> None:
 
 
 def _extract(stream: IO[bytes], folder: Path, wanted: Callable[[str], bool]) -> None:
-    """Extract wanted members of a tar stream; links that point to nothing are left out."""
+    """Extract wanted members of a tar stream. Links without a target are left out."""
     links: list[tuple[Path, str]] = []
     with tarfile.open(fileobj=stream, mode="r|") as tar:
         for member in tar:
@@ -154,11 +164,11 @@ def _extract(stream: IO[bytes], folder: Path, wanted: Callable[[str], bool]) -> 
     left = len(links) + 1
     while len(links) < left:  # a link may point to another one
         left = len(links)
-        links = [link for link in links if not _linked(*link, folder)]
+        links = [link for link in links if not _extract_link(*link, folder)]
 
 
-def _linked(path: Path, target: str, folder: Path) -> bool:
-    """Make a symbolic link unless it points to nothing, or lies or leads outside the folder."""
+def _extract_link(path: Path, target: str, folder: Path) -> bool:
+    """Create a symbolic link unless it has no target, or is or points outside the folder."""
     inside = folder / target.lstrip("/") if target.startswith("/") else path.parent / target
     root = folder.resolve()
     if not inside.is_file() or not all(p.resolve().is_relative_to(root) for p in (inside, path.parent)):

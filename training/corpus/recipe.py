@@ -3,57 +3,59 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_args
+from typing import Annotated, Final, get_args
 
 from ...runtime.errors import CorpusError
-from . import recorded
+from ..configuration import Check, ConfigReader, NonNegativeFloat, NonNegativeInt
 from .clips import Split
 from .cutting import CutRules
-from .packages import is_package
-from .recorded import brief
+from .packages import PackageName
+from .recorded import RecordedMusic, load_recorded
 
-T = TypeVar("T")
 RECIPES: Final = Path(__file__).parent / "recipes"
-"""recipes that come with the package"""
-_LEAST: Final[Mapping[str, float]] = {
-    "rate": 1,
-    "shortest": 0,
-    "length": 1,
-    "per_track": 1,
-    "gap": 0,
-    "silence": 0,
-    "clipping": 0,
-    "treble_from": 0,
-    "edge": 0,
-    "edge_step": 0,
-}
-"""smallest values of rules"""
+"""folder of the recipes in the package"""
+_READER: Final = ConfigReader(CorpusError)
+
+
+def _check_file_name(name: str) -> None:
+    if not Path(name).name or Path(name).name == "..":
+        raise ValueError(f"{name!r} is not the name of a YAML file beside the recipe")
 
 
 @dataclass(frozen=True)
-class Rendered:
+class RenderedMusic:
     """Rendered scores.
 
     Attributes:
         packages: Debian packages of sound fonts, drum kits, accompaniment styles and scores.
-        counts: pieces by split.
-        seconds: longest piece.
+        counts: number of pieces by split.
+        seconds: maximum duration of a piece.
         cut: rules for clips of renderings.
     """
 
-    packages: tuple[str, ...]
-    counts: Mapping[Split, int]
-    seconds: float
-    cut: CutRules
+    counts: Mapping[Split, NonNegativeInt]
+    packages: tuple[PackageName, ...] = ()
+    seconds: NonNegativeFloat = 45.0
+    cut: CutRules = field(default_factory=CutRules)
+
+
+@dataclass(frozen=True)
+class _Document:
+    """The content of a recipe's YAML file. `recorded` names a file beside it. See `Recipe`."""
+
+    folders: tuple[str, ...] = ()
+    recorded: Annotated[str, Check(_check_file_name)] | None = None
+    cut: CutRules = field(default_factory=CutRules)
+    rendered: RenderedMusic | None = None
+    speech: tuple[PackageName, ...] = ()
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What belongs to a corpus.
+    """The content of a corpus.
 
     Attributes:
         name: of the recipe.
@@ -67,15 +69,15 @@ class Recipe:
 
     name: str
     folders: tuple[str, ...]
-    recorded: recorded.Recorded | None
+    recorded: RecordedMusic | None
     cut: CutRules
-    rendered: Rendered | None
+    rendered: RenderedMusic | None
     speech: tuple[str, ...]
     digest: str
 
 
 def shipped_recipes() -> list[str]:
-    """Names of the recipes in the package."""
+    """Return the names of the recipes in the package."""
     return sorted(path.stem for path in RECIPES.glob("*.yaml") if not path.stem.startswith("recorded"))
 
 
@@ -83,11 +85,11 @@ def read_recipe(path: str | Path) -> Recipe:
     """Read a recipe.
 
     Args:
-        path: of the YAML file, or the name of a shipped recipe. The file that it names under `recorded` lies beside it,
-            so does the table of checksums: `recorded.yaml` and `recorded-sha256.csv`.
+        path: of the YAML file, or the name of a shipped recipe. The file that it names as `recorded` is in the same
+            folder, and so is the table of checksums: `recorded.yaml` and `recorded-sha256.csv`.
 
     Raises:
-        CorpusError: no such file, or a key or value that is not understood.
+        CorpusError: the file does not exist, or a key or value is invalid.
     """
     import yaml
 
@@ -99,83 +101,15 @@ def read_recipe(path: str | Path) -> Recipe:
         raise CorpusError(
             f"the recipe {path} cannot be read ({error}): give a YAML file, or one of {', '.join(shipped_recipes())}"
         ) from error
-    told = _mapping(found, str(path), {"folders", "recorded", "cut", "rendered", "speech"})
+    document = _READER.read(_Document, found, str(path))
     digest = hashlib.sha256(text)
     tracks = None
-    if told.get("recorded"):
-        beside = file.parent / _file_name(told["recorded"], f"{path}: recorded")
+    if document.recorded is not None:
+        beside = file.parent / document.recorded
         sums = beside.with_name(f"{beside.stem}-sha256.csv")
-        tracks = recorded.load(beside, sums)
+        tracks = load_recorded(beside, sums)
         digest.update(beside.read_bytes() + sums.read_bytes())
-    rendered = None
-    if told.get("rendered"):
-        inner = _mapping(told["rendered"], f"{path}: rendered", {"packages", "counts", "seconds", "cut"})
-        counts = _mapping(inner.get("counts"), f"{path}: rendered, counts", set(get_args(Split)))
-        rendered = Rendered(
-            _packages(inner.get("packages"), f"{path}: rendered, packages"),
-            {
-                split: int(_number(counts.get(split, 0), f"{path}: rendered, counts, {split}"))
-                for split in get_args(Split)
-            },
-            _number(inner.get("seconds", 45.0), f"{path}: rendered, seconds"),
-            _rules(inner.get("cut"), f"{path}: rendered, cut"),
-        )
-    return Recipe(
-        file.stem,
-        _texts(told.get("folders"), f"{path}: folders"),
-        tracks,
-        _rules(told.get("cut"), f"{path}: cut"),
-        rendered,
-        _packages(told.get("speech"), f"{path}: speech"),
-        digest.hexdigest(),
-    )
-
-
-def _mapping(value: Any, place: str, known: set[str]) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise CorpusError(f"{place} is {brief(value)}, expected keys of {', '.join(sorted(known))}")
-    if unknown := sorted(map(str, value.keys() - known)):
-        raise CorpusError(f"{place}: no such key as {', '.join(unknown)}; expected {', '.join(sorted(known))}")
-    return value
-
-
-def _texts(value: Any, place: str) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise CorpusError(f"{place} is {brief(value)}, expected a list of names")
-    return tuple(value)
-
-
-def _packages(value: Any, place: str) -> tuple[str, ...]:
-    names = _texts(value, place)
-    for name in names:
-        if not is_package(name):
-            raise CorpusError(f"{place}: {name!r} is not the name of a Debian package")
-    return names
-
-
-def _file_name(value: Any, place: str) -> str:
-    if not isinstance(value, str) or not Path(value).name or Path(value).name == "..":
-        raise CorpusError(f"{place} is {brief(value)}, expected the name of a YAML file beside the recipe")
-    return value
-
-
-def _number(value: Any, place: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise CorpusError(f"{place} is {brief(value)}, expected a number, 0 or more")
-    return float(value)
-
-
-def _rules(value: Any, place: str) -> CutRules:
-    if value is None:
-        return CutRules()
-    known = {field.name: field.default for field in fields(CutRules) if isinstance(field.default, int | float)}
-    told = _mapping(value, place, set(known))
-    for name, given in told.items():
-        if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given):
-            raise CorpusError(f"{place}, {name} is {brief(given)}, expected a number")
-        if name in _LEAST and given < _LEAST[name]:
-            raise CorpusError(f"{place}, {name} is {brief(given)}, expected {_LEAST[name]:g} or more")
-    values: dict[str, Any] = {name: type(known[name])(given) for name, given in told.items()}
-    return CutRules(**values)
+    rendered = document.rendered
+    if rendered is not None:
+        rendered = replace(rendered, counts={split: rendered.counts.get(split, 0) for split in get_args(Split)})
+    return Recipe(file.stem, document.folders, tracks, document.cut, rendered, document.speech, digest.hexdigest())

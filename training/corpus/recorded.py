@@ -1,7 +1,7 @@
-"""Recorded music: which tracks of which packages, who made them, and whether they are still the same.
+"""Recorded music: tracks in packages, their credits, and their checksums.
 
-The recipe (`recipes/recorded.yaml`) describes sources; a table beside it (`recipes/recorded-sha256.csv`: source, path,
-sha256) holds the checksum of every track's file. `tracks` finds a source's tracks in an unpacked package.
+The recipe (`recipes/recorded.yaml`) describes sources. A table beside it (`recipes/recorded-sha256.csv`: source, path,
+sha256) has the checksum of every track's file. `find_tracks` finds the tracks of a source in an unpacked package.
 """
 
 from __future__ import annotations
@@ -15,39 +15,33 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from reprlib import Repr
-from typing import Final, cast, get_args
+from typing import Annotated, Final
 
 import yaml
 
 from ...runtime.errors import CorpusError
+from ..configuration import Check, ConfigReader, Convert, Label, NonEmpty
 from .clips import MUSIC, SPEECH, Split
-from .packages import is_package
+from .packages import PackageName
 
 RECIPE: Final = Path(__file__).parent / "recipes" / "recorded.yaml"
 CHECKSUMS: Final = Path(__file__).parent / "recipes" / "recorded-sha256.csv"
 PRIORITY: Final[tuple[Split, ...]] = ("test", "valid", "train")
-"""the splits in the order in which they keep a recording that several sources have"""
-_REFUSED: Final = re.compile(r"\b(NC|ND|non-?commercial|no-?derivatives)\b", re.IGNORECASE)
-_RESERVED: Final = frozenset({MUSIC, SPEECH, "rendered"})
-"""folders of a corpus that hold something else"""
-_LONGEST: Final = 200
-"""characters of a track's name, so that file names stay below 255 bytes"""
-_MEMBER: Final = 2 * 10**9
-"""bytes, the largest member of a zip file that is read into memory"""
-_BROKEN: Final = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, KeyError, EOFError, OSError, RuntimeError)
-"""what reading a member of a zip file raises; RuntimeError for encryption or an unknown compression"""
-_TOLD: Final = ("licence", "attribution", "genre")
-
-
-def brief(value: object) -> str:
-    """A value as messages show it: nested lists are not expanded, which might take forever (YAML's aliases)."""
-    short = Repr()
-    short.maxlevel, short.maxstring, short.maxother = 2, 60, 60
-    return short.repr(value)
+"""splits by priority for a recording that several sources have"""
+_READER: Final = ConfigReader(CorpusError)
+_UNUSABLE_LICENCES: Final = re.compile(r"\b(NC|ND|non-?commercial|no-?derivatives)\b", re.IGNORECASE)
+_RESERVED_NAMES: Final = frozenset({MUSIC, SPEECH, "rendered"})
+"""folders of a corpus with another purpose"""
+_MAX_NAME: Final = 200
+"""maximum length of a track's name, so that file names stay below 255 bytes"""
+_MAX_MEMBER: Final = 2 * 10**9
+"""maximum size in bytes of a member of a zip file that is read into memory"""
+_ZIP_ERRORS: Final = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, KeyError, EOFError, OSError, RuntimeError)
+"""errors while reading a member of a zip file; RuntimeError for encryption or an unknown compression"""
+_CREDITS: Final = ("licence", "attribution", "genre")
 
 
 @dataclass(frozen=True)
@@ -57,29 +51,55 @@ class Match:
     patterns: tuple[str, ...]
 
     def __call__(self, path: str) -> bool:
-        """Whether a path below the package, `ARCHIVE!MEMBER` inside a zip file, is matched."""
+        """Return whether a path below the package matches. A member of a zip file is `ARCHIVE!MEMBER`."""
         return any(pattern.fullmatch(path if whole else _file_name(path)) for pattern, whole in self._compiled)
 
     @cached_property
     def _compiled(self) -> list[tuple[re.Pattern[str], bool]]:
-        return [(_compiled(pattern), "/" in pattern) for pattern in self.patterns]
+        return [(_compile_pattern(pattern), "/" in pattern) for pattern in self.patterns]
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        _compile_pattern(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is not a pattern ({error})") from error
+    if ".." in re.split(r"[/!]", pattern):
+        raise ValueError(f"{pattern!r} leads outside the package, expected a path below it")
+
+
+def _check_source(name: str) -> None:
+    if _slug(name) != name or len(name) > _MAX_NAME:
+        raise ValueError(f"{name!r:.60} is not a name of lower-case letters, digits and hyphens")
+    if name in _RESERVED_NAMES:
+        raise ValueError(f"{name!r} is a folder that every corpus has, give another name")
+
+
+def _check_licence(licence: str) -> None:
+    if _UNUSABLE_LICENCES.search(licence):
+        raise ValueError(f"music with non-commercial or no-derivatives terms is not used, got {licence!r}")
+
+
+_Patterns = Annotated[tuple[Annotated[str, Check(_check_pattern)], ...], NonEmpty()]
+_Match = Annotated[Match, Convert(_Patterns, Match)]
+_Licence = Annotated[str, Check(_check_licence)]
 
 
 @dataclass(frozen=True)
-class Differing:
-    """What differs for the tracks that match: licence, attribution and genre, each None where nothing differs."""
+class TrackOverride:
+    """Licence, attribution and genre of the tracks that match. None is as for the source."""
 
-    match: Match
-    licence: str | None = None
+    match: _Match
+    licence: _Licence | None = None
     attribution: str | None = None
     genre: str | None = None
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """Tracks that are not used, and why."""
+class Exclusion:
+    """Tracks that are not used, and the reason."""
 
-    match: Match
+    match: _Match
     reason: str
 
 
@@ -87,24 +107,32 @@ class LeftOut:
 class RecordedSource:
     """A source of recorded music: the fields of an entry of the recipe."""
 
-    source: str
-    package: str
+    source: Annotated[str, Check(_check_source), Label()]
+    package: PackageName
     split: Split
     codec: str
-    tracks: tuple[str, ...]
-    licence: str | None = None
+    tracks: _Patterns
+    licence: _Licence | None = None
     attribution: str | None = None
     genre: str | None = None
-    files: tuple[Differing, ...] = ()
-    leave_out: tuple[LeftOut, ...] = ()
+    files: tuple[TrackOverride, ...] = ()
+    leave_out: tuple[Exclusion, ...] = ()
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """The recorded part of a recipe: sources, packages that are not used with the reason, and the checksums.
+class _Document:
+    """The keys of a recipe's YAML file that are read here. Others are ignored."""
+
+    recorded: tuple[RecordedSource, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RecordedMusic:
+    """The recorded part of a recipe: sources, packages that are not used with the reason, and checksums.
 
     Attributes:
-        sources: in the recipe's order.
+        sources: in the order of the recipe.
         left_out: reasons by package.
         checksums: SHA-256 by path, by source.
     """
@@ -120,10 +148,10 @@ class Track:
 
     Attributes:
         source, split, package, genre, licence, attribution: as in the recipe.
-        name: unique in its source; lower-case letters, digits and hyphens.
-        path: the file, or the zip file that holds it.
-        member: its name inside the zip file, or None.
-        origin_path: its path below the package, `ARCHIVE!MEMBER` inside a zip file.
+        name: unique in its source, of lower-case letters, digits and hyphens.
+        path: the file, or the zip file that contains it.
+        member: name inside the zip file, or None.
+        origin_path: path below the package, `ARCHIVE!MEMBER` inside a zip file.
         sha256: of the audio file.
     """
 
@@ -140,15 +168,15 @@ class Track:
     sha256: str
 
     def open(self) -> io.BufferedReader | io.BytesIO:
-        """The audio file, open for reading and seeking; a zip file's member is read into memory.
+        """Open the audio file for reading and seeking. A member of a zip file is read into memory.
 
         Raises:
-            CorpusError: it cannot be read.
+            CorpusError: the file cannot be read.
         """
-        return _opened(self.path, self.member)
+        return _open_audio(self.path, self.member)
 
 
-def load(recipe: Path = RECIPE, checksums: Path | None = CHECKSUMS) -> Recorded:
+def load_recorded(recipe: Path = RECIPE, checksums: Path | None = CHECKSUMS) -> RecordedMusic:
     """Read the recorded part of a recipe.
 
     Args:
@@ -156,44 +184,42 @@ def load(recipe: Path = RECIPE, checksums: Path | None = CHECKSUMS) -> Recorded:
         checksums: CSV file with the columns source, path and sha256, or None to check nothing.
 
     Raises:
-        CorpusError: a file is missing, or a key is missing, unknown or of the wrong type; the message names both.
+        CorpusError: a file is missing, or a key is missing, unknown or of the wrong type. The message names both.
     """
     try:
         data = yaml.safe_load(recipe.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise CorpusError(f"cannot read the recipe {recipe}: {error}") from error
-    return parse(data, str(recipe), {} if checksums is None else read_checksums(checksums))
+    return parse_recorded(data, str(recipe), {} if checksums is None else read_checksums(checksums))
 
 
-def parse(data: object, place: str, checksums: Mapping[str, Mapping[str, str]] | None = None) -> Recorded:
-    """The recorded part of a recipe from what YAML gave.
+def parse_recorded(data: object, place: str, checksums: Mapping[str, Mapping[str, str]] | None = None) -> RecordedMusic:
+    """Read the recorded part of a recipe from the content of a YAML file.
 
     Args:
-        data: a mapping with the key `recorded` (others are ignored, save `left_out`).
-        place: what messages call the file.
-        checksums: as `read_checksums` gives them.
+        data: a mapping with the key `recorded`. Other keys except `left_out` are ignored.
+        place: name of the file in messages.
+        checksums: see `read_checksums`.
 
     Raises:
-        CorpusError: as in `load`.
+        CorpusError: see `load_recorded`.
     """
-    top = _mapping(data, place)
-    if "recorded" not in top:
-        raise CorpusError(f"{place}: no key 'recorded'; expected a list of sources there")
-    sources = tuple(_source(entry, f"{place}, recorded[{i}]") for i, entry in enumerate(_list(top, "recorded", place)))
+    keys = [key.name for key in fields(_Document)]
+    given = _READER.mapping(data, place)
+    document = _READER.read(_Document, {key: given[key] for key in keys if key in given}, place)
     seen: set[str] = set()
-    for source in sources:
+    for source in document.recorded:
         if source.source in seen:
-            raise CorpusError(f"{place}: the source {source.source!r} is there twice; a source belongs to one split")
+            raise CorpusError(f"{place}: the source {source.source!r} occurs twice; a source belongs to one split")
         seen.add(source.source)
-    left_out = _mapping(top.get("left_out", {}), f"{place}, left_out")
-    return Recorded(sources, {key: str(value) for key, value in left_out.items()}, checksums or {})
+    return RecordedMusic(document.recorded, document.left_out, checksums or {})
 
 
 def read_checksums(path: Path) -> dict[str, dict[str, str]]:
-    """SHA-256 of files by path, by source, from a CSV file.
+    """Read SHA-256 checksums by path, by source, from a CSV file.
 
     Raises:
-        CorpusError: no such file, a column is missing or a checksum is not one.
+        CorpusError: the file or a column is missing, or a checksum is invalid.
     """
     found: dict[str, dict[str, str]] = {}
     try:
@@ -211,36 +237,37 @@ def read_checksums(path: Path) -> dict[str, dict[str, str]]:
     return found
 
 
-def by_priority(found: Iterable[Track]) -> list[Track]:
-    """Tracks in the order in which they keep a recording that several have: by `PRIORITY`, else as they come."""
+def sort_by_priority(found: Iterable[Track]) -> list[Track]:
+    """Sort tracks by `PRIORITY`. The first of several tracks with the same recording is used."""
     return sorted(found, key=lambda track: PRIORITY.index(track.split))
 
 
-def tracks(
+def find_tracks(
     source: RecordedSource,
     root: Path,
     checksums: Mapping[str, str] | None = None,
     report: Callable[[CorpusError], None] | None = None,
 ) -> list[Track]:
-    """The tracks of a source in an unpacked package.
+    """Find the tracks of a source in an unpacked package.
 
-    A file is accepted by its checksum, wherever it lies: another version of the package may hold the same audio.
+    A file is accepted by its checksum, not by its path, because another version of the package may contain the same
+    audio elsewhere.
 
     Args:
         source: of the recipe.
-        root: where its package is unpacked.
-        checksums: SHA-256 by path of this source (`Recorded.checksums[source.source]`); None to check nothing.
-        report: takes the error of each track that is missing, changed or not in `checksums`; the track is left out.
-            The first one is raised if not given.
+        root: folder into which the package was unpacked.
+        checksums: SHA-256 by path of this source (`RecordedMusic.checksums[source.source]`). None checks nothing.
+        report: called with the error of each track that is missing, changed or not in `checksums`, and left out. None
+            raises the first error.
 
     Returns:
-        In the order of paths.
+        The tracks in the order of paths.
 
     Raises:
-        CorpusError: no track was found at all, a zip file is damaged, or no licence, attribution or genre is told of a
-            track; without `report`, also what it would take.
+        CorpusError: no track was found, a zip file is damaged, or a track has no licence, attribution or genre. Without
+            `report`, also the first of its errors.
     """
-    found = sorted(_found(source, root), key=lambda place: place[2])
+    found = sorted(_find_files(source, root), key=lambda place: place[2])
     if not found:
         raise CorpusError(
             f"{source.source}: no file below {root} matches {', '.join(source.tracks)}; "
@@ -273,7 +300,7 @@ def tracks(
 
 
 def _track(source: RecordedSource, path: Path, member: str | None, origin: str, name: str, digest: str) -> Track:
-    told = {key: _told(source, origin, key) for key in _TOLD}
+    told = {key: _credit(source, origin, key) for key in _CREDITS}
     return Track(
         source=source.source,
         split=source.split,
@@ -287,20 +314,22 @@ def _track(source: RecordedSource, path: Path, member: str | None, origin: str, 
     )
 
 
-def _told(source: RecordedSource, origin: str, key: str) -> str:
-    """Licence, attribution or genre of a track: of the first entry that tells it, or the source's."""
+def _credit(source: RecordedSource, origin: str, key: str) -> str:
+    """Return licence, attribution or genre of a track: that of the first matching entry, or that of the source."""
     for entry in source.files:
         value = getattr(entry, key)
         if value is not None and entry.match(origin):
             return str(value)
     value = getattr(source, key)
     if value is None:
-        raise CorpusError(f"{source.source}: the recipe tells no {key} of {origin}; add it to `files`, or leave it out")
+        raise CorpusError(
+            f"{source.source}: the recipe has no {key} for {origin}; add it to `files`, or leave the track out"
+        )
     return str(value)
 
 
-def _found(source: RecordedSource, root: Path) -> Iterator[tuple[Path, str | None, str]]:
-    """File or zip file, member, and path below the package, of every track that is not left out; each once."""
+def _find_files(source: RecordedSource, root: Path) -> Iterator[tuple[Path, str | None, str]]:
+    """Yield file or zip file, member, and path below the package, once for every track that is not left out."""
     seen: set[str] = set()
     for pattern in source.tracks:
         outer, _, inner = pattern.partition("!")
@@ -318,13 +347,13 @@ def _found(source: RecordedSource, root: Path) -> Iterator[tuple[Path, str | Non
 
 
 def _files(root: Path, pattern: str) -> list[Path]:
-    """The files below a folder that a pattern matches; links are not followed."""
+    """Return the files below a folder that match a pattern. Links are not followed."""
     parts = pattern.split("/")
     fixed = next((i for i, part in enumerate(parts) if re.search(r"[*?\[]", part)), len(parts))
     start = root.joinpath(*parts[:fixed])
     if start.is_file():
         return [start] if fixed == len(parts) else []
-    compiled = _compiled(pattern)
+    compiled = _compile_pattern(pattern)
     return [
         path
         for path in start.rglob("*")
@@ -340,25 +369,25 @@ def _members(path: Path) -> list[str]:
         raise CorpusError(f"cannot read {path}: {error}; expected a zip file; unpack its package again") from error
 
 
-def _opened(path: Path, member: str | None) -> io.BufferedReader | io.BytesIO:
+def _open_audio(path: Path, member: str | None) -> io.BufferedReader | io.BytesIO:
     try:
         if member is None:
             return path.open("rb")
         with zipfile.ZipFile(path) as archive:
             return io.BytesIO(_member(archive, member))
-    except _BROKEN as error:
+    except _ZIP_ERRORS as error:
         raise _unreadable(path, member, error) from error
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """A member's content, which is at most as long as the archive says."""
-    if (size := archive.getinfo(name).file_size) > _MEMBER:
-        raise OSError(f"{size / 1e9:.1f} GB, more than {_MEMBER / 1e9:g} are not read into memory")
+    """Return the content of a member. Its size is at most the one that the archive states."""
+    if (size := archive.getinfo(name).file_size) > _MAX_MEMBER:
+        raise OSError(f"{size / 1e9:.1f} GB, more than {_MAX_MEMBER / 1e9:g} are not read into memory")
     return archive.read(name)
 
 
 def _digests(places: list[tuple[Path, str | None, str]]) -> list[str]:
-    """SHA-256 of the audio files; each zip file is opened once, for its directory may be long."""
+    """Return the SHA-256 of audio files. Each zip file is opened once, because its directory may be long."""
     digests: list[str] = []
     with ExitStack() as stack:
         archives: dict[Path, zipfile.ZipFile] = {}
@@ -371,7 +400,7 @@ def _digests(places: list[tuple[Path, str | None, str]]) -> list[str]:
                         digests.append(hashlib.file_digest(file, "sha256").hexdigest())
                 else:
                     digests.append(hashlib.sha256(_member(archives[path], member)).hexdigest())
-            except _BROKEN as error:
+            except _ZIP_ERRORS as error:
                 raise _unreadable(path, member, error) from error
     return digests
 
@@ -381,15 +410,17 @@ def _unreadable(path: Path, member: str | None, error: Exception) -> CorpusError
 
 
 def _by_name(checksums: Mapping[str, str], origin: str) -> str | None:
-    """The checksum of the only file of that name, if there is just one."""
+    """Return the checksum of the file with that name if there is exactly one."""
     same = [digest for path, digest in checksums.items() if _file_name(path) == _file_name(origin)]
     return same[0] if len(same) == 1 else None
 
 
 def _names(origins: list[str]) -> dict[str, str]:
-    """A name for each path: its file's; with the folder's before it where several are the same."""
+    """Return a unique name for each path: the name of its file, preceded by that of its folder where needed."""
     return {
-        origin: name if len(name) <= _LONGEST else f"{name[:_LONGEST]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+        origin: name
+        if len(name) <= _MAX_NAME
+        else f"{name[:_MAX_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
         for origin, name in _long_names(origins).items()
     }
 
@@ -416,7 +447,7 @@ def _slug(text: str) -> str:
 
 
 def _readable(path: str) -> str:
-    """A path whose bytes that are not UTF-8 are replaced, so that tables can hold it."""
+    """Replace bytes of a path that are not UTF-8, so that tables can contain it."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -424,8 +455,8 @@ def _file_name(path: str) -> str:
     return re.split(r"[/!]", path)[-1]
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
-    """A pattern as a regular expression: `**` any characters, `*` and `?` none that is a slash, `[...]` a set."""
+def _compile_pattern(pattern: str) -> re.Pattern[str]:
+    """Convert a pattern to a regular expression: `**` is any text, `*` and `?` match no slash, `[...]` is a set."""
     out = []
     for token in re.findall(r"\*\*|\*|\?|\[[^\]]+\]|.", pattern):
         if len(token) > 2 and token[0] == "[":
@@ -433,103 +464,3 @@ def _compiled(pattern: str) -> re.Pattern[str]:
         else:
             out.append({"**": ".*", "*": "[^/]*", "?": "[^/]"}.get(token) or re.escape(token))
     return re.compile("".join(out))
-
-
-# Reading the recipe
-
-
-def _source(entry: object, place: str) -> RecordedSource:
-    data = _mapping(entry, place)
-    if isinstance(data.get("source"), str):
-        place = f"{place} ({data['source']})"
-    allowed = {"source", "package", "split", "codec", "tracks", "files", "leave_out", *_TOLD}
-    _known(data, allowed, place)
-    split = _text(data, "split", place)
-    if split not in get_args(Split):
-        raise CorpusError(f"{place}: split is {split!r}; expected one of {', '.join(get_args(Split))}")
-    name = _text(data, "source", place)
-    if _slug(name) != name or len(name) > _LONGEST:
-        raise CorpusError(f"{place}: source is {name!r:.60}; expected lower-case letters, digits and hyphens")
-    if name in _RESERVED:
-        raise CorpusError(f"{place}: source is {name!r}, a folder that corpora have already; give another name")
-    package = _text(data, "package", place)
-    if not is_package(package):
-        raise CorpusError(f"{place}: package is {package!r}; expected the name of a Debian package")
-    return RecordedSource(
-        source=name,
-        package=package,
-        split=cast(Split, split),
-        codec=_text(data, "codec", place),
-        tracks=_patterns(data, "tracks", place),
-        files=tuple(_differing(item, f"{place}, files[{i}]") for i, item in enumerate(_list(data, "files", place, []))),
-        leave_out=tuple(
-            _left_out(item, f"{place}, leave_out[{i}]") for i, item in enumerate(_list(data, "leave_out", place, []))
-        ),
-        **_told_by(data, place),
-    )
-
-
-def _differing(entry: object, place: str) -> Differing:
-    data = _mapping(entry, place)
-    _known(data, {"match", *_TOLD}, place)
-    return Differing(Match(_patterns(data, "match", place)), **_told_by(data, place))
-
-
-def _left_out(entry: object, place: str) -> LeftOut:
-    data = _mapping(entry, place)
-    _known(data, {"match", "reason"}, place)
-    return LeftOut(Match(_patterns(data, "match", place)), _text(data, "reason", place))
-
-
-def _told_by(data: Mapping[str, object], place: str) -> dict[str, str]:
-    told = {key: _text(data, key, place) for key in _TOLD if key in data}
-    if _REFUSED.search(told.get("licence", "")):
-        raise CorpusError(
-            f"{place}: licence is {told['licence']!r}; music under non-commercial or no-derivatives terms is not used"
-        )
-    return told
-
-
-def _known(data: Mapping[str, object], allowed: set[str], place: str) -> None:
-    unknown = sorted(data.keys() - allowed)
-    if unknown:
-        raise CorpusError(f"{place}: unknown key {unknown[0]!r}; expected {', '.join(sorted(allowed))}")
-
-
-def _mapping(value: object, place: str) -> dict[str, object]:
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise CorpusError(f"{place}: {brief(value)} is not a mapping of names to values")
-    return value
-
-
-def _list(data: Mapping[str, object], key: str, place: str, default: list[object] | None = None) -> list[object]:
-    value = data.get(key, default)
-    if not isinstance(value, list):
-        raise CorpusError(f"{place}: {key} is {brief(value)}; expected a list")
-    return value
-
-
-def _text(data: Mapping[str, object], key: str, place: str) -> str:
-    value = data.get(key)
-    if not isinstance(value, str) or not value.strip():
-        raise CorpusError(f"{place}: {key} is {brief(value)}; expected text")
-    return value.strip()
-
-
-def _texts(data: Mapping[str, object], key: str, place: str) -> tuple[str, ...]:
-    values = _list(data, key, place)
-    if not values or not all(isinstance(value, str) and value for value in values):
-        raise CorpusError(f"{place}: {key} is {brief(values)}; expected one or more texts")
-    return tuple(str(value) for value in values)
-
-
-def _patterns(data: Mapping[str, object], key: str, place: str) -> tuple[str, ...]:
-    patterns = _texts(data, key, place)
-    for pattern in patterns:
-        try:
-            _compiled(pattern)
-        except re.error as error:
-            raise CorpusError(f"{place}: {key}: {pattern!r} is not a pattern ({error})") from error
-        if ".." in re.split(r"[/!]", pattern):
-            raise CorpusError(f"{place}: {key}: {pattern!r} leads outside the package; expected a path below it")
-    return patterns

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import signal
 
+from ..degradations.chains import Array
 from ..degradations.extended import reverb
-from ..degradations.grammar import Array
 from ..degradations.signals import mix
-from .oscillators import decaying, harmonic
+from .oscillators import add_decaying_partials, add_harmonics
 
 Rng: TypeAlias = np.random.Generator
 RATE: Final = 24_000
@@ -43,7 +43,7 @@ class Note(NamedTuple):
     loudness: float
 
 
-def piece(number: int, seconds: float) -> Array:
+def synthesize_piece(number: int, seconds: float) -> Array:
     """Generate a piece of music.
 
     Args:
@@ -65,11 +65,11 @@ def piece(number: int, seconds: float) -> Array:
         sound = _INSTRUMENTS[rng.integers(len(_INSTRUMENTS))](rng)
         for note in _part(rng, seconds, beat, scale, key):
             _add(voice, note.start, sound(note), note.loudness)
-        out += _levelled(voice, rng)
+        out += _set_level(voice, rng)
     if drums:
-        out += _levelled(_drums(rng, len(out), beat), rng)
+        out += _set_level(_drums(rng, len(out), beat), rng)
     if not np.any(out):  # all notes were replaced by rests
-        return piece(number + 1_000_000_007, seconds)
+        return synthesize_piece(number + 1_000_000_007, seconds)
     if rng.random() < 0.7:
         wet = float(np.exp(rng.uniform(np.log(0.005), np.log(0.6))))
         out = reverb(out, RATE, rng, t60=float(rng.uniform(0.2, 2.5)), wet=wet)
@@ -78,7 +78,7 @@ def piece(number: int, seconds: float) -> Array:
     return out
 
 
-def _levelled(voice: Array, rng: Rng) -> Array:
+def _set_level(voice: Array, rng: Rng) -> Array:
     power = float(np.sqrt(np.mean(np.square(voice))))
     return voice * (10 ** (rng.uniform(-14, 0) / 20) / power) if power else voice
 
@@ -142,8 +142,8 @@ def _orders(hz: float, most: int) -> Array:
     return np.arange(1, max(min(int(0.45 * RATE / hz), most), 1) + 1, dtype=np.float64)
 
 
-def _struck(rng: Rng) -> Sound:
-    """A struck or plucked string: stiff, with a knock, and with partials that decay faster the higher they are."""
+def _struck_string(rng: Rng) -> Sound:
+    """Draw a struck or plucked string: stiff, with a knock, and with partials that decay faster the higher they are."""
     stiffness = float(np.exp(rng.uniform(np.log(1e-5), np.log(1e-3))))
     roll, place = rng.uniform(0.7, 2.2), rng.uniform(0.06, 0.45)
     decay, damping, release = rng.uniform(0.3, 3.0), rng.uniform(0.02, 0.5), rng.uniform(0.03, 0.4)
@@ -158,7 +158,9 @@ def _struck(rng: Rng) -> Sound:
         tone = np.zeros(samples)
         for _ in range(strings):
             phases = rng.uniform(0, 2 * np.pi, len(n))
-            decaying(tone, partials * 2 ** (rng.normal(0, 1.0) / 1200) / RATE, amplitudes, rates / RATE, phases)
+            add_decaying_partials(
+                tone, partials * 2 ** (rng.normal(0, 1.0) / 1200) / RATE, amplitudes, rates / RATE, phases
+            )
         burst = round(0.02 * RATE)
         tone[:burst] += knock * strings * rng.standard_normal(burst)[:samples] * np.linspace(1, 0, burst)[:samples]
         return tone * _envelope(samples, 0.002, note.length, release)
@@ -167,7 +169,7 @@ def _struck(rng: Rng) -> Sound:
 
 
 def _bell(rng: Rng) -> Sound:
-    """A bell, bar or bowl: a few inharmonic partials."""
+    """Draw a bell, bar or bowl: a few inharmonic partials."""
     ratios = np.sort(np.concatenate([[1.0], rng.uniform(1.5, 9, int(rng.integers(2, 9)))]))
     amplitudes = ratios ** -rng.uniform(0.3, 1.5) * rng.uniform(0.3, 1, len(ratios))
     rates = rng.uniform(0.5, 6) * ratios ** rng.uniform(0.2, 1.2)
@@ -176,14 +178,14 @@ def _bell(rng: Rng) -> Sound:
         fits = note.hz * ratios < 0.45 * RATE
         tone = np.zeros(round(min(note.length + 2.0, 7 / rates[0]) * RATE))
         phases = rng.uniform(0, 2 * np.pi, int(fits.sum()))
-        decaying(tone, note.hz * ratios[fits] / RATE, amplitudes[fits], rates[fits] / RATE, phases)
+        add_decaying_partials(tone, note.hz * ratios[fits] / RATE, amplitudes[fits], rates[fits] / RATE, phases)
         return tone * _envelope(len(tone), 0.001, note.length + 1.5, 0.2)
 
     return play
 
 
-def _held(rng: Rng) -> Sound:
-    """A bowed, blown or sung tone: harmonics with formants, vibrato, random pitch variation and breath noise."""
+def _sustained_tone(rng: Rng) -> Sound:
+    """Draw a bowed, blown or sung tone: harmonics with formants, vibrato, random pitch variation and breath noise."""
     roll = rng.uniform(0.5, 1.8)
     formants, widths = rng.uniform(250, 4500, 4), rng.uniform(80, 700, 4)
     heights = rng.uniform(0, 6, 4)
@@ -203,19 +205,19 @@ def _held(rng: Rng) -> Sound:
         tone = np.zeros(samples)
         for _ in range(players):
             swing = depth * np.sin(2 * np.pi * (pace * t + rng.random())) * np.clip((t - onset) * 3, 0, 1)
-            cents = swing + wander * _slow(rng, samples) + (rng.normal(0, 8) if players > 1 else 0.0)
+            cents = swing + wander * _slow_variation(rng, samples) + (rng.normal(0, 8) if players > 1 else 0.0)
             phase = 2 * np.pi * (np.cumsum(note.hz * 2 ** (cents / 1200)) / RATE + rng.random())
-            harmonic(tone, phase, amplitudes)
+            add_harmonics(tone, phase, amplitudes)
         air = np.asarray(signal.lfilter([1, -0.95], [1, -0.9], rng.standard_normal(samples)))
-        shimmer = 1 + 0.1 * _slow(rng, samples)
+        shimmer = 1 + 0.1 * _slow_variation(rng, samples)
         gains = _envelope(samples, attack, note.length, release)
         return np.asarray((tone * shimmer + breath * np.abs(tone).max() * air) * gains)
 
     return play
 
 
-def _electronic(rng: Rng) -> Sound:
-    """A pulse, sawtooth, triangle, sine or FM tone, often through a low-pass filter that closes."""
+def _electronic_tone(rng: Rng) -> Sound:
+    """Draw a pulse, sawtooth, triangle, sine or FM tone, often through a low-pass filter that closes."""
     kind, width = int(rng.integers(5)), rng.choice([0.5, 0.25, 0.125])
     attack, release = float(np.exp(rng.uniform(np.log(0.002), np.log(0.2)))), rng.uniform(0.01, 0.3)
     fall = rng.uniform(0, 5) * (rng.random() < 0.6)
@@ -234,15 +236,20 @@ def _electronic(rng: Rng) -> Sound:
         else:
             series = (np.sin(np.pi * width * n) / n, 1 / n, (n % 2) / n**2, (n == 1) * 1.0)[kind]
             dark, bright = np.zeros(samples), np.zeros(samples)
-            harmonic(bright, phase, series)
-            harmonic(dark, phase, series / (1 + (n / opened) ** 4))
+            add_harmonics(bright, phase, series)
+            add_harmonics(dark, phase, series / (1 + (n / opened) ** 4))
             tone += dark + (bright - dark) * np.exp(-closing * t)
         return tone * np.exp(-fall * t) * _envelope(samples, attack, note.length, release)
 
     return play
 
 
-_INSTRUMENTS: Final[tuple[Callable[[Rng], Sound], ...]] = (*[_struck] * 3, _bell, *[_held] * 3, _electronic)
+_INSTRUMENTS: Final[tuple[Callable[[Rng], Sound], ...]] = (
+    *[_struck_string] * 3,
+    _bell,
+    *[_sustained_tone] * 3,
+    _electronic_tone,
+)
 
 
 def _envelope(samples: int, attack: float, held: float, release: float) -> Array:
@@ -252,7 +259,7 @@ def _envelope(samples: int, attack: float, held: float, release: float) -> Array
     return np.asarray(np.minimum(1, t / attack) * np.exp(-np.maximum(t - held, 0) / release) * end)
 
 
-def _slow(rng: Rng, samples: int) -> Array:
+def _slow_variation(rng: Rng, samples: int) -> Array:
     """Return a random curve [samples] with a standard deviation of about 1 and about five cycles per second."""
     knots = rng.standard_normal(samples * 10 // RATE + 3)
     return np.asarray(np.interp(np.arange(samples) * (10 / RATE), np.arange(len(knots)), knots))
@@ -297,7 +304,7 @@ def _skin(rng: Rng) -> Array:
     t = np.arange(round(0.5 * RATE)) / RATE
     out = np.zeros_like(t)
     ratios = np.array([1.0, 1.59, 2.14, 2.3, 2.65])
-    decaying(
+    add_decaying_partials(
         out,
         rng.uniform(80, 500) * ratios / RATE,
         rng.uniform(0.2, 1, 5) / ratios,

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...model.scores import Scores
+from ...model.head import Scores
 from ...runtime.errors import CorpusError
 from ..run_directory import Metrics
 from ..statistics import agreement
 from .examples import Example
-from .feature_cache import FeatureCache, Kind, Pack, batched
+from .feature_cache import FeatureCache, FeatureKind, Pack, make_batches
 
 Array = npt.NDArray[Any]
 
@@ -28,7 +28,7 @@ class Batch(NamedTuple):
         inputs: [batch, ...], the input of the network.
         audiograms: [batch, 8], in dB HL.
         labels: [batch], 0 to 1. NaN if there is no label.
-        targets: [batch, ...] each, in the order of `Clips.targets`.
+        targets: [batch, ...] each, in the order of `Dataset.targets`.
     """
 
     inputs: Tensor
@@ -37,7 +37,7 @@ class Batch(NamedTuple):
     targets: tuple[Tensor, ...]
 
 
-class Clips:
+class Dataset:
     """Examples with their features, which are read from disk when batches need them.
 
     Args:
@@ -51,7 +51,7 @@ class Clips:
     """
 
     def __init__(
-        self, cache: FeatureCache, examples: Sequence[Example], inputs: Kind, targets: Sequence[Kind] = ()
+        self, cache: FeatureCache, examples: Sequence[Example], inputs: FeatureKind, targets: Sequence[FeatureKind] = ()
     ) -> None:
         if not examples:
             raise CorpusError("no examples: give a table with labels")
@@ -64,21 +64,21 @@ class Clips:
     def __len__(self) -> int:
         return len(self.examples)
 
-    def steps(self, size: int, whole: bool = False) -> int:
+    def steps(self, size: int, drop_last: bool = False) -> int:
         """Return the number of batches per epoch. See `batches`."""
-        return len(batched(self._inputs.lengths, size, whole=whole))
+        return len(make_batches(self._inputs.lengths, size, drop_last=drop_last))
 
     def batches(
-        self, size: int, rng: np.random.Generator | None = None, whole: bool = False
+        self, size: int, rng: np.random.Generator | None = None, drop_last: bool = False
     ) -> Iterator[tuple[list[int], Batch]]:
         """Yield the indices of clips, and the batch of these clips.
 
         Args:
             size: maximum number of clips per batch.
             rng: for a random order. None keeps the order of the examples.
-            whole: leave out batches of fewer clips.
+            drop_last: leave out batches of fewer clips.
         """
-        for places in batched(self._inputs.lengths, size, rng, whole):
+        for places in make_batches(self._inputs.lengths, size, rng, drop_last):
             yield (
                 places,
                 Batch(
@@ -101,7 +101,7 @@ class Clips:
 class _Column:
     """The positions of examples' arrays in the packs of their tables."""
 
-    def __init__(self, cache: FeatureCache, kind: Kind, examples: Sequence[Example]) -> None:
+    def __init__(self, cache: FeatureCache, kind: FeatureKind, examples: Sequence[Example]) -> None:
         self.kind = kind
         tables = sorted({example.table for example in examples})
         self.packs: list[Pack] = [cache.pack(kind, table) for table in tables]
@@ -113,7 +113,9 @@ class _Column:
             if key in pack:
                 places[row] = pack.place(key)
             elif kind.missing is None:
-                raise CorpusError(f"{pack.path} lacks features of {example.source}: make them first")
+                raise CorpusError(
+                    f"{pack.path} lacks features of {example.source}: compute them first (`FeatureCache.fill`)"
+                )
         self.starts, lengths = places.T
         self.present = self.starts >= 0
         self.lengths: list[int] = lengths.tolist()
@@ -159,8 +161,8 @@ def score_loss(scores: Scores, labels: Tensor) -> Tensor:
     return F.mse_loss(scores.score[known], label) + F.mse_loss(frames, label[:, None].expand_as(frames))
 
 
-def evaluate(
-    network: Callable[[Tensor, Tensor], Scores], clips: Clips, size: int, device: torch.device
+def evaluate_network(
+    network: Callable[[Tensor, Tensor], Scores], clips: Dataset, size: int, device: torch.device
 ) -> tuple[Metrics, npt.NDArray[np.float32]]:
     """Score labelled clips with a network.
 

@@ -1,6 +1,6 @@
 """Description of the data: counts of a corpus and of its label tables, plots of them, and a page that shows both.
 
-Parts of the page between markers are generated (`page_parts`, `fill`). The text around them is written by hand.
+Parts of the page between markers are generated (`page_parts`, `fill_page`). The text around them is written by hand.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ import numpy.typing as npt
 
 from ...runtime.audiogram import STANDARD
 from ...runtime.errors import CorpusError, OptionError
-from ...runtime.writing import putting
+from ...runtime.writing import replace_atomically
 from ..corpus.build import STATE, SUMMARY, TABLE
 from ..corpus.clips import SPEECH, Clip, Corpus, Split
-from ..corpus.speech import SpeechBank
-from ..degradations import CONDITIONS, STUDIES
-from ..degradations.draws import Draw
+from ..corpus.speech.bank import SpeechBank
+from ..degradations import DEGRADATIONS, STUDIES
+from ..degradations.distributions import Draw
 from ..degradations.sampling import COUNTS, HELD_OUT, RANGES, STUDIED_SHARE, UNSEEN_FAMILIES, family
-from .labels import SECONDS, corpus_of, shards, tables
-from .rows import GROUP, LADDERS, PRESENTATION, SPLITS, SYNTHETIC, SYNTHETIC_SHARE, UNSEEN
+from .labels import SECONDS, read_corpus_digest, shard_paths, table_names
+from .rows import GROUP, LADDERS, PRESENTATION_LEVEL, SPLITS, SYNTHETIC, SYNTHETIC_SHARE, UNSEEN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -149,7 +149,7 @@ class CorpusDescription:
     left_out: int
     files: int
     size: int
-    built: str = ""
+    build_time: str = ""
 
     def totals(self) -> list[tuple[str, str, int, int, int, float]]:
         """Return split, kind, sources, tracks, clips and hours of all splits and kinds that occur."""
@@ -182,7 +182,7 @@ def _lines(corpus: Corpus) -> list[_Line]:
     ]
 
 
-def describe_corpus(corpus: Corpus, built: str = "") -> CorpusDescription:
+def describe_corpus(corpus: Corpus, build_time: str = "") -> CorpusDescription:
     """Count the content of a corpus.
 
     Args:
@@ -212,7 +212,7 @@ def describe_corpus(corpus: Corpus, built: str = "") -> CorpusDescription:
         _left_out(corpus.folder / SUMMARY),
         len(sizes),
         sum(sizes),
-        built,
+        build_time,
     )
 
 
@@ -323,18 +323,18 @@ class Description:
             for group in table.groups[grouping]:
                 shares[group] += table.share(grouping, group)
         if grouping in ("conditions", "level"):
-            return sorted(shares, key=lambda group: (group != f"{PRESENTATION:g}", float(group.split()[0])))
+            return sorted(shares, key=lambda group: (group != f"{PRESENTATION_LEVEL:g}", float(group.split()[0])))
         order = {"aid": [*_AIDS.values()], "listener": [*STANDARD, "notched", "smooth"]}.get(grouping, [])
         return [group for group in order if group in shares] + sorted(
             shares.keys() - set(order), key=lambda group: (-shares[group], group)
         )
 
 
-def describe(
+def describe_data(
     corpus: Corpus,
     folder: str | Path,
     names: Sequence[str] = (),
-    built: str = "",
+    build_time: str = "",
     report: Callable[[str, int, int], None] | None = None,
 ) -> Description:
     """Describe a corpus and label tables made from it.
@@ -349,13 +349,13 @@ def describe(
     Raises:
         CorpusError: there is no table, or one is damaged or was made from another corpus.
     """
-    found = tables(folder)
+    found = table_names(folder)
     # Train, valid, test, then the same of each older table.
     order = {split: number for number, split in enumerate(SPLITS)}
     found.sort(key=lambda name: (name.partition("-")[2], order.get(cast(Split, name.partition("-")[0]), len(order))))
     chosen = list(names) or found
     if not chosen:
-        shards(folder, SPLITS[0])  # raises an error that says what was expected
+        shard_paths(folder, SPLITS[0])  # raises an error that says what was expected
     described = []
     for number, name in enumerate(chosen):
         if report:
@@ -363,7 +363,7 @@ def describe(
         described.append(describe_table(folder, name, corpus))
     if report:
         report("counting clips", len(chosen), len(chosen))
-    return Description(describe_corpus(corpus, built), tuple(described))
+    return Description(describe_corpus(corpus, build_time), tuple(described))
 
 
 def describe_table(folder: str | Path, name: str, corpus: Corpus) -> TableDescription:
@@ -378,17 +378,17 @@ def describe_table(folder: str | Path, name: str, corpus: Corpus) -> TableDescri
         CorpusError: there is no such table, or it is damaged or was made from another corpus.
     """
     part = corpus.part(name)
-    for shard in shards(folder, name):
-        if corpus_of(shard) not in {None, part.digest}:
+    for shard in shard_paths(folder, name):
+        if (digest := read_corpus_digest(shard)) not in {None, part.digest}:
             raise CorpusError(
-                f"{shard} was made from the corpus {corpus_of(shard)}, and {part.folder} is the corpus {part.digest}: "
-                "give the corpus of this table, or leave the table out"
+                f"{shard} was made from the corpus {digest}, and {part.folder} is the corpus {part.digest}: give the "
+                "corpus of this table, or leave the table out"
             )
     columns = _columns(folder, name)
     scores = np.asarray(columns["score"], dtype=np.float64)
     if not np.isfinite(scores).all():
         raise CorpusError(f"the table {name} in {folder} has rows without a label: make them with `haaqi-edge label`")
-    groups = _grouped(columns, part, name)
+    groups = _group_rows(columns, part, name)
     return TableDescription(
         name,
         sum(columns["duration"]) / 3600,
@@ -408,7 +408,7 @@ def _columns(folder: str | Path, name: str) -> dict[str, list[Any]]:
     import pyarrow.parquet
 
     found: dict[str, list[Any]] = {column: [] for column in _COLUMNS}
-    for path in shards(folder, name):
+    for path in shard_paths(folder, name):
         try:
             table = pyarrow.parquet.read_table(path, columns=list(_COLUMNS))
             for column, values in found.items():
@@ -418,7 +418,7 @@ def _columns(folder: str | Path, name: str) -> dict[str, list[Any]]:
     return found
 
 
-def _grouped(columns: Mapping[str, list[Any]], corpus: Corpus, name: str) -> dict[str, Groups]:
+def _group_rows(columns: Mapping[str, list[Any]], corpus: Corpus, name: str) -> dict[str, Groups]:
     """Return indices of rows by grouping and group."""
     music = {line.clip.path: (line.kind, line.clip.genre) for line in _lines(corpus)}
     groups: dict[str, dict[str, list[int]]] = {grouping: defaultdict(list) for grouping in _GROUPINGS}
@@ -450,7 +450,7 @@ def _grouped(columns: Mapping[str, list[Any]], corpus: Corpus, name: str) -> dic
 
 def _level(level: float) -> str:
     low = int(min(level, 84.9) // _STEP * _STEP)
-    return f"{PRESENTATION:g}" if level == PRESENTATION else f"{low} to {low + _STEP}"
+    return f"{PRESENTATION_LEVEL:g}" if level == PRESENTATION_LEVEL else f"{low} to {low + _STEP}"
 
 
 def _aid(aid: str) -> str:
@@ -498,7 +498,7 @@ class _Probe:
         return values[self.place]
 
 
-def drawn(draw: Draw) -> tuple[list[float], bool]:
+def parameter_values(draw: Draw) -> tuple[list[float], bool]:
     """Return the values from which a parameter is drawn.
 
     Returns:
@@ -513,7 +513,7 @@ def drawn(draw: Draw) -> tuple[list[float], bool]:
 
 
 def _drawn_text(draw: Draw) -> str:
-    values, interval = drawn(draw)
+    values, interval = parameter_values(draw)
     if not interval:
         return ", ".join(map(_number, values))
     if len(values) == 4:
@@ -529,8 +529,8 @@ def conditions_table() -> str:
     """Return a Markdown table of all conditions: name, use in the studies, held out, parameters, description."""
     together = {name for kind, names in HELD_OUT.items() if kind not in UNSEEN_FAMILIES for name in names}
     rows = []
-    for name in sorted(CONDITIONS):
-        entry = CONDITIONS[name]
+    for name in sorted(DEGRADATIONS):
+        entry = DEGRADATIONS[name]
         parameters = []
         for parameter, limits in entry.limits.items():
             draw = RANGES.get(name, {}).get(parameter)
@@ -562,7 +562,7 @@ def draw_plots(description: Description, folder: Path) -> list[Path]:
     for name, function in zip(PLOTS, functions, strict=True):
         paths.append(folder / f"{name}.png")
         figure = function(description)
-        with putting(paths[-1]) as part:
+        with replace_atomically(paths[-1]) as part:
             figure.savefig(part, format="png", dpi=100)
     return paths
 
@@ -591,14 +591,14 @@ def _axes(columns: int, size: tuple[float, float], **options: Any) -> tuple[Figu
 def _draw_labels(description: Description) -> Figure:
     figure, (left, right) = _axes(2, (9.6, 3.8))
     edges = np.linspace(0, 1, BINS + 1)
-    for table, colour in zip(description.current, _cycled(), strict=False):
+    for table, colour in zip(description.current, _colour_cycle(), strict=False):
         shares = 100 * np.array(table.histogram) / table.labels.rows
         left.stairs(shares, edges, color=colour, linewidth=1.8, label=f"{table.name}, {table.labels.rows:,} rows")
     left.set(xlabel="label (HAAQI)", ylabel=f"rows, % in {1 / BINS:g}", xlim=(0, 1), title="distribution of labels")
     left.legend(frameon=False, fontsize=9)
     numbers = description.groups("conditions")
     tables = description.current
-    for offset, table, colour in zip(_offsets(len(tables)), tables, _cycled(), strict=False):
+    for offset, table, colour in zip(_offsets(len(tables)), tables, _colour_cycle(), strict=False):
         for place, number in enumerate(numbers):
             if number in table.groups["conditions"]:
                 _box(right, table.groups["conditions"][number], place + offset, 0.8 / len(tables), colour)
@@ -642,11 +642,11 @@ def _draw_listening(description: Description) -> Figure:
     for axis, grouping in zip(axes, ("level", "aid", "listener", "kind"), strict=True):
         names = description.groups(grouping)
         tables = description.current
-        for offset, table, colour in zip(_offsets(len(tables)), tables, _cycled(), strict=False):
+        for offset, table, colour in zip(_offsets(len(tables)), tables, _colour_cycle(), strict=False):
             shares = [table.share(grouping, name) for name in names]
             places = np.arange(len(names)) + offset
             axis.barh(places, shares, 0.8 / len(tables), color=colour, label=table.name)
-        axis.set_yticks(range(len(names)), [_folded(name) for name in names])
+        axis.set_yticks(range(len(names)), [_fold_name(name) for name in names])
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
         axis.set(xlabel="rows, %", title=_GROUPINGS[grouping])
@@ -664,7 +664,7 @@ def _draw_genres(description: Description) -> Figure:
     return figure
 
 
-def _cycled() -> list[str]:
+def _colour_cycle() -> list[str]:
     return [*_COLOURS, *_COLOURS]
 
 
@@ -673,7 +673,7 @@ def _offsets(tables: int) -> Array:
     return np.asarray((np.arange(tables) - (tables - 1) / 2) * 0.8 / tables)
 
 
-def _folded(name: str) -> str:
+def _fold_name(name: str) -> str:
     return name.replace(" with ", "\nwith ").replace(" for ", "\nfor ")
 
 
@@ -687,7 +687,7 @@ def _box(axis: Axes, labels: Labels, place: float, width: float, colour: str) ->
 
 def _dots(axis: Axes, description: Description, grouping: str, names: Sequence[str]) -> None:
     """Draw a line for each group, with a dot for the share of each table."""
-    for table, colour in zip(description.current, _cycled(), strict=False):
+    for table, colour in zip(description.current, _colour_cycle(), strict=False):
         shares = np.array([table.share(grouping, name) for name in names])
         places = np.flatnonzero(shares)
         axis.scatter(shares[places], places, s=26, color=colour, label=table.name, zorder=3)
@@ -716,7 +716,7 @@ def page_parts(description: Description, plots: str) -> dict[str, str]:
     }
 
 
-def fill(page: str, parts: Mapping[str, str]) -> str:
+def fill_page(page: str, parts: Mapping[str, str]) -> str:
     """Replace the generated parts of a page.
 
     Args:
@@ -738,8 +738,8 @@ def fill(page: str, parts: Mapping[str, str]) -> str:
     return page
 
 
-def new_page() -> str:
-    """Return a page with headings and empty parts, for `fill`."""
+def read_page_template() -> str:
+    """Return a page with headings and empty parts, for `fill_page`."""
     marked = [f"## {name.capitalize()}\n\n<!-- begin {name} -->\n<!-- end {name} -->\n" for name in PARTS]
     return "\n".join(["# Data\n", *marked])
 
@@ -753,10 +753,10 @@ def _corpus_part(corpus: CorpusDescription) -> str:
         for split, kind, sources, tracks, clips, hours in [*totals, overall]
     ]
     size = f"The corpus `{corpus.digest}` takes {corpus.size / 1e9:.2f} GB in {corpus.files:,} files."
-    built = f" Building it took {corpus.built}." if corpus.built else ""
+    build_time = f" Building it took {corpus.build_time}." if corpus.build_time else ""
     left_out = f" {corpus.left_out:,} sources, tracks, pieces and voices were left out; `{SUMMARY}` says why."
     parts = [
-        size + built + (left_out if corpus.left_out else ""),
+        size + build_time + (left_out if corpus.left_out else ""),
         _table(("split", "kind", "sources", "tracks", "clips", "hours"), rows, "llrrrr"),
     ]
     if corpus.voices:
@@ -777,9 +777,9 @@ def _drawing_part() -> str:
     seconds = ", ".join(f"{seconds:g} s in {split}" for split, seconds in SECONDS.items())
     return (
         f"A row's sound lasts {seconds}. {GROUP} rows form a group that shares music, level and listener. "
-        f"Half of the groups are at {PRESENTATION:g} dB SPL, the others at random levels. Of the groups of train, "
-        f"{SYNTHETIC_SHARE:.0%} have synthetic music, and {LADDERS:.0%} have the same conditions in {GROUP} strengths. "
-        f"{UNSEEN:.0%} of the groups of test have held-out conditions. Number of conditions in a chain: "
+        f"Half of the groups are at {PRESENTATION_LEVEL:g} dB SPL, the others at random levels. Of the groups of "
+        f"train, {SYNTHETIC_SHARE:.0%} have synthetic music, and {LADDERS:.0%} have the same conditions in {GROUP} "
+        f"strengths. {UNSEEN:.0%} of the groups of test have held-out conditions. Number of conditions in a chain: "
         f"{', '.join(lengths)}. {STUDIED_SHARE:.0%} of the chains are drawn from the conditions of the HAAQI studies "
         "alone."
     )
@@ -835,12 +835,12 @@ def _sources_part(corpus: CorpusDescription) -> str:
             source.source,
             source.split,
             source.kind,
-            _listed(source.genres, "genres"),
+            _format_list(source.genres, "genres"),
             source.tracks,
             source.clips,
             f"{60 * source.hours:.0f}",
-            _listed(source.licences, "licences"),
-            _listed(source.attributions, "names") if source.kind == "rendered" else "; ".join(source.attributions),
+            _format_list(source.licences, "licences"),
+            _format_list(source.attributions, "names") if source.kind == "rendered" else "; ".join(source.attributions),
             ", ".join(source.origins),
         )
         for source in corpus.sources
@@ -849,7 +849,7 @@ def _sources_part(corpus: CorpusDescription) -> str:
     return _table(head, rows, "llllrrrlll")
 
 
-def _listed(names: Sequence[str], what: str) -> str:
+def _format_list(names: Sequence[str], what: str) -> str:
     return f"{len(names)} {what}, see `{TABLE}`" if len(names) > _MOST_NAMES else "; ".join(names)
 
 

@@ -18,10 +18,10 @@ from ...runtime.audiogram import Audiogram
 from ...runtime.errors import CorpusError, HaaqiEdgeError
 from ...runtime.files import is_file
 from ..corpus.clips import Corpus
-from ..degradations.grammar import Array
-from .features import at_front_end, digest, music_digest
-from .labels import corpus_of, read, shards
-from .rendering import presented, reference_of
+from ..degradations.chains import Array
+from .features import music_digest, resample_to_front_end, rows_digest
+from .labels import read_corpus_digest, read_rows, shard_paths
+from .rendering import render_presented, render_reference
 from .rows import Row
 
 Single = npt.NDArray[np.float32]
@@ -35,7 +35,7 @@ class Example:
     """One labelled sound.
 
     Attributes:
-        sound: key of the sound, independent of the listener.
+        sound_key: key of the sound, independent of the listener.
         audiogram: 8 levels in dB HL.
         score: label, 0 to 1; NaN if there is none.
         source: origin of the sound: a row of a label table, or an audio file of the signal at the ear.
@@ -44,7 +44,7 @@ class Example:
         corpus: digest of the corpus from which the table was made. None if it is unknown, or for audio files.
     """
 
-    sound: str
+    sound_key: str
     audiogram: tuple[float, ...]
     score: float
     source: Row | Path
@@ -53,19 +53,19 @@ class Example:
     corpus: str | None = None
 
     @cached_property
-    def listening(self) -> str:
+    def listening_key(self) -> str:
         """Key of the sound and its listener."""
         levels = hashlib.sha256(repr(self.audiogram).encode()).hexdigest()[:8]
-        return f"{self.sound}-{levels}"
+        return f"{self.sound_key}-{levels}"
 
     @cached_property
-    def music(self) -> str:
+    def music_key(self) -> str:
         """Key of a row's amplified clean music, the same for all rows of a group."""
         assert isinstance(self.source, Row), "only rows of a label table have a clean reference"
         return _table_key(music_digest(self.source), self.corpus)
 
 
-def of_table(folder: Path, name: str, rows: int | None = None) -> list[Example]:
+def load_table_examples(folder: Path, name: str, rows: int | None = None) -> list[Example]:
     """Read a label table.
 
     Args:
@@ -76,10 +76,10 @@ def of_table(folder: Path, name: str, rows: int | None = None) -> list[Example]:
     Raises:
         CorpusError: there is no such table.
     """
-    made_of = corpus_of(shards(folder, name)[0])
+    made_of = read_corpus_digest(shard_paths(folder, name)[0])
     return [
-        Example(_table_key(digest([row]), made_of), row.audiogram, row.score, row, row.clip, name, made_of)
-        for row in read(folder, name)[:rows]
+        Example(_table_key(rows_digest([row]), made_of), row.audiogram, row.score, row, row.clip, name, made_of)
+        for row in read_rows(folder, name)[:rows]
     ]
 
 
@@ -88,7 +88,7 @@ def _table_key(row: str, corpus: str | None) -> str:
     return f"{row}-{corpus}" if corpus else row
 
 
-def of_json(path: Path) -> list[Example]:
+def load_json_examples(path: Path) -> list[Example]:
     """Read HAAQI-Net's `{"data": [{"file_path", "audiogram", "haaqi_score"}]}`. Paths are relative to this file.
 
     Raises:
@@ -102,29 +102,29 @@ def of_json(path: Path) -> list[Example]:
         raise CorpusError(f"{path} cannot be read ({error!r}); expected {form}") from error
     if not entries:
         raise CorpusError(f"{path} holds no examples: its `data` is empty")
-    return [file_example(path.parent / name, levels, score, f"{path}, {name}") for name, levels, score in entries]
+    return [example_from_file(path.parent / name, levels, score, f"{path}, {name}") for name, levels, score in entries]
 
 
-def file_example(path: Path, levels: Any, score: float, place: str) -> Example:
+def example_from_file(path: Path, levels: Any, score: float, place: str) -> Example:
     """Create an example from an audio file. `place` is its name in messages.
 
     Raises:
         CorpusError: the file does not exist, or the audiogram or score is invalid.
     """
     if not is_file(path):
-        raise CorpusError(f"{place}: {path} is not there; paths are taken from the table's own folder")
+        raise CorpusError(f"{place}: {path} does not exist; paths are relative to the folder of the table")
     try:
         audiogram = Audiogram.parse(levels) if isinstance(levels, str) else Audiogram(tuple(map(float, levels)))
     except (HaaqiEdgeError, TypeError, ValueError) as error:
         raise CorpusError(f"{place}: {error}") from error
     if not 0 <= score <= 1:
-        raise CorpusError(f"{place}: the score {score:g} is not one from 0 to 1")
+        raise CorpusError(f"{place}: the score {score:g} is not within 0 to 1")
     with path.open("rb") as file:
         key = hashlib.file_digest(file, "sha256").hexdigest()[:KEY_LENGTH]
     return Example(key + "f", tuple(audiogram.array().tolist()), score, path, path.name)
 
 
-def corpora(examples: Sequence[Example], corpus: Corpus | None) -> dict[str, Corpus]:
+def corpora_by_table(examples: Sequence[Example], corpus: Corpus | None) -> dict[str, Corpus]:
     """Return the corpus of each label table that the examples come from. Audio files have none.
 
     Raises:
@@ -136,28 +136,28 @@ def corpora(examples: Sequence[Example], corpus: Corpus | None) -> dict[str, Cor
     return {name: corpus.part(name) for name in names} if corpus else {}
 
 
-class Sounds:
+class SoundRenderer:
     """Renders the sounds of examples. Consecutive rows of a group share their clean music.
 
     Args:
-        corpora: corpus of each label table, see `corpora`.
+        corpora: corpus of each label table, see `corpora_by_table`.
     """
 
     def __init__(self, corpora: Mapping[str, Corpus]) -> None:
         self.corpora = corpora
-        self._known: tuple[Any, ...] = ()
+        self._current: tuple[Any, ...] = ()
         self._music: tuple[Array, int] = np.zeros(0), 0
 
-    def music(self, example: Example) -> tuple[Array, int]:
-        """Return a row's clean music, float64 [samples], and its rate in Hz. See `rendering.reference_of`."""
+    def clean_music(self, example: Example) -> tuple[Array, int]:
+        """Return a row's clean music, float64 [samples], and its rate in Hz. See `rendering.render_reference`."""
         row = example.source
         assert isinstance(row, Row), "only rows of a label table have a clean reference"
         group = (example.table, row.clip, row.start, row.duration, row.variation, row.level)
-        if group != self._known:
-            self._known, self._music = group, reference_of(row, self.corpora[example.table])
+        if group != self._current:
+            self._current, self._music = group, render_reference(row, self.corpora[example.table])
         return self._music
 
-    def presented(self, example: Example) -> Single:
+    def render(self, example: Example) -> Single:
         """Return the signal at the ear, float32 [samples] at 16 kHz.
 
         Raises:
@@ -167,22 +167,22 @@ class Sounds:
         row = example.source
         if isinstance(row, Path):
             return np.concatenate(list(open_audio(row).blocks()))
-        clean, rate = self.music(example)
+        clean, rate = self.clean_music(example)
         voices = self.corpora[example.table].voices(row.split)
-        return at_front_end(presented(row, clean, rate, voices), rate, row.duration)
+        return resample_to_front_end(render_presented(row, clean, rate, voices), rate, row.duration)
 
 
-def waveforms(examples: Sequence[Example], corpus: Corpus | None) -> Iterator[Single]:
+def render_waveforms(examples: Sequence[Example], corpus: Corpus | None) -> Iterator[Single]:
     """Yield the sounds of examples, float32 [samples] at 16 kHz.
 
     Raises:
         CorpusError: there are rows of a label table, but no corpus.
         AudioError: a file cannot be read.
     """
-    yield from map(Sounds(corpora(examples, corpus)).presented, examples)
+    yield from map(SoundRenderer(corpora_by_table(examples, corpus)).render, examples)
 
 
-def parted(examples: Sequence[Example], share: float, seed: int = 0) -> tuple[list[Example], list[Example]]:
+def split_by_group(examples: Sequence[Example], share: float, seed: int = 0) -> tuple[list[Example], list[Example]]:
     """Split examples into two parts, with about `share` of the groups in the second. No group is in both.
 
     Raises:
@@ -190,7 +190,7 @@ def parted(examples: Sequence[Example], share: float, seed: int = 0) -> tuple[li
     """
     groups = sorted({example.group for example in examples})
     if len(groups) < 2:
-        raise CorpusError("all examples are of one piece: give others to choose the epoch on")
+        raise CorpusError("all examples are of one piece of music: add examples of another one, which select the epoch")
     count = min(max(1, round(share * len(groups))), len(groups) - 1)
     held = {groups[place] for place in np.random.default_rng([29, seed]).permutation(len(groups))[:count]}
     return [e for e in examples if e.group not in held], [e for e in examples if e.group in held]

@@ -18,32 +18,33 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ...runtime.batch.parallel import spread
+from ...runtime.batch.parallel import parallel_map
 from ...runtime.errors import CorpusError, OptionError
 from ...runtime.features.fbank import fbank
 from ...runtime.features.texture import VERSIONS, textures
 from ..corpus.clips import Corpus
-from .examples import Example, Single, Sounds, corpora
-from .features import clean_level, digest
+from ..locks import try_lock
+from .examples import Example, Single, SoundRenderer, corpora_by_table
+from .features import clean_level, rows_digest
 from .labels import CHUNK as LABEL_CHUNK
-from .labels import targets_file
+from .labels import targets_path
 from .rows import SPLITS, Row
-from .targets import NONE
+from .targets import MISSING
 
 Array = npt.NDArray[Any]
-KeyName = Literal["sound", "listening", "music"]
+KeyName = Literal["sound_key", "listening_key", "music_key"]
 CHUNK: Final = 40
 """Number of sounds that a process computes before they are saved."""
 _HEADER: Final = 128
 """Size in bytes of an .npy file's header, which is rewritten when the file grows."""
 
 
-class Kind(NamedTuple):
+class FeatureKind(NamedTuple):
     """A kind of array.
 
     Attributes:
@@ -54,7 +55,7 @@ class Kind(NamedTuple):
     """
 
     name: str
-    key: KeyName = "sound"
+    key: KeyName = "sound_key"
     axis: int = 0
     missing: int | None = None
 
@@ -63,32 +64,32 @@ class Kind(NamedTuple):
         key: str = getattr(example, self.key)
         return key
 
-    def pack(self, array: Array) -> Array:
+    def to_pack(self, array: Array) -> Array:
         """Return an array in the form of packs: the variable axis first, floating-point numbers as float16."""
         array = np.moveaxis(array, self.axis, 0)
         return array.astype(np.float16) if np.issubdtype(array.dtype, np.floating) else array
 
 
-def texture_kind(version: int = 1) -> Kind:
+def texture_kind(version: int = 1) -> FeatureKind:
     """Return the kind of a sound's texture, [patches, 16, 32], by version of the front end."""
-    return Kind("texture" if version == 1 else f"texture-{version}")
+    return FeatureKind("texture" if version == 1 else f"texture-{version}")
 
 
-def clean_kind(version: int = 1) -> Kind:
+def clean_kind(version: int = 1) -> FeatureKind:
     """Return the kind of the amplified clean music's level, [patches, 32]. See `features.clean_level`."""
-    return Kind("clean" if version == 1 else f"clean-{version}", "music")
+    return FeatureKind("clean" if version == 1 else f"clean-{version}", "music_key")
 
 
-FBANK: Final = Kind("fbank")
+FBANK: Final = FeatureKind("fbank")
 """[frames, 128]"""
-FRONT_ENDS: Final[Mapping[Kind, Callable[[Single], Array]]] = {
+FRONT_ENDS: Final[Mapping[FeatureKind, Callable[[Single], Array]]] = {
     FBANK: fbank,
     **{texture_kind(version): partial(textures, version=version) for version in VERSIONS},
 }
 """Kinds that are computed from the presented sound at 16 kHz, and their functions."""
-DENSE: Final = Kind("targets", axis=1, missing=NONE)
-"""Dense targets of rows, uint8 [3, patches, 32], see `targets`. Rows without them have `NONE`."""
-CLEAN: Final[Mapping[Kind, int]] = {clean_kind(version): version for version in VERSIONS}
+DENSE: Final = FeatureKind("targets", axis=1, missing=MISSING)
+"""Dense targets of rows, uint8 [3, patches, 32], see `targets`. Rows without them have `MISSING`."""
+CLEAN: Final[Mapping[FeatureKind, int]] = {clean_kind(version): version for version in VERSIONS}
 """Kinds that are computed from the clean music, and their versions."""
 
 
@@ -143,22 +144,26 @@ class Pack:
         return self.array[start : start + length]
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[Pack]:
+    def lock(self) -> Iterator[Pack]:
         """Lock the pack for writing, and load the arrays that other processes have written.
 
         Raises:
             OptionError: another process is writing, or the folder is not writable.
         """
-        with _explained(self.path):
+        with _translate_os_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             lock = self.index.open("ab")
         with lock:
-            _lock(lock, self.path)
+            if not try_lock(lock):
+                raise OptionError(
+                    f"another process is writing {self.path}: wait until it ends, or give another folder with "
+                    "--features"
+                )
             self._load()
             yield self
 
     def append(self, arrays: Sequence[tuple[str, Array]]) -> None:
-        """Write the arrays that do not exist yet. Readers see all of them or none. Call this within `writing`.
+        """Write the arrays that do not exist yet. Readers see all of them or none. Call this within `lock`.
 
         Args:
             arrays: with their keys. All have the same type, and the same shape except for the first axis.
@@ -181,7 +186,7 @@ class Pack:
                 )
         size = self._size + sum(len(array) for array in new.values())
         lines = "".join(f"{key} {len(array)}\n" for key, array in new.items()).encode()
-        with _explained(self.path):
+        with _translate_os_errors(self.path):
             with self.path.open("r+b" if self.path.exists() else "w+b") as file:
                 file.seek(self._offset(self._size))
                 for array in new.values():
@@ -240,7 +245,7 @@ def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _translate_os_errors(path: Path) -> Iterator[None]:
     """Convert an OSError while writing to OptionError."""
     try:
         yield
@@ -248,20 +253,6 @@ def _explained(path: Path) -> Iterator[None]:
         advice = "free some space" if error.errno == errno.ENOSPC else "make the folder writable"
         raise OptionError(
             f"cannot write features to {path} ({error.strerror}): {advice}, or give another folder with --features"
-        ) from error
-
-
-def _lock(file: BinaryIO, path: Path) -> None:
-    """Lock a file until it is closed, if the system supports it. The system releases the locks of killed processes."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise OptionError(
-            f"another process is writing {path}: wait for it to finish, or give another folder with --features"
         ) from error
 
 
@@ -276,14 +267,14 @@ class FeatureCache:
         self.folder = folder
         self._packs: dict[tuple[str, str], Pack] = {}
 
-    def pack(self, kind: Kind, table: str) -> Pack:
+    def pack(self, kind: FeatureKind, table: str) -> Pack:
         """Return the pack of one kind and table."""
         place = table, kind.name
         if place not in self._packs:
             self._packs[place] = Pack(self.folder / table / f"{kind.name}.npy")
         return self._packs[place]
 
-    def load(self, kind: Kind, example: Example) -> Array:
+    def load(self, kind: FeatureKind, example: Example) -> Array:
         """Return the array of an example, memory-mapped.
 
         Raises:
@@ -291,7 +282,7 @@ class FeatureCache:
         """
         return np.moveaxis(self.pack(kind, example.table).get(kind.key_of(example)), 0, kind.axis)
 
-    def missing(self, kind: Kind, examples: Sequence[Example]) -> list[int]:
+    def missing(self, kind: FeatureKind, examples: Sequence[Example]) -> list[int]:
         """List the indices of examples without an array. Of examples with the same key, only the first is listed."""
         seen: set[tuple[str, str]] = set()
         places = []
@@ -304,11 +295,11 @@ class FeatureCache:
 
     def fill(
         self,
-        kinds: Sequence[Kind],
+        kinds: Sequence[FeatureKind],
         examples: Sequence[Example],
         corpus: Corpus | None,
         jobs: int = 1,
-        done: Callable[[int, int], None] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """Compute the missing features. Finished ones are kept if this is interrupted.
 
@@ -317,7 +308,7 @@ class FeatureCache:
             examples: each sound is rendered once for all kinds. Consecutive rows of a group share their clean music.
             corpus: of the label tables. Not needed if nothing is missing.
             jobs: number of processes.
-            done: called with the number of sounds that have their features, and the total number.
+            on_progress: called with the number of sounds that have their features, and the total number.
 
         Raises:
             CorpusError: there is no corpus, it is not the one of the tables, or a clip is missing or silent.
@@ -325,31 +316,33 @@ class FeatureCache:
             OptionError: features cannot be written, or another process writes the same ones.
             WorkerError: a process was killed.
         """
-        if done:
-            done(len(examples) - len(self._wanted(kinds, examples)), len(examples))
+        if on_progress:
+            on_progress(len(examples) - len(self._wanted(kinds, examples)), len(examples))
         if not self._wanted(kinds, examples):
             return
         with contextlib.ExitStack() as stack:
             for table in sorted({example.table for example in examples}):
                 for kind in kinds:
-                    stack.enter_context(self.pack(kind, table).writing())
+                    stack.enter_context(self.pack(kind, table).lock())
             wanted = self._wanted(kinds, examples)
-            parts = _checked([example for example, _ in wanted], corpus)
+            parts = _matching_corpora([example for example, _ in wanted], corpus)
             finished = len(examples) - len(wanted)
             chunks = [wanted[start : start + CHUNK] for start in range(0, len(wanted), CHUNK)]
-            for made in spread(partial(_make, parts), chunks, jobs, advice="use fewer --jobs, then run it again"):
+            for made in parallel_map(
+                partial(_compute_features, parts), chunks, jobs, advice="use fewer --jobs, then run it again"
+            ):
                 for kind, table, arrays in made.arrays:
                     self.pack(kind, table).append(arrays)
                 finished += made.sounds
-                if done:
-                    done(finished, len(examples))
+                if on_progress:
+                    on_progress(finished, len(examples))
 
     def fill_with(
         self,
-        kind: Kind,
+        kind: FeatureKind,
         examples: Sequence[Example],
         compute: Callable[[Example], Array],
-        done: Callable[[int, int], None] | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
     ) -> None:
         """Compute the missing arrays in this process, such as the outputs of a network.
 
@@ -357,7 +350,7 @@ class FeatureCache:
             kind: of the arrays.
             examples: those that need an array.
             compute: returns the array of an example.
-            done: called with the number of arrays that exist, and the total number.
+            on_progress: called with the number of arrays that exist, and the total number.
 
         Raises:
             OptionError: see `fill`.
@@ -366,19 +359,19 @@ class FeatureCache:
         with contextlib.ExitStack() as stack:
             if self.missing(kind, examples):
                 for table in tables:
-                    stack.enter_context(self.pack(kind, table).writing())
+                    stack.enter_context(self.pack(kind, table).lock())
             wanted = self.missing(kind, examples)
             finished = len(examples) - len(wanted)
             for place in wanted:
-                if done:
-                    done(finished, len(examples))
+                if on_progress:
+                    on_progress(finished, len(examples))
                 example = examples[place]
-                self.pack(kind, example.table).append([(kind.key_of(example), kind.pack(compute(example)))])
+                self.pack(kind, example.table).append([(kind.key_of(example), kind.to_pack(compute(example)))])
                 finished += 1
-            if done:
-                done(len(examples), len(examples))
+            if on_progress:
+                on_progress(len(examples), len(examples))
 
-    def put(self, kind: Kind, table: str, arrays: Sequence[tuple[str, Array]]) -> None:
+    def put(self, kind: FeatureKind, table: str, arrays: Sequence[tuple[str, Array]]) -> None:
         """Write arrays with their keys. Existing arrays are not replaced.
 
         Raises:
@@ -386,8 +379,8 @@ class FeatureCache:
         """
         pack = self.pack(kind, table)
         if any(key not in pack for key, _ in arrays):
-            with pack.writing():
-                pack.append([(key, kind.pack(array)) for key, array in arrays])
+            with pack.lock():
+                pack.append([(key, kind.to_pack(array)) for key, array in arrays])
 
     def add_targets(self, examples: Sequence[Example], work: Path) -> int:
         """Add the dense targets that labelling has saved (`labels.Labelling.targets`).
@@ -407,14 +400,16 @@ class FeatureCache:
             of_split = [example for example in examples if example.table == split]
             for number in range(len(of_split) // LABEL_CHUNK):
                 part = of_split[number * LABEL_CHUNK : (number + 1) * LABEL_CHUNK]
-                path = targets_file(work, split, number)
+                path = targets_path(work, split, number)
                 if self.missing(DENSE, part) and path.exists():
                     self.put(DENSE, split, _read_targets(path, part))
         return sum(DENSE.key_of(example) in self.pack(DENSE, example.table) for example in examples)
 
-    def _wanted(self, kinds: Sequence[Kind], examples: Sequence[Example]) -> list[tuple[Example, list[Kind]]]:
+    def _wanted(
+        self, kinds: Sequence[FeatureKind], examples: Sequence[Example]
+    ) -> list[tuple[Example, list[FeatureKind]]]:
         """Return the examples that lack features, in order, with the missing kinds."""
-        lacking: dict[int, list[Kind]] = {}
+        lacking: dict[int, list[FeatureKind]] = {}
         for kind in kinds:
             for place in self.missing(kind, examples):
                 lacking.setdefault(place, []).append(kind)
@@ -429,7 +424,7 @@ def _read_targets(path: Path, examples: Sequence[Example]) -> list[tuple[str, Ar
             arrays, made_of = file["targets"], str(file["digest"])
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise CorpusError(f"{path} is damaged ({error}): remove it to train without these dense targets") from error
-    if made_of != digest(rows) or len(arrays) != len(rows):
+    if made_of != rows_digest(rows) or len(arrays) != len(rows):
         raise CorpusError(
             f"{path} has dense targets of other rows than the label table: give the folder of its labelling with "
             "--work, or remove the file to train without these targets"
@@ -437,33 +432,35 @@ def _read_targets(path: Path, examples: Sequence[Example]) -> list[tuple[str, Ar
     return [(DENSE.key_of(example), array) for example, array in zip(examples, arrays, strict=True)]
 
 
-class _Made(NamedTuple):
+class _ComputedFeatures(NamedTuple):
     """Features by kind and table, and the number of sounds that they belong to."""
 
     sounds: int
-    arrays: list[tuple[Kind, str, list[tuple[str, Array]]]]
+    arrays: list[tuple[FeatureKind, str, list[tuple[str, Array]]]]
 
 
-def _make(parts: Mapping[str, Corpus], wanted: Sequence[tuple[Example, Sequence[Kind]]]) -> _Made:
+def _compute_features(
+    parts: Mapping[str, Corpus], wanted: Sequence[tuple[Example, Sequence[FeatureKind]]]
+) -> _ComputedFeatures:
     """Compute the features of sounds, for each the kinds that it lacks."""
-    sounds = Sounds(parts)
-    found: dict[tuple[Kind, str], list[tuple[str, Array]]] = {}
+    sounds = SoundRenderer(parts)
+    found: dict[tuple[FeatureKind, str], list[tuple[str, Array]]] = {}
     for example, kinds in wanted:
-        heard = sounds.presented(example) if any(kind in FRONT_ENDS for kind in kinds) else None
+        heard = sounds.render(example) if any(kind in FRONT_ENDS for kind in kinds) else None
         for kind in kinds:
             if kind in FRONT_ENDS:
                 assert heard is not None
                 array = FRONT_ENDS[kind](heard)
             else:
                 assert isinstance(example.source, Row)
-                array = clean_level(example.source, *sounds.music(example), CLEAN[kind])
-            found.setdefault((kind, example.table), []).append((kind.key_of(example), kind.pack(array)))
-    return _Made(len(wanted), [(kind, table, arrays) for (kind, table), arrays in found.items()])
+                array = clean_level(example.source, *sounds.clean_music(example), CLEAN[kind])
+            found.setdefault((kind, example.table), []).append((kind.key_of(example), kind.to_pack(array)))
+    return _ComputedFeatures(len(wanted), [(kind, table, arrays) for (kind, table), arrays in found.items()])
 
 
-def _checked(examples: Sequence[Example], corpus: Corpus | None) -> dict[str, Corpus]:
+def _matching_corpora(examples: Sequence[Example], corpus: Corpus | None) -> dict[str, Corpus]:
     """Return the corpora of label tables by name. Raise CorpusError if a table was made from another corpus."""
-    parts = corpora(examples, corpus)
+    parts = corpora_by_table(examples, corpus)
     for table in parts:
         made_of = next(example.corpus for example in examples if example.table == table)
         if made_of is not None and made_of != parts[table].digest:
@@ -474,8 +471,8 @@ def _checked(examples: Sequence[Example], corpus: Corpus | None) -> dict[str, Co
     return parts
 
 
-def batched(
-    lengths: Sequence[int], size: int, rng: np.random.Generator | None = None, whole: bool = False
+def make_batches(
+    lengths: Sequence[int], size: int, rng: np.random.Generator | None = None, drop_last: bool = False
 ) -> list[list[int]]:
     """Group indices into batches of sounds of equal length, in a random order if `rng` is given.
 
@@ -485,21 +482,21 @@ def batched(
         lengths: of the sounds.
         size: maximum number of sounds per batch.
         rng: for the random order.
-        whole: leave out batches of fewer sounds.
+        drop_last: leave out batches of fewer sounds.
     """
     order = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
     by_length: dict[int, list[int]] = {}
     for place in order.tolist():
         by_length.setdefault(lengths[place], []).append(place)
     batches = [sorted(group[i : i + size]) for group in by_length.values() for i in range(0, len(group), size)]
-    if whole:
+    if drop_last:
         batches = [batch for batch in batches if len(batch) == size]
     if rng is not None:
         batches = [batches[place] for place in rng.permutation(len(batches))]
     return batches
 
 
-def fingerprint(examples: Sequence[Example]) -> str:
+def examples_fingerprint(examples: Sequence[Example]) -> str:
     """Return a fingerprint of examples with their listeners and labels."""
-    text = "\n".join(f"{example.listening} {example.score:.6f}" for example in examples)
+    text = "\n".join(f"{example.listening_key} {example.score:.6f}" for example in examples)
     return f"{len(examples)} examples, {hashlib.sha256(text.encode()).hexdigest()[:16]}"

@@ -15,7 +15,7 @@ from ...runtime.audio.reading import ArrayAudio
 from ...runtime.audiogram import Audiogram
 from ...runtime.features.patches import PATCH_LENGTH, PATCH_SHIFT, SAMPLE_RATE, patch_count
 from ...runtime.features.texture import textures
-from ..degradations.grammar import Array
+from ..degradations.chains import Array
 from .rows import Row
 
 _SOUND: Final = tuple(field.name for field in fields(Row) if field.default is MISSING)
@@ -24,7 +24,7 @@ _MUSIC: Final = ("clip", "start", "duration", "variation", "level", "audiogram")
 """Fields of a row that define its amplified clean music. All rows of a group have the same values."""
 
 
-def digest(rows: Sequence[Row]) -> str:
+def rows_digest(rows: Sequence[Row]) -> str:
     """Return a fingerprint of the sounds of rows. It does not depend on the scores."""
     return _fingerprint(rows, _SOUND)
 
@@ -49,14 +49,14 @@ def row_texture(row: Row, presented: Array, rate: int, version: int = 1) -> npt.
 
     Args:
         row: provides the duration.
-        presented: float64 [samples], see `rendering.presented`.
+        presented: float64 [samples], see `rendering.render_presented`.
         rate: in Hz.
         version: of the front end.
 
     Returns:
         float16 [patches, 16, 32].
     """
-    return textures(at_front_end(presented, rate, row.duration), version).astype(np.float16)
+    return textures(resample_to_front_end(presented, rate, row.duration), version).astype(np.float16)
 
 
 def clean_level(row: Row, clean: Array, rate: int, version: int = 1) -> npt.NDArray[np.float16]:
@@ -64,7 +64,7 @@ def clean_level(row: Row, clean: Array, rate: int, version: int = 1) -> npt.NDAr
 
     Args:
         row: provides the duration and the audiogram.
-        clean: float64 [samples], see `rendering.reference_of`.
+        clean: float64 [samples], see `rendering.render_reference`.
         rate: in Hz.
         version: of the front end.
 
@@ -72,10 +72,10 @@ def clean_level(row: Row, clean: Array, rate: int, version: int = 1) -> npt.NDAr
         float16 [patches, 32], the level plane of the texture.
     """
     amplified = nal_r(clean.astype(np.float32), rate, Audiogram(row.audiogram)).astype(np.float64)
-    return textures(at_front_end(amplified, rate, row.duration), version)[:, 0].astype(np.float16)
+    return textures(resample_to_front_end(amplified, rate, row.duration), version)[:, 0].astype(np.float16)
 
 
-def at_front_end(x: Array, rate: int, seconds: float) -> npt.NDArray[np.float32]:
+def resample_to_front_end(x: Array, rate: int, seconds: float) -> npt.NDArray[np.float32]:
     """Resample a signal to 16 kHz, and cut or zero-pad it to the complete patches of a duration.
 
     Args:

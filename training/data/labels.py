@@ -1,7 +1,7 @@
 """The label table: rows that define a presented signal, and the HAAQI score of each.
 
 A table is a set of Parquet shards, each of which is written once. A row holds no audio: clip, start, duration,
-variation, chain, seed, aid, level and audiogram recreate it (`rendering.present`). Labelling saves chunks in a work
+variation, chain, seed, aid, level and audiogram recreate it (`rendering.render_row`). Labelling saves chunks in a work
 folder, so that it can be interrupted and resumed. Complete shards are collected from the chunks.
 """
 
@@ -16,16 +16,18 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...haaqi.index import Ear, Haaqi, Reference
+from ...haaqi.index import Haaqi, Listener, Reference
+from ...runtime.audio.levels import LEVEL1
 from ...runtime.audiogram import Audiogram
-from ...runtime.batch.parallel import spread
+from ...runtime.batch.parallel import parallel_map
 from ...runtime.errors import CorpusError, OptionError
-from ...runtime.writing import putting
+from ...runtime.writing import replace_atomically
 from ..corpus.clips import Corpus, Split
-from .features import digest, patches_in
-from .rendering import presented, reference_of
-from .rows import GROUP, Row, plan
-from .targets import profile, to_bytes
+from ..locks import hold_lock
+from .features import patches_in, rows_digest
+from .rendering import render_presented, render_reference
+from .rows import GROUP, Row, plan_rows
+from .targets import dense_targets, quantize_targets
 
 CHUNK: Final = 200
 """Number of rows that a process labels before it saves them."""
@@ -34,27 +36,27 @@ SECONDS: Final[dict[Split, float]] = {"train": 5.2, "valid": 10.0, "test": 10.0}
 """Duration of a row's sound, in seconds."""
 CORPUS_KEY: Final = b"corpus"
 """Key of the corpus digest in a shard's Parquet metadata."""
-RECREATED: Final = 5e-4
+VERIFY_TOLERANCE: Final = 5e-4
 """Maximum difference of a score that is recomputed on another processor or with another version of numpy."""
 SHORTFALL: Final = 0.2
 """Seconds that an excerpt may be shorter than its row."""
 _SCORES: Final = Haaqi._fields
 
 
-class Labelled(NamedTuple):
+class LabelledRows(NamedTuple):
     """Rows with their scores, and their dense targets uint8 [rows, 3, patches, 32] if requested."""
 
     rows: list[Row]
     targets: npt.NDArray[np.uint8] | None
 
 
-def label(rows: Sequence[Row], corpus: Corpus, targets: bool = False) -> Labelled:
+def label_rows(rows: Sequence[Row], corpus: Corpus, targets: bool = False) -> LabelledRows:
     """Score rows with HAAQI.
 
     Args:
         rows: complete groups, all of the same duration.
         corpus: the clips and voices.
-        targets: also compute the dense targets per patch and band (`targets.profile`).
+        targets: also compute the dense targets per patch and band (`targets.dense_targets`).
 
     Raises:
         CorpusError: a clip is missing, silent or shorter than its row.
@@ -63,22 +65,22 @@ def label(rows: Sequence[Row], corpus: Corpus, targets: bool = False) -> Labelle
     dense: list[npt.NDArray[np.uint8]] = []
     for start in range(0, len(rows), GROUP):
         group = rows[start : start + GROUP]
-        clean, rate = reference_of(group[0], corpus)
+        clean, rate = render_reference(group[0], corpus)
         if len(clean) < round((group[0].duration - SHORTFALL) * rate):
             raise CorpusError(
                 f"{group[0].clip} has {len(clean) / rate:.2f} s from {group[0].start:g} s on, expected "
                 f"{group[0].duration:g}: check its duration_s in CLIPS.csv, and leave out clips that are shorter"
             )
-        reference = Reference(clean, rate, Ear(Audiogram(group[0].audiogram)))
+        reference = Reference(clean, rate, Listener(Audiogram(group[0].audiogram), level1=LEVEL1))
         for row in group:
-            signal = presented(row, clean, rate, corpus.voices(row.split))
+            signal = render_presented(row, clean, rate, corpus.voices(row.split))
             if targets:
                 scores, tiles = reference.compare(signal, rate)
-                dense.append(to_bytes(profile(tiles, patches_in(row.duration))))
+                dense.append(quantize_targets(dense_targets(tiles, patches_in(row.duration))))
             else:
                 scores = reference.score(signal, rate)
             done.append(replace(row, **scores._asdict()))
-    return Labelled(done, np.stack(dense) if targets else None)
+    return LabelledRows(done, np.stack(dense) if targets else None)
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class Labelling:
         """Return the path of a chunk's rows, which need not exist."""
         return self.work / f"{self.split}-{number:06d}.parquet"
 
-    def missing(self, first: int, last: int) -> list[int]:
+    def missing_chunks(self, first: int, last: int) -> list[int]:
         """List the chunks of rows `first` to `last` that are not done.
 
         Raises:
@@ -126,48 +128,83 @@ class Labelling:
     def _plan(self, start: int, count: int) -> list[Row]:
         """Plan rows; a corpus without a speech bank has no conditions that need one."""
         speech = self.corpus.voices(self.split) is not None
-        return plan(self.corpus.of(self.split), self.split, start, count, SECONDS[self.split], speech)
+        return plan_rows(self.corpus.of(self.split), self.split, start, count, SECONDS[self.split], speech)
 
     def _check(self, path: Path, start: int, count: int) -> None:
         """Raise CorpusError unless a file holds the planned rows from `start` on. Only the first group is compared."""
-        rows = _read_file(path)
+        rows = _read_shard(path)
         planned = self._plan(start, GROUP)
-        made_of = corpus_of(path)
-        if len(rows) != count or digest(rows[:GROUP]) != digest(planned) or made_of != self.corpus.digest:
+        made_of = read_corpus_digest(path)
+        if len(rows) != count or rows_digest(rows[:GROUP]) != rows_digest(planned) or made_of != self.corpus.digest:
             raise CorpusError(
                 f"{path} has rows of another corpus or plan (corpus {made_of}, expected {self.corpus.digest} as in "
                 f"{self.corpus.folder}): give this corpus a table and a working folder of its own"
             )
 
-    def make_chunk(self, number: int) -> int:
+    def label_chunk(self, number: int) -> int:
         """Label a chunk, write it, and return its number."""
         rows = self._plan(number * CHUNK, CHUNK)
-        done = label(rows, self.corpus, number * CHUNK < self.targets)
+        done = label_rows(rows, self.corpus, number * CHUNK < self.targets)
         if done.targets is not None:
-            path = targets_file(self.work, self.split, number)
-            with _writing(path) as part, part.open("wb") as file:
-                np.savez_compressed(file, targets=done.targets, digest=np.array(digest(rows)))
-        write(self.chunk(number), done.rows, self.corpus.digest)
+            path = targets_path(self.work, self.split, number)
+            with _write_atomically(path) as part, part.open("wb") as file:
+                np.savez_compressed(file, targets=done.targets, digest=np.array(rows_digest(rows)))
+        write_rows(self.chunk(number), done.rows, self.corpus.digest)
         return number
 
-    def run(self, first: int, last: int, jobs: int, done: Callable[[int], None] | None = None) -> None:
+    def run(
+        self,
+        first: int,
+        last: int,
+        jobs: int,
+        on_chunk: Callable[[int], None] | None = None,
+        on_start: Callable[[int], None] | None = None,
+    ) -> None:
         """Label rows `first` to `last` in `jobs` processes, and collect shards.
 
         Args:
             first, last: rows. Complete chunks are labelled.
             jobs: number of processes.
-            done: called with the number of each finished chunk.
+            on_chunk: called with the number of each finished chunk.
+            on_start: called with how many chunks are missing, before they are labelled.
 
         Raises:
-            CorpusError: see `missing` and `label`.
-            OptionError: a file cannot be written. Finished chunks are kept.
+            CorpusError: see `missing_chunks` and `label_rows`.
+            OptionError: another process labels the split, or a file cannot be written. Finished chunks are kept.
             WorkerError: a process was killed. Finished chunks are kept.
         """
-        for number in spread(self.make_chunk, self.missing(first, last), jobs, advice="use fewer --jobs, then resume"):
+        self._plan(first, GROUP)  # raises an error for a split without clips, before any folder is created
+        with self._lock():
+            missing = self.missing_chunks(first, last)
+            if on_start:
+                on_start(len(missing))
+            for number in parallel_map(self.label_chunk, missing, jobs, advice="use fewer --jobs, then resume"):
+                self.collect()
+                if on_chunk:
+                    on_chunk(number)
             self.collect()
-            if done:
-                done(number)
-        self.collect()
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        """Let no other process label the split into the same table or working folder."""
+
+        def busy(holder: str) -> OptionError:
+            return OptionError(
+                f"{holder} labels {self.split} in {self.table}, with the working folder {self.work}: wait until it "
+                "ends, or give another --table and --work"
+            )
+
+        with contextlib.ExitStack() as locks:
+            for folder in (self.work, self.table):
+                path = folder / f"{self.split}.lock"
+                if not folder.exists():
+                    locks.callback(_remove_if_empty, folder)  # after an error, no new empty folder is left
+                try:
+                    folder.mkdir(parents=True, exist_ok=True)
+                    locks.enter_context(hold_lock(path, busy))
+                except OSError as error:
+                    raise _unwritable(path, error) from error
+            yield
 
     def collect(self) -> None:
         """Write the shards whose chunks are complete, and remove those chunks."""
@@ -178,18 +215,18 @@ class Labelling:
             if not self.shard(number).exists():
                 if not numbers.issuperset(chunks):
                     continue
-                rows = [row for n in chunks for row in _read_file(self.chunk(n))]
-                write(self.shard(number), rows, self.corpus.digest)
+                rows = [row for n in chunks for row in _read_shard(self.chunk(n))]
+                write_rows(self.shard(number), rows, self.corpus.digest)
             for n in numbers.intersection(chunks):
                 self.chunk(n).unlink()
 
 
-def targets_file(work: Path, split: Split, chunk: int) -> Path:
+def targets_path(work: Path, split: Split, chunk: int) -> Path:
     """Return the path of a chunk's dense targets, which need not exist."""
     return work / "targets" / f"{split}-{chunk:06d}.npz"
 
 
-class Recreated(NamedTuple):
+class VerifiedRow(NamedTuple):
     """A row of a table, and the score of its sound when rendered and scored again."""
 
     row: Row
@@ -201,40 +238,40 @@ class Recreated(NamedTuple):
         return abs(self.score - self.row.score)
 
 
-def verify(
+def verify_table(
     table: str | Path, name: str, corpus: Corpus, count: int, jobs: int = 1, seed: int = 20
-) -> Iterator[Recreated]:
+) -> Iterator[VerifiedRow]:
     """Render and score random rows of a table again.
 
     Args:
         table: folder of the shards.
-        name: `train`, `valid`, `test`, or one of the older tables (`tables`).
+        name: `train`, `valid`, `test`, or one of the older tables (`table_names`).
         corpus: the corpus from which the table was made.
         count: number of rows.
         jobs: number of processes.
         seed: for the choice of rows.
 
     Yields:
-        One result per row, in order of completion. See `RECREATED`.
+        One result per row, in order of completion. See `VERIFY_TOLERANCE`.
 
     Raises:
         CorpusError: there is no such table, or the corpus lacks a clip.
     """
-    rows, corpus = read(table, name), corpus.part(name)
+    rows, corpus = read_rows(table, name), corpus.part(name)
     places = np.random.default_rng(seed).choice(len(rows), min(count, len(rows)), replace=False)
-    yield from spread(_Recreate(corpus), [rows[place] for place in places], jobs)
+    yield from parallel_map(_Verify(corpus), [rows[place] for place in places], jobs)
 
 
 @dataclass(frozen=True)
-class _Recreate:
+class _Verify:
     corpus: Corpus
 
-    def __call__(self, row: Row) -> Recreated:
+    def __call__(self, row: Row) -> VerifiedRow:
         blank = replace(row, **dict.fromkeys(_SCORES, float("nan")))  # type: ignore[arg-type]
-        return Recreated(row, label([blank], self.corpus).rows[0].score)
+        return VerifiedRow(row, label_rows([blank], self.corpus).rows[0].score)
 
 
-def write(path: Path, rows: Sequence[Row], corpus: str | None = None) -> None:
+def write_rows(path: Path, rows: Sequence[Row], corpus: str | None = None) -> None:
     """Write rows to a Parquet file, with scores as float32. `corpus` is the digest of their corpus.
 
     Raises:
@@ -250,22 +287,35 @@ def write(path: Path, rows: Sequence[Row], corpus: str | None = None) -> None:
     table = pyarrow.table(columns)
     if corpus is not None:
         table = table.replace_schema_metadata({CORPUS_KEY: corpus.encode()})
-    with _writing(path) as part:
+    with _write_atomically(path) as part:
         pyarrow.parquet.write_table(table, part, compression="zstd", compression_level=9)
 
 
 @contextlib.contextmanager
-def _writing(path: Path) -> Iterator[Path]:
-    """Create a file's folder and yield the path to write to, as `putting` does. Raise OptionError on failure."""
+def _write_atomically(path: Path) -> Iterator[Path]:
+    """Create a file's folder, and yield the path to write to as `replace_atomically` does.
+
+    Raises:
+        OptionError: the file cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with putting(path) as part:
+        with replace_atomically(path) as part:
             yield part
     except OSError as error:
-        raise OptionError(
-            f"cannot write {path} ({error.strerror or error}): free some space or make the folder writable, then run "
-            "the same command to resume; or give another folder"
-        ) from error
+        raise _unwritable(path, error) from error
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _unwritable(path: Path, error: OSError) -> OptionError:
+    return OptionError(
+        f"cannot write {path} ({error.strerror or error}): free some space or make the folder writable, then run the "
+        "same command to resume; or give another folder"
+    )
 
 
 def _arrow_type(name: str) -> Any:
@@ -280,7 +330,7 @@ def _arrow_type(name: str) -> Any:
     return pyarrow.float64() if name in {"start", "duration", "level"} else pyarrow.string()
 
 
-def shards(folder: str | Path, name: str) -> list[Path]:
+def shard_paths(folder: str | Path, name: str) -> list[Path]:
     """List the shards of a table, in order.
 
     Raises:
@@ -288,17 +338,17 @@ def shards(folder: str | Path, name: str) -> list[Path]:
     """
     found = sorted(Path(folder).glob(f"{name}-{'[0-9]' * 4}.parquet"))
     if not found:
-        there = ", ".join(tables(folder)) or "none"
+        there = ", ".join(table_names(folder)) or "none"
         raise CorpusError(f"no table {name} in {folder}: expected {name}-0000.parquet and so on; there is {there}")
     return found
 
 
-def tables(folder: str | Path) -> list[str]:
+def table_names(folder: str | Path) -> list[str]:
     """List the tables in a folder: splits, and older tables such as `test-2026-11`."""
     return sorted({path.stem.rsplit("-", 1)[0] for path in Path(folder).glob(f"*-{'[0-9]' * 4}.parquet")})
 
 
-def read(folder: str | Path, name: str) -> list[Row]:
+def read_rows(folder: str | Path, name: str) -> list[Row]:
     """Read all rows of a table, in order.
 
     Args:
@@ -308,10 +358,10 @@ def read(folder: str | Path, name: str) -> list[Row]:
     Raises:
         CorpusError: the folder has no shard of that table, or a shard is damaged or not part of a label table.
     """
-    return [row for shard in shards(folder, name) for row in _read_file(shard)]
+    return [row for shard in shard_paths(folder, name) for row in _read_shard(shard)]
 
 
-def table_for(folder: str | Path, name: str, corpus: Corpus) -> str:
+def resolve_table(folder: str | Path, name: str, corpus: Corpus) -> str:
     """Return the name of the table that a corpus can recreate: `name`, or its edition of 2026-11.
 
     The tables of 2026-11 were made from the public music only, those named after a split from the whole corpus.
@@ -320,9 +370,9 @@ def table_for(folder: str | Path, name: str, corpus: Corpus) -> str:
         CorpusError: there is no table of that name, or it was made from another corpus.
     """
     older = f"{name}-2026-11"
-    there = tables(folder)
+    there = table_names(folder)
     if name in there:
-        made_of = corpus_of(shards(folder, name)[0])
+        made_of = read_corpus_digest(shard_paths(folder, name)[0])
         if made_of in (None, corpus.digest):
             return name
         if older not in there:
@@ -332,10 +382,10 @@ def table_for(folder: str | Path, name: str, corpus: Corpus) -> str:
             )
     if older in there:
         return older
-    return shards(folder, name)[0].stem.rsplit("-", 1)[0]
+    return shard_paths(folder, name)[0].stem.rsplit("-", 1)[0]
 
 
-def corpus_of(path: Path) -> str | None:
+def read_corpus_digest(path: Path) -> str | None:
     """Return the digest of the corpus from which a shard was made, or None for shards of 2026-11, which lack it.
 
     Raises:
@@ -353,7 +403,7 @@ def corpus_of(path: Path) -> str | None:
     return None if found is None else bytes(found).decode()
 
 
-def _read_file(path: Path) -> list[Row]:
+def _read_shard(path: Path) -> list[Row]:
     import pyarrow
     import pyarrow.parquet
 

@@ -8,16 +8,16 @@ from ...runtime.audio.levels import LEVEL1, amplitude
 from ...runtime.audiogram import Audiogram
 from ...runtime.errors import CorpusError
 from ..corpus.clips import Corpus
-from ..corpus.synthetic import RATE, piece
+from ..corpus.synthetic import RATE, synthesize_piece
 from ..degradations import degrade
-from ..degradations.augmentation import source_seconds, vary
-from ..degradations.grammar import Array, Speech
+from ..degradations.augmentation import apply_variation, source_seconds
+from ..degradations.chains import Array, Speech
 from ..degradations.hearing_aids import amplify
 from ..degradations.signals import rms
 from .rows import SYNTHETIC, Row
 
 
-def reference_of(row: Row, corpus: Corpus) -> tuple[Array, int]:
+def render_reference(row: Row, corpus: Corpus) -> tuple[Array, int]:
     """Render a row's clean music, which is the same for all rows of a group.
 
     Returns:
@@ -30,22 +30,22 @@ def reference_of(row: Row, corpus: Corpus) -> tuple[Array, int]:
     # A change of speed rounds the length. A few extra samples are read and cut off.
     seconds += 0.01 if seconds != row.duration else 0.0
     if row.clip.startswith(SYNTHETIC):
-        clean, rate = piece(int(row.clip.removeprefix(SYNTHETIC)), seconds), RATE
+        clean, rate = synthesize_piece(int(row.clip.removeprefix(SYNTHETIC)), seconds), RATE
     else:
         clean, rate = corpus.excerpt(row.clip, row.start, seconds)
     power = rms(clean) if len(clean) else 0.0
     if power == 0:
         raise CorpusError(f"{row.clip} is silent from {row.start} s on for {seconds:g} s")
-    clean = vary(clean, rate, row.variation)[: round(row.duration * rate)]
+    clean = apply_variation(clean, rate, row.variation)[: round(row.duration * rate)]
     return clean * (amplitude(row.level - LEVEL1) / rms(clean)), rate
 
 
-def presented(row: Row, clean: Array, rate: int, speech: Speech | None = None) -> Array:
+def render_presented(row: Row, clean: Array, rate: int, speech: Speech | None = None) -> Array:
     """Degrade and amplify a row's clean music.
 
     Args:
         row: defines the degradations and the amplification.
-        clean: float64 [samples], see `reference_of`.
+        clean: float64 [samples], see `render_reference`.
         rate: in Hz.
         speech: the voices of the row's split, for conditions that use speech (`Corpus.voices`).
 
@@ -59,11 +59,11 @@ def presented(row: Row, clean: Array, rate: int, speech: Speech | None = None) -
     return amplify(degraded, rate, Audiogram(row.audiogram), row.aid).astype(np.float64)
 
 
-def present(row: Row, corpus: Corpus) -> tuple[Array, Array, int]:
+def render_row(row: Row, corpus: Corpus) -> tuple[Array, Array, int]:
     """Render both of a row's sounds.
 
     Returns:
-        clean, presented, rate: see `reference_of` and `presented`.
+        clean, presented, rate: see `render_reference` and `render_presented`.
     """
-    clean, rate = reference_of(row, corpus)
-    return clean, presented(row, clean, rate, corpus.voices(row.split)), rate
+    clean, rate = render_reference(row, corpus)
+    return clean, render_presented(row, clean, rate, corpus.voices(row.split)), rate

@@ -18,12 +18,12 @@ from ...runtime.errors import CorpusError
 from ..corpus.clips import Clip, Split
 from ..degradations.augmentation import random_clean_noise, random_variation, source_seconds
 from ..degradations.listeners import random_aid, random_listener
-from ..degradations.sampling import random_chain, redrawn
+from ..degradations.sampling import random_chain, redraw_parameters
 
 SPLITS: Final[tuple[Split, ...]] = ("train", "valid", "test")
 GROUP: Final = 4
 """Rows per group: 4k to 4k + 3."""
-PRESENTATION: Final = 65.0
+PRESENTATION_LEVEL: Final = 65.0
 """Level in dB SPL of half of the groups."""
 UNSEEN: Final = 1 / 6
 """Share of the test split's groups with conditions that no training row has."""
@@ -44,7 +44,7 @@ class Row:
     Attributes:
         clip, start, duration: the excerpt, in seconds. A variation that changes the speed reads more or less of the
             clip. A clip `composed/7` is piece 7 of `corpus.synthetic`, whose start is always 0.
-        variation: changes of the clean music, which is the reference (`augmentation.vary`).
+        variation: changes of the clean music, which is the reference (`augmentation.apply_variation`).
         chain, seed: the degradations that follow (`degradations.degrade`).
         aid: the amplification (`hearing_aids.amplify`).
         level: in dB SPL, of the music before amplification.
@@ -73,7 +73,7 @@ class Row:
     spectrum: float = float("nan")
 
 
-def plan(
+def plan_rows(
     clips: Sequence[Clip], split: Split, start: int, count: int, duration: float, speech: bool = True
 ) -> list[Row]:
     """Plan rows `start` to `start + count` of a split.
@@ -117,14 +117,14 @@ def _group(clips: Sequence[Clip], split: Split, group: int, duration: float, spe
     name, begin = clip.path, round(float(rng.uniform(0, latest)), 3)
     if training and rng.random() < SYNTHETIC_SHARE:
         name, begin = f"{SYNTHETIC}{group}", 0.0
-    level = PRESENTATION if rng.random() < 0.5 else round(float(rng.uniform(45, 85)), 1)
+    level = PRESENTATION_LEVEL if rng.random() < 0.5 else round(float(rng.uniform(45, 85)), 1)
     listener, audiogram = random_listener(rng)
     unseen = split == "test" and rng.random() < UNSEEN
     ladder = training and rng.random() < LADDERS
     treatments: list[tuple[str, str]] = []
     while len(treatments) < GROUP:
         if ladder and treatments and treatments[0][0]:
-            treatment = redrawn(rng, treatments[0][0]), treatments[0][1]
+            treatment = redraw_parameters(rng, treatments[0][0]), treatments[0][1]
         else:
             treatment = random_chain(rng, unseen, speech), random_aid(rng, audiogram)
         if treatment not in treatments:

@@ -28,13 +28,13 @@ DELAY: Final = 450
 """Delay of the model's bands, in samples."""
 GAIN_RANGE: Final = 40.0
 """Maximum gain or attenuation in dB. Larger ones are clipped."""
-NONE: Final = 255
+MISSING: Final = 255
 """Stored byte that means that there is no value."""
 _LOWEST: Final = (0.0, -1.0, -GAIN_RANGE)
 _RANGE: Final = (1.0, 2.0, 2 * GAIN_RANGE)
 
 
-def profile(tiles: Tiles, patches: int) -> npt.NDArray[np.float32]:
+def dense_targets(tiles: Tiles, patches: int) -> npt.NDArray[np.float32]:
     """Compute the three targets [3, patches, 32] of a comparison, in the order of `PLANES`."""
     heard = np.isfinite(tiles.synchrony)
     where = _patch(tiles, SEGMENT // 2, tiles.synchrony.shape[1], patches)
@@ -70,14 +70,14 @@ def _sums(values: npt.NDArray[np.floating], where: npt.NDArray[np.int64], patche
     return sums
 
 
-def to_bytes(planes: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+def quantize_targets(planes: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
     """Quantize targets [..., 3, patches, 32] to bytes, in steps of 1/254 of their range."""
     low, span = (np.array(v, np.float32)[:, None, None] for v in (_LOWEST, _RANGE))
-    scaled = np.clip((planes - low) / span, 0, 1) * (NONE - 1)
-    return np.where(np.isnan(planes), NONE, np.round(np.nan_to_num(scaled))).astype(np.uint8)
+    scaled = np.clip((planes - low) / span, 0, 1) * (MISSING - 1)
+    return np.where(np.isnan(planes), MISSING, np.round(np.nan_to_num(scaled))).astype(np.uint8)
 
 
-def from_bytes(stored: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Undo `to_bytes`, except for its rounding and clipping. Missing values are NaN."""
+def dequantize_targets(stored: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Undo `quantize_targets`, except for its rounding and clipping. Missing values are NaN."""
     low, span = (np.array(v, np.float32)[:, None, None] for v in (_LOWEST, _RANGE))
-    return np.where(stored == NONE, np.float32(np.nan), stored.astype(np.float32) / (NONE - 1) * span + low)
+    return np.where(stored == MISSING, np.float32(np.nan), stored.astype(np.float32) / (MISSING - 1) * span + low)

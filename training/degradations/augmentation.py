@@ -12,13 +12,13 @@ import numba
 import numpy as np
 from scipy import signal
 
-from .grammar import Array, Registry, apply, chain_of, condition, parse
-from .signals import mix, shape
+from .chains import Array, Registry, apply_chain, degradation, format_chain, parse_steps
+from .signals import filter_zero_phase, mix
 
 VARIATIONS: Final[Registry] = {}
 
 
-class Spread(NamedTuple):
+class VariationRange(NamedTuple):
     """Range of variations: the lowest and highest speed ratio, and the equalizer's maximum gain in dB, up or down."""
 
     slowest: float
@@ -26,19 +26,19 @@ class Spread(NamedTuple):
     gain: float
 
 
-SPREAD: Final = Spread(0.7, 1.4, 6.0)
-FIRST_SPREAD: Final = Spread(0.8, 1.25, 4.0)
+RANGE: Final = VariationRange(0.7, 1.4, 6.0)
+FIRST_RANGE: Final = VariationRange(0.8, 1.25, 4.0)
 """The range in the first rows of the table."""
 
 
-@condition(VARIATIONS, ratio=(0.5, 2))
+@degradation(VARIATIONS, ratio=(0.5, 2))
 def speed(x: Array, rate: int, rng: np.random.Generator, *, ratio: float) -> Array:  # noqa: ARG001
     """Play `ratio` times as fast, with a higher pitch: [n] samples become [n / ratio]."""
     exact = Fraction(f"{ratio:.3g}")
     return np.asarray(signal.resample_poly(x, exact.denominator, exact.numerator))
 
 
-@condition(VARIATIONS, low=(-12, 12), mid=(-12, 12), high=(-12, 12))
+@degradation(VARIATIONS, low=(-12, 12), mid=(-12, 12), high=(-12, 12))
 def equalize(x: Array, rate: int, rng: np.random.Generator, *, low: float, mid: float, high: float) -> Array:  # noqa: ARG001
     """Apply a low shelf below 250 Hz, a bell with one octave to each side of 1 kHz, a high shelf above 4 kHz, in dB."""
 
@@ -47,27 +47,27 @@ def equalize(x: Array, rate: int, rng: np.random.Generator, *, low: float, mid: 
         bell = np.exp(-0.5 * np.log2(np.maximum(hz, 1.0) / 1000) ** 2)
         return np.asarray(10 ** ((low * bass + mid * bell + high * treble) / 20))
 
-    return shape(x, rate, gain)
+    return filter_zero_phase(x, rate, gain)
 
 
-def vary(x: Array, rate: int, variation: str) -> Array:
+def apply_variation(x: Array, rate: int, variation: str) -> Array:
     """Apply a variation to clean music. A change of speed changes the number of samples.
 
     Raises:
         OptionError: a variation or parameter is unknown.
     """
-    return apply(np.asarray(x, dtype=np.float64), rate, variation, 0, VARIATIONS)
+    return apply_chain(np.asarray(x, dtype=np.float64), rate, variation, 0, VARIATIONS)
 
 
 def source_seconds(variation: str, duration: float) -> float:
     """Return the number of seconds of a clip that become `duration` seconds of its variation."""
-    for entry, parameters in parse(variation, VARIATIONS):
+    for entry, parameters in parse_steps(variation, VARIATIONS):
         if entry is speed:
             duration *= parameters["ratio"]
     return duration
 
 
-def random_variation(rng: np.random.Generator, fastest: float = 2.0, spread: Spread = SPREAD) -> str:
+def random_variation(rng: np.random.Generator, fastest: float = 2.0, spread: VariationRange = RANGE) -> str:
     """Draw a variation: none in 35%. The rest is divided equally between speed, equalization, and both.
 
     Args:
@@ -83,13 +83,13 @@ def random_variation(rng: np.random.Generator, fastest: float = 2.0, spread: Spr
     if kind < 0.35:
         return ""
     links = [("speed", {"ratio": ratio}), ("equalize", shelves)]
-    return chain_of(*(links[:1] if kind < 0.35 + 0.65 / 3 else links[1:] if kind < 0.35 + 1.3 / 3 else links))
+    return format_chain(*(links[:1] if kind < 0.35 + 0.65 / 3 else links[1:] if kind < 0.35 + 1.3 / 3 else links))
 
 
 # Noises of old recordings, which belong to the clean music
 
 
-@condition(VARIATIONS, hiss_db=(-100, -20), wow=(0, 2), seed=(0, 999))
+@degradation(VARIATIONS, hiss_db=(-100, -20), wow=(0, 2), seed=(0, 999))
 def tape(x: Array, rate: int, rng: np.random.Generator, *, hiss_db: float, wow: float, seed: float) -> Array:
     """Add the sound of a tape recorder: hiss, and wow and flutter.
 
@@ -108,12 +108,12 @@ def tape(x: Array, rate: int, rng: np.random.Generator, *, hiss_db: float, wow: 
         for part, low, high in ((1.0, 0.5, 1.5), (1 / 3, 6.0, 10.0)):
             angular, phase = 2 * np.pi * rng.uniform(low, high), rng.uniform(0, 2 * np.pi)
             deviation += part / angular * (np.sin(angular * seconds + phase) - np.sin(phase))
-        x = _read_at(x, np.arange(len(x)) + wow / 100 * rate * deviation)
-    hiss = shape(rng.standard_normal(len(x)), rate, lambda hz: np.sqrt((100 + hz) / (1000 + hz)))
+        x = _interpolate(x, np.arange(len(x)) + wow / 100 * rate * deviation)
+    hiss = filter_zero_phase(rng.standard_normal(len(x)), rate, lambda hz: np.sqrt((100 + hz) / (1000 + hz)))
     return mix(x, hiss, -hiss_db)
 
 
-@condition(VARIATIONS, crackle_db=(-100, -20), hiss_db=(-100, -20), seed=(0, 999))
+@degradation(VARIATIONS, crackle_db=(-100, -20), hiss_db=(-100, -20), seed=(0, 999))
 def vinyl(x: Array, rate: int, rng: np.random.Generator, *, crackle_db: float, hiss_db: float, seed: float) -> Array:
     """Add the sound of a record: crackle of 5 to 50 clicks per second with very different levels, and surface noise.
 
@@ -130,7 +130,7 @@ def vinyl(x: Array, rate: int, rng: np.random.Generator, *, crackle_db: float, h
     strengths = rng.lognormal(0, 1, clicks) * rng.choice([-1.0, 1.0], clicks)
     np.add.at(impulses, rng.integers(0, len(x), clicks), strengths)
     crackle = signal.lfilter(*signal.iirpeak(rng.uniform(1500, 4000), 1.0, fs=rate), impulses)
-    surface = shape(rng.standard_normal(len(x)), rate, lambda hz: (hz > 15) / np.sqrt(100 + hz))
+    surface = filter_zero_phase(rng.standard_normal(len(x)), rate, lambda hz: (hz > 15) / np.sqrt(100 + hz))
     return mix(x, surface, -hiss_db) + (mix(x, np.asarray(crackle), -crackle_db) - x)
 
 
@@ -144,12 +144,12 @@ def random_clean_noise(rng: np.random.Generator) -> str:
     if kind < 0.85:
         return ""
     if kind < 0.925:
-        return chain_of(("tape", {"hiss_db": levels[0], "wow": wow, "seed": seed}))
-    return chain_of(("vinyl", {"crackle_db": levels[0], "hiss_db": levels[1], "seed": seed}))
+        return format_chain(("tape", {"hiss_db": levels[0], "wow": wow, "seed": seed}))
+    return format_chain(("vinyl", {"crackle_db": levels[0], "hiss_db": levels[1], "seed": seed}))
 
 
 @numba.njit(cache=True)
-def _read_at(x: Array, places: Array) -> Array:  # pragma: no cover - compiled
+def _interpolate(x: Array, places: Array) -> Array:  # pragma: no cover - compiled
     """Interpolate `x` [n] at fractional positions [n] with 24 taps of a Hann-windowed sinc. Outside, `x` is zero."""
     half = 12
     offsets = np.arange(1 - half, half + 1)

@@ -23,7 +23,7 @@ _CALL: Final = re.compile(r"^([a-z0-9_]+)\(([^()]*)\)$")
 
 
 class Talker(Protocol):
-    """The properties of a recorded or synthetic voice that conditions need."""
+    """The properties of a recorded or synthetic voice that degradations need."""
 
     @property
     def human(self) -> bool:
@@ -39,11 +39,11 @@ class Talker(Protocol):
 
 
 class Speech(Protocol):
-    """The voices of one split. `training.corpus.speech.SpeechVoices` implements this protocol."""
+    """The voices of one split. `training.corpus.speech.bank.SpeechVoices` implements this protocol."""
 
     @property
     def talkers(self) -> Sequence[Talker]:
-        """The voices. Conditions refer to them by their index."""
+        """The voices. Degradations refer to them by their index."""
 
     def stretch(self, talker: int, start: int, length: int) -> Array:
         """Return samples float64 [length] at 16 kHz of a voice, from sample `start` on.
@@ -56,7 +56,7 @@ class Speech(Protocol):
 
 
 @dataclass(frozen=True)
-class Condition:
+class Degradation:
     """A named change of a sound, callable as `(x [samples], rate, rng, *, parameters) -> [samples]`.
 
     Attributes:
@@ -76,7 +76,7 @@ class Condition:
     def __call__(
         self, x: Array, rate: int, rng: np.random.Generator, *, speech: Speech | None = None, **parameters: float
     ) -> Array:
-        """Apply the condition.
+        """Apply the degradation.
 
         Raises:
             OptionError: it needs speech, but `speech` is None.
@@ -86,39 +86,39 @@ class Condition:
         if speech is None:
             raise OptionError(
                 f"{self.name} needs the voices of a speech bank and got none: build the corpus with "
-                "`haaqi-edge corpus build` and say where it is"
+                "`haaqi-edge corpus build` and give its folder"
             )
         return self.function(x, rate, rng, speech, **parameters)
 
 
-Registry: TypeAlias = dict[str, Condition]
-Link: TypeAlias = tuple[Condition, dict[str, float]]
+Registry: TypeAlias = dict[str, Degradation]
+ChainStep: TypeAlias = tuple[Degradation, dict[str, float]]
 
-CONDITIONS: Final[Registry] = {}
-"""The conditions that `degradations.degrade` supports. Their modules register them."""
+DEGRADATIONS: Final[Registry] = {}
+"""Degradations that `degradations.degrade` supports. Their modules register them."""
 
 
-def condition(
-    registry: Registry = CONDITIONS, *, needs_speech: bool = False, inaudible: bool = False, **limits: Limits
-) -> Callable[[Callable[..., Array]], Condition]:
-    """Register a function as a condition under its name, with the limits of each of its parameters.
+def degradation(
+    registry: Registry = DEGRADATIONS, *, needs_speech: bool = False, inaudible: bool = False, **limits: Limits
+) -> Callable[[Callable[..., Array]], Degradation]:
+    """Register a function as a degradation under its name, with the limits of each of its parameters.
 
-    With `needs_speech`, its fourth argument is a `Speech`. For `inaudible`, see `Condition`.
+    With `needs_speech`, its fourth argument is a `Speech`. For `inaudible`, see `Degradation`.
     """
 
-    def enter(function: Callable[..., Array]) -> Condition:
-        entry = Condition(function.__name__, function, limits, needs_speech, inaudible)
+    def enter(function: Callable[..., Array]) -> Degradation:
+        entry = Degradation(function.__name__, function, limits, needs_speech, inaudible)
         registry[entry.name] = entry
         return entry
 
     return enter
 
 
-def parse(chain: str, registry: Registry) -> list[Link]:
-    """Return the conditions and parameters of a chain.
+def parse_steps(chain: str, registry: Registry) -> list[ChainStep]:
+    """Return the degradations and parameters of a chain.
 
     Raises:
-        OptionError: a condition or parameter is unknown, or a value is outside its limits.
+        OptionError: a degradation or parameter is unknown, or a value is outside its limits.
     """
     links = []
     for text in filter(None, chain.split("|")):
@@ -143,22 +143,26 @@ def _number(key: str, text: str, limits: Limits, origin: str) -> float:
     return value
 
 
-def apply(x: Array, rate: int, chain: str, seed: int, registry: Registry, *, speech: Speech | None = None) -> Array:
-    """Apply a chain, from left to right, to samples float64 [n]. Every link has its own random generator.
+def apply_chain(
+    x: Array, rate: int, chain: str, seed: int, registry: Registry, *, speech: Speech | None = None
+) -> Array:
+    """Apply a chain, from left to right, to samples float64 [n]. Every step has its own random generator.
 
     Raises:
-        OptionError: a condition or parameter is unknown, or a condition needs speech, but `speech` is None.
+        OptionError: a degradation or parameter is unknown, or speech is needed, but `speech` is None.
     """
-    return run(x, rate, list(enumerate(parse(chain, registry))), seed, speech)
+    return apply_steps(x, rate, list(enumerate(parse_steps(chain, registry))), seed, speech)
 
 
-def run(x: Array, rate: int, links: Sequence[tuple[int, Link]], seed: int, speech: Speech | None = None) -> Array:
-    """Apply links, given with their positions in the chain. The position and `seed` define a link's generator."""
+def apply_steps(
+    x: Array, rate: int, links: Sequence[tuple[int, ChainStep]], seed: int, speech: Speech | None = None
+) -> Array:
+    """Apply steps, given with their positions in the chain. The position and `seed` define the generator of a step."""
     for place, (entry, parameters) in links:
         x = entry(x, rate, np.random.default_rng([seed, place]), speech=speech, **parameters)
     return x
 
 
-def chain_of(*links: tuple[str, Mapping[str, float]]) -> str:
+def format_chain(*links: tuple[str, Mapping[str, float]]) -> str:
     """Return the text of a chain, with parameters rounded to three significant digits."""
     return "|".join(f"{name}({','.join(f'{k}={v:.3g}' for k, v in p.items())})" for name, p in links)

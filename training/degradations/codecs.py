@@ -1,6 +1,6 @@
-"""What a phone does to music on its way to a hearing aid: AAC, Bluetooth's SBC, lost packets, resampling.
+"""Processing of music on its way from a phone to a hearing aid: AAC, Bluetooth's SBC, packet loss, resampling.
 
-All of them are aligned in time with their input: the delays of codecs are known and removed.
+All results are aligned in time with the input: the known delays of codecs are removed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy.typing as npt
 import soxr
 from scipy import signal
 
-from .draws import Ranges, log_uniform, one_of
-from .grammar import Array, condition
+from .chains import Array, degradation
+from .distributions import Ranges, log_uniform, one_of
 
 if TYPE_CHECKING:
     import av
@@ -38,27 +38,27 @@ RANGES: Final[Ranges] = {
 # AAC
 
 AAC_RATES: Final = (16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-"""Hz at which music is encoded as it is; music at another rate goes by way of the last"""
+"""rates in Hz at which music is encoded without resampling; other music is resampled to the last one"""
 AAC_FRAME: Final = 1024
 """samples"""
 AAC_DELAY: Final = 1024
-"""samples that libavcodec's encoder puts before the first; its decoder adds none"""
+"""delay of libavcodec's encoder in samples; its decoder has none"""
 
 
-@condition(kbps=(6, 320))
+@degradation(kbps=(6, 320))
 def aac(x: Array, rate: int, rng: np.random.Generator, *, kbps: float) -> Array:  # noqa: ARG001
-    """AAC-LC by libavcodec's own encoder, mono, at a mean bit rate of about `kbps` kbit/s.
+    """Encode as AAC-LC by libavcodec's encoder, mono, at a mean bit rate of about `kbps` kbit/s.
 
-    A frame holds 6,144 bits at most, so that at 24 kHz 144 kbit/s is the highest rate.
+    A frame has at most 6,144 bits, so that 144 kbit/s is the highest rate at 24 kHz.
     """
     known = rate if rate in AAC_RATES else AAC_RATES[-1]
     scale = 0.9 / max(float(np.abs(x).max()), 1e-12)
-    y = _aac_coded(_resampled(x * scale, rate, known), known, min(kbps * 1000, 6 * known))[AAC_DELAY:]
-    return fitted(_resampled(y, known, rate) / scale, len(x))
+    y = _encode_aac(_resample(x * scale, rate, known), known, min(kbps * 1000, 6 * known))[AAC_DELAY:]
+    return fit_length(_resample(y, known, rate) / scale, len(x))
 
 
-def _aac_coded(x: Array, rate: int, bits_per_second: float) -> Array:
-    """`x` [n] in [-1, 1] encoded and decoded, [`AAC_DELAY` + n or more]."""
+def _encode_aac(x: Array, rate: int, bits_per_second: float) -> Array:
+    """Encode and decode `x` [n] in [-1, 1]. Return [`AAC_DELAY` + n or more] samples."""
     import av
 
     encoder = av.AudioCodecContext.create("aac", "w")
@@ -76,7 +76,7 @@ def _aac_coded(x: Array, rate: int, bits_per_second: float) -> Array:
 
 
 def _frames(x: Array, rate: int, length: int) -> Iterator[av.AudioFrame]:
-    """`x` [n] in frames of float32 samples, the last filled up with zeros."""
+    """Yield `x` [n] as frames of float32 samples. The last one is zero-padded."""
     import av
 
     padded = np.pad(x, (0, -len(x) % length)).astype(np.float32)
@@ -93,7 +93,7 @@ SUB_BANDS: Final = 8
 BLOCKS: Final = 16
 """blocks of `SUB_BANDS` samples in a frame"""
 SBC_DELAY: Final = 73
-"""samples of both filter banks together"""
+"""delay of both filter banks in samples"""
 SBC_OFFSETS: Final = np.array(
     [
         [-2, 0, 0, 0, 0, 0, 0, 1],
@@ -102,7 +102,7 @@ SBC_OFFSETS: Final = np.array(
         [-4, 0, 0, 0, 0, 0, 1, 2],
     ]
 )
-"""of the loudness allocation, by rate and sub-band"""
+"""offsets of the loudness allocation, by rate and sub-band"""
 
 # The prototype low-pass for 8 sub-bands, taps 1 to 40 of 80; tap 0 is zero and the rest mirrors these. The table of the
 # specification negates every second group of 16, which the cosines below do instead.
@@ -121,23 +121,23 @@ _ANALYSIS: Final = _PROTOTYPE[:, None] * np.cos(np.pi / SUB_BANDS * _BANDS * (_T
 _SYNTHESIS: Final = -SUB_BANDS * _PROTOTYPE[:, None] * np.cos(np.pi / SUB_BANDS * _BANDS * (_TAPS + SUB_BANDS / 2))
 
 
-@condition(hz=(16_000, 48_000), bitpool=(2, 128))
+@degradation(hz=(16_000, 48_000), bitpool=(2, 128))
 def sbc(x: Array, rate: int, rng: np.random.Generator, *, hz: float, bitpool: float) -> Array:  # noqa: ARG001
-    """Bluetooth's sub-band codec: mono, 8 sub-bands, 16 blocks, loudness allocation.
+    """Encode with Bluetooth's sub-band codec: mono, 8 sub-bands, 16 blocks, loudness allocation.
 
     Args:
-        hz: the codec's sampling rate, the nearest of 16, 32, 44.1 and 48 kHz. At 16 kHz and a bit pool of 26 it is
-            what hands-free profiles call mSBC, apart from a block in a frame.
-        bitpool: bits for the 8 sub-band samples of a block; A2DP recommends 19 to 31 for mono.
+        hz: sample rate of the codec, the nearest of 16, 32, 44.1 and 48 kHz. 16 kHz with a bit pool of 26 is the mSBC
+            of hands-free profiles, apart from the number of blocks in a frame.
+        bitpool: bits for the 8 sub-band samples of a block. A2DP recommends 19 to 31 for mono.
     """
     known = min(SBC_RATES, key=lambda known: abs(known - hz))
     scale = 0.9 * 32_768 / max(float(np.abs(x).max()), 1e-12)
-    y = sbc_coded(np.round(_resampled(x * scale, rate, known)), SBC_RATES.index(known), int(bitpool))
-    return fitted(_resampled(y, known, rate) / scale, len(x))
+    y = encode_sbc(np.round(_resample(x * scale, rate, known)), SBC_RATES.index(known), int(bitpool))
+    return fit_length(_resample(y, known, rate) / scale, len(x))
 
 
-def sbc_coded(pcm: Array, rate_index: int, bitpool: int) -> Array:
-    """Samples [n] on the scale of 16-bit PCM, encoded and decoded: [n], not delayed."""
+def encode_sbc(pcm: Array, rate_index: int, bitpool: int) -> Array:
+    """Encode and decode samples [n] on the scale of 16-bit PCM. The result [n] has no delay."""
     span = BLOCKS * SUB_BANDS
     length = len(pcm) + SBC_DELAY
     blocks = -(-length // span) * BLOCKS
@@ -184,7 +184,7 @@ def _quantize(frames: Array, offsets: npt.NDArray[np.int64], bitpool: int) -> No
 def _allocate(
     need: npt.NDArray[np.int64], bits: npt.NDArray[np.int64], bitpool: int
 ) -> None:  # pragma: no cover - compiled
-    """Share a bit pool among sub-bands [bands] by their need, as section 12.6.3 of the specification says."""
+    """Allocate a bit pool to sub-bands [bands] by their need (section 12.6.3 of the specification)."""
     used, last = 0, 0
     level = need.max() + 1
     while True:  # lower the level until the bits above it fill the pool
@@ -226,30 +226,30 @@ SILENCE, REPETITION, SIMILARITY = 0, 1, 2
 """ways to conceal lost packets"""
 
 
-@condition(percent=(0.01, 90), ms=(1, 100), burst=(1, 100), concealment=(SILENCE, SIMILARITY))
+@degradation(percent=(0.01, 90), ms=(1, 100), burst=(1, 100), concealment=(SILENCE, SIMILARITY))
 def packet_loss(
     x: Array, rate: int, rng: np.random.Generator, *, percent: float, ms: float, burst: float, concealment: float
 ) -> Array:
-    """Packets that a radio link loses, in bursts by the model of Gilbert and Elliott, and their concealment.
+    """Lose packets in bursts (Gilbert-Elliott model of a radio link), and conceal them.
 
-    At least one packet is lost, and a tenth of the energy arrives.
+    At least one packet is lost, and at least a tenth of the energy arrives.
 
     Args:
-        percent: of the packets are lost, on average.
-        ms: length of a packet.
-        burst: packets that are lost in a row, on average.
-        concealment: 0 silence; 1 the last packet repeated, fading with a time constant of 20 ms; 2 the stretch after
-            the best match of the last 8 ms among the 40 ms before, repeated and fading with 40 ms.
+        percent: mean percentage of lost packets.
+        ms: duration of a packet.
+        burst: mean number of packets that are lost in a row.
+        concealment: 0 is silence; 1 repeats the last packet, with a fade of 20 ms (time constant); 2 repeats the
+            segment after the best match of the last 8 ms within the 40 ms before, with a fade of 40 ms.
     """
     width = max(round(rate * ms * 1e-3), 2)
     lost = _losses(rng, -(-len(x) // width), percent / 100, burst)
     energy = np.add.reduceat(x * x, np.arange(0, len(x), width))
     lost &= np.cumsum(energy * lost) <= 0.9 * energy.sum()
-    return _concealed(x, lost, width, int(concealment), rate)
+    return _conceal(x, lost, width, int(concealment), rate)
 
 
 def _losses(rng: np.random.Generator, packets: int, share: float, burst: float) -> npt.NDArray[np.bool_]:
-    """Which packets [packets] are lost: a chain of two states, in one of which all arrive and in the other none."""
+    """Return which packets [packets] are lost, by a chain of two states: all packets arrive, or none."""
     chances = rng.random(packets)
     recovery = 1 / burst
     failure = min(share / (1 - share) * recovery, 1.0)
@@ -264,10 +264,10 @@ def _losses(rng: np.random.Generator, packets: int, share: float, burst: float) 
 
 
 @numba.njit(cache=True)
-def _concealed(
+def _conceal(
     x: Array, lost: npt.NDArray[np.bool_], width: int, concealment: int, rate: int
 ) -> Array:  # pragma: no cover - compiled
-    """`x` [n] with a substitute for what was lost, faded in and out within 1 ms."""
+    """Return `x` [n] with substitutes for lost packets, faded in and out within 1 ms."""
     y = x.copy()
     ramp = max(rate // 1000, 2)
     fade = rate * (0.02 if concealment == 1 else 0.04)
@@ -296,7 +296,7 @@ def _concealed(
 
 @numba.njit(cache=True)
 def _best_lag(y: Array, start: int, rate: int) -> int:  # pragma: no cover - compiled
-    """The lag in samples at which the 8 ms before `start` resemble what came before most; 0 if there is no past."""
+    """Return the lag in samples at which earlier samples best match the 8 ms before `start`, or 0 if there are none."""
     template = rate * 8 // 1000
     best, lag_of_best = -2.0, 0
     for lag in range(rate // 400, min(rate * 40 // 1000, start) - template + 1):
@@ -327,23 +327,23 @@ METHODS: Final = (
 RATES: Final = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
 
 
-@condition(hz=(8_000, 96_000), method=(0, len(METHODS) - 1))
+@degradation(hz=(8_000, 96_000), method=(0, len(METHODS) - 1))
 def resample_pass(x: Array, rate: int, rng: np.random.Generator, *, hz: float, method: float) -> Array:  # noqa: ARG001
-    """Resample to another rate and back, by one of the resamplers that people use, with its default settings.
+    """Resample to another rate and back, by one of several common resamplers with its default settings.
 
     Args:
-        hz: the other rate, the nearest of `RATES` (a chain rounds to three digits); the own one changes nothing.
+        hz: the other rate, the nearest of `RATES` (a chain rounds to three digits). The own rate changes nothing.
         method: 0 `scipy.signal.resample_poly`; 1 `scipy.signal.resample` (FFT); 2 FFmpeg's libswresample; 3 linear
             interpolation; 4 to 8 soxr at the qualities VHQ, HQ (librosa's default), MQ, LQ, QQ.
     """
     other = min(RATES, key=lambda known: abs(known - hz))
     if other == rate:
         return x
-    return fitted(_by_method(_by_method(x, rate, other, int(method)), other, rate, int(method)), len(x))
+    return fit_length(_by_method(_by_method(x, rate, other, int(method)), other, rate, int(method)), len(x))
 
 
 def _by_method(x: Array, rate: int, other: int, method: int) -> Array:
-    """`x` [n] at `other` Hz, [about n other / rate]."""
+    """Resample `x` [n] to `other` Hz, [about n other / rate]."""
     length = -(-len(x) * other // rate)
     if METHODS[method] == "scipy.signal.resample_poly":
         return np.asarray(signal.resample_poly(x, other, rate))
@@ -370,10 +370,10 @@ def _by_libswresample(x: Array, rate: int, other: int) -> Array:
     return np.asarray(np.concatenate([frame.to_ndarray()[0] for frame in frames]), dtype=np.float64)
 
 
-def _resampled(x: Array, rate: int, other: int) -> Array:
+def _resample(x: Array, rate: int, other: int) -> Array:
     return x if rate == other else np.asarray(soxr.resample(x, rate, other, quality="HQ"))
 
 
-def fitted(y: Array, length: int) -> Array:
-    """Samples cut or continued with zeros to a length."""
+def fit_length(y: Array, length: int) -> Array:
+    """Cut or zero-pad samples to a length."""
     return np.pad(y[:length], (0, max(length - len(y), 0)))

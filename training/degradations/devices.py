@@ -1,5 +1,7 @@
-"""What hearing aids and phones do to music beside compression: cancelling feedback, directional microphones, reducing
-noise, levelling, lowering frequencies."""
+"""Degradations of hearing aids and phones besides compression.
+
+They are feedback cancellation, directional microphones, noise reduction, gain control and frequency lowering.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from .draws import Ranges, log_uniform, uniform
-from .grammar import Array, condition
-from .signals import follow, mix, pole, shape
+from .chains import Array, degradation
+from .distributions import Ranges, log_uniform, uniform
+from .signals import filter_zero_phase, mix, peak_envelope, pole
 
 RANGES: Final[Ranges] = {
     "feedback_tremolo": {
@@ -28,39 +30,39 @@ RANGES: Final[Ranges] = {
 }
 
 LOOP_DELAY: Final = 0.005
-"""s, of a hearing aid's processing"""
+"""delay of a hearing aid's processing in seconds"""
 CANCELLER: Final = 0.003
-"""s, that a feedback canceller's filter is long"""
+"""length of a feedback canceller's filter in seconds"""
 
 
-@condition(hz=(100, 8_000), shift=(0, 100), wet=(0, 1), step=(0, 1))
+@degradation(hz=(100, 8_000), shift=(0, 100), wet=(0, 1), step=(0, 1))
 def feedback_tremolo(
     x: Array, rate: int, rng: np.random.Generator, *, hz: float, shift: float, wet: float, step: float
 ) -> Array:
-    """What a feedback canceller does to tonal music where there is no feedback to cancel (entrainment).
+    """Simulate the artefacts of a feedback canceller for tonal music without feedback (entrainment).
 
-    Above a crossover an adaptive filter (NLMS) takes what it can predict of the music from the aid's output 5 ms ago
-    for feedback and subtracts it, so that tones fade and warble; the output is shifted in frequency, and where it meets
-    the direct sound, through the ear's vent, both beat.
+    Above a crossover, an adaptive filter (NLMS) predicts the music from the aid's output 5 ms earlier and subtracts the
+    prediction as feedback, so that tones fade and warble. The output is shifted in frequency and beats with the direct
+    sound from the vent.
 
     Args:
-        hz: the crossover; 24 dB per octave.
-        shift: Hz, upwards.
-        wet: share of the aid's output above the crossover, beside the direct sound.
-        step: of NLMS, 0 for no canceller; the larger, the faster it adapts and the more it takes away.
+        hz: the crossover, with 24 dB per octave.
+        shift: upward frequency shift in Hz.
+        wet: share of the aid's output above the crossover, relative to the direct sound.
+        step: of NLMS. 0 is no canceller; with larger steps it adapts faster and removes more.
     """
-    high = shape(x, rate, lambda f: 1 / (1 + (hz / np.maximum(f, 1e-3)) ** 4))
+    high = filter_zero_phase(x, rate, lambda f: 1 / (1 + (hz / np.maximum(f, 1e-3)) ** 4))
     phase = rng.random()
     left = high
     if step > 0:
-        delayed = np.roll(_shifted(high, rate, shift, phase), round(rate * LOOP_DELAY))
+        delayed = np.roll(_shift_frequency(high, rate, shift, phase), round(rate * LOOP_DELAY))
         delayed[: round(rate * LOOP_DELAY)] = 0.0
-        left = _cancelled(high, delayed, round(rate * CANCELLER), step, 1e-3 * float(np.mean(high**2)))
-    return x - high + (1 - wet) * high + wet * _shifted(left, rate, shift, phase)
+        left = _cancel_feedback(high, delayed, round(rate * CANCELLER), step, 1e-3 * float(np.mean(high**2)))
+    return x - high + (1 - wet) * high + wet * _shift_frequency(left, rate, shift, phase)
 
 
-def _shifted(x: Array, rate: int, hz: float, phase: float) -> Array:
-    """`x` [n] with all frequencies `hz` higher: the upper sideband, by the analytic signal."""
+def _shift_frequency(x: Array, rate: int, hz: float, phase: float) -> Array:
+    """Increase all frequencies of `x` [n] by `hz`: the upper sideband, by the analytic signal."""
     length = fft.next_fast_len(len(x) + rate // 50)
     spectrum = fft.fft(x, length)
     spectrum[length // 2 + 1 :] = 0.0
@@ -70,10 +72,10 @@ def _shifted(x: Array, rate: int, hz: float, phase: float) -> Array:
 
 
 @numba.njit(cache=True, fastmath=True)
-def _cancelled(
+def _cancel_feedback(
     x: Array, reference: Array, taps: int, step: float, floor: float
 ) -> Array:  # pragma: no cover - compiled
-    """`x` [n] less what NLMS predicts of it from a reference [n]."""
+    """Subtract from `x` [n] its NLMS prediction from a reference [n]."""
     padded = np.zeros(len(x) + taps)
     padded[taps:] = reference
     weights, y, energy = np.zeros(taps), np.empty_like(x), 0.0
@@ -86,37 +88,37 @@ def _cancelled(
     return y
 
 
-@condition(hz=(20, 6_000), mm=(2, 200), snr=(-20, 80))
+@degradation(hz=(20, 6_000), mm=(2, 200), snr=(-20, 80))
 def directional_mic(x: Array, rate: int, rng: np.random.Generator, *, hz: float, mm: float, snr: float) -> Array:
-    """A directional microphone of two ports towards the music: less bass, a comb, and the microphones' own noise.
+    """Simulate a directional microphone with two ports towards the music: less bass, a comb, and microphone noise.
 
     Args:
-        hz: below it the bass falls by 6 dB per octave; above it the aid makes up for the fall.
-        mm: between the ports. The comb of a cardioid has its first zero at the speed of sound over twice that.
-        snr: dB, of the music after the microphone to the noise, which the aid amplifies in the bass above `hz`.
+        hz: frequency below which the bass falls by 6 dB per octave. Above it, the aid compensates for the fall.
+        mm: distance of the ports. The comb of a cardioid has its first zero at the speed of sound over twice that.
+        snr: of the music after the microphone to its noise, in dB. The aid amplifies the noise in the bass above `hz`.
     """
     delay = 2 * mm * 1e-3 / 343.0
 
     def made_up(f: Array) -> Array:  # for the 6 dB per octave of a difference, down to `hz`
         return np.asarray(1 / (2 * np.pi * delay * np.sqrt(f**2 + hz**2)))
 
-    y = shape(x, rate, lambda f: 2 * np.abs(np.sin(np.pi * f * delay)) * made_up(f))
-    return mix(y, shape(rng.standard_normal(len(x)), rate, made_up), snr)
+    y = filter_zero_phase(x, rate, lambda f: 2 * np.abs(np.sin(np.pi * f * delay)) * made_up(f))
+    return mix(y, filter_zero_phase(rng.standard_normal(len(x)), rate, made_up), snr)
 
 
 # Segments of 512 samples at 24 kHz, three quarters overlapping
 
 
 def _segments(x: Array, rate: int) -> tuple[npt.NDArray[np.complex128], Array, int]:
-    """Spectra [segments, bins] of `x` [n] under the root of a Hann window; the window; the hop in samples."""
+    """Return spectra [segments, bins] of `x` [n] with the root of a Hann window, the window, and the hop in samples."""
     size = 2 ** round(np.log2(rate * 512 / 24_000))
     window = np.sqrt(np.hanning(size + 1)[:-1])
     padded = np.pad(x, (size, 2 * size))
     return fft.rfft(np.lib.stride_tricks.sliding_window_view(padded, size)[:: size // 4] * window), window, size // 4
 
 
-def _overlapped(spectra: npt.NDArray[np.complex128], window: Array, hop: int, samples: int) -> Array:
-    """The inverse of `_segments`: [samples]."""
+def _overlap_add(spectra: npt.NDArray[np.complex128], window: Array, hop: int, samples: int) -> Array:
+    """Invert `_segments`: [samples]."""
     parts = (fft.irfft(spectra, len(window)) * window / 2).reshape(len(spectra), 4, hop)
     y = np.zeros((len(spectra) + 3, hop))
     for quarter in range(4):
@@ -124,27 +126,28 @@ def _overlapped(spectra: npt.NDArray[np.complex128], window: Array, hop: int, sa
     return y.ravel()[len(window) :][:samples]
 
 
-@condition(db=(0, 60), over=(0, 10))
+@degradation(db=(0, 60), over=(0, 10))
 def noise_reduction(x: Array, rate: int, rng: np.random.Generator, *, db: float, over: float) -> Array:  # noqa: ARG001
-    """A single-microphone noise reducer that takes what is steady for noise: music loses sustained tones and gains
-    musical noise.
+    """Apply single-microphone noise reduction, which reduces sustained tones as noise and adds musical noise.
 
-    The noise follows the minima of the smoothed power; the gain is Wiener's, by a decision-directed estimate of the
-    signal-to-noise ratio (Ephraim & Malah 1984).
+    The noise estimate follows the minima of the smoothed power. The gain is that of a Wiener filter with a
+    decision-directed estimate of the signal-to-noise ratio (Ephraim & Malah 1984).
 
     Args:
-        db: that it reduces noise by at most.
-        over: factor of the noise's power, 1 for what is estimated.
+        db: maximum reduction of noise.
+        over: factor of the estimated noise power.
     """
     spectra, window, hop = _segments(x, rate)
     power = np.square(spectra.real) + np.square(spectra.imag)
     spectra *= _wiener(power, hop / rate, 10 ** (-db / 20), over, 1e-9 * float(power.mean()) + 1e-300)
-    return _overlapped(spectra, window, hop, len(x))
+    return _overlap_add(spectra, window, hop, len(x))
 
 
 @numba.njit(cache=True)
 def _wiener(power: Array, hop: float, floor: float, over: float, least: float) -> Array:  # pragma: no cover - compiled
-    """Gains [segments, bins] of power [segments, bins]; the hop in s, the lowest gain, the lowest power of noise."""
+    """Return gains [segments, bins] of power [segments, bins], given the hop in s, the lowest gain, and the lowest
+    noise power.
+    """
     smoothing, rise = np.exp(-hop / 0.05), 10 ** (hop * 0.5)  # the noise's estimate rises by 5 dB per second
     gains = np.empty_like(power)
     for bin in range(power.shape[1]):
@@ -162,33 +165,34 @@ def _wiener(power: Array, hop: float, floor: float, over: float, least: float) -
     return gains
 
 
-@condition(ratio=(1, 100), attack=(1, 5_000), release=(1, 20_000))
+@degradation(ratio=(1, 100), attack=(1, 5_000), release=(1, 20_000))
 def agc(x: Array, rate: int, rng: np.random.Generator, *, ratio: float, attack: float, release: float) -> Array:  # noqa: ARG001
-    """Slow automatic gain control of the whole band, soft passages up and loud ones down: overshoot and pumping.
+    """Apply slow automatic gain control to the whole band: it raises soft and lowers loud passages, with overshoot.
 
-    The level is followed with `attack` and `release` in ms, without looking ahead; the gain is held between -30 and
-    30 dB.
+    The level is followed with `attack` and `release` in ms, without look-ahead. The gain is limited to -30 to 30 dB.
     """
-    level = follow(x, pole(attack, rate), pole(release, rate))
+    level = peak_envelope(x, pole(attack, rate), pole(release, rate))
     relative = np.clip(level / max(float(level.mean()), 1e-300), 10**-1.5, 10**1.5)
     return np.asarray(x * relative ** (1 / ratio - 1))
 
 
-@condition(hz=(500, 12_000), ratio=(1, 10))
+@degradation(hz=(500, 12_000), ratio=(1, 10))
 def frequency_lowering(x: Array, rate: int, rng: np.random.Generator, *, hz: float, ratio: float) -> Array:  # noqa: ARG001
-    """Nonlinear frequency compression: above `hz`, distances in octaves shrink by `ratio`.
+    """Apply nonlinear frequency compression: above `hz`, distances in octaves are divided by `ratio`.
 
     A phase vocoder moves each peak of the spectrum with the bins around it (Laroche & Dolson 1999).
     """
     spectra, window, hop = _segments(x, rate)
-    return _overlapped(_lowered(spectra, hop, len(window), hz * len(window) / rate, ratio), window, hop, len(x))
+    return _overlap_add(
+        _lower_frequencies(spectra, hop, len(window), hz * len(window) / rate, ratio), window, hop, len(x)
+    )
 
 
 @numba.njit(cache=True)
-def _lowered(
+def _lower_frequencies(
     spectra: npt.NDArray[np.complex128], hop: int, length: int, cut: float, ratio: float
 ) -> npt.NDArray[np.complex128]:  # pragma: no cover - compiled
-    """Spectra [segments, bins] whose peaks above the cut, in bins, are lower."""
+    """Lower the peaks of spectra [segments, bins] above the cut, given in bins."""
     segments, bins = spectra.shape
     y = np.zeros_like(spectra)
     first = min(int(np.ceil(cut)), bins)

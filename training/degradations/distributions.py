@@ -1,4 +1,4 @@
-"""Distributions that parameters of conditions are drawn from: functions of a generator."""
+"""Distributions of the parameters of degradations: functions of a random generator."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 Draw: TypeAlias = Callable[[np.random.Generator], float]
 Ranges: TypeAlias = Mapping[str, Mapping[str, Draw]]
-"""of each parameter of each condition, from just perceptible to severe"""
+"""distribution of each parameter of each degradation, from just perceptible to severe"""
 
 
 def uniform(low: float, high: float) -> Draw:
@@ -23,10 +23,10 @@ def log_uniform(low: float, high: float) -> Draw:
 
 
 def one_of(*values: float) -> Draw:
-    """Draw one of the values, each as likely."""
+    """Draw one of the values, each with the same probability."""
     return lambda rng: float(rng.choice(values))
 
 
 def either_sign(draw: Draw) -> Draw:
-    """Draw a magnitude, then its sign, each as likely."""
+    """Draw a magnitude, then a random sign."""
     return lambda rng: float(draw(rng) * rng.choice([-1, 1]))

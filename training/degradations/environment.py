@@ -1,4 +1,6 @@
-"""Rooms, and sounds around a listener and on the wire, synthesized: traffic, crowds, wind, mains hum, DC and rumble."""
+"""Rooms, synthesized sounds around a listener (traffic, crowds, wind), and electrical disturbances (mains hum, DC,
+rumble).
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,8 @@ from typing import Final
 import numpy as np
 from scipy import fft, signal
 
-from .draws import Ranges, either_sign, log_uniform, one_of, uniform
-from .grammar import Array, condition
+from .chains import Array, degradation
+from .distributions import Ranges, either_sign, log_uniform, one_of, uniform
 from .signals import mix, rms
 
 RANGES: Final[Ranges] = {
@@ -36,21 +38,21 @@ SOUND_SPEED: Final = 343.0
 """m/s"""
 
 
-def coloured(rng: np.random.Generator, samples: int, rate: int, gain: Callable[[Array], Array]) -> Array:
-    """Gaussian noise [samples] whose amplitude spectrum is a function of Hz."""
+def coloured_noise(rng: np.random.Generator, samples: int, rate: int, gain: Callable[[Array], Array]) -> Array:
+    """Generate Gaussian noise [samples] whose amplitude spectrum is a function of the frequency in Hz."""
     length = fft.next_fast_len(samples, real=True)
     spectrum = fft.rfft(rng.standard_normal(length)) * gain(fft.rfftfreq(length, 1 / rate))
     return np.asarray(fft.irfft(spectrum, length)[:samples])
 
 
-def swell(rng: np.random.Generator, samples: int, rate: int, *parts: tuple[float, float]) -> Array:
-    """A random gain [samples] that changes slowly, its logarithm normally distributed.
+def random_swell(rng: np.random.Generator, samples: int, rate: int, *parts: tuple[float, float]) -> Array:
+    """Generate a random gain [samples] that changes slowly. Its logarithm is normally distributed.
 
     Args:
-        rng: what is drawn from.
-        samples: how many.
-        rate: Hz.
-        parts: Hz below which a part of the logarithm changes, and its standard deviation.
+        rng: random generator.
+        samples: number of samples.
+        rate: in Hz.
+        parts: highest frequency in Hz of each part of the logarithm, and its standard deviation.
     """
     step = rate / (8 * max(hz for hz, _ in parts))
     points = int(samples / step) + 2
@@ -64,7 +66,7 @@ def swell(rng: np.random.Generator, samples: int, rate: int, *parts: tuple[float
 
 
 def band(low: float, high: float, order: int = 4) -> Callable[[Array], Array]:
-    """An amplitude ratio by Hz: Butterworth's, -3 dB at both edges."""
+    """Return the amplitude ratio of a Butterworth band-pass as a function of Hz, with -3 dB at both edges."""
 
     def gain(hz: Array) -> Array:
         below = (np.maximum(hz, 1e-3) / high) ** (2 * order)
@@ -77,11 +79,11 @@ def band(low: float, high: float, order: int = 4) -> Callable[[Array], Array]:
 # Around the listener
 
 
-@condition(t60=(0.05, 10), wet=(0.001, 30), damping=(0.05, 1), delay=(0, 200))
+@degradation(t60=(0.05, 10), wet=(0.001, 30), damping=(0.05, 1), delay=(0, 200))
 def room(
     x: Array, rate: int, rng: np.random.Generator, *, t60: float, wet: float, damping: float, delay: float
 ) -> Array:
-    """A room: early reflections, then a diffuse tail whose high frequencies decay faster.
+    """Add a room: early reflections, then a diffuse tail in which high frequencies decay faster.
 
     Args:
         x: float [n].
@@ -114,25 +116,30 @@ def room(
     return x + signal.oaconvolve(x, response)[: len(x)]
 
 
-@condition(snr=(-30, 80))
+@degradation(snr=(-30, 80))
 def traffic(x: Array, rate: int, rng: np.random.Generator, *, snr: float) -> Array:
-    """A road: steady low-frequency rumble, and vehicles that pass, each a swell of tyre noise and of an engine's
-    harmonics that fall in pitch by the Doppler effect; one in about four seconds, and at least one."""
+    """Add a road: steady low-frequency rumble, and passing vehicles with tyre noise and Doppler-shifted engine
+    harmonics.
+
+    There is one vehicle in about four seconds, and at least one.
+    """
     seconds = np.arange(len(x)) / rate
-    far = coloured(rng, len(x), rate, lambda hz: band(25, 400, 1)(hz) * (1 + (hz / 120) ** 2) ** -0.5)
-    noise = 0.5 * far / rms(far) * swell(rng, len(x), rate, (0.4, 0.3))
+    far = coloured_noise(rng, len(x), rate, lambda hz: band(25, 400, 1)(hz) * (1 + (hz / 120) ** 2) ** -0.5)
+    noise = 0.5 * far / rms(far) * random_swell(rng, len(x), rate, (0.4, 0.3))
     for _ in range(max(rng.poisson(seconds[-1] / 4), 1)):
         noise += _vehicle(rng, seconds, rate)
     return mix(x, noise, snr)
 
 
 def _vehicle(rng: np.random.Generator, seconds: Array, rate: int) -> Array:
-    """The sound [n] of a vehicle that passes at a time within `seconds` [n]; an RMS of about one when it is nearest."""
+    """Return the sound [n] of a vehicle that passes at a time within `seconds` [n], with an RMS of about one at the
+    nearest point.
+    """
     speed, distance = rng.uniform(8, 25), rng.uniform(3, 12)  # m/s, m
     along = speed * (seconds - rng.uniform(seconds[0], seconds[-1]))
     away = np.sqrt(along**2 + distance**2)
     centre = rng.uniform(500, 1000)
-    tyres = coloured(rng, len(seconds), rate, band(centre / 4, centre * 1.6, 1))
+    tyres = coloured_noise(rng, len(seconds), rate, band(centre / 4, centre * 1.6, 1))
     # The phase of what is emitted when it arrives `away` metres later, less the delay at the start.
     turns = rng.uniform(25, 60) * (seconds - (away - distance) / SOUND_SPEED)
     wave = np.zeros(1025)
@@ -145,10 +152,13 @@ def _vehicle(rng: np.random.Generator, seconds: Array, rate: int) -> Array:
 CROWD_BANDS: Final = 8
 
 
-@condition(snr=(-30, 80))
+@degradation(snr=(-30, 80))
 def crowd(x: Array, rate: int, rng: np.random.Generator, *, snr: float) -> Array:
-    """A crowd without a word: noise with the long-term spectrum of speech, in eight bands from 100 Hz to 7 kHz whose
-    levels fluctuate at the rate of syllables, partly together, and swell slowly."""
+    """Add a crowd without words: noise with the spectrum of speech and fluctuations at the rate of syllables.
+
+    The noise has eight bands from 100 Hz to 7 kHz. Their levels fluctuate partly together, and change slowly in
+    addition.
+    """
     length = fft.next_fast_len(len(x), real=True)
     hz = fft.rfftfreq(length, 1 / rate)
     # ANSI S3.5: flat to 500 Hz, then -9 dB per octave.
@@ -157,24 +167,25 @@ def crowd(x: Array, rate: int, rng: np.random.Generator, *, snr: float) -> Array
     edges = np.geomspace(100, 7_000, CROWD_BANDS + 1)
     for low, high in itertools.pairwise(edges.tolist()):
         part = fft.irfft(spectrum * band(low, high, 3)(hz), length)[: len(x)]
-        noise += part * swell(rng, len(x), rate, (rng.uniform(2.5, 6), 0.4))
-    return mix(x, noise * swell(rng, len(x), rate, (4.0, 0.3), (0.3, 0.25)), snr)
+        noise += part * random_swell(rng, len(x), rate, (rng.uniform(2.5, 6), 0.4))
+    return mix(x, noise * random_swell(rng, len(x), rate, (4.0, 0.3), (0.3, 0.25)), snr)
 
 
-@condition(snr=(-40, 80), gust=(0, 1))
+@degradation(snr=(-40, 80), gust=(0, 1))
 def wind(x: Array, rate: int, rng: np.random.Generator, *, snr: float, gust: float) -> Array:
-    """Wind at a microphone: turbulence below some hundred Hz, stronger and brighter in gusts, and the microphone's
-    clipping where the sum exceeds one and a half times the music's peak.
+    """Add wind at a microphone: turbulence below a few hundred Hz, stronger and brighter in gusts, and clipping.
+
+    The microphone clips at one and a half times the peak of the music.
 
     Args:
-        snr: dB, of the music to the wind before clipping.
-        gust: how uneven the wind is: 0 is steady, 1 rises and falls with a standard deviation of some 10 dB.
+        snr: of the music to the wind before clipping, in dB.
+        gust: variation of the wind: 0 is steady, 1 has a standard deviation of about 10 dB.
     """
     corner = np.exp(rng.uniform(np.log(60), np.log(250)))
-    gain = swell(rng, len(x), rate, (0.7, gust), (4.0, 0.5 * gust))
+    gain = random_swell(rng, len(x), rate, (0.7, gust), (4.0, 0.5 * gust))
     # Turbulence falls by 5/3 of an order in power up to a corner that rises with the speed, and faster above it.
-    base = coloured(rng, len(x), rate, lambda hz: _turbulence(hz, corner))
-    bright = coloured(rng, len(x), rate, lambda hz: _turbulence(hz, 4 * corner))
+    base = coloured_noise(rng, len(x), rate, lambda hz: _turbulence(hz, corner))
+    bright = coloured_noise(rng, len(x), rate, lambda hz: _turbulence(hz, 4 * corner))
     noise = gain * (base / rms(base) + 0.3 * gain * bright / rms(bright))
     limit = 1.5 * np.abs(x).max()
     return np.clip(mix(x, noise, snr), -limit, limit)
@@ -189,18 +200,18 @@ def _turbulence(hz: Array, corner: float) -> Array:
 # On the wire
 
 
-@condition(hz=(40, 70), snr=(-30, 80), harmonics=(1, 200), buzz=(0, 1))
+@degradation(hz=(40, 70), snr=(-30, 80), harmonics=(1, 200), buzz=(0, 1))
 def mains_hum(
     x: Array, rate: int, rng: np.random.Generator, *, hz: float, snr: float, harmonics: float, buzz: float
 ) -> Array:
-    """Mains hum with strong harmonics.
+    """Add mains hum with strong harmonics.
 
     Args:
-        hz: the mains' frequency.
-        snr: dB.
-        harmonics: as many, the fundamental among them, below half the sampling rate.
-        buzz: 0 falls by 12 dB per octave and sounds round, 1 is as strong in all harmonics, in phase, and the even ones
-            (twice a period) by 6 dB stronger: the pulses of rectifiers and dimmers.
+        hz: frequency of the mains.
+        snr: in dB.
+        harmonics: number of harmonics including the fundamental, below half the sample rate.
+        buzz: 0 falls by 12 dB per octave. 1 has equally strong harmonics in phase, with even ones 6 dB stronger, as the
+            pulses of rectifiers and dimmers.
     """
     order = np.arange(1, min(int(harmonics), int(0.49 * rate / hz)) + 1)
     amplitudes = rng.lognormal(0.0, 0.4, len(order)) * order ** (-2.0 * (1 - buzz)) * (1 + buzz * (order % 2 == 0))
@@ -211,13 +222,13 @@ def mains_hum(
     return mix(x, wave, snr)
 
 
-@condition(inaudible=True, offset=(-50, 50))
+@degradation(inaudible=True, offset=(-50, 50))
 def dc(x: Array, rate: int, rng: np.random.Generator, *, offset: float) -> Array:  # noqa: ARG001
-    """A constant offset, in multiples of the music's RMS."""
+    """Add a constant offset, in multiples of the music's RMS."""
     return x + offset * rms(x)
 
 
-@condition(inaudible=True, snr=(-40, 80))
+@degradation(inaudible=True, snr=(-40, 80))
 def rumble(x: Array, rate: int, rng: np.random.Generator, *, snr: float) -> Array:
-    """Noise from 3 to 30 Hz, 60 dB lower at 60 Hz: a turntable, a stage, an air conditioner."""
-    return mix(x, coloured(rng, len(x), rate, band(3, 30, 10)), snr)
+    """Add noise from 3 to 30 Hz, 60 dB lower at 60 Hz: a turntable, a stage, an air conditioner."""
+    return mix(x, coloured_noise(rng, len(x), rate, band(3, 30, 10)), snr)

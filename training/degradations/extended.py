@@ -1,4 +1,4 @@
-"""Degradations by hearing aids, rooms, transmission and codecs, in addition to the conditions of the HAAQI studies."""
+"""Degradations by hearing aids, rooms, transmission and codecs, in addition to those of the HAAQI studies."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import soundfile
 from scipy import fft, signal
 
-from .grammar import Array, condition
-from .signals import follow, mix, pole, rms, spectra
+from .chains import Array, degradation
+from .signals import mix, peak_envelope, pole, rms, spectra
 
 GAIN_RATE = 1000
 """Rate in Hz at which the gains of multi-band compression are computed."""
@@ -20,7 +20,7 @@ MP3_DELAY = 1105
 # Hearing aids
 
 
-@condition(bands=(1, 16), ratio=(1, 20), threshold=(-60, 20), attack=(0.1, 1000), release=(1, 5000))
+@degradation(bands=(1, 16), ratio=(1, 20), threshold=(-60, 20), attack=(0.1, 1000), release=(1, 5000))
 def wdrc(
     x: Array,
     rate: int,
@@ -53,7 +53,7 @@ def wdrc(
     y = np.zeros_like(x)
     for share in shares:
         band = fft.irfft(spectrum * share, length)[: len(x)]
-        gains = np.maximum(follow(band, up, down)[::hop] / knee, 1.0) ** (1.0 / ratio - 1.0)
+        gains = np.maximum(peak_envelope(band, up, down)[::hop] / knee, 1.0) ** (1.0 / ratio - 1.0)
         _add_scaled(y, band, gains, hop)
     return y
 
@@ -67,14 +67,14 @@ def _add_scaled(y: Array, band: Array, gains: Array, hop: int) -> None:  # pragm
             y[i * hop + j] += band[i * hop + j] * (here + (there - here) * j / hop)
 
 
-@condition(drive=(-20, 60))
+@degradation(drive=(-20, 60))
 def softclip(x: Array, rate: int, rng: np.random.Generator, *, drive: float) -> Array:  # noqa: ARG001
     """Saturate with a hyperbolic tangent. The peak exceeds the knee of the curve by `drive` dB."""
     knee = np.abs(x).max() * 10 ** (-drive / 20)
     return np.asarray(np.tanh(x / knee) * knee)
 
 
-@condition(hz=(200, 6_000), gain=(-20, 6))
+@degradation(hz=(200, 6_000), gain=(-20, 6))
 def ringing(x: Array, rate: int, rng: np.random.Generator, *, hz: float, gain: float) -> Array:
     """Simulate acoustic feedback near howling: narrow tones around `hz` that grow, hold and decay.
 
@@ -108,7 +108,7 @@ def _feed_back(
     return y
 
 
-@condition(hz=(0.1, 20), depth=(0, 0.99), skew=(0.02, 0.98))
+@degradation(hz=(0.1, 20), depth=(0, 0.99), skew=(0.02, 0.98))
 def modulation(x: Array, rate: int, rng: np.random.Generator, *, hz: float, depth: float, skew: float) -> Array:
     """Modulate the gain periodically: it falls by the share `depth` in the share `skew` of a period, then recovers.
 
@@ -122,7 +122,7 @@ def modulation(x: Array, rate: int, rng: np.random.Generator, *, hz: float, dept
 # Rooms and transmission
 
 
-@condition(t60=(0.05, 5), wet=(0.001, 20))
+@degradation(t60=(0.05, 5), wet=(0.001, 20))
 def reverb(x: Array, rate: int, rng: np.random.Generator, *, t60: float, wet: float) -> Array:
     """Convolve with exponentially decaying noise. `wet` is the energy ratio of reverberation to direct sound."""
     tail = rng.standard_normal(int(rate * t60)) * 10 ** (-3 * np.arange(int(rate * t60)) / (rate * t60))
@@ -130,7 +130,7 @@ def reverb(x: Array, rate: int, rng: np.random.Generator, *, t60: float, wet: fl
     return x + signal.fftconvolve(x, tail[: len(x)])[: len(x)]
 
 
-@condition(hz=(40, 70), snr=(-20, 80))
+@degradation(hz=(40, 70), snr=(-20, 80))
 def hum(x: Array, rate: int, rng: np.random.Generator, *, hz: float, snr: float) -> Array:
     """Add mains hum: `hz` and its harmonics up to the twentieth, which fall by about 6 dB per octave."""
     order = np.arange(1, 21)
@@ -141,7 +141,7 @@ def hum(x: Array, rate: int, rng: np.random.Generator, *, hz: float, snr: float)
     return mix(x, np.interp((np.arange(len(x)) * (hz / rate)) % 1.0, turns, period), snr)
 
 
-@condition(per_second=(0.01, 20), ms=(1, 500))
+@degradation(per_second=(0.01, 20), ms=(1, 500))
 def dropouts(x: Array, rate: int, rng: np.random.Generator, *, per_second: float, ms: float) -> Array:
     """Insert gaps with 2 ms ramps, as in a radio link with packet loss. At least a tenth of the energy remains."""
     gate = np.ones(len(x))
@@ -157,7 +157,7 @@ def dropouts(x: Array, rate: int, rng: np.random.Generator, *, per_second: float
     return np.asarray(x * np.clip(signal.oaconvolve(gate, ramp / ramp.sum(), "same"), 0, 1))
 
 
-@condition(hz=(2_000, 48_000))
+@degradation(hz=(2_000, 48_000))
 def resample(x: Array, rate: int, rng: np.random.Generator, *, hz: float) -> Array:  # noqa: ARG001
     """Resample to a lower rate (rounded to 100 Hz) and back. A rate that is not lower changes nothing."""
     narrow = 100 * round(hz / 100)
@@ -169,31 +169,31 @@ def resample(x: Array, rate: int, rng: np.random.Generator, *, hz: float) -> Arr
 # Codecs: libsndfile encodes in memory. `level` is its compression level, 0 to 1.
 
 
-@condition(kbps=(8, 320))
+@degradation(kbps=(8, 320))
 def mp3(x: Array, rate: int, rng: np.random.Generator, *, kbps: float) -> Array:  # noqa: ARG001
     """Encode as MP3 (LAME) at the nearest constant bit rate that the sampling rate allows: 8 to 160 kbit/s below 32 kHz
     (MPEG-2), otherwise 32 to 320 kbit/s."""
     high, low = (160, 8) if rate < 32_000 else (320, 32)
     level = (high - min(max(kbps, low), high)) / (high - low)
-    y = _coded(x, rate, "MP3", "MPEG_LAYER_III", level, bitrate_mode="CONSTANT")
-    return _fitted(y[MP3_DELAY:] if len(y) > len(x) else y, len(x))
+    y = _encode(x, rate, "MP3", "MPEG_LAYER_III", level, bitrate_mode="CONSTANT")
+    return _fit_length(y[MP3_DELAY:] if len(y) > len(x) else y, len(x))
 
 
-@condition(quality=(0, 1))
+@degradation(quality=(0, 1))
 def vorbis(x: Array, rate: int, rng: np.random.Generator, *, quality: float) -> Array:  # noqa: ARG001
     """Encode as Ogg Vorbis at a quality from 0 to 1 (oggenc's 0 to 10)."""
-    return _fitted(_coded(x, rate, "OGG", "VORBIS", 1.0 - quality), len(x))
+    return _fit_length(_encode(x, rate, "OGG", "VORBIS", 1.0 - quality), len(x))
 
 
-@condition(kbps=(6, 256))
+@degradation(kbps=(6, 256))
 def opus(x: Array, rate: int, rng: np.random.Generator, *, kbps: float) -> Array:  # noqa: ARG001
     """Encode as Opus at about `kbps` kbit/s, via 48 kHz if Opus does not support the sampling rate."""
     known = rate if rate in {16_000, 24_000, 48_000} else 48_000
-    y = _coded(signal.resample_poly(x, known, rate), known, "OGG", "OPUS", 1.0 - (kbps - 6) / 250)
-    return _fitted(signal.resample_poly(y, rate, known), len(x))
+    y = _encode(signal.resample_poly(x, known, rate), known, "OGG", "OPUS", 1.0 - (kbps - 6) / 250)
+    return _fit_length(signal.resample_poly(y, rate, known), len(x))
 
 
-def _coded(x: Array, rate: int, form: str, subtype: str, level: float, bitrate_mode: str | None = None) -> Array:
+def _encode(x: Array, rate: int, form: str, subtype: str, level: float, bitrate_mode: str | None = None) -> Array:
     """Encode and decode `x` [n] at a peak of 0.9, restore its level, and return [n or a few more] samples."""
     scale = 0.9 / max(float(np.abs(x).max()), 1e-12)
     # libsndfile rejects level 1 for MP3.
@@ -205,6 +205,6 @@ def _coded(x: Array, rate: int, form: str, subtype: str, level: float, bitrate_m
     return np.asarray(y / scale)
 
 
-def _fitted(y: Array, length: int) -> Array:
+def _fit_length(y: Array, length: int) -> Array:
     """Cut or zero-pad samples to a length."""
     return np.pad(y[:length], (0, max(length - len(y), 0)))

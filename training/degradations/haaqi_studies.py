@@ -1,4 +1,4 @@
-"""The conditions of the HAAQI studies: noise, nonlinear processing and linear filtering.
+"""The degradations of the HAAQI studies: noise, nonlinear processing and linear filtering.
 
 Sources: Arehart, Kates & Anderson (2011), Effects of noise, nonlinear processing, and linear filtering on perceived
 music quality, International Journal of Audiology 50(3); Kates & Arehart (2016), The Hearing-Aid Audio Quality Index
@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, signal
 
-from .grammar import Array, condition
-from .signals import follow, mix, pole, rms, tilted
+from .chains import Array, degradation
+from .signals import apply_tilt, mix, peak_envelope, pole, rms
 
 # Noise
 
 
-@condition(snr=(-20, 80))
+@degradation(snr=(-20, 80))
 def noise(x: Array, rate: int, rng: np.random.Generator, *, snr: float) -> Array:
     """Add stationary noise with the long-term spectrum of speech (ANSI S3.5: flat to 500 Hz, then -9 dB per octave)."""
     length = fft.next_fast_len(len(x), real=True)
@@ -28,7 +28,7 @@ def noise(x: Array, rate: int, rng: np.random.Generator, *, snr: float) -> Array
     return mix(x, fft.irfft(spectrum, length)[: len(x)], snr)
 
 
-@condition(snr=(-20, 80))
+@degradation(snr=(-20, 80))
 def music_babble(x: Array, rate: int, rng: np.random.Generator, *, snr: float) -> Array:
     """Add four shifted and reversed copies of the same recording: unintelligible music behind the music."""
     reverse = x[::-1]
@@ -39,35 +39,35 @@ def music_babble(x: Array, rate: int, rng: np.random.Generator, *, snr: float) -
 # Nonlinear processing
 
 
-@condition(peak=(0.001, 1))
+@degradation(peak=(0.001, 1))
 def clip(x: Array, rate: int, rng: np.random.Generator, *, peak: float) -> Array:  # noqa: ARG001
     """Clip peaks symmetrically at a fraction of the maximum."""
     limit = peak * np.abs(x).max()
     return np.clip(x, -limit, limit)
 
 
-@condition(bits=(1, 24))
+@degradation(bits=(1, 24))
 def quantize(x: Array, rate: int, rng: np.random.Generator, *, bits: float) -> Array:  # noqa: ARG001
     """Quantize uniformly, relative to the full scale of the excerpt."""
     step = 2.0 * np.abs(x).max() / 2.0**bits
     return np.asarray(np.round(x / step) * step)
 
 
-@condition(ratio=(1, 100), attack=(0.1, 1000), release=(1, 5000))
+@degradation(ratio=(1, 100), attack=(0.1, 1000), release=(1, 5000))
 def compress(x: Array, rate: int, rng: np.random.Generator, *, ratio: float, attack: float, release: float) -> Array:  # noqa: ARG001
     """Compress the wide-band dynamic range, with a threshold 20 dB below the RMS level. Times are in ms."""
-    level = follow(x, pole(attack, rate), pole(release, rate))
+    level = peak_envelope(x, pole(attack, rate), pole(release, rate))
     threshold = rms(x) / 10.0
     return np.asarray(x * np.maximum(level / threshold, 1.0) ** (1.0 / ratio - 1.0))
 
 
-@condition(snr=(-20, 80), over=(0, 10))
+@degradation(snr=(-20, 80), over=(0, 10))
 def spectral_subtraction(x: Array, rate: int, rng: np.random.Generator, *, snr: float, over: float) -> Array:
     """Add noise at `snr` dB, then subtract `over` times its mean magnitude spectrum, which causes musical noise."""
     return subtract(x, noise(x, rate, rng, snr=snr), rate, over)
 
 
-@condition(snr=(-20, 80), over=(0, 10))
+@degradation(snr=(-20, 80), over=(0, 10))
 def babble_subtraction(x: Array, rate: int, rng: np.random.Generator, *, snr: float, over: float) -> Array:
     """Add music babble at `snr` dB, then subtract `over` times its mean magnitude spectrum."""
     return subtract(x, music_babble(x, rate, rng, snr=snr), rate, over)
@@ -96,31 +96,31 @@ def subtract(x: Array, disturbed: Array, rate: int, over: float) -> Array:
 # Linear filtering
 
 
-@condition(hz=(100, 24_000))
+@degradation(hz=(100, 24_000))
 def lowpass(x: Array, rate: int, rng: np.random.Generator, *, hz: float) -> Array:  # noqa: ARG001
     """Apply a sixth-order Butterworth low-pass."""
     return np.asarray(signal.sosfilt(signal.butter(6, min(hz, 0.49 * rate), "low", fs=rate, output="sos"), x))
 
 
-@condition(hz=(20, 6_000))
+@degradation(hz=(20, 6_000))
 def highpass(x: Array, rate: int, rng: np.random.Generator, *, hz: float) -> Array:  # noqa: ARG001
     """Apply a sixth-order Butterworth high-pass."""
     return np.asarray(signal.sosfilt(signal.butter(6, hz, "high", fs=rate, output="sos"), x))
 
 
-@condition(low=(20, 6_000), high=(100, 24_000))
+@degradation(low=(20, 6_000), high=(100, 24_000))
 def bandpass(x: Array, rate: int, rng: np.random.Generator, *, low: float, high: float) -> Array:
     """Apply a high-pass, then a low-pass."""
     return lowpass(highpass(x, rate, rng, hz=low), rate, rng, hz=high)
 
 
-@condition(slope=(-12, 12))
+@degradation(slope=(-12, 12))
 def tilt(x: Array, rate: int, rng: np.random.Generator, *, slope: float) -> Array:  # noqa: ARG001
     """Apply a spectral tilt in dB per octave around 1 kHz. A negative slope sounds duller."""
-    return tilted(x, rate, slope)
+    return apply_tilt(x, rate, slope)
 
 
-@condition(hz=(100, 6_000), gain=(0, 40), peaks=(1, 5))
+@degradation(hz=(100, 6_000), gain=(0, 40), peaks=(1, 5))
 def resonance(x: Array, rate: int, rng: np.random.Generator, *, hz: float, gain: float, peaks: float) -> Array:  # noqa: ARG001
     """Add one or several resonance peaks (Q of 6) of `gain` dB, at octaves from `hz` upwards."""
     y = x

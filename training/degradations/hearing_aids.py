@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ...runtime.audio.levels import amplitude, nal_r
 from ...runtime.audiogram import STANDARD, Audiogram
 from ...runtime.errors import OptionError
-from .signals import tilted
+from .signals import apply_tilt
 
 Array32 = npt.NDArray[np.float32]
 
@@ -44,7 +44,7 @@ def amplify(samples: Array32, rate: int, audiogram: Audiogram, aid: str) -> Arra
         return nal_r(samples, rate, Audiogram.named(fitted[1]))
     if error := _WITH_ERROR.match(aid):
         right = nal_r(samples, rate, audiogram).astype(np.float64)
-        return (tilted(right, rate, float(error[2])) * amplitude(float(error[1]))).astype(np.float32)
+        return (apply_tilt(right, rate, float(error[2])) * amplitude(float(error[1]))).astype(np.float32)
     raise OptionError(
         f"{aid!r} is not an aid: expected none, nal-r, nal-r(gain=dB,tilt=dB per octave) or nal-r(for=NAME) "
         f"with one of {', '.join(STANDARD)}"

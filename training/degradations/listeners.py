@@ -11,7 +11,7 @@ from ...runtime.audiogram import FREQUENCIES, STANDARD, Audiogram
 
 LOWEST, HIGHEST = -10, 110
 """Range of hearing levels in dB HL."""
-SCATTER: Final = 5.0
+LEVEL_SD: Final = 5.0
 """Standard deviation in dB of a listener's levels around those of the standard audiogram."""
 Array = npt.NDArray[np.float64]
 
@@ -28,15 +28,15 @@ def random_listener(rng: np.random.Generator) -> tuple[str, tuple[float, ...]]:
     kind = rng.random()
     if kind < 0.65:
         name = str(rng.choice(list(STANDARD)))
-        levels = np.array(STANDARD[name]) + rng.normal(0, SCATTER, len(FREQUENCIES))
+        levels = np.array(STANDARD[name]) + rng.normal(0, LEVEL_SD, len(FREQUENCIES))
     elif kind < 0.77:
-        name, levels = "notched", _notched(rng)
+        name, levels = "notched", _draw_notched(rng)
     else:
-        name, levels = "smooth", _smooth(rng)
+        name, levels = "smooth", _draw_smooth(rng)
     return name, tuple(float(level) + 0.0 for level in np.clip(np.round(levels), LOWEST, HIGHEST))
 
 
-def _notched(rng: np.random.Generator) -> Array:
+def _draw_notched(rng: np.random.Generator) -> Array:
     """Draw levels [8] of a noise-induced loss: near normal, a notch from 3 to 6 kHz, partial recovery above it."""
     distance = _OCTAVES - np.log2(np.exp(rng.uniform(np.log(3000), np.log(6000))) / 1000)
     notch = np.exp(-0.5 * (distance / rng.uniform(0.35, 0.7)) ** 2)
@@ -45,7 +45,7 @@ def _notched(rng: np.random.Generator) -> Array:
     return np.asarray(rng.uniform(-2, 15) + rng.uniform(25, 60) * notch + rng.normal(0, 2, len(FREQUENCIES)))
 
 
-def _smooth(rng: np.random.Generator) -> Array:
+def _draw_smooth(rng: np.random.Generator) -> Array:
     """Draw levels [8] from a cubic over log frequency: flat, sloping, rising, cookie-bite and intermediate shapes."""
     u = 2 * (_OCTAVES - _OCTAVES[0]) / (_OCTAVES[-1] - _OCTAVES[0]) - 1
     level, slope = rng.uniform(0, 90), rng.normal(12, 24)

@@ -1,8 +1,8 @@
-"""Random chains for the label table, what family each belongs to, and the kinds that no training row may have.
+"""Random chains for the label table, their families, and the kinds that no training row may have.
 
 The unseen kinds are the nine combinations that HAAQI-Net held out (Wisnu, Rini, Zezario, Wang & Tsao 2024: compressed
-babble and its relatives, resonance with low-pass), with people talking as babble, and two whole families: Opus and the
-noise of a crowd.
+babble and its relatives, resonance with low-pass), with people talking as babble, and two complete families: Opus and
+the noise of a crowd.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from . import BEYOND, CONDITIONS, STUDIES, chain_of, codecs, devices, environment, parse_chain, speech
-from .draws import Draw, either_sign, log_uniform, one_of, uniform
+from . import DEGRADATIONS, EXTENDED, STUDIES, codecs, devices, environment, format_chain, parse_chain, speech
+from .distributions import Draw, either_sign, log_uniform, one_of, uniform
 
 Rng: TypeAlias = np.random.Generator
 Parameters: TypeAlias = dict[str, float]
 
 COUNTS: Final = (0.07, 0.53, 0.32, 0.08)
-"""shares of chains of no, one, two and three conditions"""
+"""shares of chains of no, one, two and three degradations"""
 STUDIED_SHARE: Final = 0.45
-"""of chains whose conditions are all those of the HAAQI studies, by design; some of the others are, too"""
+"""share of chains that are drawn from the degradations of the HAAQI studies; some of the others have only these, too"""
 
 
 # From just perceptible to severe.
@@ -93,10 +93,9 @@ WEIGHTS: Final[Mapping[str, float]] = {
     "dc": 0.3,
     "rumble": 0.3,
 }
-"""how often a condition is drawn, relative to one that is not listed: the more often, the harder it is to recognise and
-the more often it is met"""
+"""relative frequency of degradations (1 if not listed), higher for those that are hard to recognise or common"""
 LAST: Final = ("resample", "resample_pass", "mp3", "aac", "vorbis", "sbc", "packet_loss", "dropouts", "rumble", "dc")
-"""what comes last in a chain that is seen, in this order"""
+"""degradations at the end of a seen chain, in this order"""
 
 _BABBLE: Final = {"babble", "talker", "speech_babble_subtraction", "music_babble", "babble_subtraction"}
 # No training row holds these together: the held-out combinations, and near relatives of them that would give them away.
@@ -112,7 +111,7 @@ _FILTERS: Final = {
     "resonance": ("resonance", "resonance"),
     "resonances": ("resonances", "resonance"),
 }
-"""what `_kind` says of a filter, its name in an unseen kind, its condition"""
+"""for each result of `_kind` for a filter: its name in an unseen kind, and its degradation"""
 HELD_OUT: Final[Mapping[str, tuple[str, ...]]] = {
     "babble + compression": ("babble", "compress"),
     "babble subtraction + compression": ("speech_babble_subtraction", "compress"),
@@ -120,15 +119,15 @@ HELD_OUT: Final[Mapping[str, tuple[str, ...]]] = {
     **{f"babble + compression + {kind}": ("babble", "compress", name) for kind, name in _FILTERS.values()},
     **{name: (name,) for name in UNSEEN_FAMILIES},
 }
-"""the unseen kinds and what they are made of"""
+"""degradations of the unseen kinds"""
 
 _SEEN_STUDIES: Final = tuple(name for name in RANGES if name in STUDIES)
-_SEEN: Final = tuple(name for name in RANGES if name in STUDIES | BEYOND and name not in UNSEEN_FAMILIES)
+_SEEN: Final = tuple(name for name in RANGES if name in STUDIES | EXTENDED and name not in UNSEEN_FAMILIES)
 
 
 @lru_cache(maxsize=4)
 def _without_speech(pool: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(name for name in pool if not CONDITIONS[name].needs_speech)
+    return tuple(name for name in pool if not DEGRADATIONS[name].needs_speech)
 
 
 @lru_cache(maxsize=4)
@@ -142,9 +141,9 @@ def random_chain(rng: Rng, unseen: bool = False, speech: bool = True) -> str:
 
     Args:
         rng: random generator.
-        unseen: draw one of the unseen kinds, each as likely, instead of a chain that training may have. Half of the
-            chains of the unseen families have a seen condition before them.
-        speech: whether conditions that need a speech bank may be drawn.
+        unseen: draw one of the unseen kinds, each with the same probability, instead of a chain that training may have.
+            Half of the chains of the unseen families have a seen degradation before them.
+        speech: whether degradations that need a speech bank may be drawn.
     """
     if unseen:
         return _unseen_chain(rng, speech)
@@ -155,12 +154,12 @@ def random_chain(rng: Rng, unseen: bool = False, speech: bool = True) -> str:
     names = [str(name) for name in rng.choice(pool, count, replace=False, p=_shares(pool))]
     while _too_close(names):
         names = [str(name) for name in rng.choice(pool, count, replace=False, p=_shares(pool))]
-    return _drawn(rng, sorted(names, key=lambda name: LAST.index(name) if name in LAST else -1))
+    return _draw_chain(rng, sorted(names, key=lambda name: LAST.index(name) if name in LAST else -1))
 
 
-def redrawn(rng: Rng, chain: str) -> str:
-    """The same conditions as a chain's, with other parameters."""
-    return _drawn(rng, [entry.name for entry, _ in parse_chain(chain)])
+def redraw_parameters(rng: Rng, chain: str) -> str:
+    """Return the degradations of a chain with other random parameters."""
+    return _draw_chain(rng, [entry.name for entry, _ in parse_chain(chain)])
 
 
 def _unseen_chain(rng: Rng, speech: bool) -> str:
@@ -170,15 +169,15 @@ def _unseen_chain(rng: Rng, speech: bool) -> str:
     if kind in UNSEEN_FAMILIES and rng.random() < 0.5:
         pool = _SEEN if speech else _without_speech(_SEEN)
         names.insert(0, str(rng.choice(pool, p=_shares(pool))))
-    chain = _drawn(rng, names)
+    chain = _draw_chain(rng, names)
     while family(chain) != kind:  # the sign of the tilt and the number of resonances
-        chain = _drawn(rng, names)
+        chain = _draw_chain(rng, names)
     return chain
 
 
-def _drawn(rng: Rng, names: Sequence[str]) -> str:
-    """The chain of these conditions with random parameters."""
-    return chain_of(*((name, {key: draw(rng) for key, draw in RANGES[name].items()}) for name in names))
+def _draw_chain(rng: Rng, names: Sequence[str]) -> str:
+    """Return a chain of the given degradations with random parameters."""
+    return format_chain(*((name, {key: draw(rng) for key, draw in RANGES[name].items()}) for name in names))
 
 
 def _too_close(names: Sequence[str]) -> bool:
@@ -186,7 +185,7 @@ def _too_close(names: Sequence[str]) -> bool:
 
 
 def family(chain: str) -> str:
-    """The family of a chain: `clean`, a condition's name, `combination` of several, or an unseen kind.
+    """Return the family of a chain: `clean`, the name of a degradation, `combination` of several, or an unseen kind.
 
     Tilts are `tilt up` and `tilt down`, resonances `resonance` (one peak) and `resonances`.
     """
@@ -211,10 +210,10 @@ def _kind(name: str, parameters: Parameters) -> str:
 
 
 def is_unseen(chain: str) -> bool:
-    """Whether a chain is of a kind that no training row holds."""
+    """Return whether a chain is of a kind that no training row has."""
     return family(chain) in HELD_OUT
 
 
-def from_studies(chain: str) -> bool:
-    """Whether the HAAQI studies know all conditions of a chain; they know clean music."""
+def is_from_studies(chain: str) -> bool:
+    """Return whether all degradations of a chain are those of the HAAQI studies. Clean music is, too."""
     return all(entry.name in STUDIES for entry, _ in parse_chain(chain))

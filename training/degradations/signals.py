@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from .grammar import Array
+from .chains import Array
 
 
 def rms(x: Array) -> float:
@@ -31,15 +31,15 @@ def spectra(x: Array, rate: int) -> tuple[npt.NDArray[np.complex128], Array, int
     return fft.rfft(x, length), fft.rfftfreq(length, 1 / rate), length
 
 
-def shape(x: Array, rate: int, gain: Callable[[Array], Array]) -> Array:
+def filter_zero_phase(x: Array, rate: int, gain: Callable[[Array], Array]) -> Array:
     """Filter `x` [n] without phase shift, by an amplitude ratio that is a function of the frequency in Hz."""
     spectrum, hz, length = spectra(x, rate)
     return np.asarray(fft.irfft(spectrum * gain(hz), length)[: len(x)])
 
 
-def tilted(x: Array, rate: int, slope: float) -> Array:
+def apply_tilt(x: Array, rate: int, slope: float) -> Array:
     """Apply a spectral tilt of `slope` dB per octave around 1 kHz to `x` [n]. The gain is constant below 50 Hz."""
-    return shape(x, rate, lambda hz: 10 ** (slope * np.log2(np.maximum(hz, 50.0) / 1000.0) / 20))
+    return filter_zero_phase(x, rate, lambda hz: 10 ** (slope * np.log2(np.maximum(hz, 50.0) / 1000.0) / 20))
 
 
 def pole(ms: float, rate: float) -> float:
@@ -48,7 +48,7 @@ def pole(ms: float, rate: float) -> float:
 
 
 @numba.njit(cache=True)
-def follow(x: Array, up: float, down: float) -> Array:  # pragma: no cover - compiled
+def peak_envelope(x: Array, up: float, down: float) -> Array:  # pragma: no cover - compiled
     """Return the peak envelope [n] of samples [n], with poles for attack (`up`) and release (`down`)."""
     level, out = 0.0, np.empty_like(x)
     for i in range(len(x)):

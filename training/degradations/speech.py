@@ -1,7 +1,7 @@
-"""People talking behind the music: multi-talker babble, one or two talkers, noise with the spectrum of speech.
+"""Speech behind the music: multi-talker babble, one or two talkers, noise with the spectrum of speech.
 
-The voices come from the speech bank (`training.corpus.speech`), as a `Speech`: one split's voices at 16 kHz. They are
-mixed at that rate, so nothing is added above 8 kHz.
+The voices come from the speech bank (`training.corpus.speech`) as a `Speech`: the voices of one split at 16 kHz. They
+are mixed at that rate, so that nothing is added above 8 kHz.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from .grammar import Array, Speech, condition
+from .chains import Array, Speech, degradation
 from .haaqi_studies import subtract
 from .signals import mix
 
 SPEECH_RATE: Final = 16_000
-"""Hz of all voices"""
+"""sample rate of all voices in Hz"""
 HUMAN: Final = 0.75
-"""share of talkers that are human"""
+"""share of human talkers"""
 SPREAD: Final = 4.0
 """standard deviation of the talkers' levels, in dB"""
 STUDIED: Final = frozenset({"babble", "speech_noise", "speech_babble_subtraction"})
-"""the conditions of this module that the HAAQI studies know"""
+"""degradations of this module that are part of the HAAQI studies"""
 
 RANGES: Final[Mapping[str, Mapping[str, Callable[[np.random.Generator], float]]]] = {
     "babble": {
@@ -44,7 +44,7 @@ RANGES: Final[Mapping[str, Mapping[str, Callable[[np.random.Generator], float]]]
         "talkers": lambda rng: float(rng.integers(4, 21)),
     },
 }
-"""how `sampling` draws each parameter"""
+"""distribution of each parameter in `sampling`"""
 
 _BANDS: Final = 3
 """bandwidths of talkers: wide, a telephone's, dull"""
@@ -52,23 +52,25 @@ _BAND_SHARES: Final = (0.6, 0.2, 0.2)
 _ROOMS: Final = 2
 
 
-@condition(needs_speech=True, snr=(-20, 80), talkers=(1, 64), room=(0, 1))
+@degradation(needs_speech=True, snr=(-20, 80), talkers=(1, 64), room=(0, 1))
 def babble(
     x: Array, rate: int, rng: np.random.Generator, speech: Speech, *, snr: float, talkers: float, room: float
 ) -> Array:
-    """As many talkers, `snr` dB below the music in RMS; the share `room` of them in one of two reverberant rooms."""
+    """Add babble of a number of talkers, `snr` dB below the music in RMS. The share `room` of them is in two
+    reverberant rooms.
+    """
     return mix(x, _crowd(len(x), rate, rng, speech, int(talkers), room), snr)
 
 
-@condition(needs_speech=True, snr=(-20, 80), talkers=(1, 3))
+@degradation(needs_speech=True, snr=(-20, 80), talkers=(1, 3))
 def talker(x: Array, rate: int, rng: np.random.Generator, speech: Speech, *, snr: float, talkers: float) -> Array:
-    """One or a few talkers with pauses between their phrases; `snr` is that of the whole clip, pauses included."""
+    """Add one or a few talkers with pauses between their phrases. `snr` is that of the whole clip including pauses."""
     return mix(x, _crowd(len(x), rate, rng, speech, int(talkers), 0.3, pauses=True), snr)
 
 
-@condition(needs_speech=True, snr=(-20, 80))
+@degradation(needs_speech=True, snr=(-20, 80))
 def speech_noise(x: Array, rate: int, rng: np.random.Generator, speech: Speech, *, snr: float) -> Array:
-    """Stationary noise with the long-term average spectrum of the voices, up to 8 kHz."""
+    """Add stationary noise with the long-term average spectrum of the voices, up to 8 kHz."""
     length = fft.next_fast_len(len(x), real=True)
     spectrum = fft.rfft(rng.standard_normal(length))
     hz, amplitude = speech.spectrum()
@@ -76,11 +78,11 @@ def speech_noise(x: Array, rate: int, rng: np.random.Generator, speech: Speech, 
     return mix(x, fft.irfft(spectrum, length)[: len(x)], snr)
 
 
-@condition(needs_speech=True, snr=(-20, 80), over=(0, 10), talkers=(1, 64))
+@degradation(needs_speech=True, snr=(-20, 80), over=(0, 10), talkers=(1, 64))
 def speech_babble_subtraction(
     x: Array, rate: int, rng: np.random.Generator, speech: Speech, *, snr: float, over: float, talkers: float
 ) -> Array:
-    """Babble at `snr` dB, then magnitude spectral subtraction of `over` times its mean spectrum."""
+    """Add babble at `snr` dB, then subtract `over` times its mean magnitude spectrum."""
     return subtract(x, mix(x, _crowd(len(x), rate, rng, speech, int(talkers), 0.5), snr), rate, over)
 
 
@@ -94,13 +96,14 @@ def _crowd(
     *,
     pauses: bool = False,
 ) -> Array:
-    """Talkers mixed at 16 kHz, filtered and brought to `rate` in one spectrum.
+    """Mix talkers at 16 kHz, then filter the mix and convert it to `rate` in one spectrum.
 
-    Talkers of one bandwidth share a bus, so do those of one room: the cost hardly grows with their number.
+    Talkers with the same bandwidth are mixed before filtering, and so are those in the same room, so that the cost
+    hardly depends on their number.
 
     Args:
-        length: samples wanted, at `rate` Hz.
-        count: of talkers.
+        length: number of samples at `rate` Hz.
+        count: number of talkers.
         room: probability that a talker is reverberant.
         pauses: whether talkers pause between phrases.
 
@@ -135,7 +138,7 @@ def _crowd(
 
 
 def _cast(rng: np.random.Generator, speech: Speech, count: int) -> list[int]:
-    """Indices [count] of voices: most of them human, men and women as likely; none twice while there are others."""
+    """Draw indices [count] of voices: most are human, and women and men are equally likely. Repetitions are avoided."""
     free: dict[tuple[bool, bool], list[int]] = {}
     for index, voice in enumerate(speech.talkers):
         free.setdefault((voice.human, voice.female), []).append(index)
@@ -152,7 +155,7 @@ def _cast(rng: np.random.Generator, speech: Speech, count: int) -> list[int]:
 
 
 def _pause(voice: Array, rng: np.random.Generator) -> None:
-    """Silence a voice [n] in place between phrases of 1 to 5 s, for 0.2 to 1.5 s; cuts fall where it is soft."""
+    """Silence a voice [n] in place for 0.2 to 1.5 s between phrases of 1 to 5 s. The cuts are at soft places."""
     step = SPEECH_RATE // 100
     levels = np.square(voice[: len(voice) // step * step]).reshape(-1, step).sum(axis=1)
     gate = np.ones(len(levels))
@@ -169,7 +172,7 @@ def _pause(voice: Array, rng: np.random.Generator) -> None:
 
 
 def _bandwidths(hz: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """Amplitude responses [bins] of what talkers are heard through: nothing, a telephone, a wall or the back."""
+    """Return amplitude responses [bins] of the transmission of talkers: none, a telephone, a wall or their back."""
     ratio = np.maximum(hz, 1.0)
     telephone = 1 / np.sqrt((1 + (300 / ratio) ** 8) * (1 + (ratio / 3400) ** 16))
     dull = 1 / np.sqrt(1 + (ratio / rng.uniform(1500, 5000)) ** 4)
@@ -177,7 +180,7 @@ def _bandwidths(hz: Array, rng: np.random.Generator) -> tuple[Array, Array, Arra
 
 
 def _reverberation(hz: Array, samples: int, rng: np.random.Generator) -> npt.NDArray[np.complex128]:
-    """The response [bins] of a room: a decaying noise of unit energy, its high frequencies damped."""
+    """Return the response [bins] of a room: decaying noise of unit energy with damped high frequencies."""
     t60 = float(np.exp(rng.uniform(np.log(0.25), np.log(1.5))))
     tail = np.zeros(samples)
     begin = min(int(rng.uniform(0.002, 0.02) * SPEECH_RATE), samples // 2)

@@ -19,20 +19,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...model.beats import BeatsConfig
-from ...model.head import HeadConfig, sizes_to
+from ...model.head import HeadConfig, Scores, format_sizes
 from ...model.nano import Nano
-from ...model.scores import Scores
-from ...model.student import DEAD_PARTS, PREDICTED_LAYERS, Student, patches
+from ...model.student import DEAD_PARTS, PREDICTED_LAYERS, Student, split_patches
 from ...model.teacher import Teacher
 from ...runtime.errors import OptionError
-from ..data.batches import Batch, Clips, evaluate, score_loss
+from ..configuration import NonNegativeInt
+from ..data.batches import Batch, Dataset, evaluate_network, score_loss
 from ..data.examples import Example
-from ..data.feature_cache import FBANK, FeatureCache, Kind
-from ..loop import Plan, Task, device_of
+from ..data.feature_cache import FBANK, FeatureCache, FeatureKind
+from ..loop import Task, TrainerConfig, resolve_device
 from ..losses import ADAPTING, FORMS, AdaptiveSum, FixedSum, Form, token_distances
 from ..run_directory import Metrics
 from . import nano as nano_task
-from .teacher import TOKENS, save_published, take_last
+from .teacher import TOKENS, save_published, select_last_layer
 
 Heads = Literal["independent", "sequential"]
 
@@ -54,13 +54,13 @@ class DistilConfig:
         token_weight: weight of all distances between tokens, in the plain form.
         tune_blstm, tune_attention: whether to train these parts of the teacher's head instead of freezing them.
         beats, head: sizes of a student without a teacher.
-        batch, lr: clips per step; Adam's learning rate.
-        plan: epochs, patience, seed, device and so on.
+        batch_size, lr: clips per step; Adam's learning rate.
+        trainer: epochs, patience, seed, device and so on.
     """
 
     student: Literal["student", "nano"] = "student"
     layers: int = 3
-    predicts: tuple[int, ...] = PREDICTED_LAYERS
+    predicts: tuple[NonNegativeInt, ...] = PREDICTED_LAYERS
     heads: Heads = "independent"
     weighted_sum: bool = True
     loss: Form = "adaptive"
@@ -72,9 +72,9 @@ class DistilConfig:
     tune_attention: bool = False
     beats: BeatsConfig = field(default_factory=BeatsConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
-    batch: int = 16
+    batch_size: int = 16
     lr: float = 1e-3
-    plan: Plan = field(default_factory=lambda: Plan(clip=1.0))
+    trainer: TrainerConfig = field(default_factory=lambda: TrainerConfig(max_grad_norm=1.0))
 
     def check(self, teacher: Teacher | None) -> None:
         """Raise OptionError if settings contradict each other or the teacher."""
@@ -95,20 +95,20 @@ class DistilConfig:
             )
 
 
-def kinds(config: DistilConfig, sha256: str) -> tuple[Kind, Kind]:
+def target_kinds(config: DistilConfig, sha256: str) -> tuple[FeatureKind, FeatureKind]:
     """Return the kinds of a teacher's targets: layers and tokens per sound, frame scores per sound and listener."""
     layers = config.predicts if config.student == "student" else ()
     name = "-".join(["teacher", sha256[:12], *map(str, layers)])
-    return Kind(f"{name}-tokens", axis=1), Kind(f"teacher-{sha256[:12]}-frames", "listening")
+    return FeatureKind(f"{name}-tokens", axis=1), FeatureKind(f"teacher-{sha256[:12]}-frames", "listening_key")
 
 
-def keep_targets(
+def cache_teacher_targets(
     teacher: Teacher,
     config: DistilConfig,
     cache: FeatureCache,
     examples: Sequence[Example],
-    done: Callable[[int, int], None] | None = None,
-) -> tuple[Kind, Kind]:
+    on_progress: Callable[[int, int], None] | None = None,
+) -> tuple[FeatureKind, FeatureKind]:
     """Compute a teacher's targets for each sound once, and store them in the feature cache.
 
     Tokens are [1 + layers, tokens, width]: the predicted layers, and the blended tokens that the teacher's head reads.
@@ -118,11 +118,11 @@ def keep_targets(
         config: names the predicted layers.
         cache: holds the examples' fbank.
         examples: those to compute targets for.
-        done: called with the number of sounds that are done, and the total number.
+        on_progress: called with the number of sounds that are done, and the total number.
     """
     assert teacher.checkpoint_sha256 is not None, "a teacher that was read from a checkpoint"
-    tokens, frames = kinds(config, teacher.checkpoint_sha256)
-    device = device_of(config.plan.device)
+    tokens, frames = target_kinds(config, teacher.checkpoint_sha256)
+    device = resolve_device(config.trainer.device)
     teacher = teacher.to(device).eval()
     chosen = config.predicts if config.student == "student" else ()
 
@@ -138,21 +138,21 @@ def keep_targets(
         levels = torch.tensor([example.audiogram], device=device)
         return teacher.head(blend.to(device), levels).frame_scores[0].cpu().numpy()
 
-    cache.fill_with(tokens, examples, layers, done)
-    cache.fill_with(frames, examples, frame_scores, done)
+    cache.fill_with(tokens, examples, layers, on_progress)
+    cache.fill_with(frames, examples, frame_scores, on_progress)
     return tokens, frames
 
 
 class DistilTask(Task[Batch]):
     """The common part of distilling the student and distilling nano."""
 
-    watched = ("valid_loss", False)
+    monitor = ("valid_loss", False)
     network: Student | Nano
     combine: FixedSum | AdaptiveSum
 
-    def __init__(self, config: DistilConfig, train: Clips, valid: Clips) -> None:
+    def __init__(self, config: DistilConfig, train: Dataset, valid: Dataset) -> None:
         self.config, self.clips, self.valid = config, train, valid
-        self.steps = train.steps(config.batch)
+        self.steps = train.steps(config.batch_size)
 
     def _prepare(self, network: Student | Nano, layers: int, others: dict[str, nn.Module] | None = None) -> None:
         """Create the optimizer. `layers` is the number of predicted layers, 0 without a teacher."""
@@ -160,7 +160,7 @@ class DistilTask(Task[Batch]):
         adaptive = config.loss == "adaptive" and layers > 0
         squared = 2 if config.imitation_weight and layers else 1
         self.combine = AdaptiveSum(2 * layers, squared) if adaptive else FixedSum(config.cosine_weight)
-        self.learnt = nn.ModuleDict({"network": network, "combine": self.combine, **(others or {})})
+        self.trainable = nn.ModuleDict({"network": network, "combine": self.combine, **(others or {})})
         weights = [p for p in nn.ModuleList([network, *(others or {}).values()]).parameters() if p.requires_grad]
         groups: list[dict[str, Any]] = [{"params": weights, "lr": config.lr}]
         if adaptive:
@@ -168,21 +168,23 @@ class DistilTask(Task[Batch]):
         self.optimizer = torch.optim.Adam(groups)
 
     def batches(self, rng: np.random.Generator) -> Iterator[Batch]:
-        return (batch for _, batch in self.clips.batches(self.config.batch, rng))
+        return (batch for _, batch in self.clips.batches(self.config.batch_size, rng))
 
     def validate(self) -> Metrics:
-        return evaluate(self.network, self.valid, self.config.batch, next(self.network.parameters()).device)[0]
+        return evaluate_network(
+            self.network, self.valid, self.config.batch_size, next(self.network.parameters()).device
+        )[0]
 
     def loss(self, batch: Batch) -> Tensor:
         config = self.config
-        scores, pairs = self.told(batch)
+        scores, pairs = self.predict(batch)
         squared = [config.score_weight * score_loss(scores, batch.labels)]
         if config.imitation_weight and batch.targets:
             frames = batch.targets[1]
             if frames.shape != scores.frame_scores.shape:
-                frames = by_patch(frames)
+                frames = average_by_patch(frames)
             squared.append(config.imitation_weight * F.mse_loss(scores.frame_scores, frames))
-        distances = [token_distances(told, wanted) for told, wanted in pairs]
+        distances = [token_distances(predicted, target) for predicted, target in pairs]
         weight = config.token_weight if isinstance(self.combine, FixedSum) else 1.0
         counted = [bool((~batch.labels.isnan()).any()), True][: len(squared)]
         total: Tensor = self.combine(
@@ -191,7 +193,7 @@ class DistilTask(Task[Batch]):
         return total
 
     @abstractmethod
-    def told(self, batch: Batch) -> tuple[Scores, list[tuple[Tensor, Tensor]]]:
+    def predict(self, batch: Batch) -> tuple[Scores, list[tuple[Tensor, Tensor]]]:
         """Return the scores, and pairs of predicted tokens and the teacher's tokens."""
 
 
@@ -200,20 +202,20 @@ class StudentTask(DistilTask):
 
     weights = "haaqi_net_distillBEATs.pth"
 
-    def __init__(self, config: DistilConfig, train: Clips, valid: Clips, teacher: Teacher | None) -> None:
+    def __init__(self, config: DistilConfig, train: Dataset, valid: Dataset, teacher: Teacher | None) -> None:
         super().__init__(config, train, valid)
-        student = begin_student(config, teacher)
+        student = create_student(config, teacher)
         self._prepare(student, len(config.predicts) if teacher else 0)
 
-    def told(self, batch: Batch) -> tuple[Scores, list[tuple[Tensor, Tensor]]]:
+    def predict(self, batch: Batch) -> tuple[Scores, list[tuple[Tensor, Tensor]]]:
         student = self.network
         assert isinstance(student, Student)
-        tokens = student.encode(patches(batch.inputs)).reshape(len(batch.inputs), -1, student.config.width)
+        tokens = student.encode(split_patches(batch.inputs)).reshape(len(batch.inputs), -1, student.config.width)
         scores = student.head(tokens, batch.audiograms)
         if not batch.targets:
             return scores, []
-        told = student.teacher_predictions(tokens, sequential=self.config.heads == "sequential")
-        return scores, list(zip(told, batch.targets[0].unbind(1)[:-1], strict=True))
+        predicted = student.teacher_predictions(tokens, sequential=self.config.heads == "sequential")
+        return scores, list(zip(predicted, batch.targets[0].unbind(1)[:-1], strict=True))
 
     def save(self, path: Path) -> None:
         assert isinstance(self.network, Student)
@@ -225,38 +227,38 @@ class NanoDistilTask(DistilTask):
 
     weights = "nano.safetensors"
 
-    def __init__(self, config: DistilConfig, train: Clips, valid: Clips, teacher: Teacher | None) -> None:
+    def __init__(self, config: DistilConfig, train: Dataset, valid: Dataset, teacher: Teacher | None) -> None:
         super().__init__(config, train, valid)
-        torch.manual_seed(config.plan.seed)
+        torch.manual_seed(config.trainer.seed)
         nano = Nano()
         nano_task.set_statistics(nano, train)
         self.tokens = nn.Linear(2 * nano.config.hidden, teacher.config.width) if teacher else nn.Identity()
         self._prepare(nano, 1 if teacher else 0, {"tokens": self.tokens})
 
-    def told(self, batch: Batch) -> tuple[Scores, list[tuple[Tensor, Tensor]]]:
+    def predict(self, batch: Batch) -> tuple[Scores, list[tuple[Tensor, Tensor]]]:
         nano = self.network
         assert isinstance(nano, Nano)
         tokens = nano.encode(batch.inputs.flatten(0, 1)).reshape(*batch.inputs.shape[:2], -1)
-        x = nano.head.read(tokens, batch.audiograms)
-        scores = nano.head.scores(x)
+        x = nano.head.read_window(tokens, batch.audiograms)
+        scores = nano.head.pool_scores(x)
         if not batch.targets:
             return scores, []
-        return scores, [(self.tokens(x), by_patch(batch.targets[0][:, -1]))]
+        return scores, [(self.tokens(x), average_by_patch(batch.targets[0][:, -1]))]
 
     def save(self, path: Path) -> None:
         assert isinstance(self.network, Nano)
-        nano_task.save(self.network, path)
+        nano_task.save_nano(self.network, path)
 
 
-def by_patch(told: Tensor) -> Tensor:
+def average_by_patch(outputs: Tensor) -> Tensor:
     """Average a teacher's outputs for tokens [batch, tokens, ...] over each patch: [batch, patches, ...]."""
-    return told.reshape(told.shape[0], -1, TOKENS, *told.shape[2:]).mean(2)
+    return outputs.reshape(outputs.shape[0], -1, TOKENS, *outputs.shape[2:]).mean(2)
 
 
-def begin_student(config: DistilConfig, teacher: Teacher | None) -> Student:
+def create_student(config: DistilConfig, teacher: Teacher | None) -> Student:
     """Create a student for training, with the teacher's first layers and head if there is a teacher."""
     config.check(teacher)
-    torch.manual_seed(config.plan.seed)
+    torch.manual_seed(config.trainer.seed)
     whole = teacher.config if teacher else config.beats
     sizes = replace(whole, layers=config.layers)
     student = Student(sizes, teacher.head_config if teacher else config.head, predicts=config.predicts)
@@ -281,11 +283,11 @@ def begin_student(config: DistilConfig, teacher: Teacher | None) -> Student:
         if any(f".self_attn.{part}" in name for part in DEAD_PARTS):
             parameter.requires_grad_(False)
     if not config.weighted_sum:
-        take_last(student.weights)
+        select_last_layer(student.weights)
     return student
 
 
 def save_student(student: Student, path: Path) -> None:
     """Write a student in the published layout (`model`). Its `cfg` holds the sizes and the predicted layers."""
-    sizes = {**sizes_to(student.config, student.head_config), "predicts": list(student.predicts)}
+    sizes = {**format_sizes(student.config, student.head_config), "predicts": list(student.predicts)}
     save_published(student, sizes, path)

@@ -23,11 +23,11 @@ from ...model.nano import Nano, NanoConfig
 from ...runtime.errors import OptionError
 from ...runtime.features.texture import BANDS
 from ...runtime.writing import write_file
-from ..data.batches import Clips, evaluate
+from ..data.batches import Dataset, evaluate_network
 from ..data.examples import Example
 from ..data.rows import Row
-from ..data.targets import NONE, PLANES
-from ..loop import Plan, Task
+from ..data.targets import MISSING, PLANES
+from ..loop import Task, TrainerConfig
 from ..run_directory import Metrics
 
 Array = npt.NDArray[Any]
@@ -44,7 +44,7 @@ class NanoTrainingConfig:
     """How nano is trained.
 
     Attributes:
-        batch: rows per step.
+        batch_size: rows per step.
         lr, weight_decay: of AdamW, with a cosine schedule after 10% of warm-up.
         frame_weight: weight of MSE(frames against the clip's label) relative to MSE(clip), a term from HAAQI-Net.
         parts_weight: weight of the MSE of HAAQI's four parts.
@@ -53,10 +53,10 @@ class NanoTrainingConfig:
         ema_decay: decay per step of the moving average of the weights, which is evaluated and saved.
         audiogram_jitter_db: standard deviation of noise on the audiograms, which prevents memorizing them.
         network: sizes, and the version of the front end.
-        plan: epochs, patience, seed, device and so on.
+        trainer: epochs, patience, seed, device and so on.
     """
 
-    batch: int = 64
+    batch_size: int = 64
     lr: float = 4e-3
     weight_decay: float = 0.05
     frame_weight: float = 0.3
@@ -66,10 +66,10 @@ class NanoTrainingConfig:
     ema_decay: float = 0.998
     audiogram_jitter_db: float = 1.0
     network: NanoConfig = field(default_factory=NanoConfig)
-    plan: Plan = field(default_factory=lambda: Plan(epochs=10, patience=4, clip=1.0))
+    trainer: TrainerConfig = field(default_factory=lambda: TrainerConfig(epochs=10, patience=4, max_grad_norm=1.0))
 
 
-class Heads(nn.Module):
+class AuxiliaryHeads(nn.Module):
     """Layers for the additional targets. They read the head's window [batch, patches, 2 hidden]."""
 
     def __init__(self, config: NanoConfig) -> None:
@@ -80,7 +80,7 @@ class Heads(nn.Module):
         self.clean = nn.Linear(wide, BANDS)
 
 
-class _Clean(NamedTuple):
+class _LevelStatistics(NamedTuple):
     """Mean and standard deviation [32] of the clean music's levels."""
 
     mean: Tensor
@@ -109,32 +109,32 @@ class NanoTask(Task[_Batch]):
 
     weights = "nano.safetensors"
 
-    def __init__(self, config: NanoTrainingConfig, train: Clips, valid: Clips) -> None:
+    def __init__(self, config: NanoTrainingConfig, train: Dataset, valid: Dataset) -> None:
         self.train, self.valid, self.config = train, valid, config
-        torch.manual_seed(config.plan.seed)
+        torch.manual_seed(config.trainer.seed)
         self.nano = nano = Nano(config.network)
         set_statistics(nano, train)
-        mean, scale = moments(train.target(1, [place]) for place in statistics_clips(len(train)))
-        self.clean = _Clean(torch.from_numpy(mean), torch.from_numpy(scale + np.float32(0.1)))
-        self.parts = parts_of(train.examples)
-        self.heads = Heads(nano.config)
+        mean, scale = compute_moments(train.target(1, [place]) for place in statistics_indices(len(train)))
+        self.clean = _LevelStatistics(torch.from_numpy(mean), torch.from_numpy(scale + np.float32(0.1)))
+        self.parts = part_labels(train.examples)
+        self.heads = AuxiliaryHeads(nano.config)
         average = torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
-        self.averaged = torch.optim.swa_utils.AveragedModel(nano, multi_avg_fn=average, use_buffers=True)
-        self.learnt = nn.ModuleDict({"nano": nano, "heads": self.heads, "averaged": self.averaged})
+        self.ema_model = torch.optim.swa_utils.AveragedModel(nano, multi_avg_fn=average, use_buffers=True)
+        self.trainable = nn.ModuleDict({"nano": nano, "heads": self.heads, "averaged": self.ema_model})
         trainable = [*nano.parameters(), *self.heads.parameters()]
         self.optimizer = torch.optim.AdamW(trainable, lr=config.lr, weight_decay=config.weight_decay)
-        self.steps = train.steps(config.batch, whole=True)
-        steps = max(config.plan.epochs * self.steps, 11)  # the schedule divides by zero if its warm-up is one step
+        self.steps = train.steps(config.batch_size, drop_last=True)
+        steps = max(config.trainer.epochs * self.steps, 11)  # the schedule divides by zero if its warm-up is one step
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, config.lr, total_steps=steps, pct_start=0.1)
 
     @property
     def network(self) -> Nano:
         """The averaged network, which is evaluated and saved."""
-        assert isinstance(self.averaged.module, Nano)
-        return self.averaged.module
+        assert isinstance(self.ema_model.module, Nano)
+        return self.ema_model.module
 
     def batches(self, rng: np.random.Generator) -> Iterator[_Batch]:
-        for places, batch in self.train.batches(self.config.batch, rng, whole=True):
+        for places, batch in self.train.batches(self.config.batch_size, rng, drop_last=True):
             jitter = rng.normal(0, self.config.audiogram_jitter_db, batch.audiograms.shape)
             dense, clean = batch.targets
             yield _Batch(
@@ -149,18 +149,18 @@ class NanoTask(Task[_Batch]):
     def loss(self, batch: _Batch) -> Tensor:
         return _loss(self.nano, self.heads, batch, self.config)
 
-    def stepped(self) -> None:
-        self.averaged.update_parameters(self.nano)
+    def on_step_end(self) -> None:
+        self.ema_model.update_parameters(self.nano)
 
     def validate(self) -> Metrics:
         device = next(self.nano.parameters()).device
-        return evaluate(self.network, self.valid, self.config.batch, device)[0]
+        return evaluate_network(self.network, self.valid, self.config.batch_size, device)[0]
 
     def save(self, path: Path) -> None:
-        save(self.network, path)
+        save_nano(self.network, path)
 
 
-def parts_of(examples: Sequence[Example]) -> npt.NDArray[np.float32]:
+def part_labels(examples: Sequence[Example]) -> npt.NDArray[np.float32]:
     """Return HAAQI's parts of rows, [rows, 4].
 
     Raises:
@@ -172,25 +172,25 @@ def parts_of(examples: Sequence[Example]) -> npt.NDArray[np.float32]:
     return np.array([[getattr(row, part) for part in PARTS] for row in rows], np.float32)
 
 
-def save(nano: Nano, path: Path) -> None:
+def save_nano(nano: Nano, path: Path) -> None:
     """Write a network's weights as safetensors, atomically."""
     write_file(safetensors.torch.save({k: v.contiguous() for k, v in nano.state_dict().items()}), path)
 
 
-def statistics_clips(count: int) -> list[int]:
+def statistics_indices(count: int) -> list[int]:
     """Return evenly spaced indices of `count` clips, from which statistics are computed."""
     places = np.unique(np.linspace(0, count - 1, min(count, _STATISTICS_CLIPS)).astype(np.intp))
     return [int(place) for place in places]
 
 
-def set_statistics(nano: Nano, clips: Clips) -> None:
+def set_statistics(nano: Nano, clips: Dataset) -> None:
     """Set the encoder's mean and scale to the statistics of the clips' textures."""
-    mean, scale = moments(clips.features([place]) for place in statistics_clips(len(clips)))
+    mean, scale = compute_moments(clips.features([place]) for place in statistics_indices(len(clips)))
     nano.encoder.mean.copy_(torch.from_numpy(mean))
     nano.encoder.scale.copy_(torch.from_numpy(scale + np.float32(0.1)))
 
 
-def moments(arrays: Iterator[Array]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def compute_moments(arrays: Iterator[Array]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Compute mean and standard deviation over the first two axes of all arrays [clips, patches, ...] together."""
     count, total, squares = 0, np.zeros(()), np.zeros(())
     for array in arrays:
@@ -202,19 +202,19 @@ def moments(arrays: Iterator[Array]) -> tuple[npt.NDArray[np.float32], npt.NDArr
     return mean.astype(np.float32), np.sqrt(np.maximum(squares / count - mean**2, 0)).astype(np.float32)
 
 
-def _loss(nano: Nano, heads: Heads, batch: _Batch, config: NanoTrainingConfig) -> Tensor:
+def _loss(nano: Nano, heads: AuxiliaryHeads, batch: _Batch, config: NanoTrainingConfig) -> Tensor:
     rows, patches = batch.texture.shape[:2]
     tokens = nano.encode(batch.texture.flatten(0, 1)).reshape(rows, patches, -1)
-    x = nano.head.read(tokens, batch.audiograms)
-    shares, frame_scores = nano.head.shares(x), nano.head.frame_scores(x)
+    x = nano.head.read_window(tokens, batch.audiograms)
+    shares, frame_scores = nano.head.attention_weights(x), nano.head.frame_scores(x)
     loss = F.mse_loss((shares * frame_scores).sum(-1), batch.labels)
     loss = loss + config.frame_weight * F.mse_loss(frame_scores, batch.labels[:, None].expand_as(frame_scores))
     parts = torch.sigmoid(heads.parts((shares.unsqueeze(-1) * x).sum(1)))
     loss = loss + config.parts_weight * F.mse_loss(parts, batch.parts)
     if config.dense_weight and batch.dense.numel():
-        known = batch.dense != NONE
+        known = batch.dense != MISSING
         predicted = torch.sigmoid(heads.dense(x)).reshape(rows, patches, len(PLANES), BANDS).transpose(1, 2)
-        error = (predicted - batch.dense.float() / (NONE - 1)).square()
+        error = (predicted - batch.dense.float() / (MISSING - 1)).square()
         weights = error.new_tensor(_PLANE_WEIGHTS)[:, None, None]
         known_error = (error * weights)[known]  # empty if no row of the batch has dense targets
         loss = loss + config.dense_weight * known_error.sum() / max(1, known_error.numel())

@@ -11,48 +11,48 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...model.beats import Beats
-from ...model.head import sizes_to
+from ...model.head import format_sizes
 from ...model.teacher import Teacher
 from ...runtime.errors import CorpusError
 from .. import loop
 from ..corpus.clips import Corpus
-from ..data.batches import Clips
+from ..data.batches import Dataset
 from ..data.examples import Example
-from ..data.feature_cache import DENSE, FBANK, FeatureCache, Kind, clean_kind, fingerprint, texture_kind
-from ..loop import Plan, Progress, Task
-from ..run_directory import Metrics, Run
-from .distillation import DistilConfig, DistilTask, NanoDistilTask, StudentTask, keep_targets
-from .nano import NanoTask, NanoTrainingConfig, parts_of
-from .teacher import TeacherConfig, TeacherTask, kept_layers, made
+from ..data.feature_cache import DENSE, FBANK, FeatureCache, FeatureKind, clean_kind, examples_fingerprint, texture_kind
+from ..loop import Progress, Task, TrainerConfig
+from ..run_directory import Metrics, RunDirectory
+from .distillation import DistilConfig, DistilTask, NanoDistilTask, StudentTask, cache_teacher_targets
+from .nano import NanoTask, NanoTrainingConfig, part_labels
+from .teacher import TeacherConfig, TeacherTask, cache_frozen_layers, create_teacher
 
 
-class Told(NamedTuple):
+class Callbacks(NamedTuple):
     """Callbacks that report the progress of a training.
 
     Attributes:
-        features: called with the kind of features, the number of sounds that are done, and the total number.
-        step, epoch: see `loop.train`.
-        part: called with the name of the next network, if several are trained.
+        on_features: called with the kind of features, the number of sounds that are done, and the total number.
+        on_step, on_epoch: see `loop.train`.
+        on_stage: called with the name of the next network, if several are trained.
     """
 
-    features: Callable[[str, int, int], None] | None = None
-    step: Callable[[Progress], None] | None = None
-    epoch: Callable[[Metrics], None] | None = None
-    part: Callable[[str], None] | None = None
+    on_features: Callable[[str, int, int], None] | None = None
+    on_step: Callable[[Progress], None] | None = None
+    on_epoch: Callable[[Metrics], None] | None = None
+    on_stage: Callable[[str], None] | None = None
 
-    def begins(self, name: str) -> None:
+    def start_stage(self, name: str) -> None:
         """Report the name of the next network."""
-        if self.part:
-            self.part(name)
+        if self.on_stage:
+            self.on_stage(name)
 
-    def of(self, what: str) -> Callable[[int, int], None] | None:
+    def for_features(self, what: str) -> Callable[[int, int], None] | None:
         """Return the callback for one kind of features."""
-        tell = self.features
-        return (lambda done, total: tell(what, done, total)) if tell else None
+        report = self.on_features
+        return (lambda done, total: report(what, done, total)) if report else None
 
 
 @dataclass(frozen=True)
-class Data:
+class TrainingData:
     """The data that a network is trained on.
 
     Attributes:
@@ -72,7 +72,7 @@ class Data:
     work: Path | None = None
     test: Sequence[Example] = ()
 
-    def with_labels(self, count: int | None, seed: int = 0) -> Data:
+    def with_labels(self, count: int | None, seed: int = 0) -> TrainingData:
         """Return the same data with labels for only `count` examples of train, chosen at random."""
         if count is None or count >= len(self.train):
             return self
@@ -82,21 +82,21 @@ class Data:
             self, train=[e if place in kept else replace(e, score=nan) for place, e in enumerate(self.train)]
         )
 
-    def labelled(self) -> Data:
+    def drop_unlabelled(self) -> TrainingData:
         """Return the same data without the examples of train that have no label."""
         return replace(self, train=[example for example in self.train if not math.isnan(example.score)])
 
-    def make_features(self, kinds: Sequence[Kind], examples: Sequence[Example], told: Told) -> None:
+    def compute_features(self, kinds: Sequence[FeatureKind], examples: Sequence[Example], callbacks: Callbacks) -> None:
         """Compute the missing features of examples."""
         names = " and ".join(kind.name for kind in kinds)
-        self.cache.fill(kinds, examples, self.corpus, self.jobs, told.of(names))
+        self.cache.fill(kinds, examples, self.corpus, self.jobs, callbacks.for_features(names))
 
     def fingerprints(self) -> list[str]:
         """Return the fingerprints of train and valid."""
-        return [fingerprint(self.train), fingerprint(self.valid)]
+        return [examples_fingerprint(self.train), examples_fingerprint(self.valid)]
 
 
-class Trained(NamedTuple):
+class TrainingResult(NamedTuple):
     """The file of the best weights, the task, and the metrics of every epoch."""
 
     weights: Path
@@ -104,88 +104,94 @@ class Trained(NamedTuple):
     history: list[Metrics]
 
 
-def train_nano(config: NanoTrainingConfig, data: Data, folder: Path, told: Told | None = None) -> Trained:
+def train_nano(
+    config: NanoTrainingConfig, data: TrainingData, folder: Path, callbacks: Callbacks | None = None
+) -> TrainingResult:
     """Train nano on label tables, or resume its training. See `loop.train`.
 
     Args:
         config: see `NanoTrainingConfig`.
         data: rows of label tables.
         folder: of the run.
-        told: callbacks.
+        callbacks: called with the progress.
 
     Raises:
         CorpusError: there are fewer rows than a batch. See also `FeatureCache.fill`.
         OptionError: some examples are not rows of a label table, or the folder holds another run.
     """
-    told = told or Told()
-    parts_of(data.train)
-    if len(data.train) < config.batch:
-        raise CorpusError(f"{len(data.train)} rows are less than a batch of {config.batch}: give more rows")
-    run = Run(folder, {**asdict(config), "data": data.fingerprints()})
+    callbacks = callbacks or Callbacks()
+    part_labels(data.train)
+    if len(data.train) < config.batch_size:
+        raise CorpusError(f"{len(data.train)} rows are less than a batch of {config.batch_size}: give more rows")
+    run = RunDirectory(folder, {**asdict(config), "data": data.fingerprints()})
     reads, clean = texture_kind(config.network.texture_version), clean_kind(config.network.texture_version)
-    data.make_features([reads, clean], data.train, told)
-    data.make_features([reads], [*data.valid, *data.test], told)
+    data.compute_features([reads, clean], data.train, callbacks)
+    data.compute_features([reads], [*data.valid, *data.test], callbacks)
     if data.work is not None:
         data.cache.add_targets(data.train, data.work)
-    train = Clips(data.cache, data.train, reads, (DENSE, clean))
-    task = NanoTask(config, train, Clips(data.cache, data.valid, reads))
-    return _trained(task, config.plan, run, told)
+    train = Dataset(data.cache, data.train, reads, (DENSE, clean))
+    task = NanoTask(config, train, Dataset(data.cache, data.valid, reads))
+    return _run(task, config.trainer, run, callbacks)
 
 
 def train_teacher(
-    config: TeacherConfig, beats: Beats | None, data: Data, folder: Path, told: Told | None = None
-) -> Trained:
-    """Train a teacher, or resume its training. See `loop.train` and `teacher.made`.
+    config: TeacherConfig, beats: Beats | None, data: TrainingData, folder: Path, callbacks: Callbacks | None = None
+) -> TrainingResult:
+    """Train a teacher, or resume its training. See `loop.train` and `teacher.create_teacher`.
 
     Args:
         config: see `TeacherConfig`.
         beats: loaded from a checkpoint. None trains a BEATs from scratch.
-        data: see `Data`.
+        data: see `TrainingData`.
         folder: of the run.
-        told: callbacks.
+        callbacks: called with the progress.
     """
-    told = told or Told()
-    teacher = made(config, beats)
+    callbacks = callbacks or Callbacks()
+    teacher = create_teacher(config, beats)
     sha256 = beats.checkpoint_sha256 if beats else None
-    run = Run(folder, {**asdict(config), "beats_sha256": sha256, "data": data.fingerprints()})
-    data.make_features([FBANK], [*data.train, *data.valid], told)
-    reads = kept_layers(teacher, config, data.cache, [*data.train, *data.valid], told.of("BEATs layers"))
-    train, valid = (Clips(data.cache, part, reads) for part in (data.train, data.valid))
+    run = RunDirectory(folder, {**asdict(config), "beats_sha256": sha256, "data": data.fingerprints()})
+    data.compute_features([FBANK], [*data.train, *data.valid], callbacks)
+    reads = cache_frozen_layers(
+        teacher, config, data.cache, [*data.train, *data.valid], callbacks.for_features("BEATs layers")
+    )
+    train, valid = (Dataset(data.cache, part, reads) for part in (data.train, data.valid))
     task = TeacherTask(teacher, config, train, valid, pretrained=beats is not None)
-    return _trained(task, config.plan, run, told)
+    return _run(task, config.trainer, run, callbacks)
 
 
 def distil(
-    config: DistilConfig, teacher: Teacher | None, data: Data, folder: Path, told: Told | None = None
-) -> Trained:
+    config: DistilConfig, teacher: Teacher | None, data: TrainingData, folder: Path, callbacks: Callbacks | None = None
+) -> TrainingResult:
     """Distil a student or a nano from a teacher. Without a teacher, train it on labels alone.
 
     Args:
         config: see `DistilConfig`.
         teacher: loaded from a checkpoint, or None.
-        data: see `Data`. Examples of train without a label are used with a teacher only.
+        data: see `TrainingData`. Examples of train without a label are used with a teacher only.
         folder: of the run.
-        told: callbacks.
+        callbacks: called with the progress.
     """
-    told = told or Told()
+    callbacks = callbacks or Callbacks()
     config.check(teacher)
-    data = data if teacher else data.labelled()
+    data = data if teacher else data.drop_unlabelled()
     sha256 = teacher.checkpoint_sha256 if teacher else None
-    built = sizes_to(teacher.config, teacher.head_config) if teacher else {}
-    run = Run(folder, {**asdict(config), **built, "teacher_sha256": sha256, "data": data.fingerprints()})
+    built = format_sizes(teacher.config, teacher.head_config) if teacher else {}
+    run = RunDirectory(folder, {**asdict(config), **built, "teacher_sha256": sha256, "data": data.fingerprints()})
     reads = texture_kind() if config.student == "nano" else FBANK
-    data.make_features([reads], data.valid, told)
-    data.make_features([reads, FBANK] if teacher and reads != FBANK else [reads], data.train, told)
-    targets: tuple[Kind, ...] = ()
+    data.compute_features([reads], data.valid, callbacks)
+    data.compute_features([reads, FBANK] if teacher and reads != FBANK else [reads], data.train, callbacks)
+    targets: tuple[FeatureKind, ...] = ()
     if teacher:
-        targets = keep_targets(teacher, config, data.cache, data.train, told.of("the teacher's layers"))
-    train = Clips(data.cache, data.train, reads, targets)
-    valid = Clips(data.cache, data.valid, reads)
+        targets = cache_teacher_targets(
+            teacher, config, data.cache, data.train, callbacks.for_features("the teacher's layers")
+        )
+    train = Dataset(data.cache, data.train, reads, targets)
+    valid = Dataset(data.cache, data.valid, reads)
     make: type[StudentTask] | type[NanoDistilTask] = NanoDistilTask if config.student == "nano" else StudentTask
     task: DistilTask = make(config, train, valid, teacher)
-    return _trained(task, config.plan, run, told)
+    return _run(task, config.trainer, run, callbacks)
 
 
-def _trained(task: Task[Any], plan: Plan, run: Run, told: Told) -> Trained:
-    history = loop.train(task, plan, run, told.step, told.epoch)
-    return Trained(run.folder / task.weights, task, history)
+def _run(task: Task[Any], trainer: TrainerConfig, run: RunDirectory, callbacks: Callbacks) -> TrainingResult:
+    history = loop.train(task, trainer, run, callbacks.on_step, callbacks.on_epoch)
+    return TrainingResult(run.folder / task.weights, task, history)

@@ -14,15 +14,14 @@ from scipy import stats
 
 from ...runtime.bundle import Scale
 from ...runtime.errors import CorpusError
-from ..data.examples import Example, file_example
-from ..statistics import Interval, agreement
+from ..data.examples import Example, example_from_file
+from ..statistics import AgreementIntervals, agreement, agreement_change, williams
 
 Array = npt.NDArray[np.floating]
 COLUMNS: Final = ("file", "audiogram", "rating")
 GROUP: Final = "group"
-NAMED: Final = 12
+MAX_LISTED: Final = 12
 """Maximum number of columns that a message lists."""
-_DRAWS: Final = 1000
 
 
 def read_ratings(path: Path, scale: Scale, note: Callable[[str], None] | None = None) -> list[Example]:
@@ -48,14 +47,17 @@ def read_ratings(path: Path, scale: Scale, note: Callable[[str], None] | None = 
         ) from error
     if any(name not in columns for name in COLUMNS):
         raise CorpusError(
-            f"{path} has not the columns {', '.join(COLUMNS)}, separated by commas: its first line gives "
-            f"{', '.join(map(repr, columns[:NAMED])) or 'none'}"
+            f"{path} lacks columns: expected {', '.join(COLUMNS)}, separated by commas; its first line has "
+            f"{', '.join(map(repr, columns[:MAX_LISTED])) or 'none'}"
         )
     if not lines:
-        raise CorpusError(f"{path} has no line under its columns: give ratings")
+        raise CorpusError(f"{path} has no ratings: add lines below the names of the columns")
     others = [name for name in columns if name not in (*COLUMNS, GROUP)]
     if others and note:
-        note(f"{path}: not read: {', '.join(others[:NAMED])}; what must not be parted goes by the column `{GROUP}`")
+        note(
+            f"{path}: ignored columns: {', '.join(others[:MAX_LISTED])}; the column `{GROUP}` names examples that must "
+            "stay together"
+        )
     found: dict[str, list[Example]] = {}
     for number, line in enumerate(lines, start=2):
         place = f"{path}, line {number}"
@@ -65,17 +67,18 @@ def read_ratings(path: Path, scale: Scale, note: Callable[[str], None] | None = 
             raise CorpusError(f"{place}: the rating {line['rating']!r} is not a number") from None
         if not scale.low <= rating <= scale.high:
             raise CorpusError(
-                f"{place}: the rating {rating:g} is not within {scale.low:g} to {scale.high:g}: say --scale"
+                f"{place}: the rating {rating:g} is not within {scale.low:g} to {scale.high:g}: give their scale with "
+                "--scale"
             )
-        example = file_example(
+        example = example_from_file(
             path.parent / (line["file"] or ""), line["audiogram"] or "", scale.to_score(rating), place
         )
         example = replace(example, group=line.get(GROUP) or example.group)
-        found.setdefault(example.listening, []).append(example)
+        found.setdefault(example.listening_key, []).append(example)
     return [replace(each[0], score=float(np.mean([e.score for e in each]))) for each in found.values()]
 
 
-def folds_of(examples: Sequence[Example], count: int, seed: int = 0) -> list[list[int]]:
+def split_folds(examples: Sequence[Example], count: int, seed: int = 0) -> list[list[int]]:
     """Split examples into `count` folds with about the same number of groups, and return their indices.
 
     No group is in two folds.
@@ -94,67 +97,31 @@ def folds_of(examples: Sequence[Example], count: int, seed: int = 0) -> list[lis
     return [[i for i, example in enumerate(examples) if fold[example.group] == turn] for turn in range(count)]
 
 
-class Compared(NamedTuple):
+class RatingComparison(NamedTuple):
     """The change between two sets of predictions of the same ratings.
 
-    Intervals are 95% intervals, by resampling of groups.
-
     Attributes:
-        lcc, srcc, mse: intervals of the change, after minus before.
-        lcc_p: p-value for equal LCCs: Williams's t for two correlations with one variable in common (Steiger 1980,
-            "Tests for comparing elements of a correlation matrix", Psychological Bulletin 87).
+        intervals: 95% intervals of the changes of LCC, SRCC and MSE, after minus before, by resampling of groups.
+        lcc_p: p-value for equal LCCs (`statistics.williams`).
         error_p: p-value for equal squared errors: Wilcoxon's signed-rank test.
     """
 
-    lcc: Interval
-    srcc: Interval
-    mse: Interval
+    intervals: AgreementIntervals
     lcc_p: float
     error_p: float
 
 
-def compare(before: Array, after: Array, rating: Array, groups: Sequence[str], seed: int = 0) -> Compared:
+def compare_predictions(
+    before: Array, after: Array, rating: Array, groups: Sequence[str], seed: int = 0
+) -> RatingComparison:
     """Compare two paired predictions [n] of ratings [n]."""
-    rng = np.random.default_rng([37, seed])
-    names = np.array(groups)
-    members = [np.flatnonzero(names == name) for name in sorted(set(groups))]
-    changes = np.empty((_DRAWS, 3))
-    for draw in range(_DRAWS):
-        rows = np.concatenate([members[i] for i in rng.integers(0, len(members), len(members))])
-        drawn = np.stack([values[rows] for values in (before, after, rating)]).astype(np.float64)
-        ranks = stats.rankdata(drawn, axis=1)
-        changes[draw] = (
-            _correlation(drawn[1], drawn[2]) - _correlation(drawn[0], drawn[2]),
-            _correlation(ranks[1], ranks[2]) - _correlation(ranks[0], ranks[2]),
-            np.mean((drawn[1] - drawn[2]) ** 2) - np.mean((drawn[0] - drawn[2]) ** 2),
-        )
-    low, high = np.nanquantile(changes, [0.025, 0.975], axis=0)
+    intervals = agreement_change(before, after, rating, groups=groups, seed=[37, seed])
     errors = [(np.asarray(values, np.float64) - rating) ** 2 for values in (before, after)]
     equal = float(stats.wilcoxon(errors[0], errors[1]).pvalue) if (errors[0] != errors[1]).any() else 1.0
-    lcc, srcc, mse = (Interval(float(a), float(b)) for a, b in zip(low, high, strict=True))
-    return Compared(lcc, srcc, mse, williams(before, after, rating), equal)
+    return RatingComparison(intervals, williams(before, after, rating), equal)
 
 
-def williams(first: Array, second: Array, shared: Array) -> float:
-    """Return the two-sided p-value for equal correlations of `first` and of `second` with `shared`, [n] each."""
-    a, b, c = (_correlation(x, y) for x, y in ((first, shared), (second, shared), (first, second)))
-    n = len(shared)
-    spread = 1 - a * a - b * b - c * c + 2 * a * b * c
-    scale = 2 * spread * (n - 1) / (n - 3) + (a + b) ** 2 / 4 * (1 - c) ** 3
-    if c >= 1 - 1e-12 or scale <= 0:
-        return 1.0  # the two predictions are the same
-    t = (a - b) * np.sqrt((n - 1) * (1 + c) / scale)
-    return float(2 * stats.t.sf(abs(t), n - 3))
-
-
-def _correlation(x: Array, y: Array) -> float:
-    """Return the correlation of [n] and [n], or NaN if one is constant."""
-    x, y = x - x.mean(), y - y.mean()
-    power = float(x @ x) * float(y @ y)
-    return float(x @ y) / float(np.sqrt(power)) if power else float("nan")
-
-
-def figures(
+def rating_metrics(
     before: Array, mapped: Array, after: Array, rating: Array, groups: Sequence[str], scale: Scale
 ) -> dict[str, Any]:
     """Compute LCC, SRCC and MSE of predictions [n] of ratings, both 0 to 1, and their changes.
@@ -163,17 +130,17 @@ def figures(
     change a linear mapping alone would bring.
     """
     span = (scale.high - scale.low) ** 2
-    told: dict[str, Any] = {"ratings": len(rating), "groups": len(set(groups)), "scale": [scale.low, scale.high]}
+    result: dict[str, Any] = {"ratings": len(rating), "groups": len(set(groups)), "scale": [scale.low, scale.high]}
     for name, values in (("before", before), ("line", mapped), ("after", after)):
         found = agreement(values, rating)
-        told[name] = {"lcc": round(found.lcc, 4), "srcc": round(found.srcc, 4), "mse": round(found.mse * span, 4)}
+        result[name] = {"lcc": round(found.lcc, 4), "srcc": round(found.srcc, 4), "mse": round(found.mse * span, 4)}
     for name, values in (("after_against_before", before), ("after_against_line", mapped)):
-        changed = compare(values, after, rating, groups)
-        told[name] = {
-            "lcc": [round(v, 4) for v in changed.lcc],
-            "srcc": [round(v, 4) for v in changed.srcc],
-            "mse": [round(v * span, 4) for v in changed.mse],
+        changed = compare_predictions(values, after, rating, groups)
+        result[name] = {
+            "lcc": [round(v, 4) for v in changed.intervals.lcc],
+            "srcc": [round(v, 4) for v in changed.intervals.srcc],
+            "mse": [round(v * span, 4) for v in changed.intervals.mse],
             "lcc_p": changed.lcc_p,
             "error_p": changed.error_p,
         }
-    return told
+    return result

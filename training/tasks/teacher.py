@@ -16,16 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from ...model.beats import Beats, BeatsConfig
-from ...model.head import HeadConfig, sizes_to
-from ...model.scores import Scores
+from ...model.head import HeadConfig, Scores, format_sizes
 from ...model.teacher import Teacher
 from ...runtime.errors import OptionError
 from ...runtime.features.patches import MEL_BINS, PATCH_FRAMES
-from ...runtime.writing import putting
-from ..data.batches import Batch, Clips, evaluate, score_loss
+from ...runtime.writing import replace_atomically
+from ..configuration import NonNegativeInt
+from ..data.batches import Batch, Dataset, evaluate_network, score_loss
 from ..data.examples import Example
-from ..data.feature_cache import FBANK, FeatureCache, Kind
-from ..loop import Plan, Task, device_of
+from ..data.feature_cache import FBANK, FeatureCache, FeatureKind
+from ..loop import Task, TrainerConfig, resolve_device
 from ..run_directory import Metrics
 
 TOKENS: Final = MEL_BINS // PATCH_FRAMES
@@ -43,45 +43,50 @@ class TeacherConfig:
         beats: sizes of a BEATs that is trained from scratch, if no checkpoint is given.
         free: number of last layers of BEATs that are trained. With all layers, the embedding is trained too.
         weighted_sum: whether the head reads the weighted sum of all layers, or the last layer only.
-        batch: clips per step.
+        batch_size: clips per step.
         lr, beats_lr: Adam's learning rates for the head, and for trained layers of a BEATs loaded from a checkpoint.
-        plan: epochs, patience, seed, device and so on.
+        trainer: epochs, patience, seed, device and so on.
     """
 
     head: HeadConfig = field(default_factory=HeadConfig)
     beats: BeatsConfig | None = None
-    free: int = 0
+    unfrozen_layers: NonNegativeInt = 0
     weighted_sum: bool = True
-    batch: int = 16
+    batch_size: int = 16
     lr: float = 1e-3
     beats_lr: float = 1e-5
-    plan: Plan = field(default_factory=Plan)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
 
 
-def made(config: TeacherConfig, beats: Beats | None) -> Teacher:
+def create_teacher(config: TeacherConfig, beats: Beats | None) -> Teacher:
     """Create a teacher for training.
 
     Raises:
-        OptionError: there is neither a BEATs nor sizes of one, or `free` does not fit the number of its layers.
+        OptionError: there is neither a BEATs nor sizes of one, or `unfrozen_layers` exceeds the number of its layers.
     """
     if beats is None and config.beats is None:
         raise OptionError("no BEATs: give its checkpoint with --beats, or sizes of one to train from scratch (`beats`)")
-    torch.manual_seed(config.plan.seed)
+    torch.manual_seed(config.trainer.seed)
     sizes = beats.config if beats is not None else config.beats
     teacher = Teacher(sizes, config.head)
     if beats is not None:
         teacher.beats_model.load_state_dict(beats.state_dict())
         teacher.beats_model.checkpoint_sha256 = beats.checkpoint_sha256
-    if not 0 <= config.free <= teacher.config.layers:
-        raise OptionError(f"free: {config.free} of {teacher.config.layers} layers: give 0 to {teacher.config.layers}")
-    if beats is None and config.free < teacher.config.layers:
-        raise OptionError(f"a BEATs from scratch learns in all its layers: say `free: {teacher.config.layers}`")
+    if not 0 <= config.unfrozen_layers <= teacher.config.layers:
+        raise OptionError(
+            f"unfrozen_layers: {config.unfrozen_layers} of {teacher.config.layers} layers: give 0 to "
+            f"{teacher.config.layers}"
+        )
+    if beats is None and config.unfrozen_layers < teacher.config.layers:
+        raise OptionError(
+            f"a BEATs from scratch is trained with all its layers: set `unfrozen_layers: {teacher.config.layers}`"
+        )
     if not config.weighted_sum:
-        take_last(teacher.weights)
+        select_last_layer(teacher.weights)
     return teacher
 
 
-def take_last(weights: nn.Parameter) -> None:
+def select_last_layer(weights: nn.Parameter) -> None:
     """Fix a weighted sum to its last layer."""
     with torch.no_grad():
         weights.zero_()
@@ -89,32 +94,34 @@ def take_last(weights: nn.Parameter) -> None:
     weights.requires_grad_(False)
 
 
-def save(teacher: Teacher, path: Path) -> None:
+def save_teacher(teacher: Teacher, path: Path) -> None:
     """Write a teacher in the published layout (`model`). Its `cfg` holds the sizes."""
-    save_published(teacher, sizes_to(teacher.config, teacher.head_config), path)
+    save_published(teacher, format_sizes(teacher.config, teacher.head_config), path)
 
 
 def save_published(network: nn.Module, sizes: dict[str, Any], path: Path) -> None:
     """Write a network's tensors as `model` and its sizes as `cfg`, atomically."""
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    with putting(path) as part:
+    with replace_atomically(path) as part:
         torch.save({"model": state, "cfg": sizes}, part)
 
 
 class TeacherTask(Task[Batch]):
     """A teacher, and the clips that it is trained on."""
 
-    watched = ("valid_loss", False)
+    monitor = ("valid_loss", False)
     weights = "haaqi_net.pth"
 
-    def __init__(self, teacher: Teacher, config: TeacherConfig, train: Clips, valid: Clips, pretrained: bool) -> None:
+    def __init__(
+        self, teacher: Teacher, config: TeacherConfig, train: Dataset, valid: Dataset, pretrained: bool
+    ) -> None:
         self.teacher, self.config, self.clips, self.valid = teacher, config, train, valid
-        self.learnt, self.steps = teacher, train.steps(config.batch)
+        self.trainable, self.steps = teacher, train.steps(config.batch_size)
         beats = teacher.beats_model
-        self.kept = teacher.config.layers - config.free
-        if self.kept:
+        self.frozen_layers = teacher.config.layers - config.unfrozen_layers
+        if self.frozen_layers:
             beats.requires_grad_(False)
-            for layer in list(beats.encoder.layers)[self.kept :]:
+            for layer in list(beats.encoder.layers)[self.frozen_layers :]:
                 layer.requires_grad_(True)
             table = beats.get_submodule("encoder.layers.0.self_attn.relative_attention_bias")
             table.requires_grad_(False)  # the frozen layers read it too
@@ -127,7 +134,7 @@ class TeacherTask(Task[Batch]):
         self.optimizer = torch.optim.Adam(groups)
 
     def batches(self, rng: np.random.Generator) -> Iterator[Batch]:
-        return (batch for _, batch in self.clips.batches(self.config.batch, rng))
+        return (batch for _, batch in self.clips.batches(self.config.batch_size, rng))
 
     def loss(self, batch: Batch) -> Tensor:
         return score_loss(self.scores(batch.inputs, batch.audiograms), batch.labels)
@@ -135,27 +142,29 @@ class TeacherTask(Task[Batch]):
     def scores(self, inputs: Tensor, audiograms: Tensor) -> Scores:
         """Return the scores of fbank [batch, frames, 128], or of cached layers [batch, layers, tokens, width]."""
         teacher = self.teacher
-        if not self.kept:
+        if not self.frozen_layers:
             return teacher.head(teacher.encode(inputs), audiograms)
         layers = inputs.unbind(1)
-        if self.config.free:
-            layers = (*layers, *teacher.beats_model.encoder.layers_from(layers[-1], self.kept))
+        if self.config.unfrozen_layers:
+            layers = (*layers, *teacher.beats_model.encoder.layers_from(layers[-1], self.frozen_layers))
         return teacher.head(teacher.blend(layers), audiograms)
 
     def validate(self) -> Metrics:
-        return evaluate(self.scores, self.valid, self.config.batch, next(self.teacher.parameters()).device)[0]
+        return evaluate_network(
+            self.scores, self.valid, self.config.batch_size, next(self.teacher.parameters()).device
+        )[0]
 
     def save(self, path: Path) -> None:
-        save(self.teacher, path)
+        save_teacher(self.teacher, path)
 
 
-def kept_layers(
+def cache_frozen_layers(
     teacher: Teacher,
     config: TeacherConfig,
     cache: FeatureCache,
     examples: Sequence[Example],
-    done: Callable[[int, int], None] | None = None,
-) -> Kind:
+    on_progress: Callable[[int, int], None] | None = None,
+) -> FeatureKind:
     """Compute the outputs of BEATs's frozen layers for each sound once, and store them in the feature cache.
 
     Args:
@@ -163,33 +172,33 @@ def kept_layers(
         config: gives the number of trained layers.
         cache: holds the examples' fbank.
         examples: those to compute outputs for.
-        done: called with the number of sounds that are done, and the total number.
+        on_progress: called with the number of sounds that are done, and the total number.
 
     Returns:
         The kind of features that the teacher reads: the fbank if all layers are trained.
     """
-    kept = teacher.config.layers - config.free
+    frozen = teacher.config.layers - config.unfrozen_layers
     sha256 = teacher.beats_model.checkpoint_sha256
-    if not kept:
+    if not frozen:
         return FBANK
     assert sha256 is not None, "a BEATs that was read from a checkpoint"
-    kind, device = kept_kind(sha256, kept), device_of(config.plan.device)
+    kind, device = frozen_layers_kind(sha256, frozen), resolve_device(config.trainer.device)
     beats = teacher.beats_model.to(device).eval()
 
     @torch.inference_mode()
     def compute(example: Example) -> Any:
         fbank = torch.from_numpy(cache.load(FBANK, example).astype(np.float32))
-        return torch.cat(beats(fbank[None].to(device))[:kept]).cpu().numpy()
+        return torch.cat(beats(fbank[None].to(device))[:frozen]).cpu().numpy()
 
-    cache.fill_with(kind, examples, compute, done)
+    cache.fill_with(kind, examples, compute, on_progress)
     return kind
 
 
-def kept_kind(sha256: str, layers: int) -> Kind:
+def frozen_layers_kind(sha256: str, layers: int) -> FeatureKind:
     """Return the kind of the outputs of a BEATs's first layers, [layers, tokens, width]."""
-    return Kind(f"beats-{sha256[:12]}-{layers}", axis=1)
+    return FeatureKind(f"beats-{sha256[:12]}-{layers}", axis=1)
 
 
-def kept_bytes(sizes: BeatsConfig, free: int, examples: int, patches: int) -> int:
+def frozen_layers_bytes(sizes: BeatsConfig, unfrozen_layers: int, examples: int, patches: int) -> int:
     """Return the size in bytes of the cached layers of `examples` sounds with `patches` patches each."""
-    return 2 * (sizes.layers - free) * patches * TOKENS * sizes.width * examples
+    return 2 * (sizes.layers - unfrozen_layers) * patches * TOKENS * sizes.width * examples

@@ -19,7 +19,7 @@ afterAll(async () => {
 });
 
 /** The page's result for a listener; without a change there would be none to wait for. */
-async function heard(listener: string, nalR: boolean, now: Result): Promise<Result> {
+async function scoreFor(listener: string, nalR: boolean, now: Result): Promise<Result> {
   let result = now;
   if ((await page.isChecked("#nalr")) !== nalR) {
     result = await scoredAfter(page, () => page.getByText("Amplify for this listener").click());
@@ -39,7 +39,7 @@ const files = [...new Set(oracle.scored.map(({ file }) => file))];
 test.each(files)("%s", async (file) => {
   let result = await openFile(page, file);
   for (const expected of oracle.scored.filter((each) => each.file === file)) {
-    result = await heard(expected.listener, expected.nalR, result);
+    result = await scoreFor(expected.listener, expected.nalR, result);
     compare(expected, result);
   }
   expect(misdeeds).toEqual({ errors: [], outside: [], sent: [] });

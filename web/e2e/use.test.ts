@@ -214,7 +214,7 @@ describe("music", () => {
   test.each([
     ["an empty file", Buffer.alloc(0), "This file is empty."],
     ["no audio", Buffer.from("not music ".repeat(500)), "This browser cannot read it as audio"],
-    ["silence", silence(16_000), "This is silent throughout"],
+    ["silence", silence(16_000), "This is silent: there is nothing to score"],
     ["too little", silence(2_000, 0.1), "This is too short: at least 175 ms"],
     ["a cut file", silence(16_000, 0.1).subarray(0, 20_001), "This file is truncated: it announces 32,044 bytes"],
     ["a head alone", silence(0), "This file holds no samples."],
@@ -231,7 +231,7 @@ describe("music", () => {
   });
 });
 
-test("the microphone is scored while it is heard, and what it heard afterwards", async () => {
+test("the microphone is scored while it is on, and the recording afterwards", async () => {
   await page.click("#microphone");
   await page.waitForFunction(() => document.querySelector<HTMLOutputElement>("#given")!.dataset.value !== "", undefined, {
     timeout: 30_000,

@@ -1,4 +1,4 @@
-/** The page: what a person does goes to the worker, what it finds out is shown. */
+/** The page: sends the user's input to the worker and shows its results. */
 import "./style.css";
 import { decode } from "./audio/decode";
 import { type Microphone, openMicrophone } from "./audio/microphone";
@@ -23,12 +23,12 @@ const status = byId("status", HTMLElement);
 const micButton = byId("microphone", HTMLButtonElement);
 const starters = ["choose", "microphone", "demo-clean", "demo-degraded"].map((id) => byId(id, HTMLButtonElement));
 
-/** The clip that is shown; replies about others come too late. */
+/** The clip that is shown. Replies about other clips are ignored. */
 let clip = 0;
 let seconds = 0;
 let about = "";
 let microphone: Microphone | null = null;
-/** Whether the sound that the player holds is older than the sliders. */
+/** Whether the sliders have changed since the player got its sound. */
 let stale = true;
 let playSoon = false;
 let pointerTime: number | null = null;
@@ -65,7 +65,7 @@ async function open(file: Blob, name: string): Promise<void> {
   }
 }
 
-/** Make room for another clip. */
+/** Clear the page for another clip. */
 function begin(name: string, doing: string): number {
   clip += 1;
   seconds = 0;
@@ -159,7 +159,7 @@ micButton.addEventListener("click", async () => {
     sliders.live(true);
     settingsChanged();
     ask({ type: "live", rate: opened.rate });
-    status.setAttribute("aria-live", "off"); // it says something else six times a second
+    status.setAttribute("aria-live", "off"); // it changes six times a second
     micButton.setAttribute("aria-pressed", "true");
     micButton.textContent = "Stop";
     byId("legend", HTMLElement).hidden = false;
@@ -170,7 +170,7 @@ micButton.addEventListener("click", async () => {
   }
 });
 
-/** Stop listening; what was recorded may become the clip. */
+/** Stop the microphone. The recording becomes the clip if it is long enough. */
 async function stopMicrophone(keep: boolean): Promise<void> {
   if (!microphone) return;
   const stopped = microphone;
@@ -188,7 +188,7 @@ async function stopMicrophone(keep: boolean): Promise<void> {
 
 const spl = (level: number) => `${level.toFixed(0).replace("-", "−")} dB SPL`;
 
-// What the worker says
+// Replies of the worker
 
 worker.addEventListener("message", ({ data }: MessageEvent<Reply>) => {
   switch (data.type) {
@@ -206,7 +206,7 @@ worker.addEventListener("message", ({ data }: MessageEvent<Reply>) => {
       if (microphone) live(data);
       break;
     default:
-      if (data.clip === clip) heard(data);
+      if (data.clip === clip) showClip(data);
   }
 });
 worker.addEventListener("error", (event) => fail(new Error(event.message || "The page's worker did not start.")));
@@ -215,7 +215,7 @@ function ready(card: Card): void {
   progress(null);
   if (clip === 0) status.textContent = "Ready. Choose a song, or hear the demo piece.";
   const test = card.figures.test?.all;
-  const follows = test ? `; on music that it never heard its scores correlate with HAAQI's by ${test.lcc.toFixed(2)}` : "";
+  const follows = test ? `; on music outside the training data its scores correlate with HAAQI's by ${test.lcc.toFixed(2)}` : "";
   byId("model-facts", HTMLElement).textContent =
     `(${card.name} ${card.version}, ${card.parameters.toLocaleString("en")} parameters${follows})`;
   byId("level1", HTMLElement).textContent = String(card.level1);
@@ -226,7 +226,7 @@ function ready(card: Card): void {
 
 type OfClip = Exclude<Reply, { type: "loading" | "ready" | "failed" | "live" }>;
 
-function heard(data: OfClip): void {
+function showClip(data: OfClip): void {
   switch (data.type) {
     case "reading":
       progress(data.part < 1 ? data.part : null);
@@ -310,7 +310,7 @@ function paintPlayer(): void {
   if (player.playing) requestAnimationFrame(paintPlayer);
 }
 
-/** What the music scores at the pointer, or else where it plays. */
+/** Show the score at the pointer, or else at the position of the player. */
 function paintPlace(): void {
   const time = pointerTime ?? player.time;
   const told = (version: Version) => timeline.scoreAt(time, version)?.toFixed(2);

@@ -1,8 +1,8 @@
-"""What the page must agree with, computed by the Python package: for `make web-test`.
+"""Compute with the Python package what the page must agree with, for `make web-test`.
 
     python web/test/oracle.py FOLDER [--music MUSIC]
 
-writes `oracle.json` and the sounds that it speaks of into a folder.
+writes `oracle.json` and the sounds that it names into a folder.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ import soxr
 from haaqi_edge.runtime import Scorer
 from haaqi_edge.runtime.audio.levels import nal_r, nal_r_filter, nal_r_gains
 from haaqi_edge.runtime.audiogram import STANDARD, Audiogram
-from haaqi_edge.runtime.windows import Encoded, cut
+from haaqi_edge.runtime.windows import PatchTokens, slice_windows
 
 DEMO: Final = Path(__file__).resolve().parents[2] / "demo"
 RATES: Final = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
 MUSIC_CLIPS: Final = 4
 LONGEST: Final = 35.0
-"""seconds of a clip of other music"""
+"""maximum length in seconds of a clip of other music"""
 
 Array = npt.NDArray[np.float32]
 
 
-def packed(samples: npt.NDArray[Any]) -> str:
-    """Float32 in base64."""
+def to_base64(samples: npt.NDArray[Any]) -> str:
+    """Return samples as float32 in base64."""
     return base64.b64encode(samples.astype("<f4").tobytes()).decode()
 
 
 def listeners() -> list[Audiogram]:
-    """The standard ones, the edges, and some by chance."""
+    """Return the standard audiograms, extreme ones, and random ones."""
     rng = np.random.default_rng(9)
     drawn = [tuple(rng.integers(-2, 25, 8) * 5.0) for _ in range(30)]
     fixed = [(-10.0,) * 8, (120.0,) * 8, (0, 0, 0, 0, 0, 0, 0, 80), (-10, -10, -10, 120, 120, -10, -10, 0)]
@@ -45,7 +45,7 @@ def listeners() -> list[Audiogram]:
 
 
 def nal_r_cases(music: Array) -> dict[str, Any]:
-    """Filters and gains of all listeners, and what one does to music."""
+    """Return the filters and gains of all listeners, and music amplified for one."""
     n3 = Audiogram.named("N3")
     return {
         "filters": [
@@ -56,25 +56,28 @@ def nal_r_cases(music: Array) -> dict[str, Any]:
             }
             for a in listeners()
         ],
-        "music": packed(music[:20_000]),
+        "music": to_base64(music[:20_000]),
         "levels": list(n3.levels),
-        "amplified": packed(nal_r(music[:20_000], 16_000, n3)),
+        "amplified": to_base64(nal_r(music[:20_000], 16_000, n3)),
     }
 
 
 def windows() -> list[dict[str, Any]]:
-    """Cuts of clips of so many patches."""
+    """Return the windows of clips of several lengths in patches."""
     cases = []
     for length in (1, 7, 62):
         for patches in (*range(1, 140, 3), 186, 187, 620):
-            block = Encoded(np.zeros((patches, 1, 1), np.float32), np.zeros(patches, bool))
-            cuts = [{"start": c.start, "size": len(c.patches.silent), "added": c.added} for c in cut([block], length)]
+            block = PatchTokens(np.zeros((patches, 1, 1), np.float32), np.zeros(patches, bool))
+            cuts = [
+                {"start": c.start, "size": len(c.patches.silent), "added": c.added}
+                for c in slice_windows([block], length)
+            ]
             cases.append({"length": length, "patches": patches, "cuts": cuts})
     return cases
 
 
-def resampled(music: Array) -> list[dict[str, Any]]:
-    """Two seconds of music and noise at other rates, and what soxr makes of them at 16 kHz."""
+def resampling_cases(music: Array) -> list[dict[str, Any]]:
+    """Return two seconds of music and noise at other rates, and the same resampled to 16 kHz by soxr."""
     rng = np.random.default_rng(1)
     cases = []
     for rate in RATES:
@@ -82,12 +85,12 @@ def resampled(music: Array) -> list[dict[str, Any]]:
         noise = (0.1 * rng.standard_normal(rate)).astype(np.float32)
         for name, samples in (("music", at_rate.astype(np.float32)), ("white noise", noise)):
             expected = soxr.resample(samples, rate, 16_000, quality="HQ") if rate != 16_000 else samples
-            cases.append({"name": name, "rate": rate, "samples": packed(samples), "expected": packed(expected)})
+            cases.append({"name": name, "rate": rate, "samples": to_base64(samples), "expected": to_base64(expected)})
     return cases
 
 
-def written(folder: Path) -> list[Path]:
-    """The demo pieces in files of several kinds."""
+def write_demo(folder: Path) -> list[Path]:
+    """Write the demo clips in several formats."""
     files = []
     for name in ("clean", "degraded"):
         samples, rate = soundfile.read(DEMO / f"{name}.flac", dtype="float32")
@@ -101,7 +104,7 @@ def written(folder: Path) -> list[Path]:
         ):
             path = folder / f"{name}-{to}.{suffix}"
             at_rate = samples if to == rate else soxr.resample(samples, rate, to, quality="VHQ")
-            # Two channels that differ where the rate is a CD's, so that the mean is seen.
+            # At a CD's rate, two channels that differ, so that averaging has an effect.
             soundfile.write(path, np.stack([at_rate, 0.5 * at_rate], axis=1) if to == 44_100 else at_rate, to)
             files.append(path)
     short, rate = soundfile.read(DEMO / "clean.flac", dtype="float32", frames=3 * 24_000)
@@ -113,8 +116,8 @@ def written(folder: Path) -> list[Path]:
     return [*files, folder / "mostly-silent-16000.wav", folder / "long-16000.wav"]
 
 
-def other_music(music: Path, folder: Path) -> list[Path]:
-    """Clips of a folder, chosen by a seed, as 16 kHz wav and as they are."""
+def write_music(music: Path, folder: Path) -> list[Path]:
+    """Write random clips of a folder's music, seeded, as wav at 16 kHz and at their own rate."""
     found = sorted(path for path in music.rglob("*") if path.suffix in {".ogg", ".mp3", ".flac", ".wav"})
     chosen = np.random.default_rng(3).choice(len(found), MUSIC_CLIPS, replace=False)
     files = []
@@ -128,8 +131,8 @@ def other_music(music: Path, folder: Path) -> list[Path]:
     return files
 
 
-def scored(files: list[Path], scorer: Scorer) -> list[dict[str, Any]]:
-    """Scores of files for some listeners, with NAL-R and without."""
+def score_files(files: list[Path], scorer: Scorer) -> list[dict[str, Any]]:
+    """Return the scores of files for some listeners, with and without NAL-R."""
     cases = []
     for path in files:
         for name, amplified in (("N3", True), ("N3", False), ("S2", True), ("NH", False)):
@@ -139,19 +142,19 @@ def scored(files: list[Path], scorer: Scorer) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """See the module."""
+    """Write all cases."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--music", type=Path, help="score clips of this folder too")
+    parser.add_argument("--music", type=Path, help="score clips of this folder, too")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     music, _ = soundfile.read(DEMO / "clean.flac", dtype="float32")
-    files = written(given.folder) + (other_music(given.music, given.folder) if given.music else [])
+    files = write_demo(given.folder) + (write_music(given.music, given.folder) if given.music else [])
     oracle = {
         "nalR": nal_r_cases(music),
         "windows": windows(),
-        "resampled": resampled(music),
-        "scored": scored(files, Scorer("nano")),
+        "resampled": resampling_cases(music),
+        "scored": score_files(files, Scorer("nano")),
     }
     (given.folder / "oracle.json").write_text(json.dumps(oracle), encoding="utf-8")
 

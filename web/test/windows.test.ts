@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
 import { patchCount, patchEnd } from "../src/constants";
-import { cut, windowPatches } from "../src/dsp/windows";
+import { sliceWindows, windowPatches } from "../src/dsp/windows";
 import { oracle } from "./oracle";
 
 test("clips are cut where Python cuts them", () => {
   expect(oracle.windows.length).toBeGreaterThan(100);
-  for (const { length, patches, cuts } of oracle.windows) expect(cut(patches, length)).toEqual(cuts);
+  for (const { length, patches, cuts } of oracle.windows) expect(sliceWindows(patches, length)).toEqual(cuts);
 });
 
 test("patches", () => {

@@ -17,7 +17,7 @@ __attribute__((noreturn)) void start(void)
     haaqi_init(&ear, HAAQI_LEVEL1);
     for (;;) {
         float now = sample, heard;
-        if (haaqi_push(&ear, &now, 1) > 0 && haaqi_score(&ear, audiogram, &heard, NULL) == HAAQI_OK)
+        if (haaqi_process(&ear, &now, 1) > 0 && haaqi_score(&ear, audiogram, &heard, NULL) == HAAQI_OK)
             score = heard;
     }
 }

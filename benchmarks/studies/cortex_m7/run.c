@@ -1,7 +1,8 @@
 /* On the emulated board: run AUDIO LISTENERS. AUDIO holds samples, LISTENERS audiograms, both float32.
  *
- * Prints each listener's score of the last window, then what one patch and one score took: instructions (QEMU's clock
- * counts one a nanosecond with -icount shift=0, the board's timer runs at 25 MHz) and the deepest stack.
+ * Prints the score of the last window for each listener, and the cost of calls: instructions and stack. With -icount
+ * shift=0, QEMU's clock counts one instruction per nanosecond; the board's timer runs at 25 MHz. First come the calls of
+ * the simple use (a patch, a score), then the most expensive calls of the use in a callback with frames of 10 ms.
  */
 #include "haaqi_nano.h"
 
@@ -10,40 +11,76 @@
 
 #define TIMER ((volatile uint32_t *)0x40000000u) /* CMSDK timer 0: control, value, reload */
 
-enum { STEP = 40, CHUNK = 997, STACK = 16384, PAINT = 0xA5 };
+enum { INSTRUCTIONS = 40, CHUNK = 997, FRAME = 160, STACK = 16384, PAINT = 0xA5 };
+
+typedef struct cost {
+    uint32_t instructions;
+    unsigned stack;
+} cost;
 
 static haaqi_nano ear;
-
-static uint32_t ticks(void)
-{
-    return 0xFFFFFFFFu - TIMER[1];
-}
-
+static float samples[CHUNK];
 static volatile unsigned char *lowest;
+static uint32_t start;
 
-/* Fill the stack below; nothing interrupts. */
-__attribute__((noinline)) static void paint(void)
+/* Fill the stack below, and start counting. There are no interrupts. */
+__attribute__((noinline)) static void start_cost(void)
 {
     lowest = (volatile unsigned char *)((uintptr_t)__builtin_frame_address(0) - STACK - 64);
     for (int i = 0; i < STACK; i++)
         lowest[i] = PAINT;
+    start = TIMER[1];
 }
 
-/* How much of it was written to since. */
-static unsigned touched(void)
+/* Get the cost since start_cost, if it is larger. */
+__attribute__((noinline)) static void stop_cost(cost *largest)
 {
+    uint32_t instructions = (start - TIMER[1]) * INSTRUCTIONS;
     unsigned i = 0;
     while (i < STACK && lowest[i] == PAINT)
         i++;
-    return STACK - i;
+    if (instructions > largest->instructions)
+        largest->instructions = instructions;
+    if (STACK - i > largest->stack)
+        largest->stack = STACK - i;
+}
+
+static void print_cost(const char *name, cost one)
+{
+    printf("%s %lu %u\n", name, (unsigned long)one.instructions, one.stack);
+}
+
+/* Process in frames of 10 ms with a request per second. budget: of a call of haaqi_work; calls are repeated. */
+static int run_callbacks(FILE *audio, const float *audiogram, uint32_t budget, cost *push, cost *work, cost *request)
+{
+    unsigned frames = 0;
+    int more;
+    rewind(audio);
+    haaqi_init(&ear, HAAQI_LEVEL1);
+    while (fread(samples, sizeof samples[0], FRAME, audio) == FRAME) {
+        start_cost();
+        int status = haaqi_push(&ear, samples, FRAME);
+        stop_cost(push);
+        if (status < 0)
+            return status;
+        if (++frames % 100 == 99) {
+            start_cost();
+            haaqi_request(&ear, audiogram);
+            stop_cost(request);
+        }
+        do {
+            start_cost();
+            more = haaqi_work(&ear, budget);
+            stop_cost(work);
+        } while (more);
+    }
+    return 0;
 }
 
 int main(int argc, char **argv)
 {
-    static float samples[CHUNK];
-    float audiogram[HAAQI_LEVELS], score;
-    uint32_t patch = 0;
-    unsigned stack = 0;
+    float audiogram[HAAQI_LEVELS] = {0}, score = 0.0f;
+    cost patch = {0, 0}, step = {0, 0}, work = {0, 0}, push = {0, 0}, request = {0, 0};
     size_t got;
     FILE *audio = argc == 3 ? fopen(argv[1], "rb") : NULL, *listeners = argc == 3 ? fopen(argv[2], "rb") : NULL;
     if (audio == NULL || listeners == NULL) {
@@ -54,24 +91,28 @@ int main(int argc, char **argv)
     TIMER[0] = 1;
     haaqi_init(&ear, HAAQI_LEVEL1);
     while ((got = fread(samples, sizeof samples[0], CHUNK, audio)) > 0) {
-        paint();
-        uint32_t start = ticks();
-        int patches = haaqi_push(&ear, samples, got);
-        if (patches == 1) {
-            patch = ticks() - start;
-            stack = touched();
-        }
+        start_cost();
+        int patches = haaqi_process(&ear, samples, got);
         if (patches < 0)
             return 1;
+        if (patches == 1)
+            stop_cost(&patch);
     }
-    printf("patch %lu %u\n", (unsigned long)patch * STEP, stack);
+    print_cost("patch", patch);
     while (fread(audiogram, sizeof audiogram[0], HAAQI_LEVELS, listeners) == HAAQI_LEVELS) {
-        paint();
-        uint32_t start = ticks();
+        cost one = {0, 0};
+        start_cost();
         haaqi_status status = haaqi_score(&ear, audiogram, &score, NULL);
-        uint32_t taken = ticks() - start;
-        stack = touched();
-        printf("score %d %.8f %lu %u\n", status, (double)score, (unsigned long)taken * STEP, stack);
+        stop_cost(&one);
+        printf("score %d %.8f %lu %u\n", status, (double)score, (unsigned long)one.instructions, one.stack);
     }
+    memset(audiogram, 0, sizeof audiogram);
+    if (run_callbacks(audio, audiogram, 0, &push, &step, &request) < 0 ||
+        run_callbacks(audio, audiogram, 100000, &push, &work, &request) < 0)
+        return 1;
+    print_cost("push", push);
+    print_cost("request", request);
+    print_cost("step", step);
+    print_cost("work", work);
     return 0;
 }

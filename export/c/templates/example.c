@@ -1,10 +1,10 @@
-/* Scores a wav file: example SONG.wav AUDIOGRAM [LEVEL1]
+/* Score a wav file: example SONG.wav AUDIOGRAM [LEVEL1]
  *
  *     example song.wav 35,35,40,50,55,60,65,65
  *
- * The file holds what reaches the ear, amplification included (there is no NAL-R here), at 16 kHz; channels are
- * averaged. Every 160 ms a line tells the time, the score of the last patches and the level; the last line tells the
- * mean of consecutive windows, as `haaqi-edge score` does.
+ * The file contains the signal at the ear, amplification included (this program has no NAL-R), at 16 kHz. Channels are
+ * averaged. Every 160 ms the program prints the time, the score of the last patches and the level. The last line is the
+ * mean over consecutive windows, the score that `haaqi-edge score` prints.
  */
 #include "haaqi_nano.h"
 
@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 256, MOST_CHANNELS = 8, PCM = 1, IEEE_FLOAT = 3, EXTENSIBLE = 0xFFFE };
+enum { CHUNK = 256, MAX_CHANNELS = 8, PCM = 1, IEEE_FLOAT = 3, EXTENSIBLE = 0xFFFE };
 
 typedef struct wav {
     FILE *file;
@@ -20,7 +20,7 @@ typedef struct wav {
     unsigned long frames;             /* left */
 } wav;
 
-static haaqi_nano ear;
+static haaqi_nano stream;
 
 static unsigned long little_endian(const unsigned char *at, unsigned bytes)
 {
@@ -30,8 +30,8 @@ static unsigned long little_endian(const unsigned char *at, unsigned bytes)
     return value;
 }
 
-/* Whether a file ends before so many more bytes; one written by a stream that never learnt its length says 2^32 - 1. */
-static int is_cut(FILE *file, unsigned long size)
+/* Return whether a file has fewer than `size` more bytes. Streams of unknown length are written with 2^32 - 1. */
+static int is_truncated(FILE *file, unsigned long size)
 {
     long here = ftell(file), end;
     if (size == 0xFFFFFFFFul || here < 0 || fseek(file, 0, SEEK_END) != 0)
@@ -40,7 +40,7 @@ static int is_cut(FILE *file, unsigned long size)
     return fseek(file, here, SEEK_SET) != 0 || end < here || (unsigned long)(end - here) < size;
 }
 
-/* Read up to where the samples begin; gives what is wrong, or NULL. */
+/* Read the header of a wav file. Return a description of the error, or NULL. */
 static const char *open_wav(wav *in, const char *path)
 {
     unsigned char head[40];
@@ -50,14 +50,14 @@ static const char *open_wav(wav *in, const char *path)
     if (in->file == NULL)
         return "cannot be opened";
     if (fread(head, 1, 12, in->file) != 12 || memcmp(head, "RIFF", 4) != 0 || memcmp(head + 8, "WAVE", 4) != 0)
-        return "is no wav file";
+        return "is not a wav file";
     while (fread(head, 1, 8, in->file) == 8) {
         size = little_endian(head + 4, 4);
         if (memcmp(head, "data", 4) == 0) {
             if (in->format == 0)
-                return "does not tell its format";
+                return "has no format";
             in->frames = size / (in->channels * in->bytes);
-            return is_cut(in->file, size) ? "is truncated: copy it again" : NULL;
+            return is_truncated(in->file, size) ? "is truncated: copy it again" : NULL;
         }
         if (memcmp(head, "fmt ", 4) == 0 && size >= 16 && size <= sizeof head) {
             if (fread(head, 1, size, in->file) != size)
@@ -69,11 +69,11 @@ static const char *open_wav(wav *in, const char *path)
             in->bytes = (unsigned)little_endian(head + 14, 2) / 8;
             if (little_endian(head + 4, 4) != HAAQI_SAMPLE_RATE)
                 return "is not at 16 kHz: resample it first";
-            if (in->channels < 1 || in->channels > MOST_CHANNELS)
-                return "has no channel or too many";
+            if (in->channels < 1 || in->channels > MAX_CHANNELS)
+                return "has no channels or too many";
             if (!(in->format == PCM && in->bytes >= 2 && in->bytes <= 4) &&
                 !(in->format == IEEE_FLOAT && in->bytes == 4))
-                return "holds neither integers of 16 to 32 bits nor floating-point numbers of 32";
+                return "contains neither integers of 16 to 32 bits nor floats of 32 bits";
         } else if (fseek(in->file, (long)(size + (size & 1)), SEEK_CUR) != 0) {
             break;
         }
@@ -83,7 +83,7 @@ static const char *open_wav(wav *in, const char *path)
 
 static float sample(const wav *in, const unsigned char *at)
 {
-    uint32_t bits = (uint32_t)little_endian(at, in->bytes) << (8 * (4 - in->bytes)); /* the sign comes to the top */
+    uint32_t bits = (uint32_t)little_endian(at, in->bytes) << (8 * (4 - in->bytes)); /* the sign is the highest bit */
     if (in->format == IEEE_FLOAT) {
         float value;
         memcpy(&value, &bits, sizeof value);
@@ -92,11 +92,11 @@ static float sample(const wav *in, const unsigned char *at)
     return (bits < 0x80000000u ? (float)bits : (float)bits - 4294967296.0f) / 2147483648.0f;
 }
 
-/* Up to CHUNK samples, channels averaged; gives how many. */
+/* Read up to CHUNK samples, with channels averaged, and return their number. */
 static size_t read_wav(wav *in, float *samples)
 {
-    static unsigned char raw[CHUNK * MOST_CHANNELS * 4];
-    size_t width = in->channels * in->bytes, wanted = in->frames < CHUNK ? (size_t)in->frames : CHUNK;
+    static unsigned char raw[CHUNK * MAX_CHANNELS * 4];
+    size_t width = in->channels * in->bytes, wanted = in->frames < CHUNK ? (size_t)in->frames : (size_t)CHUNK;
     size_t got = fread(raw, width, wanted, in->file);
     for (size_t i = 0; i < got; i++) {
         samples[i] = 0.0f;
@@ -133,13 +133,13 @@ static int failed(const char *what, const char *why)
     return 2;
 }
 
-/* Take a window's score into the mean, by the patches that it adds; a silent window has none. */
-static void count_window(haaqi_status status, float score, long added, double *total, long *heard)
+/* Add the score of a window to the mean, weighted by the patches that it adds. A silent window has no score. */
+static void count_window(haaqi_status status, float score, long added, double *total, long *scored)
 {
     if (status != HAAQI_OK)
         return;
     *total += (double)score * (double)added;
-    *heard += added;
+    *scored += added;
 }
 
 int main(int argc, char **argv)
@@ -149,46 +149,46 @@ int main(int argc, char **argv)
     wav in;
     const char *wrong;
     size_t got;
-    long patches = 0, heard = 0, added = 0; /* heard: in windows that have a score; added: in no window yet */
+    long patches = 0, scored = 0, added = 0; /* scored: in windows that have a score; added: in no window yet */
     haaqi_status status = HAAQI_TOO_SHORT;
     if (argc < 3 || argc > 4)
         return failed("usage:", "example SONG.wav LEVEL,LEVEL,LEVEL,LEVEL,LEVEL,LEVEL,LEVEL,LEVEL [LEVEL1]");
     if (!read_audiogram(argv[2], audiogram))
         return failed(argv[2], "is not an audiogram: give 8 levels in dB HL, separated by commas");
-    if ((argc == 4 && !read_level(argv[3], &level1)) || haaqi_init(&ear, level1) != HAAQI_OK)
-        return failed(argv[3], "is not the level of RMS 1.0: give dB SPL from 0 to 140");
+    if ((argc == 4 && !read_level(argv[3], &level1)) || haaqi_init(&stream, level1) != HAAQI_OK)
+        return failed(argv[3], "is not a level of RMS 1.0: give 0 to 140 dB SPL");
     wrong = open_wav(&in, argv[1]);
     if (wrong != NULL)
         return failed(argv[1], wrong);
     while ((got = read_wav(&in, samples)) > 0) {
-        int complete = haaqi_push(&ear, samples, got);
+        int complete = haaqi_process(&stream, samples, got);
         if (complete < 0)
-            return failed(argv[1], "holds a sample that is no number, or is far too loud");
+            return failed(argv[1], "contains a sample that is not a number, or is far too loud");
         patches += complete;
         if (complete == 0)
             continue;
         double seconds = (double)((patches - 1) * HAAQI_PATCH_SHIFT + HAAQI_PATCH_LENGTH) / HAAQI_SAMPLE_RATE;
-        status = haaqi_score(&ear, audiogram, &score, NULL);
+        status = haaqi_score(&stream, audiogram, &score, NULL);
         if (status == HAAQI_BAD_AUDIOGRAM)
-            return failed(argv[2], "holds a level that is not from -10 to 120 dB HL");
+            return failed(argv[2], "contains a level outside -10 to 120 dB HL");
         if (status == HAAQI_SILENT)
             printf("%8.3f s  silent\n", seconds);
-        else if (haaqi_level(&ear, &level) == HAAQI_OK)
+        else if (haaqi_level(&stream, &level) == HAAQI_OK)
             printf("%8.3f s  %.6f  %5.1f dB SPL\n", seconds, (double)score, (double)level);
         else
             printf("%8.3f s  %.6f\n", seconds, (double)score);
         added += complete;
         if (added == HAAQI_WINDOW) {
-            count_window(status, score, added, &total, &heard);
+            count_window(status, score, added, &total, &scored);
             added = 0;
         }
     }
     fclose(in.file);
     if (patches == 0)
         return failed(argv[1], "is shorter than one patch of 175 ms");
-    count_window(status, score, added, &total, &heard); /* it ends with the last patch, and counts for what it adds */
-    if (heard > 0)
-        printf("%10s  %.6f\n", "mean", total / (double)heard);
+    count_window(status, score, added, &total, &scored); /* the last window ends with the last patch */
+    if (scored > 0)
+        printf("%10s  %.6f\n", "mean", total / (double)scored);
     else
         printf("%10s  silent\n", "mean");
     return 0;

@@ -1,16 +1,18 @@
-/* haaqi_nano.h: how good music sounds to a hearing-aid user (HAAQI, 0 to 1), in plain C99.
+/* haaqi_nano.h: predict how good music sounds to a hearing-aid user (HAAQI, 0 to 1), in plain C99.
  *
  * @about@
  *
- *     static haaqi_nano ear;                        // all the memory there is: HAAQI_RAM bytes
- *     haaqi_init(&ear, 85.0f);
- *     if (haaqi_push(&ear, samples, count) > 0)     // 16 kHz, mono, full scale 1.0; any number of samples
- *         haaqi_score(&ear, audiogram, &score, NULL);
+ *     static haaqi_nano stream;                        // the only memory: HAAQI_RAM bytes
+ *     haaqi_init(&stream, 85.0f);
+ *     if (haaqi_process(&stream, samples, count) > 0)  // 16 kHz, mono, full scale 1.0; any number of samples
+ *         haaqi_score(&stream, audiogram, &score, NULL);
  *
- * What is pushed is the presented signal: what reaches the ear, amplification included. Every 160 ms a patch of it is
- * complete and is encoded, within that call of haaqi_push; haaqi_score reads the last HAAQI_WINDOW patches. How the
- * samples are cut into calls changes nothing. No memory is allocated, nothing is global: one haaqi_nano is one stream.
- * Of the mathematical library it calls expf, fabsf, logf, sqrtf and tanhf.
+ * The signal is the presented one: the signal at the ear, amplification included. A patch is complete every 160 ms, and
+ * haaqi_process encodes it at once. In an audio callback, use haaqi_push and haaqi_work instead, whose calls are short.
+ * haaqi_score reads the last HAAQI_WINDOW patches. Scores do not depend on the number
+ * of samples per call. The code allocates no memory and has no global state: one haaqi_nano is one stream. From the
+ * mathematical library it uses expf, fabsf, logf, sqrtf and tanhf. It is right at any level of optimization, -ffast-math
+ * included, and compiles as C++ too.
  */
 #ifndef HAAQI_NANO_H
 #define HAAQI_NANO_H
@@ -26,31 +28,66 @@ extern "C" {
 
 typedef enum haaqi_status {
     HAAQI_OK = 0,
-    HAAQI_TOO_SHORT = -1,     /* no patch is complete yet: HAAQI_PATCH_LENGTH samples are the least */
-    HAAQI_SILENT = -2,        /* nothing but silence: there is no quality to be told */
-    HAAQI_BAD_SAMPLE = -3,    /* not a number, or louder than any music: nothing of the call was taken */
-    HAAQI_BAD_AUDIOGRAM = -4, /* a level that is not from -10 to 120 dB HL */
-    HAAQI_BAD_LEVEL = -5      /* level1 is not from 0 to 140 dB SPL; 85 is taken */
+    HAAQI_TOO_SHORT = -1,     /* no patch is complete yet: push at least HAAQI_PATCH_LENGTH samples */
+    HAAQI_SILENT = -2,        /* the window is silent and has no quality */
+    HAAQI_BAD_SAMPLE = -3,    /* a sample is NaN, infinite or far too loud: the whole call was ignored */
+    HAAQI_BAD_AUDIOGRAM = -4, /* a level is NaN or outside -10 to 120 dB HL */
+    HAAQI_BAD_LEVEL = -5,     /* level1 is outside 0 to 140 dB SPL, or NaN: 85 is used */
+    HAAQI_NO_SCORE = -6,      /* the result is not a number: the memory of the stream was overwritten */
+    HAAQI_FULL = -7,          /* the queue has no room for the samples: call haaqi_work more often, or with more */
+    HAAQI_BUSY = -8,          /* a score is in progress: call haaqi_work */
+    HAAQI_NOT_REQUESTED = -9  /* no score was requested */
 } haaqi_status;
 
-/* A stream of audio. Its members are not for use from outside. */
+/* Samples that haaqi_push can store. 0 leaves the functions for audio callbacks out, which saves RAM. All files of a
+ * program must be compiled with the same value. */
+#ifndef HAAQI_QUEUE
+#define HAAQI_QUEUE HAAQI_QUEUE_DEFAULT
+#endif
+
+#if HAAQI_QUEUE
+#define HAAQI_SLOTS (HAAQI_WINDOW + HAAQI_SPARE)
+#else
+#define HAAQI_SLOTS HAAQI_WINDOW
+#endif
+
+/* Work in progress. */
+typedef struct haaqi_task {
+    uint32_t phase, index; /* next step */
+    uint32_t row;          /* next row of a product */
+    float step;            /* of its rounded inputs */
+} haaqi_task;
+
+/* A stream of audio. Its members are private. */
 typedef struct haaqi_nano {
-    float gain;                                 /* from samples to where RMS 1.0 is HAAQI_LEVEL1 */
+    float gain;                                 /* factor of samples, after which RMS 1.0 is HAAQI_LEVEL1 */
     float silence;                              /* peak up to which a patch is silent */
     float power;                                /* mean square of the last patch */
-    uint32_t held;                              /* samples held */
-    uint32_t next;                              /* place of the next token */
-    uint32_t count;                             /* tokens held, at most HAAQI_WINDOW */
-    uint32_t quiet;                             /* silent patches since the last one that sounded */
-    float samples[HAAQI_PATCH_LENGTH];          /* of the patch that is being filled */
+    uint32_t stored;                            /* number of samples of the incomplete patch */
+    uint32_t arrived;                           /* the same, with samples of the queue */
+    uint32_t next;                              /* index of the next token */
+    uint32_t count;                             /* tokens that a score reads, at most HAAQI_WINDOW */
+    uint32_t quiet;                             /* silent patches since the last patch with sound */
+    haaqi_task encoding;                        /* of a patch */
+    float patch_power, patch_highest;           /* its mean square and largest square */
+    float mean_square, highest, fourth, floor;  /* sums of its front end */
+    haaqi_task scoring;                         /* of a window */
+    uint32_t first, length;                     /* its tokens */
+    uint32_t age;                               /* tokens that were added since its start */
+    float max_share, total, weighed;            /* sums of its softmax */
+    float tokens[HAAQI_SLOTS][HAAQI_TOKEN];     /* ring buffer */
+    float samples[HAAQI_PATCH_LENGTH];          /* of the incomplete patch */
 #if HAAQI_TEXTURE == 2
-    float tail[HAAQI_PATCH_LENGTH - HAAQI_PATCH_SHIFT]; /* of a patch, which the next one reads too */
+    float tail[HAAQI_PATCH_LENGTH - HAAQI_PATCH_SHIFT]; /* samples that the next patch reads too */
 #endif
-    float tokens[HAAQI_WINDOW][HAAQI_TOKEN];    /* a ring */
-#if HAAQI_INT8
-    int16_t rounded[HAAQI_INPUTS];              /* what a product reads */
+#if HAAQI_QUEUE
+    volatile uint32_t written, taken;           /* positions in the queue */
+    float queue[HAAQI_QUEUE + 1];               /* ring buffer; one place is always free */
+    struct                                      /* temporary values; a patch and a score can be in progress together */
+#else
+    union                                       /* temporary values */
 #endif
-    union {                                     /* what is at work: one at a time */
+    {
         struct {
             float texture[HAAQI_PLANES * HAAQI_BANDS];
             union {
@@ -62,6 +99,9 @@ typedef struct haaqi_nano {
                 } frames;
                 float units[2][HAAQI_UNITS];
             } at;
+#if HAAQI_INT8
+            int16_t rounded[HAAQI_INPUTS]; /* inputs of a product */
+#endif
         } encoder;
         struct {
             float condition[HAAQI_CONDITION];
@@ -73,32 +113,72 @@ typedef struct haaqi_nano {
             float gates[2][3 * HAAQI_HIDDEN];
             float frame[HAAQI_WINDOW];
             float share[HAAQI_WINDOW];
+#if HAAQI_INT8
+            int16_t rounded[HAAQI_HEAD_INPUTS];
+#endif
         } head;
     } work;
 } haaqi_nano;
 
-/* Begin a stream, or begin it anew. level1: dB SPL of a signal whose RMS is 1.0, 85 unless you know better; music at
- * -20 dBFS is then heard at 65 dB SPL. Gives HAAQI_OK or HAAQI_BAD_LEVEL. */
-haaqi_status haaqi_init(haaqi_nano *ear, float level1);
+/* Start or restart a stream. level1: dB SPL of a signal whose RMS is 1.0. Use 85 if you do not know it: music at
+ * -20 dBFS then has 65 dB SPL. Returns HAAQI_OK or HAAQI_BAD_LEVEL. */
+haaqi_status haaqi_init(haaqi_nano *stream, float level1);
 
-/* Take samples, from one up. Gives the patches that they completed, or HAAQI_BAD_SAMPLE. */
-int haaqi_push(haaqi_nano *ear, const float *samples, size_t count);
+/* ---- simple use: call haaqi_process, then haaqi_score ---- */
 
-/* The score of the last patches, haaqi_patches() of them, for a listener.
+/* Process any number of samples: encode all patches that they complete. Returns the number of these patches, or
+ * HAAQI_BAD_SAMPLE. */
+int haaqi_process(haaqi_nano *stream, const float *samples, size_t count);
+
+/* Score the last haaqi_patches() patches for a listener.
  *
  * audiogram: HAAQI_LEVELS hearing levels, dB HL at 250, 500, 1000, 2000, 3000, 4000, 6000 and 8000 Hz; like HAAQI
- * itself, nano does not look at those at 3000 and 8000 Hz.
- * score: 0 to 1; left alone unless HAAQI_OK is given.
- * frame_scores: NULL, or room for HAAQI_WINDOW scores, one for each patch, the oldest first.
+ * itself, nano ignores those at 3000 and 8000 Hz.
+ * score: 0 to 1; it is set only if HAAQI_OK is returned.
+ * frame_scores: NULL, or an array of HAAQI_WINDOW scores, one per patch, the oldest first.
  *
- * Gives HAAQI_OK, HAAQI_TOO_SHORT, HAAQI_SILENT or HAAQI_BAD_AUDIOGRAM. Any number of listeners may be asked for. */
-haaqi_status haaqi_score(haaqi_nano *ear, const float audiogram[HAAQI_LEVELS], float *score, float *frame_scores);
+ * Returns HAAQI_OK, HAAQI_TOO_SHORT, HAAQI_SILENT, HAAQI_BAD_AUDIOGRAM or HAAQI_NO_SCORE. You can score any number of listeners. */
+haaqi_status haaqi_score(haaqi_nano *stream, const float audiogram[HAAQI_LEVELS], float *score, float *frame_scores);
 
-/* Patches that a score would read now, at most HAAQI_WINDOW. */
-unsigned haaqi_patches(const haaqi_nano *ear);
+/* Return the number of encoded patches that a score would read now, at most HAAQI_WINDOW. */
+unsigned haaqi_patches(const haaqi_nano *stream);
 
-/* The level of the last patch, dB SPL. Gives HAAQI_OK, HAAQI_TOO_SHORT or HAAQI_SILENT; level is left alone then. */
-haaqi_status haaqi_level(const haaqi_nano *ear, float *level);
+/* Get the level of the last patch in dB SPL. Returns HAAQI_OK, HAAQI_TOO_SHORT, HAAQI_SILENT or HAAQI_NO_SCORE; level is set only if
+ * HAAQI_OK is returned. */
+haaqi_status haaqi_level(const haaqi_nano *stream, float *level);
+
+#if HAAQI_QUEUE
+/* ---- use in an audio callback: every call is short ----
+ *
+ *     haaqi_push(&stream, frame, 160);                   // in every callback of 10 ms
+ *     haaqi_work(&stream, 200000);                       // in the callback too, or in the main loop
+ *     haaqi_request(&stream, audiogram);                 // once a second, for example
+ *     if (haaqi_result(&stream, &score, NULL) == HAAQI_OK) ...
+ *
+ * Results are identical to those of haaqi_process and haaqi_score. haaqi_push may interrupt the other functions, which
+ * must not interrupt each other. haaqi_init, haaqi_process and haaqi_score must not be interrupted by haaqi_push. */
+
+/* Store up to HAAQI_QUEUE samples. The time is proportional to their number. Returns the number of patches that they
+ * complete, which haaqi_work or haaqi_score encodes; HAAQI_FULL or HAAQI_BAD_SAMPLE: the whole call was ignored. */
+int haaqi_push(haaqi_nano *stream, const float *samples, size_t count);
+
+/* Do work that waits: encode patches, and compute a requested score. budget: maximum number of operations, that is of
+ * multiplications; a function of the mathematical library counts as 16. At least one step is done, which has at most
+ * HAAQI_STEP operations. Patches come first. A score must be complete before HAAQI_SPARE more patches are; if it is
+ * not, patches wait for it. Returns 1, or 0 if no work is left.
+ *
+ * A patch needs HAAQI_PATCH_OPERATIONS, a score of a complete window HAAQI_SCORE_OPERATIONS. */
+int haaqi_work(haaqi_nano *stream, uint32_t budget);
+
+/* Request a score of the encoded patches. Returns HAAQI_OK, HAAQI_BUSY, HAAQI_TOO_SHORT, HAAQI_SILENT or
+ * HAAQI_BAD_AUDIOGRAM. */
+haaqi_status haaqi_request(haaqi_nano *stream, const float audiogram[HAAQI_LEVELS]);
+
+/* Get the requested score. frame_scores: NULL, or an array of HAAQI_WINDOW scores, of which as many are set as there
+ * were patches at the request. The result remains available until the next request or haaqi_score. Returns HAAQI_OK,
+ * HAAQI_BUSY, HAAQI_NOT_REQUESTED or HAAQI_NO_SCORE. */
+haaqi_status haaqi_result(const haaqi_nano *stream, float *score, float *frame_scores);
+#endif
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,4 @@
-"""Reports: what is written is what was measured, in three forms; the README tells what the kept one tells."""
+"""Reports: reading, writing in three forms, and the README's table, which shows the report in docs/report."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from pathlib import Path
 
 import pytest
 from haaqi_edge.benchmarks.report import readme
-from haaqi_edge.benchmarks.report.plots import bars
-from haaqi_edge.benchmarks.report.rendering import number, to_html, to_markdown
+from haaqi_edge.benchmarks.report.plots import draw_bars
+from haaqi_edge.benchmarks.report.rendering import format_number, to_html, to_markdown
 from haaqi_edge.benchmarks.report.schema import Plot, Report, read_report
-from haaqi_edge.benchmarks.runner import check_output, write
+from haaqi_edge.benchmarks.runner import read_existing_report, write_report
 from haaqi_edge.runtime.errors import OptionError
-from reports import measured, report
+from reports import make_report, make_section
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def drawn(whole: Report, folder: Path) -> Report:
-    """The report with a plot, written."""
+def write_with_plot(whole: Report, folder: Path) -> Report:
+    """Add a plot to a report, write it, and return it."""
     section = whole.sections[0].model_copy(update={"plots": [Plot(file="a.png", caption="A picture")]})
     whole = whole.model_copy(update={"sections": [section]})
-    write(whole, folder, {"a": bars({"one": 1.0, "two": 2.0}, ["red", "blue"], "ms", str)})
+    write_report(whole, folder, {"a": draw_bars({"one": 1.0, "two": 2.0}, ["red", "blue"], "ms", str)})
     return whole
 
 
 def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
-    whole = drawn(report(measured()), tmp_path / "new" / "report")
+    whole = write_with_plot(make_report(make_section()), tmp_path / "new" / "report")
     assert read_report(tmp_path / "new" / "report" / "report.json") == whole
-    assert whole.to_json().count("\n") < 250  # numbers in a line, not a line each
+    assert whole.to_json().count("\n") < 250  # lists of numbers are on one line
     figure = whole.figures()["latency/nano/whole/10s/1t"]
     assert figure.value is not None
     assert figure.low is not None
@@ -41,30 +41,30 @@ def test_a_report_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 def test_the_schema_is_the_one_that_is_documented() -> None:
     schema = json.loads((ROOT / readme.SCHEMA).read_text(encoding="utf-8"))
-    assert schema == readme.schema()
+    assert schema == readme.report_schema()
 
 
-def test_all_that_a_report_holds_is_shown(tmp_path: Path) -> None:
-    whole = drawn(report(measured(), warnings=["a <busy> machine"]), tmp_path)
+def test_markdown_and_html_show_the_whole_report(tmp_path: Path) -> None:
+    whole = write_with_plot(make_report(make_section(), warnings=["a <busy> machine"]), tmp_path)
     markdown, html = ((tmp_path / f"report.{kind}").read_text(encoding="utf-8") for kind in ("md", "html"))
     assert markdown == to_markdown(whole)
     assert html == to_html(whole, tmp_path)
-    for told in (
+    for text in (
         "Latency",
         "A table",
         "A note.",
-        "what nobody measured",
+        "an absent result",
         "not measured",
         "missed",
         "a GPU",
         "A picture",
     ):
-        assert told in markdown
-        assert told in html
+        assert text in markdown
+        assert text in html
     assert "a <busy> machine" in markdown
     assert "| what \\| which | how much |" in markdown
     assert "![A picture](a.png)" in markdown
-    # One file: nothing is fetched, and what was measured cannot become markup.
+    # The HTML file is self-contained, and texts are escaped.
     assert not re.search(r"(src|href)=\"(?!data:image/png;base64,|#)", html)
     assert "a &lt;busy&gt; machine" in html
     assert "<b>&lt;b&gt;" not in html
@@ -73,28 +73,28 @@ def test_all_that_a_report_holds_is_shown(tmp_path: Path) -> None:
 
 
 def test_a_report_replaces_a_report_and_nothing_else(tmp_path: Path) -> None:
-    old = drawn(report(measured()), tmp_path)
+    old = write_with_plot(make_report(make_section()), tmp_path)
     (tmp_path / "mine.png").write_bytes(b"")
-    assert check_output(tmp_path) == old
-    write(report(), tmp_path, {}, old)
-    assert [path.name for path in tmp_path.glob("*.png")] == ["mine.png"]  # the older report's is gone
-    assert check_output(tmp_path / "new") is None
+    assert read_existing_report(tmp_path) == old
+    write_report(make_report(), tmp_path, {}, old)
+    assert [path.name for path in tmp_path.glob("*.png")] == ["mine.png"]  # the plot of the older report was deleted
+    assert read_existing_report(tmp_path / "new") is None
     (tmp_path / "report.json").unlink()
-    with pytest.raises(OptionError, match="holds no report"):
-        check_output(tmp_path)
+    with pytest.raises(OptionError, match="contains no report"):
+        read_existing_report(tmp_path)
 
 
-def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_reports_are_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="does not exist: give the report"):
         read_report(tmp_path / "absent.json")
     path = tmp_path / "report.json"
     for content, why in (
         ("no", "JSON"),
         ("{}", "made"),
-        (report().to_json().replace('"format": 1', '"format": 9'), "1"),
+        (make_report().to_json().replace('"format": 1', '"format": 9'), "1"),
     ):
         path.write_text(content, encoding="utf-8")
-        with pytest.raises(OptionError, match=rf"is no report of this version \(.*{why}.*measure again"):
+        with pytest.raises(OptionError, match=rf"is not a report of this version \(.*{why}.*measure again"):
             read_report(path)
 
 
@@ -111,28 +111,28 @@ def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_numbers(value: float | None, unit: str, text: str) -> None:
-    assert number(value, unit) == text
+    assert format_number(value, unit) == text
 
 
-def test_the_readme_tells_what_the_kept_report_tells() -> None:
+def test_the_readme_shows_the_report_in_docs() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    kept = read_report(ROOT / readme.KEPT / "report.json")
-    assert readme.rewritten(text, kept) == text, "run `make figures`"
-    assert kept.quick or "not measured" not in readme.table(kept)  # a quick one leaves some out, and says so
-    assert {key for _, key in readme.ROWS if "pyclarity" not in key} <= kept.figures().keys()
-    assert (ROOT / readme.KEPT / "report.md").read_text(encoding="utf-8") == to_markdown(kept)
-    # Another report changes the README, and one without marks is refused.
-    assert readme.rewritten(text, report(measured())) != text
+    shown = read_report(ROOT / readme.REPORT_FOLDER / "report.json")
+    assert readme.replace_table(text, shown) == text, "run `make figures`"
+    assert shown.quick or "not measured" not in readme.results_table(shown)  # a quick run omits some
+    assert {key for _, key in readme.ROWS if "pyclarity" not in key} <= shown.figures().keys()
+    assert (ROOT / readme.REPORT_FOLDER / "report.md").read_text(encoding="utf-8") == to_markdown(shown)
+    # Another report changes the README. A README without marks is refused.
+    assert readme.replace_table(text, make_report(make_section())) != text
     with pytest.raises(OptionError, match="has no lines"):
-        readme.rewritten("nothing", kept)
+        readme.replace_table("nothing", shown)
 
 
-def test_a_kept_report_leaves_out_single_measurements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = drawn(report(measured()), tmp_path / "run")
+def test_a_copied_report_omits_single_measurements(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = write_with_plot(make_report(make_section()), tmp_path / "run")
     monkeypatch.chdir(tmp_path)
-    readme.keep(tmp_path / "run")
-    kept = read_report(tmp_path / readme.KEPT / "report.json")
-    assert not kept.sections[0].series
-    assert kept.figures() == whole.figures()
-    assert (tmp_path / readme.KEPT / "a.png").is_file()
-    assert to_markdown(kept) == to_markdown(whole)
+    readme.copy_report(tmp_path / "run")
+    shown = read_report(tmp_path / readme.REPORT_FOLDER / "report.json")
+    assert not shown.sections[0].series
+    assert shown.figures() == whole.figures()
+    assert (tmp_path / readme.REPORT_FOLDER / "a.png").is_file()
+    assert to_markdown(shown) == to_markdown(whole)

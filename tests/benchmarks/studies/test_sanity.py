@@ -1,10 +1,10 @@
-"""Whether a model is sane is measured rightly: judges that stand in for a model get the figures that they should."""
+"""The study of sanity: predictors with known properties get the expected results."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -12,26 +12,27 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import soundfile
+from command import run
 from haaqi_edge.benchmarks.studies import sanity
 from haaqi_edge.benchmarks.studies.sanity import (
     FORMATS,
     LISTENERS,
     SNRS,
-    Change,
-    Ranked,
+    ListenerChange,
+    NoiseScores,
     Trial,
-    changes,
-    clean_figures,
-    far_from,
-    format_figures,
-    formats,
-    listener_figures,
+    clean_metrics,
+    compare_formats,
+    compare_listeners,
+    distant_listeners,
+    format_metrics,
+    listener_metrics,
     measure,
-    ranked,
-    snr_figures,
-    trials,
+    score_in_noise,
+    select_trials,
+    snr_metrics,
 )
-from haaqi_edge.haaqi.index import Ear
+from haaqi_edge.haaqi.index import Listener
 from haaqi_edge.runtime import Audiogram
 from haaqi_edge.runtime.audio.reading import AudioLike
 from haaqi_edge.runtime.audiogram import STANDARD
@@ -62,35 +63,35 @@ def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def heard(music: Path) -> list[Trial]:
-    return trials(Corpus(music), 5, seed=0)
+def trials(music: Path) -> list[Trial]:
+    return select_trials(Corpus(music), 5, seed=0)
 
 
 def array(audio: AudioLike) -> Array:
-    """The samples of a sound, from a file too."""
+    """Return the samples of a sound, also from a file."""
     samples = audio[0] if isinstance(audio, tuple) else soundfile.read(audio)[0]
     return np.asarray(samples, np.float64)
 
 
 def level(x: Array) -> float:
-    """dB SPL."""
+    """Return the level in dB SPL."""
     return 85 + 20 * float(np.log10(np.sqrt(np.mean(x**2))))
 
 
 def snr_of(trial: Trial) -> Callable[..., float]:
-    """A judge that measures the SNR in dB; it knows the music without noise."""
-    clean = trial.heard()[0]
+    """Return a predictor that measures the SNR in dB from the music without noise."""
+    clean = trial.render()[0]
 
-    def judge(audio: AudioLike, listener: Audiogram, *, spl: float | None = None, nal_r: bool = False) -> float:
+    def predictor(audio: AudioLike, listener: Audiogram, *, spl: float | None = None, nal_r: bool = False) -> float:
         assert (listener, spl, nal_r) == (trial.listener, None, False)
         music = clean * (array(audio) @ clean / (clean @ clean))
         return 10 * float(np.log10(np.sum(music**2) / np.sum((array(audio) - music) ** 2)))
 
-    return judge
+    return predictor
 
 
-class Chance:
-    """A judge without ears; remembers what it was given."""
+class RandomPredictor:
+    """A predictor with random scores. It records its arguments."""
 
     def __init__(self) -> None:
         self.rng, self.calls = np.random.default_rng(5), list[tuple[AudioLike, Audiogram, bool]]()
@@ -103,82 +104,82 @@ class Chance:
         return float(self.rng.random())
 
 
-def average(audio: AudioLike, listener: Audiogram, *, spl: float | None = None, nal_r: bool = False) -> float:  # noqa: ARG001
-    """A judge for whom the worse the hearing, the better the music."""
+def mean_loss(audio: AudioLike, listener: Audiogram, *, spl: float | None = None, nal_r: bool = False) -> float:  # noqa: ARG001
+    """Predict a higher score for a larger hearing loss, whatever the audio."""
     return sum(listener.levels) / 1000
 
 
-class Hearsay:
-    """HAAQI without listening: the worse the hearing, the worse the music; remembers what was compared."""
+class FakeReference:
+    """Replaces HAAQI: the larger the hearing loss, the lower the score. It records its arguments."""
 
-    compared: ClassVar[list[tuple[Array, Ear, Array]]] = []
+    compared: ClassVar[list[tuple[Array, Listener, Array]]] = []
 
-    def __init__(self, clean: Array, rate: int, ear: Ear) -> None:
-        self.clean, self.rate, self.ear = clean, rate, ear
+    def __init__(self, clean: Array, rate: int, first: Listener) -> None:
+        self.clean, self.rate, self.first = clean, rate, first
 
     def score(self, sound: Array, rate: int) -> SimpleNamespace:
         assert rate == self.rate
-        self.compared.append((self.clean, self.ear, sound))
-        return SimpleNamespace(score=-average((sound, rate), self.ear.audiogram))
+        self.compared.append((self.clean, self.first, sound))
+        return SimpleNamespace(score=-mean_loss((sound, rate), self.first.audiogram))
 
 
-def test_the_clips_are_those_of_split_test_that_sound(music: Path, heard: list[Trial]) -> None:
-    assert {trial.row.clip for trial in heard} == {"one.flac", "two.flac"}
-    assert [trial.row.listener for trial in heard] == list(LISTENERS[:2])
-    for trial in heard:
+def test_clips_are_those_of_split_test_that_are_not_silent(music: Path, trials: list[Trial]) -> None:
+    assert {trial.row.clip for trial in trials} == {"one.flac", "two.flac"}
+    assert [trial.row.listener for trial in trials] == list(LISTENERS[:2])
+    for trial in trials:
         assert level(trial.clean) == pytest.approx(65)
         assert len(trial.clean) == (10 if trial.row.clip == "one.flac" else 6) * trial.rate
         assert trial.listener == Audiogram.named(trial.row.listener)
-    assert [str(trial.row) for trial in trials(Corpus(music), 1, seed=0)] == [str(heard[0].row)]
-    assert {trials(Corpus(music), 1, seed)[0].row.clip for seed in range(8)} == {"one.flac", "two.flac"}
+    assert [str(trial.row) for trial in select_trials(Corpus(music), 1, seed=0)] == [str(trials[0].row)]
+    assert {select_trials(Corpus(music), 1, seed)[0].row.clip for seed in range(8)} == {"one.flac", "two.flac"}
 
 
-def test_music_without_a_sounding_test_split_is_refused(tmp_path: Path) -> None:
+def test_music_without_a_test_split_is_refused(tmp_path: Path) -> None:
     (tmp_path / "CLIPS.csv").write_text("clip,split,source,genre,duration_s\na.flac,train,s,g,10\n")
     with pytest.raises(CorpusError, match="no clip of split test"):
-        trials(Corpus(tmp_path), 3, seed=0)
+        select_trials(Corpus(tmp_path), 3, seed=0)
 
 
-def test_a_judge_that_knows_the_snr_falls_with_it(heard: list[Trial]) -> None:
-    found = [ranked(trial, snr_of(trial)) for trial in heard]
+def test_the_scores_of_an_snr_meter_fall_with_the_snr(trials: list[Trial]) -> None:
+    found = [score_in_noise(trial, snr_of(trial)) for trial in trials]
     for one in found:
         assert np.diff(one.scores) == pytest.approx(-4, abs=0.1)  # the same noise, louder
-    figures = snr_figures(found)
-    assert (figures["figure"], figures["met"], figures["clips"]) == (1.0, True, 2)
-    assert figures["median"] == figures["worst"]["correlation"] == pytest.approx(1)
-    assert figures["mean_score"].keys() == {f"{snr:g}" for snr in SNRS}
+    metrics = snr_metrics(found)
+    assert (metrics["figure"], metrics["met"], metrics["clips"]) == (1.0, True, 2)
+    assert metrics["median"] == metrics["worst"]["correlation"] == pytest.approx(1)
+    assert metrics["mean_score"].keys() == {f"{snr:g}" for snr in SNRS}
     assert (len(SNRS), SNRS[0], SNRS[-1]) == (12, 40, -4)
 
 
-def test_a_judge_without_ears_fails(heard: list[Trial]) -> None:
-    judge = Chance()
-    figures = snr_figures([ranked(trial, judge) for trial in heard])
-    assert (figures["figure"], figures["met"]) == (0.0, False)
-    assert [listener.name for _, listener, _ in judge.calls[::12]] == list(LISTENERS[:2])
+def test_random_scores_miss_the_target(trials: list[Trial]) -> None:
+    predictor = RandomPredictor()
+    metrics = snr_metrics([score_in_noise(trial, predictor) for trial in trials])
+    assert (metrics["figure"], metrics["met"]) == (0.0, False)
+    assert [listener.name for _, listener, _ in predictor.calls[::12]] == list(LISTENERS[:2])
 
 
-def test_clips_count_as_falling_by_their_own_rank_correlation(heard: list[Trial]) -> None:
+def test_clips_count_by_their_own_rank_correlation(trials: list[Trial]) -> None:
     falling, swapped = [float(snr) for snr in SNRS], [float(snr) for snr in SNRS]
     swapped[2], swapped[3] = swapped[3], swapped[2]  # 1 - 6 * 2 / (12 * 143)
-    assert Ranked(heard[0], swapped).correlation == pytest.approx(1 - 12 / 1716)
-    assert Ranked(heard[0], [0.5] * 12).correlation == 0
+    assert NoiseScores(trials[0], swapped).correlation == pytest.approx(1 - 12 / 1716)
+    assert np.isnan(NoiseScores(trials[0], [0.5] * 12).correlation)
     rising = [-score for score in falling]
-    figures = snr_figures([Ranked(heard[0], scores) for scores in (falling, swapped, falling, rising)])
-    assert (figures["figure"], figures["met"]) == (0.75, False)
-    assert figures["worst"] == {"clip": heard[0].row.clip, "listener": "N1", "correlation": pytest.approx(-1)}
+    metrics = snr_metrics([NoiseScores(trials[0], scores) for scores in (falling, swapped, falling, rising)])
+    assert (metrics["figure"], metrics["met"]) == (0.75, False)
+    assert metrics["worst"] == {"clip": trials[0].row.clip, "listener": "N1", "correlation": pytest.approx(-1)}
 
 
-def test_clean_music_is_averaged_over_clips(heard: list[Trial]) -> None:
-    figures = clean_figures([(heard[0], 0.9), (heard[1], 0.4), (heard[0], 0.8), (heard[0], 0.7)])
-    assert figures["figure"] == pytest.approx(0.7)
-    assert (figures["met"], figures["bad"]) == (False, 0.25)
-    assert figures["worst"] == {"clip": heard[1].row.clip, "listener": "N2", "score": 0.4}
-    assert figures["mean_score"] == pytest.approx({"N1": 0.8, "N2": 0.4})
-    assert clean_figures([(heard[0], 0.86)])["met"]
+def test_clean_music_is_averaged_over_clips(trials: list[Trial]) -> None:
+    metrics = clean_metrics([(trials[0], 0.9), (trials[1], 0.4), (trials[0], 0.8), (trials[0], 0.7)])
+    assert metrics["figure"] == pytest.approx(0.7)
+    assert (metrics["met"], metrics["bad"]) == (False, 0.25)
+    assert metrics["worst"] == {"clip": trials[1].row.clip, "listener": "N2", "score": 0.4}
+    assert metrics["mean_score"] == pytest.approx({"N1": 0.8, "N2": 0.4})
+    assert clean_metrics([(trials[0], 0.86)])["met"]
 
 
-def test_formats_hold_the_same_music(heard: list[Trial]) -> None:
-    kept: dict[str, tuple[Array, int]] = {}
+def test_formats_hold_the_same_music(trials: list[Trial]) -> None:
+    files: dict[str, tuple[Array, int]] = {}
 
     def loudness(audio: AudioLike, listener: Audiogram, *, spl: float | None = None, nal_r: bool = False) -> float:
         assert nal_r
@@ -186,27 +187,27 @@ def test_formats_hold_the_same_music(heard: list[Trial]) -> None:
         assert listener.name == "N1"
         if not isinstance(audio, tuple):
             info = soundfile.info(audio)
-            kept[f"{info.format} {info.subtype} {info.samplerate}"] = array(audio), info.samplerate
+            files[f"{info.format} {info.subtype} {info.samplerate}"] = array(audio), info.samplerate
         return float(np.sqrt(np.mean(array(audio) ** 2)))
 
-    loud = dataclasses.replace(heard[0], clean=20 * heard[0].clean)
-    found = formats(loud, loudness)
+    loud = dataclasses.replace(trials[0], clean=20 * trials[0].clean)
+    found = compare_formats(loud, loudness)
     assert found.keys() == FORMATS.keys()
     assert max(found.values()) < 1e-4
-    assert kept.keys() == {
+    assert files.keys() == {
         "WAV PCM_16 24000", "WAV PCM_24 24000", "WAV FLOAT 24000", "FLAC PCM_16 24000", "WAV FLOAT 48000",
     }  # fmt: skip
-    for samples, rate in kept.values():
+    for samples, rate in files.values():
         assert len(samples) == rate * len(loud.clean) // loud.rate
         assert np.abs(samples).max() < 1
     expected = loud.clean * 0.9 / np.abs(loud.clean).max()
-    np.testing.assert_allclose(kept["FLAC PCM_16 24000"][0], expected, atol=2**-14)
-    quiet = dataclasses.replace(heard[0], clean=heard[0].clean / 10)  # keeps its level, and is not turned up
-    formats(quiet, loudness)
-    np.testing.assert_allclose(kept["WAV FLOAT 24000"][0], quiet.clean, atol=1e-7)
+    np.testing.assert_allclose(files["FLAC PCM_16 24000"][0], expected, atol=2**-14)
+    quiet = dataclasses.replace(trials[0], clean=trials[0].clean / 10)  # its level does not change
+    compare_formats(quiet, loudness)
+    np.testing.assert_allclose(files["WAV FLOAT 24000"][0], quiet.clean, atol=1e-7)
 
 
-def test_the_worst_format_counts(heard: list[Trial]) -> None:
+def test_the_worst_format_counts(trials: list[Trial]) -> None:
     given: list[Path] = []
 
     def by_suffix(audio: AudioLike, listener: Audiogram, *, spl: float | None = None, nal_r: bool = False) -> float:  # noqa: ARG001
@@ -215,138 +216,129 @@ def test_the_worst_format_counts(heard: list[Trial]) -> None:
         given.append(Path(audio))
         return 0.47 if Path(audio).suffix == ".flac" else 0.5
 
-    figures = format_figures([formats(heard[0], by_suffix), dict.fromkeys(FORMATS, 0.005)])
-    assert figures["figure"] == figures["by_format"]["FLAC"] == pytest.approx(0.03)
-    assert figures["by_format"]["WAV, 16 bits"] == 0.005
-    assert not figures["met"]
+    metrics = format_metrics([compare_formats(trials[0], by_suffix), dict.fromkeys(FORMATS, 0.005)])
+    assert metrics["figure"] == metrics["by_format"]["FLAC"] == pytest.approx(0.03)
+    assert metrics["by_format"]["WAV, 16 bits"] == 0.005
+    assert not metrics["met"]
     assert not any(path.exists() for path in given)
-    assert format_figures([dict.fromkeys(FORMATS, 0.01)])["met"]
+    assert format_metrics([dict.fromkeys(FORMATS, 0.01)])["met"]
 
 
 def test_listeners_to_swap_are_far_apart() -> None:
-    assert "N7" in far_from("N1")
+    assert "N7" in distant_listeners("N1")
     for name in LISTENERS:
-        assert len(far_from(name)) >= 3
-        for other in far_from(name):
+        assert len(distant_listeners(name)) >= 3
+        for other in distant_listeners(name):
             assert np.abs(np.subtract(STANDARD[name], STANDARD[other])).mean() > 15
 
 
-def test_the_same_sound_is_judged_for_both_listeners(heard: list[Trial], monkeypatch: pytest.MonkeyPatch) -> None:
-    compared = list[tuple[Array, Ear, Array]]()
-    monkeypatch.setattr(Hearsay, "compared", compared)
-    monkeypatch.setattr(sanity, "Reference", Hearsay)
-    judge = Chance()
-    found = [change for trial in heard for change in changes(trial, judge)]
-    assert len(found) == len(compared) / 2 == len(judge.calls) / 2 == 2 * sanity.SOUNDS
+def test_the_same_sound_is_scored_for_both_listeners(trials: list[Trial], monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = list[tuple[Array, Listener, Array]]()
+    monkeypatch.setattr(FakeReference, "compared", compared)
+    monkeypatch.setattr(sanity, "Reference", FakeReference)
+    predictor = RandomPredictor()
+    found = [change for trial in trials for change in compare_listeners(trial, predictor)]
+    assert len(found) == len(compared) / 2 == len(predictor.calls) / 2 == 2 * sanity.SOUNDS_PER_CLIP
     for i, change in enumerate(found):
-        (clean, ear, sound), (clean_again, other, sound_again) = compared[2 * i : 2 * i + 2]
+        (clean, first, sound), (clean_again, second, sound_again) = compared[2 * i : 2 * i + 2]
         assert clean is clean_again
         assert sound is sound_again
         assert len(clean) == len(sound) == 5 * 24_000
         assert level(clean) == pytest.approx(65)
-        assert other.audiogram.name in far_from(ear.audiogram.name)
-        assert change.haaqi == pytest.approx((sum(ear.audiogram.levels) - sum(other.audiogram.levels)) / 1000)
-        for (audio, listener, nal_r), own in zip(judge.calls[2 * i : 2 * i + 2], (ear, other), strict=True):
+        assert second.audiogram.name in distant_listeners(first.audiogram.name)
+        assert change.haaqi == pytest.approx((sum(first.audiogram.levels) - sum(second.audiogram.levels)) / 1000)
+        for (audio, listener, nal_r), own in zip(predictor.calls[2 * i : 2 * i + 2], (first, second), strict=True):
             assert isinstance(audio, tuple)
             assert audio[0] is sound
             assert listener == own.audiogram
             assert not nal_r
-    again = [change for trial in heard for change in changes(trial, average)]
-    assert [change.haaqi for change in again] == [change.haaqi for change in found]
-    figures = listener_figures(again)  # as wrong as can be
-    assert (figures["figure"], figures["correlation"]) == (0.0, pytest.approx(-1))
+    repeated = [change for trial in trials for change in compare_listeners(trial, mean_loss)]
+    assert [change.haaqi for change in repeated] == [change.haaqi for change in found]
+    metrics = listener_metrics(repeated)  # the opposite of HAAQI
+    assert (metrics["figure"], metrics["correlation"]) == (0.0, pytest.approx(-1))
 
 
-def test_chains_are_of_kinds_that_training_holds(heard: list[Trial], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chains_are_those_of_training(trials: list[Trial], monkeypatch: pytest.MonkeyPatch) -> None:
     chains: list[str] = []
-    monkeypatch.setattr(Hearsay, "compared", [])
+    monkeypatch.setattr(FakeReference, "compared", [])
 
-    def heard_after(trial: Trial, chain: str = "") -> tuple[Array, int]:
+    def render(trial: Trial, chain: str = "") -> tuple[Array, int]:
         chains.append(chain)
         return trial.clean, trial.rate
 
-    monkeypatch.setattr(sanity, "Reference", Hearsay)
-    monkeypatch.setattr(Trial, "heard", heard_after)
+    monkeypatch.setattr(sanity, "Reference", FakeReference)
+    monkeypatch.setattr(Trial, "render", render)
     for seed in range(20):
-        row = dataclasses.replace(heard[0].row, seed=seed)
-        changes(dataclasses.replace(heard[0], row=row), average)
+        row = dataclasses.replace(trials[0].row, seed=seed)
+        compare_listeners(dataclasses.replace(trials[0], row=row), mean_loss)
     assert len(set(chains)) > 50
     assert not any(is_unseen(chain) for chain in chains)
     assert all(parse_chain(chain) for chain in chains if chain)
 
 
 def test_signs_count_only_where_haaqi_moves() -> None:
-    agreeing = [Change(0.01, 0.05), Change(-0.3, -0.2), Change(0.2, 0.5)]
-    opposite, unmoved, still = Change(0.2, -0.06), Change(-0.4, 0.049), Change(0.0, 0.3)
-    figures = listener_figures([*agreeing, opposite, unmoved])
-    assert (figures["figure"], figures["moved"], figures["pairs"], figures["met"]) == (0.75, 4, 5, False)
-    assert listener_figures([*agreeing, still])["figure"] == 0.75
-    assert listener_figures([*agreeing, unmoved])["met"]
-    assert listener_figures(agreeing)["correlation"] == pytest.approx(
+    agreeing = [ListenerChange(0.01, 0.05), ListenerChange(-0.3, -0.2), ListenerChange(0.2, 0.5)]
+    opposite, too_small, constant = ListenerChange(0.2, -0.06), ListenerChange(-0.4, 0.049), ListenerChange(0.0, 0.3)
+    metrics = listener_metrics([*agreeing, opposite, too_small])
+    assert (metrics["figure"], metrics["moved"], metrics["pairs"], metrics["met"]) == (0.75, 4, 5, False)
+    assert listener_metrics([*agreeing, constant])["figure"] == 0.75
+    assert listener_metrics([*agreeing, too_small])["met"]
+    assert listener_metrics(agreeing)["correlation"] == pytest.approx(
         np.corrcoef([0.01, -0.3, 0.2], [0.05, -0.2, 0.5])[0, 1]
     )
 
 
-def test_nothing_moved_is_no_figure() -> None:
-    figures = listener_figures([Change(0.0, 0.0), Change(0.0, 0.01)])
-    assert figures["figure"] is figures["correlation"] is None
-    assert (figures["moved"], figures["met"]) == (0, False)
+def test_without_changes_there_is_no_share() -> None:
+    metrics = listener_metrics([ListenerChange(0.0, 0.0), ListenerChange(0.0, 0.01)])
+    assert metrics["figure"] is metrics["correlation"] is None
+    assert (metrics["moved"], metrics["met"]) == (0, False)
 
 
 @pytest.fixture(scope="module")
 def measured(music: Path) -> dict[str, dict[str, Any]]:
-    return measure(music, average, clips=1, seed=3)
+    return measure(music, mean_loss, clips=1, seed=3)
 
 
+@pytest.mark.slow
 def test_everything_is_measured_and_the_same_each_time(music: Path, measured: dict[str, dict[str, Any]]) -> None:
     assert list(measured) == ["snr", "clean", "formats", "listeners"]
     for part in measured.values():
         assert {"figure", "target", "met"} <= part.keys()
     assert json.loads(json.dumps(measured, allow_nan=False)) == measured
     assert measured["snr"]["figure"] == 0  # the same score for any noise
-    assert measured["clean"]["figure"] == round(average("", Audiogram.named("N1")), 6)
+    assert measured["clean"]["figure"] == round(mean_loss("", Audiogram.named("N1")), 6)
     assert (measured["formats"]["figure"], measured["formats"]["met"]) == (0, True)
-    assert measured["listeners"]["pairs"] == sanity.SOUNDS
-    assert measure(music, average, clips=1, seed=3) == measured
+    assert measured["listeners"]["pairs"] == sanity.SOUNDS_PER_CLIP
+    assert measure(music, mean_loss, clips=1, seed=3) == measured
 
 
-def run(monkeypatch: pytest.MonkeyPatch, arguments: Sequence[object]) -> None:
-    monkeypatch.setattr("sys.argv", ["sanity", *map(str, arguments)])
-    sanity.main()
-
-
-def test_the_figures_are_printed_and_written(
-    measured: dict[str, dict[str, Any]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_results_are_printed_and_written(
+    measured: dict[str, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[Any, ...]] = []
+    calls: list[tuple[Any, ...]] = []
 
-    def remembered(*arguments: Any) -> dict[str, dict[str, Any]]:
-        asked.append(arguments)
+    def measure_again(*arguments: Any) -> dict[str, dict[str, Any]]:
+        *options, on_progress = arguments
+        on_progress("checking the scores", 0, 1)
+        calls.append(tuple(options))
         return measured
 
-    monkeypatch.setattr(sanity, "measure", remembered)
-    monkeypatch.setenv("COLUMNS", "200")
-    run(monkeypatch, ["music", "--model", "mine", "--clips", 7, "--json", tmp_path / "found.json"])
-    assert asked == [("music", "mine", 7, 0)]
-    assert json.loads((tmp_path / "found.json").read_text()) == measured
-    printed = capsys.readouterr().out
-    assert printed.count("missed") == sum(not part["met"] for part in measured.values()) > 0
-    assert printed.count("│ met") == sum(part["met"] for part in measured.values()) > 0
+    monkeypatch.setattr(sanity, "measure", measure_again)
+    options = ("bench", "study", "sanity", tmp_path, "--model", "mine", "--clips", 7)
+    table = run(*options)
+    assert (table.code, table.err) == (0, "checking the scores\n")
+    assert table.out.count("missed") == sum(not part["met"] for part in measured.values()) > 0
+    assert table.out.count("│ met") == sum(part["met"] for part in measured.values()) > 0
+    assert json.loads(run(*options, "--json").out) == measured
+    assert calls == [(tmp_path, "mine", 7, 0)] * 2
 
 
-@pytest.mark.parametrize("arguments", [["--clips", 0], ["--seed", -1], ["--json", "absent/found.json"]])
-def test_wrong_arguments_are_refused(arguments: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        run(monkeypatch, ["music", *arguments])
-    assert stopped.value.code == 2
+def test_undefined_correlations_are_shown(measured: dict[str, dict[str, Any]]) -> None:
+    assert measured["snr"]["median"] is None
+    assert "median undefined, lowest undefined (N1)" in sanity.result_rows(measured)[0][1]
 
 
-def test_absent_music_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setattr(sanity, "judge_of", lambda *_, **__: average)
-    with pytest.raises(SystemExit) as stopped:
-        run(monkeypatch, [tmp_path / "absent"])
-    assert stopped.value.code == 2
-    assert "no music in" in capsys.readouterr().err
+def test_missing_music_is_an_error(tmp_path: Path) -> None:
+    outcome = run("bench", "study", "sanity", tmp_path / "absent")
+    assert outcome.code == 2
+    assert "no music in" in str(outcome.errors[0])

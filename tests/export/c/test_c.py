@@ -1,22 +1,39 @@
-"""Nano as plain C: Python's scores, whatever the chunks and the configuration; no warning, no undefined behaviour."""
+"""Nano as plain C: the scores of Python for any chunks and sizes, no warnings, no undefined behaviour."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from compilers import c_compiler, named_compiler
 from haaqi_edge.benchmarks.studies import boards
-from haaqi_edge.benchmarks.studies.c import Heard, chunks, differences, sanitized, warnings_of
-from haaqi_edge.export.bundle import Source, nano_source, parameter_count
-from haaqi_edge.export.c.check import CNano
-from haaqi_edge.export.c.constants import Weights
-from haaqi_edge.export.c.writer import HEADER, SOURCE, SOURCES, CExport, operations, write_c
+from haaqi_edge.benchmarks.studies.c import (
+    ListenerSound,
+    compare_optimizations,
+    compiler_warnings,
+    run_sanitizers,
+    score_differences,
+    split_chunks,
+)
+from haaqi_edge.export.bundle import ExportSource, count_parameters, load_nano_source
+from haaqi_edge.export.c.check import CNano, compile_c
+from haaqi_edge.export.c.constants import CONTROL_WORDS, QUEUE, WeightFormat
+from haaqi_edge.export.c.writer import (
+    HEADER,
+    SOURCE,
+    SOURCES,
+    CExport,
+    count_operations,
+    source_names,
+    write_c,
+)
 from haaqi_edge.export.verify import probe_signal, verify_c
 from haaqi_edge.model.nano import Nano, NanoConfig
 from haaqi_edge.runtime import Audiogram, Scorer
@@ -25,17 +42,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import READ, music, noise, samples_for
 
-WEIGHTS: tuple[Weights, ...] = ("float", "int8")
+WEIGHTS: tuple[WeightFormat, ...] = ("float", "int8")
 N3 = Audiogram.named("N3").array()
-OK, TOO_SHORT, SILENT, BAD_SAMPLE, BAD_AUDIOGRAM, BAD_LEVEL = 0, -1, -2, -3, -4, -5
+OK, TOO_SHORT, SILENT, BAD_SAMPLE, BAD_AUDIOGRAM, BAD_LEVEL, NO_SCORE, FULL, BUSY, NOT_REQUESTED = range(0, -10, -1)
 
 
-def source_of(nano: Nano) -> Source:
-    return Source("other", "nano", nano, nano, 1, nano.config.width, "0" * 64)
+def source_of(nano: Nano) -> ExportSource:
+    return ExportSource("other", "nano", nano, nano, 1, nano.config.width, "0" * 64)
 
 
 def small_nano(version: int = 1) -> Nano:
-    """Of odd sizes, with weights far from their initial ones, for a version of the front end."""
+    """Return a nano of odd sizes for a version of the front end, with weights far from the initial ones."""
     torch.manual_seed(7)
     config = NanoConfig(layers=(37, 21, 50), vector=27, hidden=11, conditioning=5, texture_version=version)
     nano = Nano(config).eval()
@@ -48,32 +65,34 @@ def small_nano(version: int = 1) -> Nano:
 
 
 @dataclasses.dataclass(frozen=True)
-class Made:
+class CompiledExport:
     """An export, a stream of it, and the network."""
 
     export: CExport
-    ear: CNano
+    stream: CNano
     nano: Nano
 
 
-def made(source: Source, folder: Path, weights: Weights, window: float = 10.0) -> Iterator[Made]:
+def compile_export(
+    source: ExportSource, folder: Path, weights: WeightFormat, window: float = 10.0
+) -> Iterator[CompiledExport]:
     cc = c_compiler()
     export = write_c(source, folder, weights, window)
-    with CNano(folder, cc, export.ram, export.window) as ear:
+    with CNano(folder, cc, export.ram, export.window) as stream:
         assert isinstance(source.original, Nano)
-        yield Made(export, ear, source.original)
+        yield CompiledExport(export, stream, source.original)
 
 
 @pytest.fixture(scope="module", params=WEIGHTS)
-def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    yield from made(nano_source(None), tmp_path_factory.mktemp("c") / "shipped", request.param)
+def shipped(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CompiledExport]:
+    yield from compile_export(load_nano_source(None), tmp_path_factory.mktemp("c") / "shipped", request.param)
 
 
 @pytest.fixture(scope="module", params=[("float", 1), ("int8", 1), ("float", 2), ("int8", 2)], ids=str)
-def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    """A window of 5 patches."""
+def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[CompiledExport]:
+    """Yield an export with a window of 5 patches."""
     weights, version = request.param
-    yield from made(source_of(small_nano(version)), tmp_path_factory.mktemp("c") / "small", weights, 0.8)
+    yield from compile_export(source_of(small_nano(version)), tmp_path_factory.mktemp("c") / "small", weights, 0.8)
 
 
 @pytest.fixture(scope="module")
@@ -81,174 +100,184 @@ def scorer() -> Scorer:
     return Scorer("nano", threads=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clip", ["clean", "degraded"])
-def test_a_stream_gives_the_scores_of_python(shipped: Made, scorer: Scorer, clip: str) -> None:
+def test_streamed_scores_equal_those_of_python(shipped: CompiledExport, scorer: Scorer, clip: str) -> None:
     tolerance = {"float": 1e-3, "int8": 0.02}[shipped.export.weights]
-    sound = Heard(music(11.0, clip=clip), Audiogram.named("N2" if clip == "clean" else "S3"))
-    found = differences(shipped.ear, scorer, sound)
-    assert shipped.ear.patches == shipped.export.window  # the oldest patches have left it
+    sound = ListenerSound(music(11.0, clip=clip), Audiogram.named("N2" if clip == "clean" else "S3"))
+    found = score_differences(shipped.stream, scorer, sound)
+    assert shipped.stream.patches == shipped.export.window  # the oldest patches have left it
     assert max(found) < tolerance
 
 
-def test_frame_scores_and_level_are_those_of_python(shipped: Made, scorer: Scorer) -> None:
+def test_frame_scores_and_level_are_those_of_python(shipped: CompiledExport, scorer: Scorer) -> None:
     sound = music(4.0)
-    shipped.ear.init(level1=92.0)
+    shipped.stream.init(level1=92.0)
     with scorer.stream("N3", 16_000, level1=92.0) as stream:
         update = stream.accept_waveform(sound)[-1]
-    patches = shipped.ear.push(sound)
-    status, _, frames = shipped.ear.score(N3)
-    assert (status, patches, shipped.ear.patches) == (OK, len(frames), len(update.frame_scores))
+    patches = shipped.stream.push(sound)
+    status, _, frames = shipped.stream.score(N3)
+    assert (status, patches, shipped.stream.patches) == (OK, len(frames), len(update.frame_scores))
     np.testing.assert_allclose(frames, update.frame_scores, atol={"float": 1e-3, "int8": 0.02}[shipped.export.weights])
     assert update.level is not None
-    assert shipped.ear.level()[1] == pytest.approx(update.level, abs=1e-3)
+    assert shipped.stream.level()[1] == pytest.approx(update.level, abs=1e-3)
 
 
-def test_it_was_verified_and_tells_what_it_takes(shipped: Made) -> None:
+def test_the_export_reports_verification_and_cost(shipped: CompiledExport) -> None:
     export, config = shipped.export, NanoConfig()
     assert export.parity is not None
     assert export.parity.cases == 16  # 4 lengths within the window, 4 listeners
-    parameters = parameter_count(nano_source(None).network)
+    parameters = count_parameters(load_nano_source(None).network)
     assert 1 < export.constants / (parameters * {"float": 4, "int8": 1}[export.weights]) < 1.2
     assert export.ram > 4 * export.window * config.width
     products = sum(a * b for a, b in zip((512, *config.layers), (*config.layers, config.vector), strict=True))
     assert products < export.operations.encoder < 1.05 * products
 
 
-def test_the_score_costs_as_much_as_the_window_is_long() -> None:
-    short, long = (operations(NanoConfig(), window).score for window in (31, 62))
+def test_the_cost_of_a_score_is_proportional_to_the_window() -> None:
+    short, long = (count_operations(NanoConfig(), window).score for window in (31, 62))
     assert 1.9 < long / short <= 2.0
 
 
-def test_other_sizes_score_as_pytorch_does(small: Made) -> None:
-    parity = verify_c(small.nano, small.ear, small.export.window, {"float": 1e-5, "int8": 0.02}[small.export.weights])
+@pytest.mark.slow
+def test_other_sizes_equal_pytorch(small: CompiledExport) -> None:
+    parity = verify_c(
+        small.nano, small.stream, small.export.window, {"float": 1e-5, "int8": 0.02}[small.export.weights]
+    )
     assert parity.cases == 8  # 1 and 2 patches fit a window of 5
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(sizes=st.lists(st.integers(0, 3 * READ), min_size=1, max_size=30))
-def test_how_samples_are_cut_changes_nothing(small: Made, sizes: list[int]) -> None:
+def test_the_size_of_chunks_changes_nothing(small: CompiledExport, sizes: list[int]) -> None:
     sound = probe_signal(samples_for(9) + 77, seed=3)
-    small.ear.init()
-    patches = small.ear.push(sound)
-    expected = small.ear.score(N3)
-    small.ear.init()
+    small.stream.init()
+    patches = small.stream.push(sound)
+    expected = small.stream.score(N3)
+    small.stream.init()
     parts = np.split(sound, np.minimum(np.cumsum(sizes), len(sound)))
-    assert sum(small.ear.push(part) for part in parts) == patches == 9
-    got = small.ear.score(N3)
+    assert sum(small.stream.push(part) for part in parts) == patches == 9
+    got = small.stream.score(N3)
     assert got[:2] == expected[:2]
     assert np.array_equal(got[2], expected[2])
 
 
 @pytest.mark.parametrize("offset", [0.5, -0.3])
-def test_version_2_ignores_an_offset(small: Made, offset: float) -> None:
-    """Of music, and of music so soft that rounded sums of the offset would drown it."""
+def test_version_2_ignores_an_offset(small: CompiledExport, offset: float) -> None:
+    """Test normal music, and music that is so soft that rounding errors of the offset would mask it."""
     for level in (1.0, 1e-3):
         sound = np.float32(level) * music(0.8)
         scores = []
         for samples in (sound, sound + np.float32(offset)):
-            small.ear.init()
-            small.ear.push(samples)
-            scores.append(small.ear.score(N3)[1])
+            small.stream.init()
+            small.stream.push(samples)
+            scores.append(small.stream.score(N3)[1])
         if small.nano.config.texture_version == 2:
             assert scores[0] == pytest.approx(scores[1], abs=5e-4)
         else:
             assert scores[0] != pytest.approx(scores[1], abs=1e-3)
 
 
-def test_the_level_is_that_of_the_samples(small: Made) -> None:
-    """Offset and rumble included, whatever the front end removes."""
+def test_the_level_is_that_of_the_samples(small: CompiledExport) -> None:
+    """The level includes offset and rumble, although the front end may remove them."""
     sound = music(0.175)[:READ] + np.float32(0.2)
-    small.ear.init()
-    small.ear.push(sound)
+    small.stream.init()
+    small.stream.push(sound)
     expected = 85 + 10 * np.log10(np.mean(np.square(sound, dtype=np.float64)))
-    assert small.ear.level()[1] == pytest.approx(expected, abs=1e-3)
+    assert small.stream.level()[1] == pytest.approx(expected, abs=1e-3)
 
 
-def test_the_window_moves(small: Made) -> None:
-    """After any audio the score is that of the window's samples alone."""
+def test_the_window_moves(small: CompiledExport) -> None:
+    """The score depends on the samples in the window only."""
     sound = probe_signal(samples_for(14), seed=5)
     window = small.export.window
     for count in (window, window + 1, 14):
-        small.ear.init()
-        small.ear.push(sound[: samples_for(count)])
-        moved = small.ear.score(N3)
-        small.ear.init()
-        small.ear.push(sound[samples_for(count) - samples_for(window) : samples_for(count)])
-        assert small.ear.score(N3)[1] == moved[1]
-        assert small.ear.patches == window
+        small.stream.init()
+        small.stream.push(sound[: samples_for(count)])
+        moved = small.stream.score(N3)
+        small.stream.init()
+        small.stream.push(sound[samples_for(count) - samples_for(window) : samples_for(count)])
+        assert small.stream.score(N3)[1] == moved[1]
+        assert small.stream.patches == window
 
 
-def test_a_listener_changes_nothing_for_the_next(small: Made) -> None:
-    small.ear.init()
-    small.ear.push(probe_signal(samples_for(4)))
-    first = small.ear.score(N3)[1]
-    other = small.ear.score(Audiogram.named("S3").array())[1]
+def test_listeners_are_independent(small: CompiledExport) -> None:
+    small.stream.init()
+    small.stream.push(probe_signal(samples_for(4)))
+    first = small.stream.score(N3)[1]
+    other = small.stream.score(Audiogram.named("S3").array())[1]
     assert other != first
-    assert small.ear.score(N3)[1] == first
+    assert small.stream.score(N3)[1] == first
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 20_000.0])
-def test_bad_samples_are_refused_and_nothing_of_the_call_is_taken(small: Made, bad: float) -> None:
+def test_a_call_with_bad_samples_is_refused_completely(small: CompiledExport, bad: float) -> None:
     sound = noise(samples_for(3))
-    small.ear.init()
-    small.ear.push(sound)
-    expected = small.ear.score(N3)[1]
-    small.ear.init()
-    small.ear.push(sound[:5_000])
+    small.stream.init()
+    small.stream.push(sound)
+    expected = small.stream.score(N3)[1]
+    small.stream.init()
+    small.stream.push(sound[:5_000])
     broken = noise(6_000)
     broken[5_990] = bad
-    assert small.ear.push(broken) == BAD_SAMPLE
-    small.ear.push(sound[5_000:])
-    assert small.ear.score(N3)[1] == expected
+    assert small.stream.push(broken) == BAD_SAMPLE
+    small.stream.push(sound[5_000:])
+    assert small.stream.score(N3)[1] == expected
 
 
-def test_what_cannot_be_scored(small: Made) -> None:
-    ear = small.ear
-    ear.init()
-    assert (ear.score(N3)[0], ear.level()[0], ear.patches) == (TOO_SHORT, TOO_SHORT, 0)
-    ear.push(noise(READ - 1))
-    assert ear.score(N3)[0] == TOO_SHORT
-    ear.push(noise(1))
-    status, score, _ = ear.score(N3)
+def test_signals_that_cannot_be_scored(small: CompiledExport) -> None:
+    stream = small.stream
+    stream.init()
+    assert (stream.score(N3)[0], stream.level()[0], stream.patches) == (TOO_SHORT, TOO_SHORT, 0)
+    stream.push(noise(READ - 1))
+    assert stream.score(N3)[0] == TOO_SHORT
+    stream.push(noise(1))
+    status, score, _ = stream.score(N3)
     assert status == OK
     assert 0 < score < 1
     for wrong in (-10.1, 120.5, np.nan, np.inf):
         levels = N3.copy()
         levels[7] = wrong
-        status, score, _ = ear.score(levels)
+        status, score, _ = stream.score(levels)
         assert status == BAD_AUDIOGRAM
         assert np.isnan(score)  # left alone
     for wrong in (-1.0, 141.0, np.nan):
-        assert ear.init(wrong) == BAD_LEVEL
-    assert ear.init(0.0) == ear.init(140.0) == OK
+        assert stream.init(wrong) == BAD_LEVEL
+    assert stream.init(0.0) == stream.init(140.0) == OK
 
 
-def test_silence_has_no_score_until_there_is_sound(small: Made) -> None:
-    ear, window = small.ear, small.export.window
+def test_silence_has_no_score_until_there_is_sound(small: CompiledExport) -> None:
+    stream, window = small.stream, small.export.window
     quiet = np.full(samples_for(3), 2.0**-24, np.float32)
-    ear.init()
-    ear.push(quiet)
-    assert (ear.score(N3)[0], ear.level()[0]) == (SILENT, SILENT)
-    ear.push(noise(READ))
-    assert (ear.score(N3)[0], ear.level()[0]) == (OK, OK)
-    ear.push(np.zeros(samples_for(3), np.float32))
-    assert (ear.score(N3)[0], ear.level()[0]) == (OK, SILENT)  # the window still holds sound
-    ear.push(np.zeros(samples_for(window), np.float32))
-    assert ear.score(N3)[0] == SILENT
+    stream.init()
+    stream.push(quiet)
+    assert (stream.score(N3)[0], stream.level()[0]) == (SILENT, SILENT)
+    stream.push(noise(READ))
+    assert (stream.score(N3)[0], stream.level()[0]) == (OK, OK)
+    stream.push(np.zeros(samples_for(3), np.float32))
+    assert (stream.score(N3)[0], stream.level()[0]) == (OK, SILENT)  # the window still holds sound
+    stream.push(np.zeros(samples_for(window), np.float32))
+    assert stream.score(N3)[0] == SILENT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cc", ["gcc", "clang"])
-def test_no_compiler_warns(small: Made, cc: str) -> None:
-    assert warnings_of(small.export.folder, named_compiler(cc)) == ""
+def test_no_compiler_warns(small: CompiledExport, cc: str) -> None:
+    assert compiler_warnings(small.export.folder, named_compiler(cc)) == ""
 
 
-def test_no_sanitizer_reports(small: Made) -> None:
-    assert sanitized(small.export.folder, named_compiler("gcc"), music(1.5)) == ""
+@pytest.mark.slow
+def test_no_sanitizer_reports(small: CompiledExport) -> None:
+    assert run_sanitizers(small.export.folder, named_compiler("gcc"), music(1.5)) == ""
 
 
+@pytest.mark.slow
 def test_sums_of_int8_products_never_overflow(tmp_path: Path) -> None:
-    """All weights and all inputs of a product as large as they can be: 512 inputs may have all of 16 bits, 600 may not.
-    The sanitizer would tell."""
+    """Test the largest weights and inputs: 512 inputs may use all 16 bits, 600 may not.
+
+    The sanitizer detects overflow.
+    """
     nano = Nano(NanoConfig(layers=(8, 600), vector=8, hidden=4, conditioning=3)).eval()
     with torch.no_grad():
         nano.encoder.mean.fill_(1e6)  # every input is -1
@@ -262,27 +291,27 @@ def test_sums_of_int8_products_never_overflow(tmp_path: Path) -> None:
         nano.encoder.linear.weight.fill_(-1.0)
     cc = named_compiler("gcc")
     write_c(source_of(nano), tmp_path / "c", "int8", 0.16)
-    assert sanitized(tmp_path / "c", cc, music(0.2)) == ""
+    assert run_sanitizers(tmp_path / "c", cc, music(0.2)) == ""
 
 
-def test_only_the_functions_that_are_told_of_come_from_outside(small: Made) -> None:
+def test_only_the_documented_functions_are_external(small: CompiledExport) -> None:
     code = (small.export.folder / SOURCE).read_text(encoding="utf-8")
-    told = re.search(r"it calls (.*)\.", (small.export.folder / HEADER).read_text(encoding="utf-8"))
-    assert told is not None
+    documented = re.search(r"it uses (.*)\.", (small.export.folder / HEADER).read_text(encoding="utf-8"))
+    assert documented is not None
     called = set(re.findall(r"\b(\w+f)\(", code)) - {"sizeof", "if"}
-    assert called == set(re.findall(r"\w+f\b", told[1]))
+    assert called == set(re.findall(r"\w+f\b", documented[1]))
     assert not re.search(r"\b(malloc|calloc|realloc|free|printf|double)\b", code.split("#include <math.h>")[1])
 
 
-def test_what_scores_otherwise_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sources_with_wrong_scores_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     c_compiler()
-    monkeypatch.setattr("haaqi_edge.export.c.constants._number", lambda value: f"{np.float32(1.5 * value)!s}f")
+    monkeypatch.setattr("haaqi_edge.export.c.constants._format_number", lambda value: f"{np.float32(1.5 * value)!s}f")
     with pytest.raises(ExportError, match="scores of the C and PyTorch differ"):
         write_c(source_of(small_nano()), tmp_path / "c", "float")
     assert not (tmp_path / "c").exists()
 
 
-def test_without_a_compiler_it_is_written_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_sources_are_written_unverified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     export = write_c(source_of(small_nano()), tmp_path / "c")
@@ -290,7 +319,7 @@ def test_without_a_compiler_it_is_written_and_says_so(tmp_path: Path, monkeypatc
     assert {path.name for path in (tmp_path / "c").iterdir()} == set(SOURCES)
 
 
-def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_folders_are_not_touched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CC", raising=False)
     (tmp_path / "main.c").write_text("int main(void) { return 0; }\n")
@@ -304,23 +333,295 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, monkeypatch: pyt
     assert "#define HAAQI_INT8 0" in (tmp_path / "c" / HEADER).read_text(encoding="utf-8")
 
 
-def test_chunks_keep_all_samples() -> None:
+def test_chunks_contain_all_samples() -> None:
     sound = noise(50_000)
-    assert np.array_equal(np.concatenate(chunks(sound)), sound)
+    assert np.array_equal(np.concatenate(split_chunks(sound)), sound)
 
 
-def test_a_cortex_m7_scores_alike(small: Made) -> None:
-    lacks = boards.missing(boards.COMPILER, boards.SIZE, boards.EMULATOR)
+@pytest.mark.slow
+def test_a_cortex_m7_gives_the_same_scores(small: CompiledExport) -> None:
+    lacks = boards.missing_programs(boards.COMPILER, boards.SIZE, boards.EMULATOR)
     if lacks:
         pytest.skip(lacks)
     sound, audiograms = music(1.0), np.stack([N3, Audiogram.named("S2").array()])
-    there = boards.run(small.export.folder, sound, audiograms)
-    small.ear.init()
-    small.ear.push(sound)
-    expected = [small.ear.score(audiogram)[1] for audiogram in audiograms]
+    there = boards.run_on_board(small.export.folder, sound, audiograms)
+    small.stream.init()
+    small.stream.push(sound)
+    expected = [small.stream.score(audiogram)[1] for audiogram in audiograms]
     assert np.ptp(expected) > 1e-4
     np.testing.assert_allclose(there.scores, expected, atol=1e-5)
     assert 0 < there.patch.stack < 1024
-    size = boards.sizes(small.export.folder)
+    assert 0 < there.push.instructions < 100 * FRAME
+    assert there.step.instructions < 60_000  # the maximum of one call of haaqi_work
+    assert there.work.instructions < 10 * 100_000  # at most 10 instructions per operation of the budget
+    assert max(there.step.stack, there.work.stack) < 1024
+    size = boards.program_size(small.export.folder)
     assert size.flash > small.export.constants
     assert small.export.ram <= size.ram < small.export.ram + 2048
+
+
+NOT_FINITE = [np.nan, np.float32(-np.nan), np.inf, -np.inf]
+MATH_FLAGS = [("-Ofast",), ("-O2", "-ffast-math"), ("-Ofast", "-march=native")]
+
+
+@pytest.mark.parametrize("flags", MATH_FLAGS, ids=" ".join)
+@pytest.mark.parametrize("cc", ["gcc", "clang"])
+def test_fast_math_neither_accepts_nor_returns_what_is_not_finite(
+    small: CompiledExport, cc: str, flags: tuple[str, ...]
+) -> None:
+    export = small.export
+    sound = probe_signal(samples_for(6), seed=3)
+    small.stream.push(sound)
+    small.stream.init()
+    small.stream.push(sound)
+    expected = small.stream.score(N3)
+    with CNano(export.folder, named_compiler(cc), export.ram, export.window, flags=flags) as stream:
+        stream.push(sound)
+        status, score, frames = stream.score(N3)
+        assert status == OK
+        assert score == pytest.approx(expected[1], abs=1e-4)
+        np.testing.assert_allclose(frames, expected[2], atol=1e-3)
+        for wrong in NOT_FINITE:
+            for place in (0, 3, 7):
+                levels = N3.copy()
+                levels[place] = wrong
+                assert stream.score(levels)[0] == BAD_AUDIOGRAM
+            for length in (1, 2, 3, 500, 4097):
+                broken = noise(length)
+                broken[length // 2] = wrong
+                assert stream.push(broken) == BAD_SAMPLE
+        assert stream.score(N3)[:2] == (status, score)  # nothing of the refused samples was used
+        for wrong in NOT_FINITE:
+            assert stream.init(float(wrong)) == BAD_LEVEL
+
+
+@pytest.mark.parametrize("flags", [(), *MATH_FLAGS], ids=" ".join)
+def test_a_result_that_is_not_finite_is_not_returned(small: CompiledExport, flags: tuple[str, ...]) -> None:
+    """Overwrite the memory of a stream, as a fault elsewhere in the firmware would."""
+    export = small.export
+    with CNano(export.folder, named_compiler("gcc"), export.ram, export.window, flags=flags) as stream:
+        stream.push(noise(samples_for(4)))
+        assert stream.score(N3)[0] == OK
+        memory = stream.memory.view(np.float32)
+        memory[2] = np.nan  # `power`
+        assert stream.level()[0] == NO_SCORE
+        if export.weights == "int8":  # rounding to integers removes NaN
+            return
+        memory[CONTROL_WORDS : CONTROL_WORDS + 4 * small.nano.config.width] = np.nan
+        status, score, frames = stream.score(N3)
+        assert status == NO_SCORE
+        assert np.isnan(score)
+        assert np.isnan(frames).all()  # left alone
+
+
+@pytest.mark.parametrize("prefix", ["left", "Model_2"])
+def test_names_have_the_prefix(tmp_path: Path, prefix: str) -> None:
+    export = write_c(source_of(small_nano()), tmp_path / "c", "float", 0.8, prefix=prefix)
+    assert {path.name for path in export.folder.iterdir()} == set(source_names(prefix))
+    assert f"{prefix}_nano.h" in source_names(prefix)
+    for path in export.folder.iterdir():
+        assert not re.search(r"haaqi_|HAAQI_", path.read_text(encoding="utf-8"))
+    assert f"#define {prefix.upper()}_RAM {export.ram} " in (export.folder / f"{prefix}_nano.h").read_text()
+    write_c(source_of(small_nano()), tmp_path / "c", "float", 0.8, prefix="other")  # beside the first
+    assert (tmp_path / f"c/{prefix}_nano.c").exists()
+
+
+@pytest.mark.parametrize("prefix", ["", "_x", "x_", "a__b", "9a", "a-b", "a b", "\u00e9", "a" * 13, "x\n"])
+def test_a_prefix_must_start_names_in_c(tmp_path: Path, prefix: str) -> None:
+    with pytest.raises(OptionError, match="is not a prefix for names in C"):
+        write_c(source_of(small_nano()), tmp_path / "c", prefix=prefix)
+    assert not (tmp_path / "c").exists()
+
+
+@pytest.mark.parametrize("language", ["c", "c++"])
+def test_two_models_in_one_program(tmp_path: Path, language: str) -> None:
+    """Compile two models with different prefixes, weights and windows together, and compare their scores."""
+    cc = named_compiler("gcc" if language == "c" else "g++")
+    flags = ["-std=c99", "-Wpedantic"] if language == "c" else ["-std=c++17"]
+    sound, expected, sources = noise(samples_for(3)), [], []
+    sound.tofile(tmp_path / "sound")
+    exports: list[tuple[str, WeightFormat, float, int]] = [("left", "float", 0.8, 1), ("right", "int8", 0.48, 2)]
+    for prefix, weights, window, version in exports:
+        export = write_c(source_of(small_nano(version)), tmp_path / prefix, weights, window, prefix=prefix)
+        with CNano(export.folder, c_compiler(), export.ram, export.window, prefix) as stream:
+            stream.push(sound)
+            expected.append(stream.score(N3)[1])
+        flags.append(f"-I{export.folder}")
+        sources.append(export.folder / f"{prefix}_nano.c")
+    main = tmp_path / "main.c"
+    main.write_text(TWO_MODELS % ", ".join(f"{level:g}" for level in N3))
+    command = [cc, "-O1", "-Wall", "-Wextra", "-Werror", *flags, "-x", language, main, *sources, "-x", "none"]
+    subprocess.run([*command, "-o", tmp_path / "main", "-lm"], check=True)
+    printed = subprocess.run([tmp_path / "main", tmp_path / "sound"], check=True, capture_output=True, text=True)
+    np.testing.assert_allclose([float(word) for word in printed.stdout.split()], expected, atol=1e-5)
+    assert abs(expected[0] - expected[1]) > 1e-4
+
+
+TWO_MODELS = """
+#include "left_nano.h"
+#include "right_nano.h"
+#include <stdio.h>
+static left_nano first;
+static right_nano second;
+static float sound[LEFT_PATCH_LENGTH + 2 * LEFT_PATCH_SHIFT];
+int main(int argc, char **argv)
+{
+    const float audiogram[LEFT_LEVELS] = {%s};
+    float a = 0.0f, b = 0.0f;
+    FILE *file = fopen(argv[argc - 1], "rb");
+    size_t count = fread(sound, sizeof sound[0], sizeof sound / sizeof sound[0], file);
+    left_init(&first, LEFT_LEVEL1);
+    right_init(&second, RIGHT_LEVEL1);
+    if (left_process(&first, sound, count) != 3 || right_process(&second, sound, count) != 3)
+        return 1;
+    if (left_score(&first, audiogram, &a, NULL) != LEFT_OK || right_score(&second, audiogram, &b, NULL) != RIGHT_OK)
+        return 2;
+    printf("%%.8f %%.8f\\n", (double)a, (double)b);
+    return 0;
+}
+"""
+
+
+FRAME = 160
+"""samples of 10 ms"""
+
+
+@pytest.mark.parametrize("budget", [0, 50_000, 10_000_000])
+def test_work_in_parts_gives_identical_results(small: CompiledExport, budget: int) -> None:
+    """Push frames of 10 ms, and request a score at random times while patches are encoded."""
+    stream, rng = small.stream, np.random.default_rng(budget)
+    sound = probe_signal(samples_for(12), seed=3)
+    stream.init()
+    assert stream.result()[0] == NOT_REQUESTED
+    requests = []
+    for start in range(0, len(sound), FRAME):
+        assert stream.queue(sound[start : start + FRAME]) >= 0
+        if rng.random() < 0.2 and stream.patches and stream.result()[0] != BUSY:
+            if requests and requests[-1][1] is None:
+                requests[-1][1] = stream.result()
+            assert stream.request(N3) == OK
+            assert (stream.request(N3), stream.result()[0]) == (BUSY, BUSY)
+            requests.append([start + FRAME, None])
+        for _ in range(rng.integers(0, 40)):
+            stream.work(budget)
+    while stream.work(budget):
+        pass
+    requests[-1][1] = stream.result()
+    level, final = stream.level(), stream.score(N3)
+    assert len(requests) >= 3
+    stream.init()
+    stream.push(sound)
+    assert (stream.level(), stream.score(N3)[:2]) == (level, final[:2])
+    expected = []
+    for count in range(1, 13):  # of the patches that may have been encoded at the request
+        stream.init()
+        stream.push(sound[: samples_for(count)])
+        expected.append(stream.score(N3))
+    for arrived, (status, score, frames) in requests:
+        assert status == OK
+        number = next(n for n, one in enumerate(expected) if one[1] == score)
+        assert samples_for(number + 1) <= arrived
+        assert np.array_equal(frames[: len(expected[number][2])], expected[number][2])
+
+
+def test_a_full_queue_refuses_the_whole_call(small: CompiledExport) -> None:
+    stream, sound = small.stream, noise(READ + QUEUE)
+    stream.init()
+    assert stream.queue(sound[: QUEUE + 1]) == FULL
+    assert stream.queue(sound[:QUEUE]) == 0
+    assert stream.queue(sound[:1]) == FULL
+    while stream.work(0):
+        pass
+    assert stream.queue(sound[QUEUE:READ]) == 1
+    assert stream.score(N3)[0] == OK
+
+
+def test_a_slow_score_delays_patches_but_changes_nothing(small: CompiledExport) -> None:
+    """Let only one step of a score follow each patch, until the ring buffer has no room for another token."""
+    stream, window = small.stream, small.export.window
+    sound = probe_signal(samples_for(40), seed=6)
+    stream.init()
+    stream.push(sound[: samples_for(window)])
+    expected = stream.score(N3)[1]
+    stream.init()
+    stream.push(sound[: samples_for(window)])
+    assert stream.request(N3) == OK
+    at = samples_for(window)
+    while stream.result()[0] == BUSY:
+        if at < len(sound) and stream.queue(sound[at : at + 500]) >= 0:
+            at += 500
+        stream.work(0)
+    assert stream.result()[:2] == (OK, expected)
+    assert window < (at - READ) // (READ - 240) + 1  # patches arrived meanwhile
+    while stream.work(0):
+        pass
+    encoded = stream.score(N3)[1]
+    stream.init()
+    stream.push(sound[:at])
+    assert stream.score(N3)[1] == encoded
+
+
+def test_budgets_hold(small: CompiledExport) -> None:
+    """Test that the numbers of the header are what a patch and a score need."""
+    header = (small.export.folder / HEADER).read_text(encoding="utf-8")
+    numbers = dict(re.findall(r"#define HAAQI_(STEP|PATCH_OPERATIONS|SCORE_OPERATIONS) (\d+)", header))
+    step, patch, score = (int(numbers[name]) for name in ("STEP", "PATCH_OPERATIONS", "SCORE_OPERATIONS"))
+    stream, sound = small.stream, noise(samples_for(small.export.window))
+
+    def is_left(budget: int) -> bool:
+        stream.init()
+        stream.push(sound[: READ - 240])
+        stream.queue(sound[:240])
+        return stream.work(budget)
+
+    assert not is_left(patch + step)
+    assert is_left(int(0.9 * patch))
+    for budget, left in ((score + step, False), (int(0.9 * score), True)):
+        stream.init()
+        stream.push(sound)
+        assert stream.request(N3) == OK
+        assert stream.work(budget) == left
+
+
+def test_the_callback_example_prints_a_score_a_second(small: CompiledExport, tmp_path: Path) -> None:
+    cc = named_compiler("gcc")
+    sound = (music(4.0) * 32767).astype("<i2")
+    program = tmp_path / "example_callback"
+    messages = compile_c([small.export.folder / "example_callback.c", small.export.folder / SOURCE], program, cc)
+    assert messages == ""
+    command = [program, ",".join(f"{level:g}" for level in N3)]
+    printed = subprocess.run(command, input=sound.tobytes(), capture_output=True, check=True).stdout.decode()
+    lines = [line.split() for line in printed.splitlines()]
+    assert [line[0] for line in lines] == ["1.99", "2.99", "3.99"]
+    for second, line in enumerate(lines, start=1):
+        stream = small.stream
+        stream.init()
+        complete = 1 + (16_000 * second - READ) // (READ - 240)
+        choices = []
+        for patches in (complete - 1, complete):
+            stream.init()
+            stream.push(sound[: samples_for(patches)].astype(np.float32) / 32768)
+            choices.append(stream.score(N3)[1])
+        assert min(abs(float(line[2]) - choice) for choice in choices) < 2e-6
+    assert subprocess.run([program], capture_output=True, check=False).returncode == 2
+
+
+@pytest.mark.parametrize("queue", [0, 480])
+def test_other_queues(small: CompiledExport, queue: int, tmp_path: Path) -> None:
+    """Without a queue, the stream is smaller, and scores are the same. The compiler checks the size."""
+    cc = named_compiler("gcc")
+    soundfile.write(tmp_path / "sound.wav", music(1.5), 16_000, subtype="FLOAT")
+    outputs = []
+    for flags in ((), (f"-DHAAQI_QUEUE={queue}",)):
+        sources = [small.export.folder / "example.c", small.export.folder / SOURCE]
+        assert compile_c(sources, tmp_path / "example", cc, "-Werror", *flags) == ""
+        command = [tmp_path / "example", tmp_path / "sound.wav", ",".join(f"{level:g}" for level in N3)]
+        outputs.append(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert outputs[0] == outputs[1]
+
+
+@pytest.mark.parametrize("small", [("int8", 2)], indirect=True, ids=str)
+def test_the_study_compares_levels_of_optimization(small: CompiledExport) -> None:
+    found = compare_optimizations(small.export, c_compiler(), music(1.0), rounds=3)
+    assert set(found["this machine"]) == {"-Os", "-O2", "-O3", "-Ofast"}
+    assert all(one["patch_ms"] > 0 and one["score_ms"] > 0 for one in found["this machine"].values())

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from command import run
 from haaqi_edge.export.tensorrt import engine
-from haaqi_edge.export.tensorrt.engine import build, jobs
-from haaqi_edge.export.tensorrt.manifest import MANIFEST, Manifest, Settings, manifest_of
+from haaqi_edge.export.tensorrt.engine import build_engine, plan_engines
+from haaqi_edge.export.tensorrt.manifest import MANIFEST, Manifest, Settings, create_manifest
 from haaqi_edge.runtime import Bundle
 from haaqi_edge.runtime.errors import DependencyError, ExportError, ProviderError
 from haaqi_edge.runtime.gpu.device import Gpu, first_gpu
-from haaqi_edge.runtime.gpu.optimization_profiles import Profile
+from haaqi_edge.runtime.gpu.optimization_profiles import OptimizationProfile
 from haaqi_edge.runtime.writing import write_files
 
 HERE = "rtx-4090-sm89-trt11.4.0"
@@ -26,16 +26,16 @@ HERE = "rtx-4090-sm89-trt11.4.0"
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
-    """The shipped nano with a manifest beside it."""
+    """Return a copy of the shipped nano with a manifest."""
     card, folder = Bundle("nano").card, tmp_path / "nano"
     graphs = {role: Bundle("nano").path(role).read_bytes() for role in card.files}
-    manifest = manifest_of(card, [Profile(1, 1, 1), Profile(1, 62, 375)], "table")
+    manifest = create_manifest(card, [OptimizationProfile(1, 1, 1), OptimizationProfile(1, 62, 375)], "table")
     write_files(card, graphs, folder, {MANIFEST: manifest.to_json().encode()})
     return Bundle(folder)
 
 
-class Told:
-    """What the stand-in was told."""
+class Calls:
+    """The calls that the stand-in for TensorRT received."""
 
     def __init__(self) -> None:
         self.flags: list[int] = []
@@ -47,13 +47,13 @@ class Told:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Told:
-    """A module `tensorrt` that notes what it is told."""
-    told = Told()
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """Return a stand-in for the module `tensorrt` that records its calls."""
+    calls = Calls()
 
     class Profile_:
-        def set_shape(self, name: str, least: Any, best: Any, most: Any) -> None:
-            told.shapes.append((name, tuple(least), tuple(best), tuple(most)))
+        def set_shape(self, name: str, min_shape: Any, opt_shape: Any, max_shape: Any) -> None:
+            calls.shapes.append((name, tuple(min_shape), tuple(opt_shape), tuple(max_shape)))
 
     class Cache:
         def __init__(self, content: bytes) -> None:
@@ -67,10 +67,10 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
         builder_optimization_level = 3
 
         def clear_flag(self, flag: str) -> None:
-            told.cleared.append(flag)
+            calls.cleared.append(flag)
 
         def set_memory_pool_limit(self, pool: str, size: int) -> None:
-            told.cleared.append(f"{pool} {size}")
+            calls.cleared.append(f"{pool} {size}")
 
         def add_optimization_profile(self, _: Profile_) -> int:
             return 0
@@ -80,9 +80,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
 
         def set_timing_cache(self, cache: Cache, ignore_mismatch: bool) -> bool:
             assert ignore_mismatch is False
-            told.caches.append(cache.content)
+            calls.caches.append(cache.content)
             self.cache = cache
-            return not (told.refuse_cache and cache.content)
+            return not (calls.refuse_cache and cache.content)
 
         def get_timing_cache(self) -> Cache:
             return self.cache
@@ -92,7 +92,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
             self.logger = logger
 
         def create_network(self, flags: int) -> object:
-            told.flags.append(flags)
+            calls.flags.append(flags)
             return object()
 
         def create_builder_config(self) -> Config:
@@ -103,12 +103,12 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
 
         def build_serialized_network(self, _: object, config: Config) -> memoryview | None:
             monitor = config.progress_monitor
-            monitor.phase_start("Building Engine", None, told.steps)
-            for step in range(told.steps):
+            monitor.phase_start("Building Engine", None, calls.steps)
+            for step in range(calls.steps):
                 if not monitor.step_complete("Building Engine", step):
                     return None
             monitor.phase_finish("Building Engine")
-            if told.unbuildable:
+            if calls.unbuildable:
                 self.logger.log("info", "all is well")
                 self.logger.log("error", "no kernel for it")
                 return None
@@ -121,7 +121,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
 
         def parse(self, content: bytes) -> bool:
             assert content.startswith(b"\x08")
-            return not told.unreadable
+            return not calls.unreadable
 
         def get_error(self, number: int) -> Any:
             return types.SimpleNamespace(desc=lambda: f"error {number}: no such operator")
@@ -137,65 +137,67 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
     module.Builder, module.OnnxParser = Builder, Parser
     monkeypatch.setitem(sys.modules, "tensorrt", module)
     monkeypatch.setattr(engine, "first_gpu", lambda: Gpu("NVIDIA RTX 4090", "8.9", "13.0"))
-    return told
+    return calls
 
 
-def test_names_tell_what_an_engine_was_made_from(bundle: Bundle, tmp_path: Path) -> None:
+def test_names_of_engines_depend_on_their_inputs(bundle: Bundle, tmp_path: Path) -> None:
     def names(settings: Settings | None = None, where: str = HERE) -> list[str]:
-        return [job.engine.name for job in jobs(bundle, tmp_path, settings or Settings(), where)]
+        return [job.engine.name for job in plan_engines(bundle, tmp_path, settings or Settings(), where)]
 
     plain = names()
     assert plain[0].startswith("nano-encoder-fp32-")
     assert all(name.endswith(f"-{HERE}.engine") for name in plain)
     assert names() == plain
     others = [names(Settings(tf32=True)), names(Settings(level=5)), names(where="l4-sm89-trt10.8.0")]
-    (bundle.folder / MANIFEST).write_text(manifest_of(bundle.card, [Profile(1, 62, 375)], "table").to_json())
+    (bundle.folder / MANIFEST).write_text(
+        create_manifest(bundle.card, [OptimizationProfile(1, 62, 375)], "table").to_json()
+    )
     others.append(names())
     assert len({plain[0], *(other[0] for other in others)}) == 5
 
 
-def test_the_builder_is_told_all(bundle: Bundle, tmp_path: Path, told: Told) -> None:
-    job = jobs(bundle, tmp_path / "engines", Settings(workspace=1 << 20), engine.here())[0]
+def test_the_builder_gets_all_settings(bundle: Bundle, tmp_path: Path, calls: Calls) -> None:
+    job = plan_engines(bundle, tmp_path / "engines", Settings(workspace=1 << 20), engine.describe_platform())[0]
     steps: list[tuple[str, int, int]] = []
-    build(job, Settings(workspace=1 << 20), lambda *step: steps.append(step))
+    build_engine(job, Settings(workspace=1 << 20), lambda *step: steps.append(step))
     assert job.engine.read_bytes() == b"engine"
     assert f"-{HERE}.engine" in job.engine.name
-    assert told.flags == [1 << 1]
+    assert calls.flags == [1 << 1]
     (name,) = job.shapes[0]
-    assert [shape[0] for shape in told.shapes] == [name, name]
-    assert [shape[2][0] for shape in told.shapes] == [1, 62]
-    assert told.shapes[1][3][0] == 375
-    assert told.cleared == ["tf32", f"workspace {1 << 20}"]
+    assert [shape[0] for shape in calls.shapes] == [name, name]
+    assert [shape[2][0] for shape in calls.shapes] == [1, 62]
+    assert calls.shapes[1][3][0] == 375
+    assert calls.cleared == ["tf32", f"workspace {1 << 20}"]
     assert steps == [("Building Engine", done, 2) for done in range(3)]
     assert sorted(path.name for path in (tmp_path / "engines").iterdir()) == sorted([job.engine.name, job.timings.name])
 
 
-def test_timings_are_kept_and_stale_ones_are_not(bundle: Bundle, tmp_path: Path, told: Told) -> None:
-    job = jobs(bundle, tmp_path, Settings(tf32=True), engine.here())[1]
-    build(job, Settings(tf32=True))
-    build(job, Settings(tf32=True))
-    assert told.caches == [b"", b"+timings"]
-    assert told.cleared == []
-    told.refuse_cache = True
-    build(job, Settings(tf32=True))
-    assert told.caches[2:] == [b"+timings+timings", b""]
+def test_timing_caches_are_reused_unless_stale(bundle: Bundle, tmp_path: Path, calls: Calls) -> None:
+    job = plan_engines(bundle, tmp_path, Settings(tf32=True), engine.describe_platform())[1]
+    build_engine(job, Settings(tf32=True))
+    build_engine(job, Settings(tf32=True))
+    assert calls.caches == [b"", b"+timings"]
+    assert calls.cleared == []
+    calls.refuse_cache = True
+    build_engine(job, Settings(tf32=True))
+    assert calls.caches[2:] == [b"+timings+timings", b""]
     assert job.timings.read_bytes() == b"+timings"
 
 
-def test_what_tensorrt_refuses_is_told_in_its_words(bundle: Bundle, tmp_path: Path, told: Told) -> None:
-    job = jobs(bundle, tmp_path / "engines", Settings(), engine.here())[0]
-    told.unreadable = True
+def test_errors_quote_tensorrt(bundle: Bundle, tmp_path: Path, calls: Calls) -> None:
+    job = plan_engines(bundle, tmp_path / "engines", Settings(), engine.describe_platform())[0]
+    calls.unreadable = True
     with pytest.raises(ExportError, match="error 0: no such operator"):
-        build(job, Settings())
-    told.unreadable, told.unbuildable = False, True
+        build_engine(job, Settings())
+    calls.unreadable, calls.unbuildable = False, True
     with pytest.raises(ExportError, match=r"cannot build .*encoder\.onnx: no kernel for it$"):
-        build(job, Settings())
+        build_engine(job, Settings())
     assert not (tmp_path / "engines").exists()
 
 
-def test_an_interrupted_build_leaves_nothing(bundle: Bundle, tmp_path: Path, told: Told) -> None:
-    job = jobs(bundle, tmp_path / "engines", Settings(), engine.here())[0]
-    told.steps = 1000
+def test_an_interrupted_build_leaves_nothing(bundle: Bundle, tmp_path: Path, calls: Calls) -> None:
+    job = plan_engines(bundle, tmp_path / "engines", Settings(), engine.describe_platform())[0]
+    calls.steps = 1000
     seen = []
 
     def interrupted(_: str, done: int, __: int) -> None:
@@ -204,12 +206,12 @@ def test_an_interrupted_build_leaves_nothing(bundle: Bundle, tmp_path: Path, tol
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build(job, Settings(), interrupted)
+        build_engine(job, Settings(), interrupted)
     assert seen[-1] == 3
     assert not (tmp_path / "engines").exists()
 
 
-@pytest.mark.usefixtures("told")
+@pytest.mark.usefixtures("calls")
 def test_the_command(bundle: Bundle) -> None:
     first = run("build-engine", bundle.folder, "--json")
     assert first.code == 0
@@ -218,13 +220,13 @@ def test_the_command(bundle: Bundle) -> None:
     assert all(Path(one["engine"]).is_file() for one in found["engines"])
     again = run("build-engine", bundle.folder)
     assert again.code == 0
-    assert again.out.count("there already") == 2
+    assert again.out.count(": exists") == 2
     assert again.out.count("trtexec --onnx=") == 2
     forced = json.loads(run("build-engine", bundle.folder, "--force", "--json").out)
     assert [one["built"] for one in forced["engines"]] == [True, True]
 
 
-def test_without_tensorrt_the_lines_are_printed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_tensorrt_the_commands_are_printed(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine.importlib.util, "find_spec", lambda _: None)  # type: ignore[attr-defined]
     outcome = run("build-engine", bundle.folder)
     assert outcome.code == 2
@@ -233,10 +235,10 @@ def test_without_tensorrt_the_lines_are_printed(bundle: Bundle, monkeypatch: pyt
     lines = [shlex.split(line) for line in outcome.out.splitlines()]
     assert [line[0] for line in lines] == ["trtexec", "trtexec"]
     assert "--stronglyTyped" in lines[0]
-    assert outcome.out.splitlines() == list(Manifest.of(bundle).trtexec.values())  # export's own
-    assert f"run these in {bundle.folder}" in outcome.err
+    assert outcome.out.splitlines() == list(Manifest.load(bundle).trtexec.values())  # export's own
+    assert f"run these commands in {bundle.folder}" in outcome.err
     assert "--saveEngine=nano-encoder.engine" in lines[0]
-    elsewhere = run("build-engine", bundle.folder, "--level", 5, "-o", bundle.folder / "engines")
+    elsewhere = run("build-engine", bundle.folder, "--optimization-level", 5, "-o", bundle.folder / "engines")
     assert f"--saveEngine={bundle.folder}/engines/nano-head.engine --" in elsewhere.out
     assert elsewhere.out.count("--builderOptimizationLevel=5") == 2
     as_json = run("build-engine", bundle.folder, "--json")

@@ -1,4 +1,4 @@
-"""TensorRT: graphs that its parser takes in every precision, known in all shapes, that score as the network does."""
+"""Bundles for TensorRT: supported graphs in every precision, with known shapes and the scores of the network."""
 
 from __future__ import annotations
 
@@ -15,69 +15,71 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from haaqi_edge.calibration.layer_groups import FRONT_END, names_in
-from haaqi_edge.calibration.quantizers import static_graph
+from haaqi_edge.calibration.layer_groups import FRONT_END, node_names
+from haaqi_edge.calibration.quantizers import quantize_static_graph
 from haaqi_edge.calibration.targets import TARGETS
-from haaqi_edge.export.bundle import Source, nano_source
-from haaqi_edge.export.graphs import teacher_graph
-from haaqi_edge.export.half import half_graph, halved
+from haaqi_edge.export.bundle import ExportSource, load_nano_source
+from haaqi_edge.export.fp16 import convert_to_fp16, find_fp16_nodes
 from haaqi_edge.export.surgery import fold
 from haaqi_edge.export.tensorrt import bundle as exporting
-from haaqi_edge.export.tensorrt.bundle import for_clips, write_tensorrt
-from haaqi_edge.export.tensorrt.manifest import MANIFEST, Manifest, manifest_of
-from haaqi_edge.export.tensorrt.shapes import check_profiles, shapes_at
-from haaqi_edge.export.tensorrt.support import problems, support
+from haaqi_edge.export.tensorrt.bundle import make_clips_dynamic, write_tensorrt
+from haaqi_edge.export.tensorrt.manifest import MANIFEST, Manifest, create_manifest
+from haaqi_edge.export.tensorrt.shapes import check_profiles, infer_shapes
+from haaqi_edge.export.tensorrt.support import find_problems, load_support
+from haaqi_edge.export.tracing import trace_teacher
 from haaqi_edge.export.verify import Difference, Parity, probe_signal
 from haaqi_edge.model import Student
 from haaqi_edge.model.beats import BeatsConfig
 from haaqi_edge.model.head import HeadConfig
 from haaqi_edge.model.teacher import Teacher
 from haaqi_edge.runtime import Audiogram, Bundle, Scorer
-from haaqi_edge.runtime.encoder import READINGS
+from haaqi_edge.runtime.bundle import ROLES
 from haaqi_edge.runtime.errors import BundleError, ExportError, OptionError
-from haaqi_edge.runtime.gpu.optimization_profiles import MOST, Profile, default_profiles
+from haaqi_edge.runtime.features.front_ends import FEATURE_EXTRACTORS
+from haaqi_edge.runtime.gpu.optimization_profiles import MAX_PATCHES, OptimizationProfile, default_profiles
 from haaqi_edge.runtime.session import Session
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
-from quantizable import graphs, groups, heard, models, ranges
+from quantizable import graphs, inputs, layer_groups, models, ranges
 from sounds import RATE, music, samples_for
 
-ROLES = ("encoder", "head")
 Run = Callable[[onnx.ModelProto, dict[str, np.ndarray]], list[np.ndarray]]
 SMALL = BeatsConfig(layers=2, width=48, heads=4, ffn=64, patch_width=32)
 HEAD = HeadConfig(width=32, hidden=10, heads=4)
 
 
-def small_student() -> Source:
+def small_student() -> ExportSource:
     torch.manual_seed(0)
     student = Student(SMALL, HEAD).eval()
-    return Source("small", "student", student, fold(student), 8, 32, "0" * 64)
+    return ExportSource("small", "student", student, fold(student), 8, 32, "0" * 64)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small student for TensorRT, in fp16."""
+    """Export a small student for TensorRT in fp16, and return its folder."""
     found = tmp_path_factory.mktemp("tensorrt") / "small"
-    write_tensorrt(small_student(), found, "fp16", [Profile.parse("5"), Profile.parse("1:9:20")])
+    write_tensorrt(
+        small_student(), found, "fp16", [OptimizationProfile.parse("5"), OptimizationProfile.parse("1:9:20")]
+    )
     return found
 
 
 @pytest.fixture(scope="module")
 def small(folder: Path) -> Mapping[str, onnx.ModelProto]:
-    """Its graphs."""
+    """Return the graphs of that student."""
     return {role: onnx.load(Bundle(folder).path(role)) for role in ROLES}
 
 
 @cache
 def nano() -> Mapping[str, onnx.ModelProto]:
-    """The shipped nano's graphs in fp16, its head for several clips."""
-    halves = {role: half_graph(model) for role, model in models().items()}
-    for_clips(halves["head"])
+    """Return the graphs of the shipped nano in fp16, with a head for several clips."""
+    halves = {role: convert_to_fp16(model) for role, model in models().items()}
+    make_clips_dynamic(halves["head"])
     return halves
 
 
-def test_the_table_tells_what_it_is() -> None:
-    table = support()
+def test_the_table_names_its_source() -> None:
+    table = load_support()
     assert "onnx-tensorrt" in table.source
     assert table.version == "TensorRT 10.15"
     assert table.restricted <= table.operators.keys()
@@ -85,16 +87,17 @@ def test_the_table_tells_what_it_is() -> None:
     assert "DFT" not in table.operators
 
 
-def test_artifacts_are_in_the_table_and_known_in_every_profile(folder: Path, small: Mapping[str, Any]) -> None:
-    every = [Profile(1, 1, 1), Profile(1, 62, MOST), Profile(375, 375, 375)]
+@pytest.mark.slow
+def test_graphs_are_supported_and_their_shapes_known(folder: Path, small: Mapping[str, Any]) -> None:
+    every = [OptimizationProfile(1, 1, 1), OptimizationProfile(1, 62, MAX_PATCHES), OptimizationProfile(375, 375, 375)]
     for card, ours in ((Bundle(folder).card, small), (Bundle("nano").card, nano())):
-        assert not [problem for model in ours.values() for problem in problems(model)]
+        assert not [problem for model in ours.values() for problem in find_problems(model)]
         check_profiles(ours, card, every)
     assert Bundle(folder).card.encoder_input == "samples"
 
 
 def test_the_manifest(folder: Path) -> None:
-    manifest = Manifest.of(Bundle(folder))
+    manifest = Manifest.load(Bundle(folder))
     assert manifest.profiles[1]["encoder"]["samples"] == ((1, 2800), (9, 2800), (20, 2800))
     assert manifest.profiles[1]["head"]["tokens"] == ((1, 8, 32), (1, 72, 32), (8, 160, 32))
     assert manifest.profiles[1]["head"]["audiogram"] == ((1, 8), (1, 8), (8, 8))
@@ -108,27 +111,27 @@ def test_the_manifest(folder: Path) -> None:
         "--optShapes=samples:9x2800",
         "--maxShapes=samples:20x2800",
     ]
-    by_default = manifest_of(Bundle(folder).card, default_profiles(10.0), "table").profiles
-    assert [profile["encoder"]["samples"][2][0] for profile in by_default] == [1, 62, MOST]
+    by_default = create_manifest(Bundle(folder).card, default_profiles(10.0), "table").profiles
+    assert [profile["encoder"]["samples"][2][0] for profile in by_default] == [1, 62, MAX_PATCHES]
     assert by_default[2]["head"]["audiogram"][2] == (1, 8)  # the student's attention over 60 s: one listener at a time
 
 
-def test_a_manifest_that_is_none(folder: Path, tmp_path: Path) -> None:
+def test_an_invalid_manifest_is_an_error(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="--target tensorrt"):
-        Manifest.of(Bundle("nano"))
+        Manifest.load(Bundle("nano"))
     copy = shutil.copytree(folder, tmp_path / "copy")
     for text in ("no json", "[]", "{}", '{"format": 2}', json.dumps({"format": 1, "profiles": [{}]})):
         (copy / MANIFEST).write_text(text)
         with pytest.raises(BundleError, match=r"tensorrt\.json"):
-            Manifest.of(Bundle(copy))
+            Manifest.load(Bundle(copy))
 
 
-def test_they_score_on_the_cpu_too(folder: Path) -> None:
+def test_the_bundle_scores_on_the_cpu_too(folder: Path) -> None:
     scorer = Scorer(folder, threads=1)
     assert scorer.card.precision == "fp16"
     source, sound = small_student(), music(10.0)[: samples_for(30)]
     audiograms = np.stack([Audiogram.named(name).array() for name in ("N3", "S2")])
-    features = torch.from_numpy(READINGS["fbank"](sound)).flatten(0, 1).expand(2, -1, -1)
+    features = torch.from_numpy(FEATURE_EXTRACTORS["fbank"](sound)).flatten(0, 1).expand(2, -1, -1)
     with torch.inference_mode():
         expected = source.original(features, torch.from_numpy(audiograms)).score.numpy()
     got = [score.score for score in scorer.score((sound, RATE), ["N3", "S2"])]
@@ -136,7 +139,7 @@ def test_they_score_on_the_cpu_too(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nano", "small"])
-def test_a_head_takes_several_clips(name: str, small: Mapping[str, Any]) -> None:
+def test_a_head_accepts_several_clips(name: str, small: Mapping[str, Any]) -> None:
     head = (nano() if name == "nano" else small)["head"]
     session = Session(head.SerializeToString(), threads=1)
     width = session.inputs["tokens"][2]
@@ -152,7 +155,7 @@ def test_a_head_takes_several_clips(name: str, small: Mapping[str, Any]) -> None
 
 
 @pytest.mark.parametrize("name", ["nano", "small"])
-def test_what_is_in_fp16_and_what_is_not(name: str, small: Mapping[str, Any]) -> None:
+def test_the_parts_in_fp16(name: str, small: Mapping[str, Any]) -> None:
     for model in (nano() if name == "nano" else small).values():
         inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
         kinds = {value.name: value.type.tensor_type.elem_type for value in [*inferred.value_info, *inferred.output]}
@@ -170,9 +173,10 @@ def test_what_is_in_fp16_and_what_is_not(name: str, small: Mapping[str, Any]) ->
                 assert before is None or before.op_type != "Cast"
 
 
-def test_fp16_against_arithmetic_that_is_fp16() -> None:
-    """ONNX's evaluator computes each operator in the type that is written; ONNX Runtime's CPU may compute in fp32."""
-    features, audiograms = heard()[0].features[:31], heard()[0].audiograms[:1]
+@pytest.mark.slow
+def test_fp16_equals_the_reference() -> None:
+    """ONNX's evaluator computes each operator in its declared type. ONNX Runtime's CPU may compute in fp32."""
+    features, audiograms = inputs()[0].features[:31], inputs()[0].audiograms[:1]
 
     def scores(graphs: Mapping[str, onnx.ModelProto], run: Run) -> float:
         tokens = run(graphs["encoder"], {"texture": features})[0]
@@ -190,32 +194,32 @@ def test_fp16_against_arithmetic_that_is_fp16() -> None:
     assert 0 < abs(on_cpu - exact) < 2e-3
 
 
-def test_a_weight_that_fp16_cannot_hold() -> None:
+def test_a_weight_beyond_fp16_is_an_error() -> None:
     model = onnx.ModelProto()
     model.CopyFrom(models()["encoder"])
-    inside = halved(model)
+    inside = find_fp16_nodes(model)
     read = {name for node in model.graph.node if node.name in inside for name in node.input}
     weight = next(one for one in model.graph.initializer if one.name in read and len(one.dims) == 2)
     values = numpy_helper.to_array(weight).copy()
     values[0, 0] = 7e4
     weight.CopyFrom(numpy_helper.from_array(values, weight.name))
-    with pytest.raises(ExportError, match="more than fp16 holds"):
-        half_graph(model)
+    with pytest.raises(ExportError, match="above the limit of fp16"):
+        convert_to_fp16(model)
 
 
 def quantized() -> onnx.ModelProto:
-    return static_graph(
-        models()["encoder"], names_in(groups(), "encoder", "product"), ranges()["encoder"], TARGETS["tensorrt"]
+    return quantize_static_graph(
+        models()["encoder"], node_names(layer_groups(), "encoder", "product"), ranges()["encoder"], TARGETS["tensorrt"]
     )
 
 
 def test_int8_is_explicit_and_symmetric() -> None:
     model = quantized()
-    assert not list(problems(model))
+    assert not list(find_problems(model))
     known = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
     made_by = {name: node for node in model.graph.node for name in node.output}
     products = [node for node in model.graph.node if node.op_type in ("Gemm", "MatMul")]
-    assert len(products) == len(names_in(groups(), "encoder", "product"))
+    assert len(products) == len(node_names(layer_groups(), "encoder", "product"))
     for node in products:
         activation, weight = (made_by[name] for name in node.input[:2])
         assert [activation.op_type, weight.op_type] == ["DequantizeLinear"] * 2
@@ -233,22 +237,22 @@ def test_int8_is_explicit_and_symmetric() -> None:
 def one_node(
     node: onnx.NodeProto, kind: int = TensorProto.FLOAT, opset: int = 18, **constants: np.ndarray
 ) -> list[str]:
-    """What is wrong with a graph of one node that reads `x` [2, 3, 4] and gives `y`."""
+    """Return the problems of a graph with one node that reads `x` [2, 3, 4] and outputs `y`."""
     given = helper.make_tensor_value_info("x", kind, [2, 3, 4])
     made = [helper.make_empty_tensor_value_info(name) for name in node.output]
     weights = [numpy_helper.from_array(value, name) for name, value in constants.items()]
     graph = helper.make_graph([node], "one", [given], made, weights)
-    return list(problems(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])))
+    return list(find_problems(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])))
 
 
-def test_what_the_parser_would_refuse() -> None:
+def test_the_problems_that_the_parser_would_reject() -> None:
     scale = np.array(0.1, np.float32)
     assert one_node(helper.make_node("Relu", ["x"], ["y"])) == []
-    assert "does not have" in one_node(helper.make_node("Shrink", ["x"], ["y"], domain="elsewhere"))[0]
-    assert "does not have" in one_node(helper.make_node("BitwiseNot", ["x"], ["y"]), TensorProto.INT32)[0]
+    assert "an unsupported operator" in one_node(helper.make_node("Shrink", ["x"], ["y"], domain="elsewhere"))[0]
+    assert "an unsupported operator" in one_node(helper.make_node("BitwiseNot", ["x"], ["y"]), TensorProto.INT32)[0]
     assert "opset 8" in one_node(helper.make_node("Relu", ["x"], ["y"]), opset=8)[0]
-    assert "a type unknown to it" in one_node(helper.make_node("Relu", ["x"], ["y"]), TensorProto.DOUBLE)[0]
-    assert "conditions that nothing here checks" in one_node(helper.make_node("Hardmax", ["x"], ["y"]))[-1]
+    assert "an unsupported type" in one_node(helper.make_node("Relu", ["x"], ["y"]), TensorProto.DOUBLE)[0]
+    assert "conditions that are not checked here" in one_node(helper.make_node("Hardmax", ["x"], ["y"]))[-1]
     quantize = helper.make_node("QuantizeLinear", ["x", "s", "z"], ["y"])
     assert one_node(quantize, s=scale, z=np.array(0, np.int8)) == []
     assert "zero point" in one_node(quantize, s=scale, z=np.array(3, np.int8))[0]
@@ -263,53 +267,56 @@ def test_what_the_parser_would_refuse() -> None:
     assert "layout 1" in one_node(helper.make_node("LSTM", ["x", "w", "r"], ["y"], layout=1, **lstm), **weights)[0]
     differ = ["Sigmoid", "Tanh", "Tanh", "Sigmoid", "Tanh", "Relu"]
     one = one_node(helper.make_node("LSTM", ["x", "w", "r"], ["y"], activations=differ, **lstm), **weights)
-    assert "backwards" in one[0]
+    assert "different activations in the two directions" in one[0]
 
 
-def test_nothing_is_written_that_the_parser_would_refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsupported_graph_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bad = onnx.ModelProto()
     bad.CopyFrom(models()["head"])
     score = bad.graph.output[1].name
     for node in bad.graph.node:
         node.output[:] = [name if name != score else "before" for name in node.output]
     bad.graph.node.append(helper.make_node("Hardmax", ["before"], [score], "hard", axis=0))
-    monkeypatch.setattr(exporting, "encoder_graph", lambda *_, **__: onnx.load_from_string(graphs()["encoder"]))
-    monkeypatch.setattr(exporting, "head_graph", lambda *_: bad)
+    monkeypatch.setattr(exporting, "trace_encoder", lambda *_, **__: onnx.load_from_string(graphs()["encoder"]))
+    monkeypatch.setattr(exporting, "trace_head", lambda *_: bad)
     monkeypatch.setattr(exporting, "verify_bundle", lambda *_: Parity(Difference("all", 0.0), 1))
-    with pytest.raises(ExportError, match=r"hard \(Hardmax\) is taken under conditions .* nothing was written"):
-        write_tensorrt(nano_source(None), tmp_path / "out", "fp32")
+    with pytest.raises(
+        ExportError, match=r"hard \(Hardmax\) is supported only under conditions .* nothing was written"
+    ):
+        write_tensorrt(load_nano_source(None), tmp_path / "out", "fp32")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_profiles() -> None:
-    assert Profile.parse("62") == Profile(62, 62, 62)
-    assert Profile.parse("1:62:375") == Profile(1, 62, 375)
+    assert OptimizationProfile.parse("62") == OptimizationProfile(62, 62, 62)
+    assert OptimizationProfile.parse("1:62:375") == OptimizationProfile(1, 62, 375)
     assert [str(one) for one in default_profiles(10.0)] == ["1", "62", "1:62:375"]
     for text in ("", "1:2", "a", "-1", "0", "376", "2:1:3", "1:2:3:4", "1:5:4"):
         with pytest.raises(OptionError, match=r"profile|expected"):
-            Profile.parse(text)
+            OptimizationProfile.parse(text)
 
 
-def test_shapes_that_cannot_be(small: Mapping[str, Any]) -> None:
+def test_contradictory_shapes_are_an_error(small: Mapping[str, Any]) -> None:
     head = small["head"]
-    found = shapes_at(head, {"tokens": (1, 24, 32), "audiogram": (3, 8)})
+    found = infer_shapes(head, {"tokens": (1, 24, 32), "audiogram": (3, 8)})
     assert (found["frame_scores"], found["score"]) == ((3, 24), (3,))
     for tokens, audiogram in (((1, 24, 31), (3, 8)), ((2, 24, 32), (3, 8))):
         with pytest.raises(ExportError):
-            shapes_at(head, {"tokens": tokens, "audiogram": audiogram})
+            infer_shapes(head, {"tokens": tokens, "audiogram": audiogram})
 
 
+@pytest.mark.slow
 def test_the_teacher_as_a_graph() -> None:
     torch.manual_seed(0)
     teacher = Teacher(replace(SMALL, layers=1), HEAD).eval()
     samples = 20_000
-    model = teacher_graph(teacher, samples)
-    assert not list(problems(model))
+    model = trace_teacher(teacher, samples)
+    assert not list(find_problems(model))
     sound = probe_signal(samples)[None]
     audiograms = np.full((2, 8), 40, dtype=np.float32)
     with torch.inference_mode():
         expected = teacher(torch.from_numpy(sound).expand(2, -1), torch.from_numpy(audiograms)).score
-    for one, tolerance in ((model, 1e-5), (half_graph(model), 5e-3)):
-        assert not list(problems(one))
+    for one, tolerance in ((model, 1e-5), (convert_to_fp16(model), 5e-3)):
+        assert not list(find_problems(one))
         got = Session(one.SerializeToString(), threads=1).run(waveform=sound, audiogram=audiograms)[1]
         np.testing.assert_allclose(got, expected.numpy(), atol=tolerance)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from audio_files import encode
 from haaqi_edge.runtime.audio.pcm import FORMATS, Pcm
 from haaqi_edge.runtime.audio.reading import full_scale
 from haaqi_edge.runtime.errors import AudioError, OptionError
@@ -55,13 +56,16 @@ def test_an_end_within_a_frame() -> None:
         pcm.finish()
 
 
-@pytest.mark.parametrize(("form", "name"), [("WAV", "wav"), ("FLAC", "FLAC"), ("OGG", "Ogg"), ("AIFF", "aiff")])
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [("WAV", "a wav"), ("FLAC", "a FLAC"), ("OGG", "an Ogg"), ("AIFF", "an aiff"), ("MP3", "an mp3"), ("CAF", "a CAF")],
+)
 def test_a_file_is_no_raw_samples(form: str, name: str, tmp_path: Path) -> None:
     path = tmp_path / "file"
     soundfile.write(path, noise(8_000), 8_000, format=form)
     pcm = Pcm("s16le", 1)
     pcm.push(path.read_bytes()[:3])
-    with pytest.raises(AudioError, match=f"this is a {name} file and no raw samples"):
+    with pytest.raises(AudioError, match=f"this is {name} file, not raw samples"):
         pcm.push(path.read_bytes()[3:])
 
 
@@ -69,7 +73,7 @@ def test_a_file_is_no_raw_samples(form: str, name: str, tmp_path: Path) -> None:
 def test_integers_are_no_floating_point(form: str, tmp_path: Path) -> None:
     path = tmp_path / "raw"
     soundfile.write(path, music(1), 16_000, format="RAW", subtype=SUBTYPES[form], endian="LITTLE")
-    with pytest.raises(AudioError, match=r"no audio of the format f32le: give the --format that is sent"):
+    with pytest.raises(AudioError, match=r"cannot be audio of the format f32le: give the --format of the samples"):
         Pcm("f32le", 1).push(path.read_bytes())
 
 
@@ -77,3 +81,43 @@ def test_integers_are_no_floating_point(form: str, tmp_path: Path) -> None:
 def test_what_is_no_form(form: str, channels: int) -> None:
     with pytest.raises(OptionError, match=r"expected one of s16le, s24le, s32le, f32le|channels: give 1 to 64"):
         Pcm(form, channels)
+
+
+@pytest.mark.parametrize(
+    ("codec", "container", "name"),
+    [
+        ("libmp3lame", "mp3", "an mp3 file"),
+        ("aac", "adts", "an AAC stream"),
+        ("aac", "ipod", "an MPEG-4 file"),
+        ("libopus", "webm", "a Matroska or WebM file"),
+        ("wavpack", "wv", "a WavPack file"),
+        ("libopus", "ogg", "an Ogg file"),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 5, 700, 10_000])
+def test_compressed_audio_is_no_raw_samples(codec: str, container: str, name: str, size: int) -> None:
+    data = encode(
+        music(1, 48_000),
+        48_000,
+        codec,
+        container,
+        container_options={"id3v2_version": "0"} if container == "mp3" else {},
+    )
+    pcm = Pcm("s16le", 1)
+    pieces = [data[start : start + size] for start in range(0, len(data), size)]
+    with pytest.raises(AudioError, match=f"this is {name}.*, not raw samples"):
+        list(map(pcm.push, pieces))
+
+
+def test_samples_that_begin_like_a_frame_are_samples() -> None:
+    samples = np.concatenate([np.array([-1, -1, -1025, 25_744], dtype="<i2"), np.arange(6000, dtype="<i2")])
+    for first in range(4):
+        pcm, raw = Pcm("s16le", 1), samples[first:].tobytes()
+        got = [pcm.push(raw[start : start + 7]) for start in range(0, len(raw), 7)]
+        np.testing.assert_array_equal(np.concatenate([*got, pcm.finish()])[:, 0], samples[first:])
+
+
+def test_a_few_bytes_are_samples() -> None:
+    pcm = Pcm("s16le", 1)
+    assert len(pcm.push(b"\1\0\2\0")) == 0
+    np.testing.assert_array_equal(pcm.finish(), [[1], [2]])

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from haaqi_edge.runtime import Audiogram
-from haaqi_edge.runtime.audio.levels import nal_r
+from haaqi_edge.runtime.audio.levels import LoudnessMeter, nal_r
 from haaqi_edge.runtime.audio.presentation import Presentation
 from haaqi_edge.runtime.audio.reading import open_audio
 from haaqi_edge.runtime.errors import AudioError, OptionError
@@ -80,3 +80,66 @@ def test_silence_has_no_level(amplitude: float) -> None:
     sound = np.full(RATE, amplitude, dtype=np.float32)
     with pytest.raises(AudioError, match="the samples given is silent throughout"):
         presented(Presentation(spl=65), sound)
+
+
+@pytest.mark.parametrize("level1", [None, 65.0, 100.0])
+def test_more_than_120_db_spl_is_refused(level1: float | None) -> None:
+    """The limit is that of the level before amplification, whatever level1 is."""
+    sound = noise(2 * RATE)  # RMS 0.1
+    scale = 10 ** ((120 - 65 - ((level1 or 85.0) - 85)) / 20)
+    listener = Audiogram.named("N7")
+    presented(Presentation(level1=level1, listener=listener), sound * np.float32(0.98 * scale))
+    with pytest.raises(AudioError, match=r"has a level of 120 dB SPL \(RMS, before amplification\); no music"):
+        presented(Presentation(level1=level1), sound * np.float32(1.02 * scale))
+
+
+def test_integers_as_floating_point_are_named() -> None:
+    quiet = music(3) / np.abs(music(3)).max()
+    for peak, bits in ((5200, 16), (9900, 16)):
+        with pytest.raises(
+            AudioError, match=rf"up to {peak} look like integers of {bits} bits .*divide them by {2 ** (bits - 1)}"
+        ):
+            presented(Presentation(), quiet * np.float32(peak))
+    with pytest.raises(AudioError, match="lower level1"):
+        presented(Presentation(level1=140), quiet)
+    presented(Presentation(spl=65), quiet * np.float32(5200))  # the level does not depend on the scale
+
+
+RUMBLE = {
+    "offset": lambda t: np.full(len(t), 0.2),
+    "5 Hz": lambda t: 0.3 * np.sin(2 * np.pi * 5 * t),
+    "19 Hz": lambda t: 0.3 * np.sin(2 * np.pi * 19 * t),
+    "offset and rumble": lambda t: -0.4 + 0.2 * np.sin(2 * np.pi * 11 * t + 1),
+}
+
+
+@pytest.mark.parametrize("kind", RUMBLE)
+@pytest.mark.parametrize(("seconds", "tolerance"), [(10, 0.1), (3, 0.3)])
+def test_what_is_not_heard_does_not_change_the_level(kind: str, seconds: float, tolerance: float) -> None:
+    sound = music(seconds, start=3)
+    rumble = RUMBLE[kind](np.arange(len(sound)) / RATE).astype(np.float32)
+    presentation = Presentation(spl=65)
+    plain, with_rumble = (presentation.gain(open_audio((x, RATE)), 85.0) for x in (sound, sound + rumble))
+    assert 20 * math.log10(with_rumble / plain) == pytest.approx(0, abs=tolerance)
+
+
+def test_an_offset_alone_is_silent() -> None:
+    with pytest.raises(AudioError, match="silent throughout"):
+        presented(Presentation(spl=65), np.full(2 * RATE, 0.3, dtype=np.float32))
+
+
+def test_30_hz_is_music() -> None:
+    tone = (0.5 * np.sin(2 * np.pi * 30 * np.arange(5 * RATE) / RATE)).astype(np.float32)
+    got = presented(Presentation(spl=65), tone)
+    assert float(np.sqrt(np.mean(got.astype(np.float64) ** 2))) == pytest.approx(0.1, rel=1e-3)
+
+
+def test_the_measured_level_does_not_depend_on_the_blocks() -> None:
+    sound = music(7) + np.float32(0.3)
+    powers = []
+    for size in (len(sound), 1000, 77_777):
+        meter = LoudnessMeter(RATE)
+        for start in range(0, len(sound), size):
+            meter.push(sound[start : start + size])
+        powers.append(meter.finish())
+    assert powers == pytest.approx([powers[0]] * 3, rel=1e-9)

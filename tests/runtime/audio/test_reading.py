@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pytest
 import soundfile
 import soxr
-from haaqi_edge.runtime.audio.reading import ArrayAudio, Audio, FileAudio, Resampler, find_audio, open_audio
+from haaqi_edge.runtime.audio.folders import find_audio
+from haaqi_edge.runtime.audio.reading import ArrayAudio, Audio, FileAudio, Resampler, open_audio
 from haaqi_edge.runtime.errors import AudioError, AudioFileError, AudioFileNotFoundError, HaaqiEdgeError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -391,6 +392,7 @@ def long_files(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
     return paths
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux's /proc")
 @pytest.mark.parametrize(
     ("code", "counts"), [(READ, (10 * RATE, 3600 * RATE)), (SCORE, (62, 22_499))], ids=["blocks", "score"]

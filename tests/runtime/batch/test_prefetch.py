@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-from comparison import same
+from comparison import assert_scores_equal
 from haaqi_edge.runtime import Bundle, Score, Scorer
 from haaqi_edge.runtime.errors import (
     AudioError,
@@ -21,8 +20,9 @@ from haaqi_edge.runtime.errors import (
     HaaqiEdgeError,
     OptionError,
 )
-from haaqi_edge.runtime.gpu.io_binding import Pair
-from haaqi_edge.runtime.gpu.provider_options import Acceleration
+from haaqi_edge.runtime.gpu.io_binding import BoundModel
+from haaqi_edge.runtime.gpu.provider_options import ProviderOptions
+from haaqi_edge.runtime.onnx_backend import OnnxBackend
 from haaqi_edge.runtime.session import Session
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -76,6 +76,7 @@ def expected(scorer: Scorer) -> list[Outcome]:
     return found
 
 
+@pytest.mark.slow
 @given(batch=st.sampled_from([1, 2, 31, 64, 100, 5000]), order=st.permutations(range(len(CLIPS))))
 @settings(max_examples=12, deadline=None)
 def test_together_as_alone(scorer: Scorer, expected: list[Outcome], batch: int, order: list[int]) -> None:
@@ -203,12 +204,14 @@ def paired(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], Scorer]:
     """A scorer whose encoder and head are bound as on a GPU; its head takes one clip, or several."""
 
     def make(several: bool) -> Scorer:
-        one = Scorer("nano", threads=1)
+        one, onnx = Scorer("nano", threads=1), pytest.importorskip("onnx")
+        assert isinstance(one.backend, OnnxBackend)
         head = onnx.load(Bundle("nano").path("head"))
         if several:
             head.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "clips"
         session = Session(head.SerializeToString(), threads=1)
-        monkeypatch.setattr(one, "_pair", Pair(one._encoder.session, session, one.card, Acceleration({}, 375, 8)))
+        bound = BoundModel(one.backend.encoder.session, session, one.card, ProviderOptions({}, 375, 8))
+        monkeypatch.setattr(one, "_window_model", bound)
         return one
 
     return make
@@ -222,38 +225,39 @@ def test_bound_to_each_other(several: bool, paired: Callable[[bool], Scorer], ex
             if isinstance(score, HaaqiEdgeError) or isinstance(other, HaaqiEdgeError):
                 equal(score, other)
             else:
-                [same(a, b) for a, b in zip(score, other, strict=True)]
+                [assert_scores_equal(a, b) for a, b in zip(score, other, strict=True)]
     many = list(one.score_many(CLIPS[:3], LISTENERS, nal_r=True, batch=300))
     for score, other in zip(many, alone(one, CLIPS[:3], nal_r=True), strict=True):
         assert isinstance(score, list)
         assert isinstance(other, list)
-        [same(a, b) for a, b in zip(score, other, strict=True)]
+        [assert_scores_equal(a, b) for a, b in zip(score, other, strict=True)]
 
 
-def test_how_many_windows_are_heard_at_once(paired: Callable[[bool], Scorer]) -> None:
-    pair = paired(True)._pair
-    assert pair is not None
-    assert pair.together(62, 300) == 4
-    assert pair.together(62, 10_000) == 6  # 375 patches
-    assert pair.together(10, 10_000) == 8  # clips
-    assert pair.together(375, 1) == 1
-    single = paired(False)._pair
+def test_the_number_of_windows_in_a_run(paired: Callable[[bool], Scorer]) -> None:
+    bound = paired(True)._window_model
+    assert bound is not None
+    assert bound.windows_per_run(62, 300) == 4
+    assert bound.windows_per_run(62, 10_000) == 6  # 375 patches
+    assert bound.windows_per_run(10, 10_000) == 8  # clips
+    assert bound.windows_per_run(375, 1) == 1
+    single = paired(False)._window_model
     assert single is not None
-    assert single.together(62, 10_000) == 1
+    assert single.windows_per_run(62, 10_000) == 1
 
 
 def test_buffers_that_stay_give_the_same(paired: Callable[[bool], Scorer], expected: list[Outcome]) -> None:
     """What CUDA graphs are captured with; on the CPU the same bindings run without being captured."""
     one = paired(False)
-    one._encoder.session.captures = True
-    assert one._pair is not None
+    assert isinstance(one.backend, OnnxBackend)
+    assert isinstance(one._window_model, BoundModel)
+    one.backend.encoder.session.captures = True
     for _ in range(2):
         for score, other in zip(one.score_many(CLIPS, LISTENERS), expected, strict=True):
             if isinstance(score, list) and isinstance(other, list):
-                [same(a, b) for a, b in zip(score, other, strict=True)]
-    kept = one._pair._kept
-    assert (62, 16, 32) in kept  # the whole windows
-    assert sorted(number for number, *_ in kept.values()) == list(range(1, len(kept) + 1))
+                [assert_scores_equal(a, b) for a, b in zip(score, other, strict=True)]
+    graphs = one._window_model._graphs
+    assert (62, 16, 32) in graphs  # the whole windows
+    assert sorted(number for number, *_ in graphs.values()) == list(range(1, len(graphs) + 1))
 
 
 def test_sessions_tell_where_operators_run() -> None:

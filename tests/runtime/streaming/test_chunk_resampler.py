@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import soxr
-from haaqi_edge.runtime.audio.reading import LOUDEST, ArrayAudio, checked_samples, full_scale
+from haaqi_edge.runtime.audio.reading import MAX_AMPLITUDE, ArrayAudio, checked_samples, full_scale
 from haaqi_edge.runtime.errors import AudioError
-from haaqi_edge.runtime.streaming.chunk_resampler import RESAMPLED, Intake
+from haaqi_edge.runtime.streaming.chunk_resampler import _RESAMPLER_BLOCK_SECONDS, ChunkResampler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import RATE, noise
@@ -28,7 +28,7 @@ def test_the_samples_do_not_depend_on_the_chunks(
 ) -> None:
     sound = noise(rate * milliseconds // 1000, channels=channels)
     sizes = [*sizes, 1 + len(sound) // 300]  # no more than some hundred chunks
-    intake = Intake(rate)
+    intake = ChunkResampler(rate)
     got = [block for chunk in split(sound, sizes) for block in intake.push(intake.check(chunk))]
     got.append(intake.finish())
     mono = sound if channels is None else sound.mean(axis=1, dtype=np.float32)
@@ -39,13 +39,14 @@ def test_the_samples_do_not_depend_on_the_chunks(
         assert np.array_equal(np.concatenate(got), offline)
 
 
+@pytest.mark.slow
 @given(rate=st.sampled_from(RATES), sizes=st.lists(st.integers(1, 9_000), min_size=1, max_size=8))
 @settings(max_examples=60, deadline=None)
 def test_when_samples_come_does_not_depend_on_the_chunks(rate: int, sizes: list[int]) -> None:
     sound = noise(rate // 4)
     arrivals = []
     for own in (sizes, [1 + rate // 400]):
-        intake, taken, out, seen = Intake(rate), 0, 0, {}
+        intake, taken, out, seen = ChunkResampler(rate), 0, 0, {}
         for chunk in split(sound, own):
             taken += len(chunk)
             out += sum(map(len, intake.push(chunk)))
@@ -69,10 +70,10 @@ def test_soxr_alone_gives_them_at_moments_that_do() -> None:
 
 @pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
 def test_what_is_held_back_is_bounded(rate: int) -> None:
-    intake, sound, out = Intake(rate), noise(rate * 2), 0
+    intake, sound, out = ChunkResampler(rate), noise(rate * 2), 0
     for at, sample in enumerate(split(sound[: rate // 2], [1])):
         out += sum(map(len, intake.push(sample)))
-        assert (at + 1) * RATE / rate - out < (RESAMPLED + 0.12) * RATE
+        assert (at + 1) * RATE / rate - out < (_RESAMPLER_BLOCK_SECONDS + 0.12) * RATE
 
 
 @given(at=st.integers(0, 30_000), sizes=st.lists(st.integers(1, 5_000), min_size=1, max_size=5))
@@ -80,17 +81,17 @@ def test_what_is_held_back_is_bounded(rate: int) -> None:
 def test_the_time_of_a_bad_sample_is_named(at: int, sizes: list[int]) -> None:
     sound = np.zeros((30_001, 2), dtype=np.float32)
     sound[at, 1] = np.nan
-    intake = Intake(8_000)
+    intake = ChunkResampler(8_000)
     pushed = (block for chunk in split(sound, sizes) for block in intake.push(intake.check(chunk)))
     with pytest.raises(AudioError, match=rf"the stream holds a sample .* not a finite number at {at / 8000:.3f} s"):
         list(pushed)
 
 
 def test_far_above_full_scale() -> None:
-    intake = Intake(RATE)
+    intake = ChunkResampler(RATE)
     with pytest.raises(AudioError, match=r"amplitude 32767 at 0\.000 s: full scale is 1\.0; divide integers"):
         list(intake.push(np.array([32767.0])))
-    assert [len(block) for block in intake.push(np.full(80, LOUDEST))] == [80]
+    assert [len(block) for block in intake.push(np.full(80, MAX_AMPLITUDE))] == [80]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_far_above_full_scale() -> None:
     ],
 )
 def test_chunks_of_another_form(chunk: object, words: str) -> None:
-    intake = Intake(RATE)
+    intake = ChunkResampler(RATE)
     list(intake.push(intake.check(np.zeros((5, 2)))))
     with pytest.raises(AudioError, match=words):
         intake.check(chunk)
@@ -117,11 +118,11 @@ def test_chunks_of_another_form(chunk: object, words: str) -> None:
 @pytest.mark.parametrize("rate", [0, 7_999, 768_001, 44_100.5, "48 kHz"])
 def test_rates_that_cannot_be(rate: int) -> None:
     with pytest.raises(AudioError, match="the sample rate of the stream"):
-        Intake(rate)
+        ChunkResampler(rate)
 
 
 def test_an_empty_chunk_says_nothing_of_the_channels() -> None:
-    intake = Intake(RATE)
+    intake = ChunkResampler(RATE)
     assert list(intake.push(intake.check([]))) == []
     assert [len(block) for block in intake.push(intake.check(np.zeros((80, 2))))] == [80]
 

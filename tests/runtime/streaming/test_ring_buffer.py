@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from haaqi_edge.runtime.streaming.ring_buffer import Ring
+from haaqi_edge.runtime.streaming.ring_buffer import RingBuffer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 @given(length=st.integers(1, 9), pushed=st.integers(0, 40))
 def test_the_last_rows(length: int, pushed: int) -> None:
     rows = np.random.default_rng(0).standard_normal((pushed, 3, 2)).astype(np.float32)
-    ring = Ring(length, (3, 2))
+    ring = RingBuffer(length, (3, 2))
     for count, row in enumerate(rows, 1):
         ring.push(row)
         assert ring.count == min(count, length)
@@ -21,7 +21,7 @@ def test_the_last_rows(length: int, pushed: int) -> None:
 
 
 def test_rows_are_not_copied_to_be_seen() -> None:
-    ring = Ring(4, (2,))
+    ring = RingBuffer(4, (2,))
     for value in range(11):
         ring.push(np.full(2, value, np.float32))
         assert np.shares_memory(ring.view(), ring.view())

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from comparison import SAME
+from comparison import TOLERANCE
 from haaqi_edge.runtime import Scorer, Stream, Update, shipped_models
 from haaqi_edge.runtime.audio.levels import nal_r
 from haaqi_edge.runtime.errors import AudioError
@@ -44,6 +44,7 @@ def streamed(stream: Stream, samples: Sound, sizes: list[int]) -> list[Update]:
     return list(stream.updates(split(samples, sizes)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", shipped_models())
 @given(
     rate=st.sampled_from(RATES),
@@ -116,7 +117,7 @@ def test_the_summary_is_the_offline_score(scorer: Scorer, rate: int, seconds: fl
         assert summary.time == updates[-1].time == expected[0].windows[-1].end
         for total, score in zip(summary.totals, expected, strict=True):
             assert total.audiogram == score.audiogram
-            assert total.score == pytest.approx(score.score, abs=SAME)
+            assert total.score == pytest.approx(score.score, abs=TOLERANCE)
 
 
 def test_the_mean_is_the_offline_score_of_the_windows_so_far(scorer: Scorer) -> None:
@@ -125,7 +126,7 @@ def test_the_mean_is_the_offline_score_of_the_windows_so_far(scorer: Scorer) -> 
     for k in (1, 2, 4, 6):
         expected = scorer.score((sound[: samples_for(18 * k)], RATE), "N3", window=3.0)
         for update in got[18 * k - 1 : 18 * (k + 1) - 1]:
-            assert update.mean == pytest.approx(expected.score, abs=SAME)
+            assert update.mean == pytest.approx(expected.score, abs=TOLERANCE)
     assert got[16].mean is None
 
 
@@ -135,7 +136,7 @@ def test_a_file_streamed_is_the_file_scored(scorer: Scorer) -> None:
     stereo, rate = soundfile.read(DEMO, dtype="int16", always_2d=True)
     stream = scorer.stream("N3", rate)
     streamed(stream, stereo, [4_800])
-    assert stream.summary().score == pytest.approx(scorer.score(DEMO, "N3").score, abs=SAME)
+    assert stream.summary().score == pytest.approx(scorer.score(DEMO, "N3").score, abs=TOLERANCE)
 
 
 # When updates come
@@ -205,7 +206,7 @@ def test_the_first_patch_is_scored_alone(scorer: Scorer) -> None:
     assert update.time == pytest.approx(0.175)
     assert not update.full
     assert update.mean is None
-    assert update.score == pytest.approx(scorer.score((sound, RATE), "N3").score, abs=SAME)
+    assert update.score == pytest.approx(scorer.score((sound, RATE), "N3").score, abs=TOLERANCE)
 
 
 # Levels and silence
@@ -246,7 +247,7 @@ def test_silence_has_no_score_and_comes_and_goes(scorer: Scorer, options: dict[s
     assert at[9.935].mean == at[7.855].mean  # silent windows have no say
     assert got[-1].score is not None
     assert stream.summary().score == pytest.approx(
-        scorer.score((sound.astype(np.float32), RATE), "N3", window=1.0, **options).score, abs=SAME
+        scorer.score((sound.astype(np.float32), RATE), "N3", window=1.0, **options).score, abs=TOLERANCE
     )
 
 

@@ -13,7 +13,7 @@ import soundfile
 import soxr
 from haaqi_edge.runtime.errors import CorpusError
 from haaqi_edge.training.corpus import cutting
-from haaqi_edge.training.corpus.cutting import CutRules, cut
+from haaqi_edge.training.corpus.cutting import CutRules, cut_clips
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
@@ -47,14 +47,14 @@ def ogg(path: Path, sound: Sound, rate: int, subtype: str = "VORBIS", compressio
 def refusals(sound: Sound, rate: int = 44_100, rules: CutRules | None = None) -> list[str]:
     """Why there is no clip of a track."""
     refused: list[str] = []
-    assert cut(wav(sound, rate), rules, refused=refused) == []
+    assert cut_clips(wav(sound, rate), rules, refused=refused) == []
     return refused
 
 
 def test_clips_are_what_the_resampler_makes_of_that_place() -> None:
     rate = 44_100
     sound = track(65.0, rate)
-    clips = cut(wav(sound, rate))
+    clips = cut_clips(wav(sound, rate))
     assert len(clips) == 4
     for clip in clips:
         assert clip.samples.dtype == np.float32
@@ -69,7 +69,7 @@ def test_clips_are_what_the_resampler_makes_of_that_place() -> None:
 
 def test_audio_at_the_clips_rate_is_not_resampled() -> None:
     sound = track(30.0, 24_000)
-    (clip,) = cut(wav(sound, 24_000), CutRules(per_track=1))
+    (clip,) = cut_clips(wav(sound, 24_000), CutRules(per_track=1))
     first = round(clip.start * 24_000)
     np.testing.assert_allclose(clip.samples, sound.mean(axis=1)[first : first + len(clip.samples)], atol=1e-6)
 
@@ -84,7 +84,7 @@ def test_audio_at_the_clips_rate_is_not_resampled() -> None:
 def test_windows_lie_in_the_track_and_apart(duration: float, per_track: int, length: float, gap: float) -> None:
     duration = max(duration, length + 0.3)
     rules = CutRules(per_track=per_track, length=length, gap=gap)
-    parts = list(cutting._places(duration, rules))
+    parts = list(cutting._candidate_starts(duration, rules))
     assert 1 <= len(parts) <= per_track
     assert all(start >= 0 and start + length <= duration + 1e-6 for places in parts for start in places)
     for places, after in itertools.pairwise(parts):
@@ -93,10 +93,10 @@ def test_windows_lie_in_the_track_and_apart(duration: float, per_track: int, len
 
 def test_a_bad_place_is_replaced_by_one_near_it() -> None:
     sound = track(80.0)
-    middle = cut(wav(sound), CutRules(per_track=1))[0].start
+    middle = cut_clips(wav(sound), CutRules(per_track=1))[0].start
     sound[round((middle + 4) * 44_100) : round((middle + 8) * 44_100)] = 0.0
     refused: list[str] = []
-    (clip,) = cut(wav(sound), CutRules(per_track=1), refused=refused)
+    (clip,) = cut_clips(wav(sound), CutRules(per_track=1), refused=refused)
     assert clip.start != middle
     assert len(refused) == 1
     assert "silence" in refused[0]
@@ -105,16 +105,16 @@ def test_a_bad_place_is_replaced_by_one_near_it() -> None:
 
 def test_loud_clips_are_scaled_and_quiet_ones_are_not() -> None:
     sound = track(25.0)
-    loud = cut(wav(sound / np.abs(sound.mean(axis=1)).max() * 0.98))
+    loud = cut_clips(wav(sound / np.abs(sound.mean(axis=1)).max() * 0.98))
     assert max(np.abs(clip.samples).max() for clip in loud) == pytest.approx(0.9)
-    quiet = cut(wav(0.1 * sound))
+    quiet = cut_clips(wav(0.1 * sound))
     assert np.abs(quiet[0].samples).max() < 0.1
 
 
 def test_the_same_track_gives_the_same_clips(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(wav(track(40.0)).read())
-    first, again = cut(path), cut(path)
+    first, again = cut_clips(path), cut_clips(path)
     assert [clip.start for clip in first] == [clip.start for clip in again]
     assert all(np.array_equal(a.samples, b.samples) for a, b in zip(first, again, strict=True))
 
@@ -129,7 +129,7 @@ def test_windows_beyond_the_end_of_a_damaged_file_are_refused(monkeypatch: pytes
 
     monkeypatch.setattr(soundfile.SoundFile, "read", ending)
     refused: list[str] = []
-    clips = cut(file, refused=refused)
+    clips = cut_clips(file, refused=refused)
     assert clips
     assert {clip.duration for clip in clips} == {12.0}
     assert "the file ends within the window" in refused[0]
@@ -155,17 +155,18 @@ def test_tracks_of_a_low_bit_rate_are_refused(tmp_path: Path) -> None:
     sound = track(21.0)
     ogg(path, sound, 44_100, compression=0.99)
     refused: list[str] = []
-    assert cut(path, refused=refused) == []
+    assert cut_clips(path, refused=refused) == []
     assert "at least 80 are required of stereo VORBIS" in refused[0]
-    assert len(cut(path, CutRules(bit_rates={}, treble=-200.0))) == 1
+    assert len(cut_clips(path, CutRules(bit_rates={}, treble=-200.0))) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
 def test_compressed_files_are_cut_where_whole_decoding_says(tmp_path: Path, subtype: str) -> None:
     path, rate = tmp_path / "a.ogg", 48_000
     ogg(path, track(21.0, rate), rate, subtype)
     whole, _ = soundfile.read(path)
-    clips = cut(path, CutRules(bit_rates={}, length=5.0, per_track=2))
+    clips = cut_clips(path, CutRules(bit_rates={}, length=5.0, per_track=2))
     assert len(clips) == 2
     resampled = soxr.resample(whole.mean(axis=1), rate, 24_000, quality="VHQ")
     for clip in clips:
@@ -209,7 +210,7 @@ def test_low_passed_windows_are_refused() -> None:
 @pytest.mark.parametrize("cutoff", [8_000, 11_000, 16_000])
 def test_low_passes_of_usual_codecs_are_allowed(cutoff: float) -> None:
     sections = signal.ellip(10, 0.1, 80, cutoff, fs=44_100, output="sos")
-    (clip,) = cut(wav(signal.sosfilt(sections, track(20.0), axis=0)))
+    (clip,) = cut_clips(wav(signal.sosfilt(sections, track(20.0), axis=0)))
     assert clip.quality.edge == pytest.approx(cutoff, abs=500)
 
 
@@ -223,7 +224,7 @@ def test_windows_without_treble_are_refused() -> None:
 def test_quality_is_measured_in_the_units_that_it_says() -> None:
     noise = 0.1 * np.random.default_rng(0).standard_normal((44_100 * 4, 1)).astype(np.float32)
     noise[:22_050] = 0
-    quality = cutting.measure(noise, 44_100, CutRules())
+    quality = cutting.measure_quality(noise, 44_100, CutRules())
     assert quality.level == pytest.approx(20 * np.log10(0.1 * np.sqrt(7 / 8)), abs=0.05)
     assert quality.silence == pytest.approx(1 / 8)
     assert quality.treble == pytest.approx(10 * np.log10(1 - 8_000 / 22_050), abs=0.1)
@@ -237,7 +238,7 @@ def test_public_clips_meet_the_rules(shared: Path) -> None:
     rules = CutRules()
     for path in paths:
         window, rate = soundfile.read(path, dtype="float32", always_2d=True)
-        assert cutting._failing(cutting.measure(window, rate, rules), rules) is None, path.name
+        assert cutting._first_violation(cutting.measure_quality(window, rate, rules), rules) is None, path.name
 
 
 @pytest.mark.parametrize("content", [b"", b"no audio at all" * 100])
@@ -245,9 +246,9 @@ def test_what_is_no_audio_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.ogg"
     path.write_bytes(content)
     with pytest.raises(CorpusError, match=r"cannot read .*a\.ogg"):
-        cut(path)
+        cut_clips(path)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"b\.ogg"):
-        cut(tmp_path / "b.ogg")
+        cut_clips(tmp_path / "b.ogg")

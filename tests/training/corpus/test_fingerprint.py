@@ -12,13 +12,13 @@ import soundfile
 import soxr
 from haaqi_edge.runtime.errors import CorpusError
 from haaqi_edge.training.corpus.fingerprint import (
-    Agreement,
     Fingerprint,
     Index,
-    fingerprint,
+    MatchThresholds,
+    compute_fingerprint,
+    find_match,
+    find_repeats,
     fingerprint_file,
-    matches,
-    repeats,
 )
 from scipy import signal
 from sounds import music
@@ -39,7 +39,7 @@ def other(clean: Sound, number: int) -> Sound:
 
 @pytest.fixture(scope="module")
 def reference(clean: Sound) -> Fingerprint:
-    return fingerprint(clean, RATE)
+    return compute_fingerprint(clean, RATE)
 
 
 def coded(sound: Sound, rate: int, container: str, subtype: str, compression: float) -> Sound:
@@ -68,7 +68,7 @@ def test_an_excerpt_is_found_through_codecs(
     clean: Sound, reference: Fingerprint, container: str, subtype: str, compression: float
 ) -> None:
     excerpt = coded(clean[round(6.37 * RATE) : round(16.37 * RATE)], RATE, container, subtype, compression)
-    match = matches(fingerprint(excerpt, RATE), reference)
+    match = find_match(compute_fingerprint(excerpt, RATE), reference)
     assert match is not None
     assert match.offset == pytest.approx(6.37, abs=0.08)
     assert match.share > 0.2
@@ -81,7 +81,7 @@ def test_an_excerpt_is_found_at_any_level_and_place(
     clean: Sound, reference: Fingerprint, start: float, gain: float
 ) -> None:
     excerpt = gain * clean[round(start * RATE) : round((start + 10) * RATE)]
-    match = matches(fingerprint(excerpt, RATE), reference)
+    match = find_match(compute_fingerprint(excerpt, RATE), reference)
     assert match is not None
     assert match.offset == pytest.approx(start, abs=0.03)
     assert match.share > 0.3
@@ -90,7 +90,7 @@ def test_an_excerpt_is_found_at_any_level_and_place(
 @pytest.mark.parametrize("rate", [16_000, 22_050, 44_100, 48_000])
 def test_the_rate_does_not_matter(clean: Sound, reference: Fingerprint, rate: int) -> None:
     excerpt = soxr.resample(clean[5 * RATE : 15 * RATE], RATE, rate)
-    match = matches(fingerprint(np.stack([excerpt, 0.8 * excerpt], axis=1), rate), reference)
+    match = find_match(compute_fingerprint(np.stack([excerpt, 0.8 * excerpt], axis=1), rate), reference)
     assert match is not None
     assert match.offset == pytest.approx(5.0, abs=0.03)
 
@@ -98,30 +98,32 @@ def test_the_rate_does_not_matter(clean: Sound, reference: Fingerprint, rate: in
 def test_equalization_and_noise_do_not_matter(clean: Sound, reference: Fingerprint) -> None:
     tilted = signal.lfilter([1, -0.7], [1], clean[5 * RATE : 15 * RATE])
     noisy = tilted + 10 ** (-20 / 20) * np.std(tilted) * np.random.default_rng(0).standard_normal(len(tilted))
-    match = matches(fingerprint(noisy, RATE), reference)
+    match = find_match(compute_fingerprint(noisy, RATE), reference)
     assert match is not None
     assert match.offset == pytest.approx(5.0, abs=0.03)
 
 
 def test_a_whole_is_found_in_its_part(clean: Sound, reference: Fingerprint) -> None:
-    match = matches(reference, fingerprint(clean[7 * RATE : 14 * RATE], RATE))
+    match = find_match(reference, compute_fingerprint(clean[7 * RATE : 14 * RATE], RATE))
     assert match is not None
     assert match.offset == pytest.approx(-7.0, abs=0.03)
     assert match.share > 0.2
 
 
 def test_parts_that_overlap_match_there(clean: Sound) -> None:
-    first, second = fingerprint(clean[: 13 * RATE], RATE), fingerprint(clean[6 * RATE :], RATE)
-    match = matches(first, second)
+    first, second = compute_fingerprint(clean[: 13 * RATE], RATE), compute_fingerprint(clean[6 * RATE :], RATE)
+    match = find_match(first, second)
     assert match is not None
     assert match.offset == pytest.approx(-6.0, abs=0.03)
     assert 5 <= match.seconds <= 8
 
 
 def test_other_music_does_not_match(clean: Sound, reference: Fingerprint) -> None:
-    assert matches(fingerprint(clean[: 7 * RATE], RATE), fingerprint(clean[10 * RATE :], RATE)) is None
+    assert (
+        find_match(compute_fingerprint(clean[: 7 * RATE], RATE), compute_fingerprint(clean[10 * RATE :], RATE)) is None
+    )
     for number in range(8):
-        assert matches(fingerprint(other(clean, number), RATE), reference) is None
+        assert find_match(compute_fingerprint(other(clean, number), RATE), reference) is None
 
 
 def test_public_clips_of_different_tracks_do_not_match(shared: Path) -> None:
@@ -138,14 +140,14 @@ def test_public_clips_of_different_tracks_do_not_match(shared: Path) -> None:
 
 def test_a_faster_version_is_another_recording(clean: Sound, reference: Fingerprint) -> None:
     faster = soxr.resample(clean, RATE, RATE / 1.06)
-    assert matches(fingerprint(faster, RATE), reference) is None
+    assert find_match(compute_fingerprint(faster, RATE), reference) is None
 
 
 def test_blocks_do_not_change_a_fingerprint(tmp_path: Path, clean: Sound) -> None:
     sound = np.concatenate([clean, *(0.3 * other(clean, number) for number in range(9))])[: 160 * RATE]
     path = tmp_path / "long.wav"
     soundfile.write(path, sound, RATE, subtype="FLOAT")
-    whole, by_blocks = fingerprint(sound, RATE), fingerprint_file(path)
+    whole, by_blocks = compute_fingerprint(sound, RATE), fingerprint_file(path)
     assert by_blocks.seconds == pytest.approx(160.0, abs=0.2)
     assert abs(whole.length - by_blocks.length) <= 1
     same = np.intersect1d(
@@ -157,56 +159,59 @@ def test_blocks_do_not_change_a_fingerprint(tmp_path: Path, clean: Sound) -> Non
 
 def test_short_and_silent_audio_has_no_hashes_and_no_match(reference: Fingerprint) -> None:
     for sound in (np.zeros(0, np.float32), np.zeros(10, np.float32), np.zeros(5 * RATE, np.float32)):
-        item = fingerprint(sound, RATE)
+        item = compute_fingerprint(sound, RATE)
         assert len(item.hashes) == 0
-        assert matches(item, reference) is None
-        assert matches(reference, item) is None
+        assert find_match(item, reference) is None
+        assert find_match(reference, item) is None
     assert Index().lookup(reference) == []
 
 
 def test_the_best_match_comes_first(clean: Sound, reference: Fingerprint) -> None:
     index = Index()
     first = round(200 * 256 / 11_025 * RATE)  # a whole number of frames, so that it agrees as well as the whole does
-    index.add("part", fingerprint(clean[first : 12 * RATE], RATE))
+    index.add("part", compute_fingerprint(clean[first : 12 * RATE], RATE))
     index.add("whole", reference)
-    index.add("other", fingerprint(other(clean, 3), RATE))
-    query = fingerprint(clean[round(5.3 * RATE) : round(15.3 * RATE)], RATE)
+    index.add("other", compute_fingerprint(other(clean, 3), RATE))
+    query = compute_fingerprint(clean[round(5.3 * RATE) : round(15.3 * RATE)], RATE)
     assert [name for name, _ in index.lookup(query)] == ["whole", "part"]
     assert len(index) == 3
 
 
 def test_how_much_must_agree_is_a_parameter(clean: Sound, reference: Fingerprint) -> None:
-    excerpt = fingerprint(clean[5 * RATE : 8 * RATE], RATE)
-    assert matches(excerpt, reference) is None
-    assert matches(excerpt, reference, Agreement(seconds=2)) is not None
-    assert matches(excerpt, reference, Agreement(seconds=2, share=1.1)) is None
+    excerpt = compute_fingerprint(clean[5 * RATE : 8 * RATE], RATE)
+    assert find_match(excerpt, reference) is None
+    assert find_match(excerpt, reference, MatchThresholds(seconds=2)) is not None
+    assert find_match(excerpt, reference, MatchThresholds(seconds=2, share=1.1)) is None
 
 
 def test_of_repeated_recordings_the_first_is_kept(clean: Sound) -> None:
     second = other(clean, 1)
     recordings = [
-        ("test/a", fingerprint(clean, RATE)),
-        ("valid/b", fingerprint(second, RATE)),
-        ("train/a", fingerprint(coded(clean, RATE, "OGG", "VORBIS", 0.6)[2 * RATE :], RATE)),
-        ("train/c", fingerprint(other(clean, 2), RATE)),
-        ("train/part", fingerprint(0.3 * second[4 * RATE : 14 * RATE], RATE)),
+        ("test/a", compute_fingerprint(clean, RATE)),
+        ("valid/b", compute_fingerprint(second, RATE)),
+        ("train/a", compute_fingerprint(coded(clean, RATE, "OGG", "VORBIS", 0.6)[2 * RATE :], RATE)),
+        ("train/c", compute_fingerprint(other(clean, 2), RATE)),
+        ("train/part", compute_fingerprint(0.3 * second[4 * RATE : 14 * RATE], RATE)),
     ]
-    found = repeats(recordings)
-    assert [(item.dropped, item.kept) for item in found] == [("train/a", "test/a"), ("train/part", "valid/b")]
+    found = find_repeats(recordings)
+    assert [(item.duplicate, item.original) for item in found] == [("train/a", "test/a"), ("train/part", "valid/b")]
     assert found[0].match.share > 0.2
 
 
 def test_known_recordings_are_kept_before_all_others(clean: Sound) -> None:
     known = Index()
-    known.add("public/clip", fingerprint(coded(clean[8 * RATE : 18 * RATE], RATE, "OGG", "VORBIS", 0.3), RATE))
+    known.add("public/clip", compute_fingerprint(coded(clean[8 * RATE : 18 * RATE], RATE, "OGG", "VORBIS", 0.3), RATE))
     recordings = [
-        ("test/a", fingerprint(clean, RATE)),
-        ("train/a", fingerprint(clean[RATE:], RATE)),
-        ("train/start", fingerprint(clean[: 7 * RATE], RATE)),
+        ("test/a", compute_fingerprint(clean, RATE)),
+        ("train/a", compute_fingerprint(clean[RATE:], RATE)),
+        ("train/start", compute_fingerprint(clean[: 7 * RATE], RATE)),
     ]
-    found = repeats(recordings, known)
+    found = find_repeats(recordings, known)
     # The start of the dropped recording is in no clip and in no recording that stays.
-    assert [(item.dropped, item.kept) for item in found] == [("test/a", "public/clip"), ("train/a", "public/clip")]
+    assert [(item.duplicate, item.original) for item in found] == [
+        ("test/a", "public/clip"),
+        ("train/a", "public/clip"),
+    ]
 
 
 def test_fingerprints_are_saved_and_loaded(tmp_path: Path, reference: Fingerprint) -> None:

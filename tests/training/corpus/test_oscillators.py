@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from haaqi_edge.training.corpus.oscillators import decaying, harmonic
+from haaqi_edge.training.corpus.oscillators import add_decaying_partials, add_harmonics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,7 +19,7 @@ def test_decaying_partials_are_damped_sines(seed: int, partials: int, samples: i
     n = np.arange(samples)[:, None]
     expected = (amplitudes * np.exp(-rates * n) * np.sin(2 * np.pi * turns * n + phases)).sum(1)
     out = np.full(samples, 0.5)
-    decaying(out, turns, amplitudes, rates, phases)
+    add_decaying_partials(out, turns, amplitudes, rates, phases)
     np.testing.assert_allclose(out, 0.5 + expected, atol=3e-6 * partials)
 
 
@@ -31,5 +31,5 @@ def test_harmonics_are_sines_of_multiples_of_the_phase(seed: int, orders: int) -
     amplitudes = rng.normal(size=orders)
     expected = np.sin(phase[:, None] * np.arange(1, orders + 1)) @ amplitudes
     out = np.zeros(len(phase))
-    harmonic(out, phase, amplitudes)
+    add_harmonics(out, phase, amplitudes)
     np.testing.assert_allclose(out, expected, atol=1e-6)

@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 from haaqi_edge.runtime.errors import CorpusError
 from haaqi_edge.training.corpus import recorded
-from haaqi_edge.training.corpus.recorded import Match, Track, by_priority, load, parse, read_checksums, tracks
+from haaqi_edge.training.corpus.recorded import (
+    Match,
+    Track,
+    find_tracks,
+    load_recorded,
+    parse_recorded,
+    read_checksums,
+    sort_by_priority,
+)
 
 ENTRY = {
     "source": "game",
@@ -54,7 +62,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def found(root: Path, **changes: object) -> list[Track]:
-    return tracks(parse(recipe(**changes), "recipe").sources[0], root)
+    return find_tracks(parse_recorded(recipe(**changes), "recipe").sources[0], root)
 
 
 CHECKSUMS = {
@@ -98,42 +106,42 @@ def test_a_track_is_opened_wherever_it_lies(root: Path) -> None:
 
 
 def test_the_same_audio_elsewhere_is_accepted(root: Path) -> None:
-    source = parse(recipe(), "recipe").sources[0]
+    source = parse_recorded(recipe(), "recipe").sources[0]
     (root / "usr/share/game/music").rename(root / "usr/share/moved")
     (root / "usr/share/game-2/music").mkdir(parents=True)
     (root / "usr/share/moved/theme.ogg").rename(root / "usr/share/game-2/music/title.ogg")
     (root / "usr/share/moved/walk.ogg").rename(root / "usr/share/game-2/music/walk.ogg")
-    kept = tracks(source, root, CHECKSUMS)
+    kept = find_tracks(source, root, CHECKSUMS)
     assert {track.sha256 for track in kept} == set(CHECKSUMS.values())
 
 
 def test_other_audio_is_reported_and_left_out(root: Path) -> None:
-    source = parse(recipe(), "recipe").sources[0]
+    source = parse_recorded(recipe(), "recipe").sources[0]
     (root / "usr/share/game/music/theme.ogg").write_bytes(b"remix")
     problems: list[CorpusError] = []
-    kept = tracks(source, root, CHECKSUMS, problems.append)
+    kept = find_tracks(source, root, CHECKSUMS, problems.append)
     assert {track.origin_path for track in kept} == CHECKSUMS.keys() - {"usr/share/game/music/theme.ogg"}
     (problem,) = problems
     assert "usr/share/game/music/theme.ogg" in str(problem)
     assert digest(b"remix") in str(problem)
     assert f"expected {digest(b'theme')}" in str(problem)
     with pytest.raises(CorpusError, match="theme"):
-        tracks(source, root, CHECKSUMS)
+        find_tracks(source, root, CHECKSUMS)
 
 
 def test_audio_that_is_not_in_the_table_is_reported_and_left_out(root: Path) -> None:
-    source = parse(recipe(), "recipe").sources[0]
+    source = parse_recorded(recipe(), "recipe").sources[0]
     (root / "usr/share/game/music/new.ogg").write_bytes(b"new")
     problems: list[CorpusError] = []
-    assert len(tracks(source, root, CHECKSUMS, problems.append)) == 4
+    assert len(find_tracks(source, root, CHECKSUMS, problems.append)) == 4
     assert [("new.ogg" in str(problem), "not in the table" in str(problem)) for problem in problems] == [(True, True)]
 
 
 def test_audio_that_is_gone_is_reported(root: Path) -> None:
-    source = parse(recipe(), "recipe").sources[0]
+    source = parse_recorded(recipe(), "recipe").sources[0]
     (root / "usr/share/game/music/theme.ogg").unlink()
     problems: list[CorpusError] = []
-    assert len(tracks(source, root, CHECKSUMS, problems.append)) == 3
+    assert len(find_tracks(source, root, CHECKSUMS, problems.append)) == 3
     (problem,) = problems
     assert re.search(r"theme\.ogg is missing", str(problem))
 
@@ -170,7 +178,7 @@ def test_a_member_that_cannot_be_unpacked_is_named(root: Path, place: int, value
 
 
 def test_a_member_that_is_too_large_for_memory_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorded, "_MEMBER", 8)
+    monkeypatch.setattr(recorded, "_MAX_MEMBER", 8)
     with pytest.raises(CorpusError, match=r"all\.zip!music/walk\.ogg: .* are not read into memory"):
         found(root)
 
@@ -188,8 +196,8 @@ def test_file_names_that_are_long_or_not_utf8_give_usable_ones(root: Path) -> No
 @pytest.mark.parametrize("missing", ["licence", "attribution", "genre"])
 def test_each_track_needs_licence_attribution_and_genre(root: Path, missing: str) -> None:
     entry = {key: value for key, value in ENTRY.items() if key not in {missing, "files"}}
-    with pytest.raises(CorpusError, match=f"tells no {missing} of usr/share"):
-        tracks(parse({"recorded": [entry]}, "recipe").sources[0], root)
+    with pytest.raises(CorpusError, match=f"has no {missing} for usr/share"):
+        find_tracks(parse_recorded({"recorded": [entry]}, "recipe").sources[0], root)
 
 
 @pytest.mark.parametrize(
@@ -215,34 +223,37 @@ def test_patterns(pattern: str, path: str, matched: bool) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"split": "dev"}, r"\[0\] \(game\): split is 'dev'; expected one of train, valid, test"),
-        ({"tracks": []}, "tracks is .*expected one or more texts"),
-        ({"tracks": "music/*.ogg"}, "tracks is 'music.*expected a list"),
-        ({"package": None}, "package is None; expected text"),
-        ({"source": "A Game"}, "expected lower-case letters"),
-        ({"source": "speech"}, "source is 'speech', a folder that corpora have already"),
-        ({"source": "a" * 300}, "expected lower-case letters"),
-        ({"package": "../debs/game"}, "package is '../debs/game'; expected the name of a Debian package"),
-        ({"package": "-oDir=x"}, "package is '-oDir=x'; expected the name of a Debian package"),
-        ({"tracks": ["usr/../../*.ogg"]}, r"tracks: 'usr/\.\./\.\./\*\.ogg' leads outside the package"),
-        ({"tracks": ["usr/[z-a]*.ogg"]}, r"tracks: 'usr/\[z-a\]\*\.ogg' is not a pattern"),
+        ({"split": "dev"}, r"\[0\] \(game\), split is 'dev', expected one of train, valid, test"),
+        ({"tracks": []}, "tracks is \\[\\], expected a list of names that is not empty"),
+        ({"tracks": "music/*.ogg"}, "tracks is 'music.*expected a list of names"),
+        ({"package": None}, "package is None, expected a text"),
+        ({"source": "A Game"}, "is not a name of lower-case letters, digits and hyphens"),
+        ({"source": "speech"}, "'speech' is a folder that every corpus has"),
+        ({"source": "a" * 300}, "is not a name of lower-case letters, digits and hyphens"),
+        ({"package": "../debs/game"}, "'../debs/game' is not the name of a Debian package"),
+        ({"package": "-oDir=x"}, "'-oDir=x' is not the name of a Debian package"),
+        ({"tracks": ["usr/../../*.ogg"]}, r"tracks\[0\]: 'usr/\.\./\.\./\*\.ogg' leads outside the package"),
+        ({"tracks": ["usr/[z-a]*.ogg"]}, r"tracks\[0\]: 'usr/\[z-a\]\*\.ogg' is not a pattern"),
         ({"licence": "CC-BY-NC-3.0"}, "non-commercial"),
         ({"licence": "CC-BY-ND-4.0"}, "no-derivatives"),
-        ({"genres": "folk"}, "unknown key 'genres'"),
-        ({"files": [{"match": ["a.ogg"], "licence": "CC-BY-NC-SA-4.0"}]}, r"files\[0\]: licence is"),
-        ({"files": [{"licence": "CC0-1.0"}]}, r"files\[0\]: match is None"),
-        ({"leave_out": [{"match": ["a.ogg"]}]}, r"leave_out\[0\]: reason is None"),
-        ({"files": ["a.ogg"]}, "not a mapping"),
+        ({"genres": "folk"}, "unknown key genres; known keys: source, package"),
+        (
+            {"files": [{"match": ["a.ogg"], "licence": "CC-BY-NC-SA-4.0"}]},
+            r"files\[0\], licence: music with non-commercial",
+        ),
+        ({"files": [{"licence": "CC0-1.0"}]}, r"files\[0\], match is missing, expected a list of names"),
+        ({"leave_out": [{"match": ["a.ogg"]}]}, r"leave_out\[0\], reason is missing, expected a text"),
+        ({"files": ["a.ogg"]}, "files\\[0\\] is 'a.ogg', expected a mapping with the keys: match"),
     ],
 )
 def test_what_is_wrong_with_an_entry_is_told(changes: dict[str, object], told: str) -> None:
-    with pytest.raises(CorpusError, match=f"my recipe, recorded.*{told}"):
-        parse(recipe(**changes), "my recipe")
+    with pytest.raises(CorpusError, match=f"my recipe: recorded.*{told}"):
+        parse_recorded(recipe(**changes), "my recipe")
 
 
 def test_a_source_is_there_once() -> None:
-    with pytest.raises(CorpusError, match="'game' is there twice"):
-        parse({"recorded": [ENTRY, {**ENTRY, "split": "test"}]}, "recipe")
+    with pytest.raises(CorpusError, match="'game' occurs twice"):
+        parse_recorded({"recorded": [ENTRY, {**ENTRY, "split": "test"}]}, "recipe")
 
 
 @pytest.mark.parametrize("content", ["recorded: [", "music: []", "- recorded", "recorded: 3", "\x00"])
@@ -250,9 +261,9 @@ def test_a_recipe_that_is_none_is_named(tmp_path: Path, content: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(content)
     with pytest.raises(CorpusError, match=r"mine\.yaml"):
-        load(path)
+        load_recorded(path)
     with pytest.raises(CorpusError, match=r"other\.yaml"):
-        load(tmp_path / "other.yaml")
+        load_recorded(tmp_path / "other.yaml")
 
 
 @pytest.mark.parametrize(
@@ -267,7 +278,7 @@ def test_a_table_of_checksums_that_is_none_is_named(tmp_path: Path, content: str
 
 def test_splits_keep_recordings_in_their_order(root: Path) -> None:
     train, valid, test = (found(root, split=split) for split in ("train", "valid", "test"))
-    ordered = by_priority([*train, *valid, *test])
+    ordered = sort_by_priority([*train, *valid, *test])
     assert [track.split for track in ordered] == ["test"] * 4 + ["valid"] * 4 + ["train"] * 4
     assert ordered[:4] == test
 
@@ -276,7 +287,7 @@ def test_splits_keep_recordings_in_their_order(root: Path) -> None:
 
 
 def test_the_recipe_and_its_checksums_belong_together() -> None:
-    whole = load()
+    whole = load_recorded()
     assert {source.source for source in whole.sources} == whole.checksums.keys()
     for source in whole.sources:
         for path in whole.checksums[source.source]:
@@ -285,20 +296,20 @@ def test_the_recipe_and_its_checksums_belong_together() -> None:
             assert patterns(outer), path
             assert not any(left.match(path) for left in source.leave_out), path
             for key in ("licence", "attribution", "genre"):
-                assert recorded._told(source, path, key)
+                assert recorded._credit(source, path, key)
     everything = [digest for sums in whole.checksums.values() for digest in sums.values()]
     assert len(set(everything)) == len(everything)
 
 
 def test_each_exception_of_the_recipe_is_of_use() -> None:
-    whole = load()
+    whole = load_recorded()
     for source in whole.sources:
         for entry in source.files:
             assert any(entry.match(path) for path in whole.checksums[source.source]), (source.source, entry)
 
 
 def test_the_recipe_holds_enough_for_each_split() -> None:
-    whole = load()
+    whole = load_recorded()
     counts = {"train": 0, "valid": 0, "test": 0}
     for source in whole.sources:
         counts[source.split] += len(whole.checksums[source.source])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from haaqi_edge.runtime.features.patches import SAMPLE_RATE
-from haaqi_edge.training.corpus.synthetic import RATE, piece
+from haaqi_edge.training.corpus.synthetic import RATE, synthesize_piece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
@@ -13,20 +13,22 @@ from scipy import signal
 
 @pytest.fixture(scope="module")
 def pieces() -> list[np.ndarray]:
-    return [piece(number, 5.2) for number in range(40)]
+    return [synthesize_piece(number, 5.2) for number in range(40)]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(number=st.integers(0, 10**7), seconds=st.floats(0.5, 7.5))
 def test_a_number_is_a_piece(number: int, seconds: float) -> None:
-    x = piece(number, seconds)
+    x = synthesize_piece(number, seconds)
     assert x.dtype == np.float64
     assert len(x) == round(seconds * RATE)
     assert np.isfinite(x).all()
     assert np.any(x)
-    assert (piece(number, seconds) == x).all()
+    assert (synthesize_piece(number, seconds) == x).all()
 
 
+@pytest.mark.slow
 def test_numbers_differ(pieces: list[np.ndarray]) -> None:
     spectra = np.array([np.log(signal.welch(x, RATE, nperseg=2048)[1] + 1e-12) for x in pieces])
     likeness = np.corrcoef(spectra) - np.eye(len(pieces))

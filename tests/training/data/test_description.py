@@ -18,16 +18,16 @@ from haaqi_edge.training.data.description import (
     PLOTS,
     Description,
     conditions_table,
-    describe,
+    describe_data,
     draw_plots,
-    drawn,
-    fill,
-    new_page,
+    fill_page,
     page_parts,
+    parameter_values,
+    read_page_template,
 )
-from haaqi_edge.training.data.labels import read, write
-from haaqi_edge.training.data.rows import Row, plan
-from haaqi_edge.training.degradations import CONDITIONS
+from haaqi_edge.training.data.labels import read_rows, write_rows
+from haaqi_edge.training.data.rows import Row, plan_rows
+from haaqi_edge.training.degradations import DEGRADATIONS
 from haaqi_edge.training.degradations.sampling import HELD_OUT, RANGES, family
 from voices import write_bank
 
@@ -61,19 +61,19 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Corpus, Path, dict[s
     rng = np.random.default_rng(5)
     tables = {}
     for name, count in COUNTS.items():
-        rows = plan(found.of(name), name, 0, count, 2.0)
+        rows = plan_rows(found.of(name), name, 0, count, 2.0)
         labelled = [
             dataclasses.replace(row, score=float(score)) for row, score in zip(rows, rng.random(count), strict=True)
         ]
         for shard, start in enumerate(range(0, count, 400)):
-            write(folder / "table" / f"{name}-{shard:04d}.parquet", labelled[start : start + 400], found.digest)
-        tables[str(name)] = read(folder / "table", name)
+            write_rows(folder / "table" / f"{name}-{shard:04d}.parquet", labelled[start : start + 400], found.digest)
+        tables[str(name)] = read_rows(folder / "table", name)
     return found, folder / "table", tables
 
 
 @pytest.fixture(scope="module")
 def described(made: tuple[Corpus, Path, dict[str, list[Row]]]) -> Description:
-    return describe(*made[:2], built="an hour")
+    return describe_data(*made[:2], build_time="an hour")
 
 
 def test_rows_are_counted_by_what_they_are(
@@ -120,7 +120,7 @@ def test_labels_of_groups_are_summarized(
 def test_a_corpus_is_counted(described: Description, made: tuple[Corpus, Path, dict[str, list[Row]]]) -> None:
     corpus = described.corpus
     assert corpus.digest == made[0].digest
-    assert (corpus.left_out, corpus.built) == (7, "an hour")
+    assert (corpus.left_out, corpus.build_time) == (7, "an hour")
     files = [path for path in made[0].folder.rglob("*") if path.is_file() and ".build" not in path.parts]
     assert corpus.files == len(files)
     assert corpus.size == sum(path.stat().st_size for path in files) < 1_400_000
@@ -143,9 +143,9 @@ def test_a_table_of_2026_11_has_the_music_that_the_corpus_includes(tmp_path: Pat
     head = "clip,split,source,genre,duration_s\n"
     (music / "CLIPS.csv").write_text(f"{head}song.ogg,test,us,folk,12\n")
     (music.parent / "CLIPS.csv").write_text(f"{head}music/song.ogg,test,music/us,folk,12\n")
-    row = plan([Clip("song.ogg", "test", "us", "folk", 12.0)], "test", 0, 1, 10.0)[0]
-    write(tmp_path / "table" / "test-2026-11-0000.parquet", [dataclasses.replace(row, score=0.5)])
-    found = describe(Corpus(music.parent), tmp_path / "table")
+    row = plan_rows([Clip("song.ogg", "test", "us", "folk", 12.0)], "test", 0, 1, 10.0)[0]
+    write_rows(tmp_path / "table" / "test-2026-11-0000.parquet", [dataclasses.replace(row, score=0.5)])
+    found = describe_data(Corpus(music.parent), tmp_path / "table")
     assert found.tables[0].groups["genre"]["folk"].rows == 1
     assert found.current == list(found.tables)
 
@@ -157,11 +157,14 @@ def test_older_tables_follow_the_current_ones_which_alone_are_drawn(
     for path in folder.iterdir():
         (tmp_path / path.name).symlink_to(path)
     for split in ("test", "train"):
-        write(tmp_path / f"{split}-2026-11-0000.parquet", rows[split])
-    found = describe(corpus, tmp_path)
+        write_rows(tmp_path / f"{split}-2026-11-0000.parquet", rows[split])
+    found = describe_data(corpus, tmp_path)
     assert [table.name for table in found.tables] == ["train", "valid", "test", "train-2026-11", "test-2026-11"]
     assert found.current == list(found.tables[:3])
-    assert [t.name for t in describe(corpus, tmp_path, ["test-2026-11", "test"]).tables] == ["test-2026-11", "test"]
+    assert [t.name for t in describe_data(corpus, tmp_path, ["test-2026-11", "test"]).tables] == [
+        "test-2026-11",
+        "test",
+    ]
 
 
 def test_groups_are_ordered(described: Description) -> None:
@@ -182,13 +185,13 @@ def test_what_cannot_be_described_is_told(
     row = dataclasses.replace(rows["test"][0], aid="nal-r")
     path = tmp_path / "table" / "test-0000.parquet"
     if fault == "corpus":
-        write(path, [row], "0123456789abcdef")
+        write_rows(path, [row], "0123456789abcdef")
         says = "made from the corpus 0123456789abcdef"
     elif fault == "clip":
-        write(path, [dataclasses.replace(row, clip="elsewhere.flac")], corpus.digest)
+        write_rows(path, [dataclasses.replace(row, clip="elsewhere.flac")], corpus.digest)
         says = "has no clip elsewhere.flac"
     elif fault == "label":
-        write(path, [dataclasses.replace(row, score=float("nan"))], corpus.digest)
+        write_rows(path, [dataclasses.replace(row, score=float("nan"))], corpus.digest)
         says = "rows without a label"
     elif fault == "damaged":
         path.parent.mkdir()
@@ -197,17 +200,17 @@ def test_what_cannot_be_described_is_told(
     elif fault == "none":
         says = "no table train in"
     elif fault == "aid":
-        write(path, [dataclasses.replace(row, aid="trumpet(gain=3)")], corpus.digest)
+        write_rows(path, [dataclasses.replace(row, aid="trumpet(gain=3)")], corpus.digest)
         says = "is not an aid"
     else:
-        write(path, [row])
+        write_rows(path, [row])
         music = tmp_path / "music"
         music.mkdir()
         (music / "CLIPS.csv").write_text((corpus.folder / "CLIPS.csv").read_text())
         (music / "CORPUS.json").write_text("{")
         corpus, says = Corpus(music), "CORPUS.json is not what"
     with pytest.raises(CorpusError, match=says):
-        describe(corpus, tmp_path / "table")
+        describe_data(corpus, tmp_path / "table")
 
 
 # Conditions
@@ -217,7 +220,7 @@ def test_what_cannot_be_described_is_told(
 def test_what_parameters_are_drawn_from_is_found(name: str) -> None:
     rng = np.random.default_rng(3)
     for draw in RANGES[name].values():
-        values, interval = drawn(draw)
+        values, interval = parameter_values(draw)
         found = np.array([draw(rng) for _ in range(400)])
         span = values[-1] - values[0]
         assert values[0] - 1e-6 * span <= found.min() <= found.max() <= values[-1] + 1e-6 * span
@@ -228,16 +231,16 @@ def test_what_parameters_are_drawn_from_is_found(name: str) -> None:
 
 
 def test_ends_of_an_interval_of_either_sign() -> None:
-    assert drawn(RANGES["tilt"]["slope"]) == ([-8.0, -0.3, 0.3, 8.0], True)
-    assert drawn(RANGES["hum"]["hz"]) == ([50.0, 60.0], False)
-    assert drawn(RANGES["mp3"]["kbps"])[0] == [8, 16, 24, 32, 40, 56]
-    assert drawn(RANGES["babble"]["talkers"]) == ([4.0, 20.0], True)
+    assert parameter_values(RANGES["tilt"]["slope"]) == ([-8.0, -0.3, 0.3, 8.0], True)
+    assert parameter_values(RANGES["hum"]["hz"]) == ([50.0, 60.0], False)
+    assert parameter_values(RANGES["mp3"]["kbps"])[0] == [8, 16, 24, 32, 40, 56]
+    assert parameter_values(RANGES["babble"]["talkers"]) == ([4.0, 20.0], True)
 
 
 def test_every_condition_is_in_the_table() -> None:
     head, rule, *rows = conditions_table().splitlines()
     cells = [re.split(r"(?<!\\) \| ", row.strip("| ")) for row in rows]
-    assert [cell[0] for cell in cells] == [f"`{name}`" for name in sorted(CONDITIONS)]
+    assert [cell[0] for cell in cells] == [f"`{name}`" for name in sorted(DEGRADATIONS)]
     assert {line.count(" | ") for line in (head, rule, *rows)} == {4}
     about = {cell[0].strip("`"): cell for cell in cells}
     assert about["noise"][1:4] == ["yes", "", "`snr` -5 to 40 (-20 to 80)"]
@@ -250,6 +253,7 @@ def test_every_condition_is_in_the_table() -> None:
 # Plots and the page
 
 
+@pytest.mark.slow
 def test_plots_show_something(described: Description, tmp_path: Path) -> None:
     from matplotlib.image import imread
 
@@ -284,31 +288,35 @@ def test_parts_of_the_page_tell_what_was_counted(described: Description) -> None
 
 def test_only_what_is_between_markers_is_replaced(described: Description) -> None:
     parts = page_parts(described, "data")
-    page = new_page().replace("# Data\n", "# Data\n\nBy hand | 1.\n") + "\nThe end.\n"
-    once = fill(page, parts)
+    page = read_page_template().replace("# Data\n", "# Data\n\nBy hand | 1.\n") + "\nThe end.\n"
+    once = fill_page(page, parts)
     assert once.startswith("# Data\n\nBy hand | 1.\n")
     assert once.endswith("<!-- end sources -->\n\nThe end.\n")
-    assert fill(once, parts) == once
-    assert fill(once, dict.fromkeys(PARTS, "")) == fill(page, dict.fromkeys(PARTS, ""))
+    assert fill_page(once, parts) == once
+    assert fill_page(once, dict.fromkeys(PARTS, "")) == fill_page(page, dict.fromkeys(PARTS, ""))
     assert all(part in once for part in parts.values())
 
 
 @pytest.mark.parametrize(
     "page",
-    ["# Data\n", new_page().replace("<!-- end tables -->", ""), "<!-- end corpus -->\n<!-- begin corpus -->\n"],
+    [
+        "# Data\n",
+        read_page_template().replace("<!-- end tables -->", ""),
+        "<!-- end corpus -->\n<!-- begin corpus -->\n",
+    ],
 )
 def test_a_page_without_markers_is_refused(page: str) -> None:
     with pytest.raises(OptionError, match=r"the page has no part (corpus|tables): expected the line <!-- begin"):
-        fill(page, dict.fromkeys(PARTS, "new"))
+        fill_page(page, dict.fromkeys(PARTS, "new"))
 
 
 def test_the_documentation_s_page_takes_all_parts() -> None:
     page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
-    filled = fill(page, {name: f"the part {name}" for name in PARTS})
+    filled = fill_page(page, {name: f"the part {name}" for name in PARTS})
     assert all(f"the part {name}" in filled for name in PARTS)
 
 
 def test_a_generator_that_is_not_understood_is_an_error() -> None:
     with pytest.raises(AttributeError):
-        drawn(lambda rng: float(rng.weibull(2)))  # a new distribution has to be told to `_Probe`
+        parameter_values(lambda rng: float(rng.weibull(2)))  # a new distribution has to be told to `_Probe`
     assert set(dir(description._Probe)) >= {"uniform", "integers", "choice"}

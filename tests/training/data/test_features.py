@@ -11,18 +11,18 @@ from haaqi_edge.runtime.audio.reading import ArrayAudio
 from haaqi_edge.runtime.audiogram import Audiogram
 from haaqi_edge.runtime.features.texture import BANDS, textures
 from haaqi_edge.training.corpus.clips import Clip
-from haaqi_edge.training.data.features import clean_level, digest, music_digest, patches_in, row_texture
-from haaqi_edge.training.data.rows import plan
+from haaqi_edge.training.data.features import clean_level, music_digest, patches_in, row_texture, rows_digest
+from haaqi_edge.training.data.rows import plan_rows
 from sounds import music
 
-ROWS = plan([Clip("a.flac", "train", "x", "y", 10.0)], "train", 0, 8, 1.0)
+ROWS = plan_rows([Clip("a.flac", "train", "x", "y", 10.0)], "train", 0, 8, 1.0)
 
 
 def test_a_digest_tells_sounds_apart_and_no_scores() -> None:
-    first = digest(ROWS)
-    assert digest([dataclasses.replace(row, score=0.3, synchrony=0.5) for row in ROWS]) == first
-    assert digest(ROWS[:4]) != first
-    assert digest(ROWS[::-1]) != first
+    first = rows_digest(ROWS)
+    assert rows_digest([dataclasses.replace(row, score=0.3, synchrony=0.5) for row in ROWS]) == first
+    assert rows_digest(ROWS[:4]) != first
+    assert rows_digest(ROWS[::-1]) != first
     for change in (
         {"seed": 1},
         {"level": 1.0},
@@ -30,7 +30,7 @@ def test_a_digest_tells_sounds_apart_and_no_scores() -> None:
         {"aid": "nal-r(for=N7)"},
         {"start": 0.001},
     ):
-        assert digest([dataclasses.replace(ROWS[0], **change), *ROWS[1:]]) != first  # type: ignore[arg-type]
+        assert rows_digest([dataclasses.replace(ROWS[0], **change), *ROWS[1:]]) != first  # type: ignore[arg-type]
 
 
 def test_rows_of_a_group_share_their_music() -> None:

@@ -7,6 +7,8 @@ import dataclasses
 import errno
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from itertools import combinations
@@ -19,29 +21,30 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import soundfile
-from haaqi_edge.haaqi.index import Ear, Haaqi, Reference
+from haaqi_edge.haaqi.index import Haaqi, Listener, Reference
 from haaqi_edge.runtime import Audiogram
+from haaqi_edge.runtime.audio.levels import LEVEL1
 from haaqi_edge.runtime.errors import CorpusError, OptionError, WorkerError
 from haaqi_edge.training.corpus.clips import Clip, Corpus
 from haaqi_edge.training.data import labels
-from haaqi_edge.training.data.features import digest, patches_in
+from haaqi_edge.training.data.features import patches_in, rows_digest
 from haaqi_edge.training.data.labels import (
-    RECREATED,
     SECONDS,
-    Labelled,
+    VERIFY_TOLERANCE,
+    LabelledRows,
     Labelling,
-    corpus_of,
-    label,
-    read,
-    shards,
-    tables,
-    targets_file,
-    verify,
-    write,
+    label_rows,
+    read_corpus_digest,
+    read_rows,
+    shard_paths,
+    table_names,
+    targets_path,
+    verify_table,
+    write_rows,
 )
-from haaqi_edge.training.data.rendering import present
-from haaqi_edge.training.data.rows import GROUP, SPLITS, SYNTHETIC, Row, plan
-from haaqi_edge.training.data.targets import from_bytes, profile, to_bytes
+from haaqi_edge.training.data.rendering import render_row
+from haaqi_edge.training.data.rows import GROUP, SPLITS, SYNTHETIC, Row, plan_rows
+from haaqi_edge.training.data.targets import dense_targets, dequantize_targets, quantize_targets
 from haaqi_edge.training.degradations import parse_chain
 from haaqi_edge.training.degradations.sampling import is_unseen
 from voices import write_bank
@@ -91,43 +94,45 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_label_is_the_haaqi_of_what_the_row_recreates(small: Corpus) -> None:
-    rows = plan(small.of("train"), "train", 4, 8, 0.6)
-    done, dense = label(rows, small, targets=True)
+    rows = plan_rows(small.of("train"), "train", 4, 8, 0.6)
+    done, dense = label_rows(rows, small, targets=True)
     assert_same([unlabelled(row) for row in done], rows)
     patches = patches_in(0.6)
     assert dense is not None
     assert dense.shape == (8, 3, patches, 32)
     assert dense.dtype == np.uint8
-    assert np.isfinite(from_bytes(dense)).any()
+    assert np.isfinite(dequantize_targets(dense)).any()
     for place in (1, 6):
-        clean, presented, rate = present(rows[place], small)
-        reference = Reference(clean, rate, Ear(Audiogram(rows[place].audiogram)))
+        clean, presented, rate = render_row(rows[place], small)
+        reference = Reference(clean, rate, Listener(Audiogram(rows[place].audiogram), level1=LEVEL1))
         expected, tiles = reference.compare(presented, rate)
         assert scores(done[place]) == expected
-        np.testing.assert_array_equal(dense[place], to_bytes(profile(tiles, patches)))
-    again, alone = label(rows[4:], small, targets=True)  # whatever else is labelled
+        np.testing.assert_array_equal(dense[place], quantize_targets(dense_targets(tiles, patches)))
+    again, alone = label_rows(rows[4:], small, targets=True)  # whatever else is labelled
     assert again == done[4:]
     assert alone is not None
     np.testing.assert_array_equal(alone, dense[4:])
-    assert label(rows[4:], small) == Labelled(done[4:], None)
+    assert label_rows(rows[4:], small) == LabelledRows(done[4:], None)
 
 
 def test_silence_has_no_label(small: Corpus) -> None:
     with pytest.raises(CorpusError, match=r"silent\.flac is silent from"):
-        label(plan(small.of("test"), "test", 0, 4, 2.0), small)
+        label_rows(plan_rows(small.of("test"), "test", 0, 4, 2.0), small)
 
 
 def test_a_clip_that_is_shorter_than_its_row_has_no_label(small: Corpus) -> None:
     table = small.folder / "CLIPS.csv"
     table.write_text(table.read_text().replace("acoustic,20", "acoustic,90"))
-    rows = [dataclasses.replace(row, start=18.5) for row in plan(Corpus(small.folder).of("valid"), "valid", 0, 4, 5.0)]
+    rows = [
+        dataclasses.replace(row, start=18.5) for row in plan_rows(Corpus(small.folder).of("valid"), "valid", 0, 4, 5.0)
+    ]
     with pytest.raises(CorpusError, match=r"degraded\.flac has 1\.\d+ s from 18\.5 s on, expected 5: check"):
-        label(rows, Corpus(small.folder))
+        label_rows(rows, Corpus(small.folder))
 
 
 def test_rows_with_speech_need_a_speech_bank(small: Corpus, tmp_path: Path) -> None:
-    row = dataclasses.replace(plan(small.of("train"), "train", 0, 1, 0.6)[0], chain="talker(snr=5,talkers=1)")
-    ((labelled,), _) = label([row], small)
+    row = dataclasses.replace(plan_rows(small.of("train"), "train", 0, 1, 0.6)[0], chain="talker(snr=5,talkers=1)")
+    ((labelled,), _) = label_rows([row], small)
     assert 0 < labelled.score < 1
     silent = tmp_path / "silent"
     silent.mkdir()
@@ -135,7 +140,7 @@ def test_rows_with_speech_need_a_speech_bank(small: Corpus, tmp_path: Path) -> N
         if path.name != "speech":
             (silent / path.name).symlink_to(path)
     with pytest.raises(OptionError, match="talker needs the voices of a speech bank"):
-        label([row], Corpus(silent))
+        label_rows([row], Corpus(silent))
 
 
 # Labelling
@@ -148,23 +153,23 @@ class StandIn:
         self.asked: list[int] = []
         self.fails_at = -1
 
-    def __call__(self, rows: Sequence[Row], corpus: Corpus, targets: bool = False) -> Labelled:
+    def __call__(self, rows: Sequence[Row], corpus: Corpus, targets: bool = False) -> LabelledRows:
         assert corpus.of("train")
         number = rows[0].seed // 3 // labels.CHUNK
         if number == self.fails_at:
             raise CorpusError("cannot read a clip")
         self.asked.append(number)
         dense = np.full((len(rows), 3, patches_in(rows[0].duration), 32), number, np.uint8)
-        return Labelled([dataclasses.replace(row, score=0.25) for row in rows], dense if targets else None)
+        return LabelledRows([dataclasses.replace(row, score=0.25) for row in rows], dense if targets else None)
 
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> StandIn:
-    """Instead of `label`; chunks of 8 rows, shards of 24."""
+    """Instead of `label_rows`; chunks of 8 rows, shards of 24."""
     monkeypatch.setattr(labels, "CHUNK", 8)
     monkeypatch.setattr(labels, "SHARD_ROWS", 24)
     stand_in = StandIn()
-    monkeypatch.setattr(labels, "label", stand_in)
+    monkeypatch.setattr(labels, "label_rows", stand_in)
     return stand_in
 
 
@@ -174,35 +179,35 @@ def labelling(small: Corpus, tmp_path: Path) -> Labelling:
 
 
 def planned(labelling: Labelling, count: int) -> list[Row]:
-    rows = plan(labelling.corpus.of("train"), "train", 0, count, SECONDS["train"])
+    rows = plan_rows(labelling.corpus.of("train"), "train", 0, count, SECONDS["train"])
     return [dataclasses.replace(row, score=0.25) for row in rows]
 
 
 def test_chunks_become_shards(labelling: Labelling, stand_in: StandIn) -> None:
     seen: list[int] = []
-    labelling.run(0, 32, jobs=1, done=seen.append)
+    labelling.run(0, 32, jobs=1, on_chunk=seen.append)
     assert seen == stand_in.asked == [0, 1, 2, 3]
     assert names(labelling.table) == ["train-0000.parquet"]
     assert names(labelling.work) == ["train-000003.parquet"]
-    assert_same(read(labelling.table, "train"), planned(labelling, 24))
+    assert_same(read_rows(labelling.table, "train"), planned(labelling, 24))
     labelling.run(32, 48, jobs=1)
     assert names(labelling.table) == ["train-0000.parquet", "train-0001.parquet"]
-    assert_same(read(labelling.table, "train"), planned(labelling, 48))
+    assert_same(read_rows(labelling.table, "train"), planned(labelling, 48))
     assert names(labelling.work) == []
 
 
 def test_shards_and_chunks_name_their_corpus(labelling: Labelling, stand_in: StandIn) -> None:
     labelling.run(0, 32, jobs=1)
     assert stand_in.asked == [0, 1, 2, 3]
-    assert corpus_of(labelling.shard(0)) == labelling.corpus.digest
-    assert corpus_of(labelling.chunk(3)) == labelling.corpus.digest
+    assert read_corpus_digest(labelling.shard(0)) == labelling.corpus.digest
+    assert read_corpus_digest(labelling.chunk(3)) == labelling.corpus.digest
     assert pyarrow.parquet.read_schema(labelling.shard(0)).metadata[b"corpus"].decode() == labelling.corpus.digest
 
 
 def test_dense_targets_are_kept_of_as_many_rows_as_asked_for(labelling: Labelling, stand_in: StandIn) -> None:
     dataclasses.replace(labelling, targets=16).run(0, 24, jobs=1)
     assert stand_in.asked == [0, 1, 2]
-    kept = [targets_file(labelling.work, "train", number) for number in range(3)]
+    kept = [targets_path(labelling.work, "train", number) for number in range(3)]
     assert [path.exists() for path in kept] == [True, True, False]
     assert names(labelling.work) == ["targets"]
     assert names(labelling.work / "targets") == ["train-000000.npz", "train-000001.npz"]
@@ -211,7 +216,7 @@ def test_dense_targets_are_kept_of_as_many_rows_as_asked_for(labelling: Labellin
         with np.load(kept[number]) as file:
             assert file["targets"].shape == (8, 3, patches_in(5.2), 32)
             assert (file["targets"] == number).all()
-            assert str(file["digest"]) == digest(rows[8 * number :][:8])
+            assert str(file["digest"]) == rows_digest(rows[8 * number :][:8])
 
 
 def test_labelling_goes_on_where_it_was_stopped(labelling: Labelling, stand_in: StandIn) -> None:
@@ -222,10 +227,10 @@ def test_labelling_goes_on_where_it_was_stopped(labelling: Labelling, stand_in: 
     assert names(labelling.table) == []
     assert names(labelling.work) == ["train-000000.parquet", "train-000001.parquet"]
     stand_in.fails_at = -1
-    assert labelling.missing(0, 48) == [2, 3, 4, 5]
+    assert labelling.missing_chunks(0, 48) == [2, 3, 4, 5]
     labelling.run(0, 48, jobs=1)
     assert stand_in.asked == [0, 1, 2, 3, 4, 5]
-    assert_same(read(labelling.table, "train"), planned(labelling, 48))
+    assert_same(read_rows(labelling.table, "train"), planned(labelling, 48))
     labelling.run(0, 48, jobs=1)
     assert len(stand_in.asked) == 6
 
@@ -235,7 +240,7 @@ def test_a_shard_that_is_there_is_kept(labelling: Labelling, stand_in: StandIn) 
     shard = labelling.shard(0)
     before = shard.read_bytes()
     # As if it had been stopped between the shard's last byte and the chunks' removal.
-    write(labelling.chunk(1), planned(labelling, 8))
+    write_rows(labelling.chunk(1), planned(labelling, 8))
     labelling.run(0, 32, jobs=1)
     assert stand_in.asked == [0, 1, 2, 3]
     assert shard.read_bytes() == before
@@ -275,7 +280,7 @@ def test_other_rows_of_the_same_corpus_are_not_gone_on_with(
 ) -> None:
     rows = planned(labelling, 8)
     rows[1] = dataclasses.replace(rows[1], seed=5) if change == "rows" else rows[1]
-    write(labelling.chunk(0), rows[:4] if change == "count" else rows, labelling.corpus.digest)
+    write_rows(labelling.chunk(0), rows[:4] if change == "count" else rows, labelling.corpus.digest)
     if change == "damage":
         labelling.chunk(0).write_bytes(labelling.chunk(0).read_bytes()[:-9])
     with pytest.raises(CorpusError, match="is damaged" if change == "damage" else "rows of another corpus or plan"):
@@ -284,10 +289,10 @@ def test_other_rows_of_the_same_corpus_are_not_gone_on_with(
 
 
 def test_rows_within_chunks_ask_for_whole_ones(labelling: Labelling, stand_in: StandIn) -> None:
-    assert labelling.missing(9, 17) == [1, 2]
+    assert labelling.missing_chunks(9, 17) == [1, 2]
     labelling.run(9, 15, jobs=1)
     assert stand_in.asked == [1]
-    assert labelling.missing(0, 24) == [0, 2]
+    assert labelling.missing_chunks(0, 24) == [0, 2]
 
 
 def test_splits_keep_apart(labelling: Labelling, stand_in: StandIn) -> None:
@@ -295,7 +300,7 @@ def test_splits_keep_apart(labelling: Labelling, stand_in: StandIn) -> None:
     other = dataclasses.replace(labelling, split="valid")
     other.run(0, 24, jobs=1)
     assert names(labelling.table) == ["train-0000.parquet", "valid-0000.parquet"]
-    assert {row.clip for row in read(labelling.table, "valid")} == {"degraded.flac"}
+    assert {row.clip for row in read_rows(labelling.table, "valid")} == {"degraded.flac"}
     assert names(labelling.work) == []
     assert len(stand_in.asked) == 6
 
@@ -319,11 +324,11 @@ def test_a_full_disk_leaves_nothing_half_written(
             dense.run(0, 8, jobs=1)
     assert not labelling.chunk(0).exists()
     assert [path for path in labelling.work.rglob("*") if ".part" in path.name] == []
-    assert targets_file(labelling.work, "train", 0).exists() == (at == "rows")
+    assert targets_path(labelling.work, "train", 0).exists() == (at == "rows")
     labelling.collect()
-    assert labelling.missing(0, 8) == [0]
+    assert labelling.missing_chunks(0, 8) == [0]
     dense.run(0, 24, jobs=1)
-    assert_same(read(labelling.table, "train"), planned(labelling, 24))
+    assert_same(read_rows(labelling.table, "train"), planned(labelling, 24))
     assert stand_in.asked == [0, 0, 1, 2]
 
 
@@ -345,15 +350,15 @@ def test_a_disk_that_is_full_for_a_shard_keeps_its_chunks(
     assert names(labelling.table) == []
     assert len(names(labelling.work)) == 3
     labelling.run(0, 24, jobs=1)
-    assert_same(read(labelling.table, "train"), planned(labelling, 24))
+    assert_same(read_rows(labelling.table, "train"), planned(labelling, 24))
     assert stand_in.asked == [0, 1, 2]
 
 
 def test_a_folder_that_takes_no_files(labelling: Labelling, stand_in: StandIn) -> None:
     labelling.work.write_text("a file")
-    with pytest.raises(OptionError, match=r"cannot write .*train-000000\.parquet"):
+    with pytest.raises(OptionError, match=r"cannot write .*train\.lock"):
         labelling.run(0, 8, jobs=1)
-    assert stand_in.asked == [0]
+    assert stand_in.asked == []
 
 
 def test_as_many_processes_as_asked_for_label(
@@ -374,6 +379,42 @@ def test_as_many_processes_as_asked_for_label(
     assert stand_in.asked == list(range(8))
 
 
+HOLDER = """
+import sys, time
+from pathlib import Path
+from haaqi_edge.training.locks import hold_lock
+with hold_lock(Path(sys.argv[1]), RuntimeError):
+    print("held", flush=True)
+    time.sleep(300)
+"""
+
+
+@pytest.mark.parametrize("folder", ["table", "work"])
+def test_one_process_labels_a_split_at_a_time(folder: str, labelling: Labelling, stand_in: StandIn) -> None:
+    """The other process is named, other splits are free, and a killed process leaves nothing locked."""
+    pytest.importorskip("fcntl")
+    lock = getattr(labelling, folder) / "train.lock"
+    lock.parent.mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", HOLDER, lock], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(
+            OptionError, match=rf"process {other.pid} on .* labels train in .*table.*: wait until it ends"
+        ):
+            labelling.run(0, 8, jobs=1)
+        assert stand_in.asked == []
+        dataclasses.replace(labelling, split="valid").run(0, 8, jobs=1)
+        assert stand_in.asked == [0]
+        other.kill()
+    assert lock.exists()
+    missing: list[int] = []
+    labelling.run(0, 24, jobs=1, on_start=missing.append)
+    assert missing == [3]
+    assert names(labelling.table) == ["train-0000.parquet"]
+    assert names(labelling.work) == ["valid-000000.parquet"]
+
+
+@pytest.mark.slow
 def test_a_killed_worker_is_reported_and_finished_chunks_stay(
     labelling: Labelling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,25 +422,25 @@ def test_a_killed_worker_is_reported_and_finished_chunks_stay(
     class Killed(Labelling):
         """Labels at once; the process that is given chunk 2 is killed as soon as the others are done."""
 
-        def make_chunk(self, number: int) -> int:
+        def label_chunk(self, number: int) -> int:
             if number == 2:
                 while not (self.chunk(0).exists() and self.chunk(1).exists()):
                     time.sleep(0.02)
                 os.kill(os.getpid(), signal.SIGKILL)
-            rows = plan(self.corpus.of("train"), "train", number * 200, 200, 5.2)
-            write(self.chunk(number), [dataclasses.replace(row, score=0.25) for row in rows], self.corpus.digest)
+            rows = plan_rows(self.corpus.of("train"), "train", number * 200, 200, 5.2)
+            write_rows(self.chunk(number), [dataclasses.replace(row, score=0.25) for row in rows], self.corpus.digest)
             return number
 
     assert labels.CHUNK == 200
     killed = Killed(labelling.corpus, "train", labelling.table, labelling.work)
     with pytest.raises(WorkerError, match=r"one of 2 processes was ended from outside.*fewer --jobs, then resume"):
         killed.run(0, 600, jobs=2)
-    assert labelling.missing(0, 600) == [2]
+    assert labelling.missing_chunks(0, 600) == [2]
     assert names(labelling.work) == ["train-000000.parquet", "train-000001.parquet"]
-    monkeypatch.setattr(labels, "label", StandIn())
+    monkeypatch.setattr(labels, "label_rows", StandIn())
     labelling.run(0, 600, jobs=2)
-    assert labelling.missing(0, 600) == []
-    rows = [row for number in range(3) for row in labels._read_file(labelling.chunk(number))]
+    assert labelling.missing_chunks(0, 600) == []
+    rows = [row for number in range(3) for row in labels._read_shard(labelling.chunk(number))]
     assert_same(rows, planned(labelling, 600))
 
 
@@ -414,29 +455,29 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Corpus]:
     (folder / "clean.flac").symlink_to(ROOT / "demo" / "clean.flac")
     write_bank(folder / "speech")
     corpus = Corpus(folder)
-    done = label(plan(corpus.of("valid"), "valid", 0, 8, 0.6), corpus).rows
-    write(folder / "table" / "valid-0000.parquet", done, corpus.digest)
+    done = label_rows(plan_rows(corpus.of("valid"), "valid", 0, 8, 0.6), corpus).rows
+    write_rows(folder / "table" / "valid-0000.parquet", done, corpus.digest)
     return folder / "table", corpus
 
 
 def test_verifying_makes_the_same_scores_again(tiny: tuple[Path, Corpus]) -> None:
     table, corpus = tiny
-    found = list(verify(table, "valid", corpus, 5))
+    found = list(verify_table(table, "valid", corpus, 5))
     assert len({result.row.seed for result in found}) == 5
-    assert all(result.row in read(table, "valid") for result in found)
+    assert all(result.row in read_rows(table, "valid") for result in found)
     assert max(result.difference for result in found) < 1e-6
-    assert [result.row for result in verify(table, "valid", corpus, 5)] == [result.row for result in found]
-    others = verify(table, "valid", corpus, 5, seed=3)
+    assert [result.row for result in verify_table(table, "valid", corpus, 5)] == [result.row for result in found]
+    others = verify_table(table, "valid", corpus, 5, seed=3)
     assert [result.row for result in others] != [result.row for result in found]
-    assert len(list(verify(table, "valid", corpus, 100))) == 8
+    assert len(list(verify_table(table, "valid", corpus, 100))) == 8
 
 
 def test_verifying_finds_a_score_that_is_off(tiny: tuple[Path, Corpus], tmp_path: Path) -> None:
     table, corpus = tiny
-    rows = read(table, "valid")
+    rows = read_rows(table, "valid")
     rows[3] = dataclasses.replace(rows[3], score=rows[3].score + 0.01)
-    write(tmp_path / "valid-0000.parquet", rows, corpus.digest)
-    off = [result for result in verify(tmp_path, "valid", corpus, 8) if result.difference > RECREATED]
+    write_rows(tmp_path / "valid-0000.parquet", rows, corpus.digest)
+    off = [result for result in verify_table(tmp_path, "valid", corpus, 8) if result.difference > VERIFY_TOLERANCE]
     assert [result.row.seed for result in off] == [rows[3].seed]
     assert off[0].difference == pytest.approx(0.01, abs=1e-5)
 
@@ -446,67 +487,67 @@ def test_older_tables_are_verified_with_the_music_inside(tiny: tuple[Path, Corpu
     (tmp_path / "music").symlink_to(inside.folder)
     (tmp_path / "CLIPS.csv").write_text("clip,split,source,genre,duration_s\nnew.flac,valid,new,jazz,20\n")
     (tmp_path / "valid-2026-11-0000.parquet").write_bytes((table / "valid-0000.parquet").read_bytes())
-    (result,) = verify(tmp_path, "valid-2026-11", Corpus(tmp_path), 1)
+    (result,) = verify_table(tmp_path, "valid-2026-11", Corpus(tmp_path), 1)
     assert result.difference < 1e-6
 
 
 def test_verifying_needs_the_table_and_its_clips(tiny: tuple[Path, Corpus], tmp_path: Path) -> None:
     table, corpus = tiny
     with pytest.raises(CorpusError, match=r"no table test in .*; there is valid"):
-        next(verify(table, "test", corpus, 1))
+        next(verify_table(table, "test", corpus, 1))
     (tmp_path / "CLIPS.csv").write_text("clip,split,source,genre,duration_s\nnew.flac,valid,new,jazz,20\n")
     with pytest.raises(CorpusError, match=r"clean\.flac does not exist"):
-        next(verify(table, "valid", Corpus(tmp_path), 1))
+        next(verify_table(table, "valid", Corpus(tmp_path), 1))
 
 
 # Files
 
 
 def test_rows_survive_being_written(tmp_path: Path) -> None:
-    rows = [dataclasses.replace(row, score=i / 8) for i, row in enumerate(plan(CLIPS, "train", 0, 8, 4.0))]
-    write(tmp_path / "table" / "train-0001.parquet", rows[4:])
-    write(tmp_path / "table" / "train-0000.parquet", rows[:4])
-    write(tmp_path / "table" / "valid-0000.parquet", rows[:1])
-    assert_same(read(tmp_path / "table", "train"), rows)
+    rows = [dataclasses.replace(row, score=i / 8) for i, row in enumerate(plan_rows(CLIPS, "train", 0, 8, 4.0))]
+    write_rows(tmp_path / "table" / "train-0001.parquet", rows[4:])
+    write_rows(tmp_path / "table" / "train-0000.parquet", rows[:4])
+    write_rows(tmp_path / "table" / "valid-0000.parquet", rows[:1])
+    assert_same(read_rows(tmp_path / "table", "train"), rows)
     assert names(tmp_path / "table") == ["train-0000.parquet", "train-0001.parquet", "valid-0000.parquet"]
 
 
 def test_tables_are_told_apart_by_name(tmp_path: Path) -> None:
-    rows = plan(CLIPS, "train", 0, 8, 4.0)
-    assert tables(tmp_path) == []
+    rows = plan_rows(CLIPS, "train", 0, 8, 4.0)
+    assert table_names(tmp_path) == []
     for name, part, corpus in (
         ("train-0000", rows[:2], "abc"),
         ("train-2026-11-0000", rows[2:5], None),
         ("train-2026-11-0001", rows[5:], None),
         ("train-000000", rows, "abc"),  # a chunk, not a shard
     ):
-        write(tmp_path / f"{name}.parquet", part, corpus)
-    assert tables(tmp_path) == ["train", "train-2026-11"]
-    assert_same(read(tmp_path, "train"), rows[:2])
-    assert_same(read(tmp_path, "train-2026-11"), rows[2:])
-    assert [path.name for path in shards(tmp_path, "train-2026-11")] == [
+        write_rows(tmp_path / f"{name}.parquet", part, corpus)
+    assert table_names(tmp_path) == ["train", "train-2026-11"]
+    assert_same(read_rows(tmp_path, "train"), rows[:2])
+    assert_same(read_rows(tmp_path, "train-2026-11"), rows[2:])
+    assert [path.name for path in shard_paths(tmp_path, "train-2026-11")] == [
         "train-2026-11-0000.parquet",
         "train-2026-11-0001.parquet",
     ]
-    assert corpus_of(shards(tmp_path, "train")[0]) == "abc"
-    assert corpus_of(shards(tmp_path, "train-2026-11")[0]) is None
+    assert read_corpus_digest(shard_paths(tmp_path, "train")[0]) == "abc"
+    assert read_corpus_digest(shard_paths(tmp_path, "train-2026-11")[0]) is None
     with pytest.raises(CorpusError, match=r"no table test-2026-11 in .*; there is train, train-2026-11"):
-        read(tmp_path, "test-2026-11")
+        read_rows(tmp_path, "test-2026-11")
 
 
 def test_scores_are_single_precision(tmp_path: Path) -> None:
-    row = dataclasses.replace(plan(CLIPS, "train", 0, 1, 4.0)[0], score=1 / 7, start=1 / 7)
-    write(tmp_path / "train-0000.parquet", [row])
-    (got,) = read(tmp_path, "train")
+    row = dataclasses.replace(plan_rows(CLIPS, "train", 0, 1, 4.0)[0], score=1 / 7, start=1 / 7)
+    write_rows(tmp_path / "train-0000.parquet", [row])
+    (got,) = read_rows(tmp_path, "train")
     assert got.score == np.float32(1 / 7)
     assert got.start == 1 / 7
 
 
 def test_columns_that_later_versions_add_are_passed_over(tmp_path: Path) -> None:
-    row = plan(CLIPS, "train", 0, 1, 4.0)[0]
+    row = plan_rows(CLIPS, "train", 0, 1, 4.0)[0]
     table = pyarrow.Table.from_pylist([dataclasses.asdict(row) | {"mos": 3.5}])
     pyarrow.parquet.write_table(table, tmp_path / "train-0000.parquet")
-    assert_same(read(tmp_path, "train"), [row])
+    assert_same(read_rows(tmp_path, "train"), [row])
 
 
 @pytest.mark.parametrize(
@@ -517,25 +558,25 @@ def test_other_tables_are_refused(content: bytes | None, words: str, tmp_path: P
     if content is not None:
         (tmp_path / "train-0000.parquet").write_bytes(content)
         with pytest.raises(CorpusError, match=words):
-            corpus_of(tmp_path / "train-0000.parquet")
+            read_corpus_digest(tmp_path / "train-0000.parquet")
     with pytest.raises(CorpusError, match=words):
-        read(tmp_path, "train")
+        read_rows(tmp_path, "train")
 
 
 @pytest.mark.parametrize("drop", ["clip", "audiogram", "seed", "variation"])
 def test_a_table_without_a_column_is_refused(drop: str, tmp_path: Path) -> None:
-    values = dataclasses.asdict(plan(CLIPS, "train", 0, 1, 4.0)[0])
+    values = dataclasses.asdict(plan_rows(CLIPS, "train", 0, 1, 4.0)[0])
     del values[drop]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([values]), tmp_path / "train-0000.parquet")
     with pytest.raises(CorpusError, match=f"part of a label table .*{drop}"):
-        read(tmp_path, "train")
+        read_rows(tmp_path, "train")
 
 
 # The committed tables
 
 OLD = ("test-2026-11", "train-2026-11", "valid-2026-11")
 """of music in the reference material alone"""
-NAMES = tables(COMMITTED)
+NAMES = table_names(COMMITTED)
 NEW = [name for name in NAMES if name not in OLD]
 """of a built corpus, which holds that music too"""
 _kept: dict[str, list[Row]] = {}
@@ -544,7 +585,7 @@ _kept: dict[str, list[Row]] = {}
 def committed(name: str) -> list[Row]:
     """The rows of a committed table."""
     if name not in _kept:
-        _kept[name] = read(COMMITTED, name)
+        _kept[name] = read_rows(COMMITTED, name)
     return _kept[name]
 
 
@@ -568,10 +609,11 @@ def test_the_tables_are_known_ones() -> None:
     assert set(NEW) <= set(SPLITS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_committed_table_is_whole(name: str) -> None:
     rows = committed(name)
-    places = [int(path.stem.rsplit("-", 1)[1]) for path in shards(COMMITTED, name)]
+    places = [int(path.stem.rsplit("-", 1)[1]) for path in shard_paths(COMMITTED, name)]
     assert places == list(range(len(places)))
     assert len(rows) == labels.SHARD_ROWS * len(places)
     assert {(row.split, row.duration) for row in rows} == {(split_of(name), SECONDS[rows[0].split])}
@@ -603,8 +645,8 @@ def test_only_test_splits_hold_unseen_conditions(name: str) -> None:
 
 def test_the_new_tables_are_made_from_one_corpus() -> None:
     for name in OLD:
-        assert {corpus_of(path) for path in shards(COMMITTED, name)} == {None}
-    digests = {corpus_of(path) for name in NEW for path in shards(COMMITTED, name)}
+        assert {read_corpus_digest(path) for path in shard_paths(COMMITTED, name)} == {None}
+    digests = {read_corpus_digest(path) for name in NEW for path in shard_paths(COMMITTED, name)}
     assert None not in digests
     assert len(digests) == bool(NEW)
 
@@ -639,13 +681,15 @@ def test_no_split_of_a_built_corpus_hears_anothers_music(music: Corpus) -> None:
         assert all(not a & b for a, b in combinations(parts, 2))
 
 
+@pytest.mark.slow
 def test_committed_scores_are_made_again(music: Corpus) -> None:
     rows = [row for name in OLD for row in committed(name)]
     for place in np.random.default_rng(20).choice(len(rows), SOME, replace=False):
-        ((again,), _) = label([unlabelled(rows[place])], music)
-        np.testing.assert_allclose(again.score, rows[place].score, atol=RECREATED, err_msg=str(rows[place]))
+        ((again,), _) = label_rows([unlabelled(rows[place])], music)
+        np.testing.assert_allclose(again.score, rows[place].score, atol=VERIFY_TOLERANCE, err_msg=str(rows[place]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NEW)
 def test_scores_of_a_built_corpus_are_made_again_where_its_music_is_at_hand(
     name: str, music: Corpus, tmp_path: Path
@@ -661,5 +705,5 @@ def test_scores_of_a_built_corpus_are_made_again_where_its_music_is_at_hand(
     lines = ["clip,split,source,genre,duration_s", *(f"{clip},{name},x,x,12" for clip in clips)]
     (tmp_path / "CLIPS.csv").write_text("\n".join(lines) + "\n")
     for row in chosen:
-        ((again,), _) = label([unlabelled(row)], Corpus(tmp_path))
-        np.testing.assert_allclose(again.score, row.score, atol=RECREATED, err_msg=str(row))
+        ((again,), _) = label_rows([unlabelled(row)], Corpus(tmp_path))
+        np.testing.assert_allclose(again.score, row.score, atol=VERIFY_TOLERANCE, err_msg=str(row))

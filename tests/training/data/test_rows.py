@@ -10,11 +10,11 @@ import pytest
 from haaqi_edge.runtime.audiogram import STANDARD
 from haaqi_edge.runtime.errors import CorpusError
 from haaqi_edge.training.corpus.clips import Clip, Split
-from haaqi_edge.training.data.rows import GROUP, LADDERS, SPLITS, SYNTHETIC, SYNTHETIC_SHARE, Row, plan
+from haaqi_edge.training.data.rows import GROUP, LADDERS, SPLITS, SYNTHETIC, SYNTHETIC_SHARE, Row, plan_rows
 from haaqi_edge.training.degradations import parse_chain
-from haaqi_edge.training.degradations.augmentation import SPREAD, VARIATIONS, source_seconds
-from haaqi_edge.training.degradations.grammar import parse
-from haaqi_edge.training.degradations.sampling import family, from_studies, is_unseen
+from haaqi_edge.training.degradations.augmentation import RANGE, VARIATIONS, source_seconds
+from haaqi_edge.training.degradations.chains import parse_steps
+from haaqi_edge.training.degradations.sampling import family, is_from_studies, is_unseen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +25,7 @@ SHARED = ("split", "clip", "start", "duration", "variation", "level", "listener"
 @pytest.fixture(scope="module")
 def tables() -> dict[str, list[Row]]:
     """Rows of each split."""
-    return {split: plan(CLIPS, split, 0, 5_600, 5.2 if split == "train" else 10.0) for split in SPLITS}
+    return {split: plan_rows(CLIPS, split, 0, 5_600, 5.2 if split == "train" else 10.0) for split in SPLITS}
 
 
 def same(rows: list[Row], others: list[Row]) -> bool:
@@ -33,11 +33,12 @@ def same(rows: list[Row], others: list[Row]) -> bool:
     return [str(row) for row in rows] == [str(row) for row in others]
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(split=st.sampled_from(SPLITS), start=st.integers(0, 4_000), count=st.integers(0, 60))
 def test_a_row_depends_on_its_place_alone(split: Split, start: int, count: int, tables: dict[str, list[Row]]) -> None:
     duration = tables[split][0].duration
-    rows = plan(CLIPS, split, start, count, duration)
+    rows = plan_rows(CLIPS, split, start, count, duration)
     assert same(rows, tables[split][start : start + count])
 
 
@@ -107,14 +108,14 @@ def test_excerpts_lie_within_their_clips(tables: dict[str, list[Row]]) -> None:
 
 
 def test_clips_shorter_than_the_excerpt_are_read_from_their_beginning() -> None:
-    for row in plan([Clip("short.flac", "train", "us", "folk", 3.0)], "train", 0, 80, 5.2):
+    for row in plan_rows([Clip("short.flac", "train", "us", "folk", 3.0)], "train", 0, 80, 5.2):
         assert row.start == 0
-        assert source_seconds(row.variation, 1.0) in (SPREAD.slowest, 1.0)
+        assert source_seconds(row.variation, 1.0) in (RANGE.slowest, 1.0)
 
 
 def changes(row: Row) -> set[str]:
     """What is done to a row's clean music."""
-    return {entry.name for entry, _ in parse(row.variation, VARIATIONS)}
+    return {entry.name for entry, _ in parse_steps(row.variation, VARIATIONS)}
 
 
 def test_only_training_changes_speed_and_tone(tables: dict[str, list[Row]]) -> None:
@@ -133,7 +134,7 @@ def test_some_clean_music_has_the_noise_of_an_old_recording(split: Split, tables
     for kind in ("tape", "vinyl"):
         assert np.mean([noise == {kind} for noise in noises]) == pytest.approx(0.075, abs=0.025)
     for row in tables[split]:
-        for entry, values in parse(row.variation, VARIATIONS):
+        for entry, values in parse_steps(row.variation, VARIATIONS):
             for key in values.keys() & {"hiss_db", "crackle_db"}:
                 assert -70 <= values[key] <= -40, f"{entry.name} in {row.variation}"
 
@@ -159,7 +160,7 @@ def test_shares_are_as_announced(tables: dict[str, list[Row]]) -> None:
         assert aids[aid] / len(rows) == pytest.approx(share, abs=0.02)
     assert np.mean([row.chain == "" for row in rows]) == pytest.approx(0.07, abs=0.02)
     assert {row.listener for row in rows} == {*STANDARD, "notched", "smooth"}
-    as_studied = [from_studies(row.chain) and row.aid == "nal-r" and row.level == 65 for row in rows]
+    as_studied = [is_from_studies(row.chain) and row.aid == "nal-r" and row.level == 65 for row in rows]
     assert np.mean(as_studied) > 0.15
     assert len({family(row.chain) for row in rows}) > 20
     assert all(np.isnan(row.score) for row in rows)
@@ -167,7 +168,7 @@ def test_shares_are_as_announced(tables: dict[str, list[Row]]) -> None:
 
 def test_no_clips_no_plan() -> None:
     with pytest.raises(CorpusError, match="no clip of split valid"):
-        plan([], "valid", 0, 1, 4.0)
+        plan_rows([], "valid", 0, 1, 4.0)
 
 
 def test_columns_come_in_this_order() -> None:
@@ -177,8 +178,9 @@ def test_columns_come_in_this_order() -> None:
     assert names[11:] == ["score", "nonlinear", "linear", "cepstral", "synchrony", "loudness", "spectrum"]
 
 
+@pytest.mark.slow
 def test_without_a_speech_bank_no_row_needs_one() -> None:
     for split in SPLITS:
-        rows = plan(CLIPS, split, 0, 2_000, 5.2, speech=False)
+        rows = plan_rows(CLIPS, split, 0, 2_000, 5.2, speech=False)
         assert not any(entry.needs_speech for row in rows for entry, _ in parse_chain(row.chain))
     assert any(is_unseen(row.chain) for row in rows)

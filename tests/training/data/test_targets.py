@@ -5,10 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from haaqi_edge.haaqi.cochlea import RATE
-from haaqi_edge.haaqi.index import Ear, Reference, Tiles
-from haaqi_edge.runtime.audio.levels import nal_r
+from haaqi_edge.haaqi.index import Listener, Reference, Tiles
+from haaqi_edge.runtime.audio.levels import LEVEL1, nal_r
 from haaqi_edge.runtime.audiogram import Audiogram
-from haaqi_edge.training.data.targets import DELAY, GAIN_RANGE, NONE, PATCH, PLANES, from_bytes, profile, to_bytes
+from haaqi_edge.training.data.targets import (
+    DELAY,
+    GAIN_RANGE,
+    MISSING,
+    PATCH,
+    PLANES,
+    dense_targets,
+    dequantize_targets,
+    quantize_targets,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -37,7 +46,7 @@ def middles(count: int, hop: int, start: int) -> NDArray[np.int64]:
 @pytest.mark.parametrize("start", [0, 1_000, 2 * PATCH])
 def test_patch_by_patch(start: int) -> None:
     given = tiles(start)
-    got = profile(given, PATCHES)
+    got = dense_targets(given, PATCHES)
     assert got.shape == (3, PATCHES, 32)
     assert got.dtype == np.float32
     segments = middles(given.synchrony.shape[1], 192, start)
@@ -61,7 +70,7 @@ def test_what_cannot_be_told() -> None:
     given.reference[4] = 0  # noise where there was silence
     given.processed[5] = 0  # music that is gone
     given.processed[6] += 100  # louder than is told apart
-    got = profile(given, PATCHES)[:, :5]
+    got = dense_targets(given, PATCHES)[:, :5]
     assert np.isnan(got[:, :, 3]).all()
     assert np.isnan(got[ENVELOPE, :, 4]).all()
     assert (got[GAIN, :, 4] > 0).all()
@@ -72,8 +81,8 @@ def test_what_cannot_be_told() -> None:
 
 def test_music_amplified_and_nothing_else() -> None:
     x = music(0.8, RATE, 3.0)
-    _, found = Reference(x, RATE, Ear("N2")).compare(nal_r(x, RATE, Audiogram.named("N2")), RATE)
-    got = profile(found, 5)
+    _, found = Reference(x, RATE, Listener("N2", level1=LEVEL1)).compare(nal_r(x, RATE, Audiogram.named("N2")), RATE)
+    got = dense_targets(found, 5)
     assert np.nanmedian(got[SYNCHRONY]) > 0.95
     assert np.nanmedian(got[ENVELOPE]) > 0.99
     assert np.nanmedian(np.abs(got[GAIN])) < 0.5
@@ -81,7 +90,7 @@ def test_music_amplified_and_nothing_else() -> None:
 
 def test_silence_before_the_music_has_no_profile() -> None:
     x, y = (np.pad(music(0.8, RATE, 3.0, clip), (3 * PATCH, 0)) for clip in ("clean", "degraded"))
-    got = profile(Reference(x, RATE, Ear("N2")).compare(y, RATE)[1], 8)
+    got = dense_targets(Reference(x, RATE, Listener("N2", level1=LEVEL1)).compare(y, RATE)[1], 8)
     assert np.isnan(got[:, :2]).all()
     assert np.isfinite(got[:, 3:7]).any(axis=(0, 2)).all()
 
@@ -93,18 +102,18 @@ SPAN = np.array([1, 2, 2 * GAIN_RANGE])[:, None, None]
 @given(hnp.arrays(np.float32, (3, 2, 4), elements=st.floats(0, 1, width=32) | st.just(float("nan"))))
 def test_bytes_are_within_half_a_step(share: NDArray[np.float32]) -> None:
     planes = (LOWEST + SPAN * share).astype(np.float32)
-    stored = to_bytes(planes)
+    stored = quantize_targets(planes)
     assert stored.dtype == np.uint8
-    np.testing.assert_array_equal(stored == NONE, np.isnan(planes))
-    got = from_bytes(stored)
+    np.testing.assert_array_equal(stored == MISSING, np.isnan(planes))
+    got = dequantize_targets(stored)
     np.testing.assert_array_equal(np.isnan(got), np.isnan(planes))
     assert (np.abs(got - planes) <= SPAN * 0.501 / 254)[~np.isnan(planes)].all()
-    np.testing.assert_array_equal(to_bytes(got), stored)
+    np.testing.assert_array_equal(quantize_targets(got), stored)
 
 
 def test_bytes_hold_the_ends_and_no_more() -> None:
     planes = np.stack([LOWEST - 9, LOWEST, LOWEST + SPAN, LOWEST + SPAN + 9])[..., 0].astype(np.float32)[..., None]
-    got = from_bytes(to_bytes(planes))
+    got = dequantize_targets(quantize_targets(planes))
     for row, wanted in zip(got, (LOWEST, LOWEST, LOWEST + SPAN, LOWEST + SPAN), strict=True):
         np.testing.assert_allclose(row, wanted, atol=1e-6)
     assert len(PLANES) == 3

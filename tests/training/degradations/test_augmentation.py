@@ -9,13 +9,13 @@ import pytest
 from excerpts import Excerpt
 from haaqi_edge.runtime.errors import OptionError
 from haaqi_edge.training.degradations.augmentation import (
-    FIRST_SPREAD,
-    SPREAD,
-    Spread,
+    FIRST_RANGE,
+    RANGE,
+    VariationRange,
+    apply_variation,
     random_clean_noise,
     random_variation,
     source_seconds,
-    vary,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -29,7 +29,7 @@ RATE = 24_000
 @given(ratio=st.integers(70, 140))
 def test_speed_changes_length_and_pitch(ratio: int) -> None:
     tone = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE)
-    y = vary(tone, RATE, f"speed(ratio={ratio / 100})")
+    y = apply_variation(tone, RATE, f"speed(ratio={ratio / 100})")
     assert len(y) == pytest.approx(RATE * 100 / ratio, abs=1)
     spectrum = np.abs(np.fft.rfft(y * np.hanning(len(y))))
     assert np.fft.rfftfreq(len(y), 1 / RATE)[spectrum.argmax()] == pytest.approx(10 * ratio, abs=2)
@@ -42,15 +42,15 @@ def test_the_equalizer_lifts_its_band(key: str, hz: int, excerpt: Excerpt) -> No
     tone = np.sin(2 * np.pi * hz * np.arange(RATE) / RATE)
     for sign in (1, -1):
         chain = f"equalize({','.join(f'{k}={sign * v}' for k, v in levels.items())})"
-        lifted = vary(tone, RATE, chain)[6_000:-6_000]
+        lifted = apply_variation(tone, RATE, chain)[6_000:-6_000]
         change = 20 * np.log10(np.std(lifted) / np.std(tone))
         assert sign * change == pytest.approx(4, abs=0.6)
-        assert vary(excerpt.samples, RATE, chain).shape == excerpt.samples.shape
+        assert apply_variation(excerpt.samples, RATE, chain).shape == excerpt.samples.shape
 
 
 def test_a_flat_equalizer_and_none_change_nothing(excerpt: Excerpt) -> None:
-    np.testing.assert_allclose(vary(*excerpt, "equalize(low=0,mid=0,high=0)"), excerpt.samples, atol=1e-12)
-    assert (vary(*excerpt, "") == excerpt.samples).all()
+    np.testing.assert_allclose(apply_variation(*excerpt, "equalize(low=0,mid=0,high=0)"), excerpt.samples, atol=1e-12)
+    assert (apply_variation(*excerpt, "") == excerpt.samples).all()
 
 
 def test_a_variation_says_how_much_music_it_takes() -> None:
@@ -59,8 +59,8 @@ def test_a_variation_says_how_much_music_it_takes() -> None:
     assert source_seconds("speed(ratio=1.25)|equalize(low=1,mid=2,high=3)", 4.0) == 5.0
 
 
-@pytest.mark.parametrize("spread", [SPREAD, FIRST_SPREAD])
-def test_variations_are_spread_as_planned(spread: Spread) -> None:
+@pytest.mark.parametrize("spread", [RANGE, FIRST_RANGE])
+def test_variations_are_spread_as_planned(spread: VariationRange) -> None:
     rng = np.random.default_rng(3)
     drawn = [random_variation(rng, spread=spread) for _ in range(4_000)]
     kinds = Counter("+".join(link.split("(")[0] for link in text.split("|")) for text in drawn)
@@ -78,15 +78,15 @@ def test_variations_are_spread_as_planned(spread: Spread) -> None:
     ]
     assert -spread.gain <= min(levels) < 0.1 - spread.gain
     assert spread.gain - 0.1 < max(levels) <= spread.gain
-    assert all(text == "" or vary(np.ones(100), RATE, text).size for text in drawn[:20])
+    assert all(text == "" or apply_variation(np.ones(100), RATE, text).size for text in drawn[:20])
 
 
 @pytest.mark.parametrize("fastest", [0.5, 0.9, 1.1])
 def test_no_variation_is_faster_than_the_clip_is_long(fastest: float) -> None:
     rng = np.random.default_rng(3)
     ratios = [source_seconds(random_variation(rng, fastest), 1.0) for _ in range(300)]
-    assert min(ratios) >= SPREAD.slowest
-    assert max(ratio for ratio in ratios if ratio != 1) <= max(fastest, SPREAD.slowest) + 0.005
+    assert min(ratios) >= RANGE.slowest
+    assert max(ratio for ratio in ratios if ratio != 1) <= max(fastest, RANGE.slowest) + 0.005
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_no_variation_is_faster_than_the_clip_is_long(fastest: float) -> None:
 )
 def test_other_variations_are_refused(variation: str, words: str, excerpt: Excerpt) -> None:
     with pytest.raises(OptionError, match=words):
-        vary(*excerpt, variation)
+        apply_variation(*excerpt, variation)
     with pytest.raises(OptionError, match=words):
         source_seconds(variation, 1.0)
 
@@ -111,10 +111,10 @@ def level_of(added: NDArray[np.float64], samples: NDArray[np.float64]) -> float:
 def test_old_recordings_are_as_noisy_as_they_say(excerpt: Excerpt) -> None:
     samples = excerpt.samples
     for hiss in (-70, -40):
-        added = vary(*excerpt, f"tape(hiss_db={hiss},wow=0,seed=1)") - samples
+        added = apply_variation(*excerpt, f"tape(hiss_db={hiss},wow=0,seed=1)") - samples
         assert level_of(added, samples) == pytest.approx(hiss, abs=0.1)
-    crackle = vary(*excerpt, "vinyl(crackle_db=-40,hiss_db=-100,seed=1)") - samples
-    surface = vary(*excerpt, "vinyl(crackle_db=-100,hiss_db=-50,seed=1)") - samples
+    crackle = apply_variation(*excerpt, "vinyl(crackle_db=-40,hiss_db=-100,seed=1)") - samples
+    surface = apply_variation(*excerpt, "vinyl(crackle_db=-100,hiss_db=-50,seed=1)") - samples
     assert level_of(crackle, samples) == pytest.approx(-40, abs=0.1)
     assert level_of(surface, samples) == pytest.approx(-50, abs=0.1)
     assert np.abs(crackle).max() / np.std(crackle) > 3 * np.abs(surface).max() / np.std(surface)
@@ -122,7 +122,7 @@ def test_old_recordings_are_as_noisy_as_they_say(excerpt: Excerpt) -> None:
 
 @pytest.mark.parametrize("kind", ["tape(hiss_db=-50,wow=0.1,seed={})", "vinyl(crackle_db=-50,hiss_db=-50,seed={})"])
 def test_the_seed_says_what_noise_it_is(kind: str, excerpt: Excerpt) -> None:
-    first, again, other = (vary(*excerpt, kind.format(seed)) for seed in (3, 3, 4))
+    first, again, other = (apply_variation(*excerpt, kind.format(seed)) for seed in (3, 3, 4))
     assert (first == again).all()
     assert np.std(first - other) > 1e-4 * np.std(excerpt.samples)
     assert first.shape == excerpt.samples.shape
@@ -131,7 +131,7 @@ def test_the_seed_says_what_noise_it_is(kind: str, excerpt: Excerpt) -> None:
 @pytest.mark.parametrize("wow", [0.2, 1.0])
 def test_wow_bends_the_pitch(wow: float) -> None:
     tone = np.sin(2 * np.pi * 3_000 * np.arange(8 * RATE) / RATE)
-    y = vary(tone, RATE, f"tape(hiss_db=-100,wow={wow},seed=5)")
+    y = apply_variation(tone, RATE, f"tape(hiss_db=-100,wow={wow},seed=5)")
     pitch = np.diff(np.unwrap(np.angle(signal.hilbert(y)))) * RATE / (2 * np.pi)
     deviation = 100 * (np.convolve(pitch, np.ones(200) / 200, "valid")[RATE:-RATE] / 3_000 - 1)
     assert wow < np.abs(deviation).max() < 1.4 * wow
@@ -148,6 +148,6 @@ def test_one_clip_in_seven_has_the_noise_of_an_old_recording(excerpt: Excerpt) -
     noisy = [text for text in drawn if text]
     assert len({text.split("seed=")[1] for text in noisy}) > 300
     for text in noisy[:20]:
-        y = vary(*excerpt, text)
+        y = apply_variation(*excerpt, text)
         assert y.shape == excerpt.samples.shape
         assert source_seconds(text, 5.2) == 5.2

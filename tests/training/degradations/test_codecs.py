@@ -15,10 +15,10 @@ from haaqi_edge.training.degradations.codecs import (
     RANGES,
     SBC_DELAY,
     aac,
+    encode_sbc,
     packet_loss,
     resample_pass,
     sbc,
-    sbc_coded,
 )
 from numpy.typing import NDArray
 from scipy import signal
@@ -80,7 +80,7 @@ def test_sbc_is_aligned_at_any_rate(rate: int, known: int, excerpt: Excerpt) -> 
 @pytest.mark.parametrize("samples", [1, 127, 128, 5_000])
 def test_sub_bands_add_up_to_the_whole(samples: int) -> None:
     white = 3_000 * rng(2).standard_normal(samples)
-    assert error(sbc_coded(white, 3, 128), white) < 0.001
+    assert error(encode_sbc(white, 3, 128), white) < 0.001
 
 
 def libavcodec_sbc(pcm: NDArray[np.int16], bit_rate: int) -> tuple[Array, int]:
@@ -107,7 +107,7 @@ def test_sbc_agrees_with_libavcodec(bit_rate: int, excerpt: Excerpt) -> None:
     pcm = np.round(music / np.abs(music).max() * 29_000).astype(np.int16)
     expected, bitpool = libavcodec_sbc(pcm, bit_rate)
     expected = expected[SBC_DELAY:]
-    got = sbc_coded(pcm.astype(np.float64), 3, bitpool)[: len(expected)]
+    got = encode_sbc(pcm.astype(np.float64), 3, bitpool)[: len(expected)]
     clean = pcm[: len(got)].astype(np.float64)
     assert error(got, expected) < 0.005
     assert rms(got - expected) < 0.25 * rms(got - clean)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from excerpts import Excerpt
 from haaqi_edge.runtime.errors import OptionError
-from haaqi_edge.training.degradations import BEYOND, CONDITIONS, STUDIES, chain_of, parse_chain
+from haaqi_edge.training.degradations import DEGRADATIONS, EXTENDED, STUDIES, format_chain, parse_chain
 from haaqi_edge.training.degradations import degrade as degrade_with
-from haaqi_edge.training.degradations.grammar import Registry, condition
+from haaqi_edge.training.degradations.chains import Registry, degradation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -85,22 +85,23 @@ def degrade(x: Array, rate: int, chain: str, seed: int) -> Array:
 
 
 def test_every_condition_has_an_example_here() -> None:
-    assert CONDITIONS.keys() == EXAMPLES.keys()
-    assert CONDITIONS.keys() == STUDIES | BEYOND
-    assert not STUDIES & BEYOND
+    assert DEGRADATIONS.keys() == EXAMPLES.keys()
+    assert DEGRADATIONS.keys() == STUDIES | EXTENDED
+    assert not STUDIES & EXTENDED
     assert {"noise", "babble", "speech_babble_subtraction", "babble_subtraction", "tilt"} <= STUDIES
-    assert {"wdrc", "mp3", "ringing", "talker", "aac", "crowd"} <= BEYOND
-    assert {name for name, entry in CONDITIONS.items() if entry.needs_speech} == SPOKEN
-    assert {name for name, entry in CONDITIONS.items() if entry.inaudible} == INAUDIBLE
+    assert {"wdrc", "mp3", "ringing", "talker", "aac", "crowd"} <= EXTENDED
+    assert {name for name, entry in DEGRADATIONS.items() if entry.needs_speech} == SPOKEN
+    assert {name for name, entry in DEGRADATIONS.items() if entry.inaudible} == INAUDIBLE
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_limits_belong_to_the_parameters(name: str) -> None:
-    parameters = inspect.signature(CONDITIONS[name].function).parameters.values()
-    assert CONDITIONS[name].limits.keys() == {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
-    assert all(low < high for low, high in CONDITIONS[name].limits.values())
+    parameters = inspect.signature(DEGRADATIONS[name].function).parameters.values()
+    assert DEGRADATIONS[name].limits.keys() == {p.name for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert all(low < high for low, high in DEGRADATIONS[name].limits.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_a_condition_changes_the_sound_and_keeps_its_level(name: str, excerpt: Excerpt) -> None:
     samples, rate = excerpt
@@ -116,7 +117,7 @@ def test_a_condition_changes_the_sound_and_keeps_its_level(name: str, excerpt: E
 @pytest.mark.parametrize("name", sorted(INAUDIBLE))
 def test_what_is_not_heard_does_not_count_as_level(name: str, excerpt: Excerpt) -> None:
     samples, rate = excerpt
-    inaudible = CONDITIONS[name](
+    inaudible = DEGRADATIONS[name](
         samples, rate, np.random.default_rng([4, 0]), **dict(parse_chain(EXAMPLES[name])[0][1])
     )
     np.testing.assert_array_equal(
@@ -171,7 +172,7 @@ def chains(draw: st.DrawFn) -> str:
     """One or two conditions with parameters anywhere within their limits."""
     links = []
     for name in draw(st.lists(st.sampled_from(MEMORYLESS), min_size=1, max_size=2)):
-        limits = CONDITIONS[name].limits
+        limits = DEGRADATIONS[name].limits
         links.append((name, {key: draw(st.floats(low, high)) for key, (low, high) in limits.items()}))
     return "|".join(f"{name}({','.join(f'{k}={v!r}' for k, v in values.items())})" for name, values in links)
 
@@ -216,21 +217,23 @@ def test_no_chain_leaves_the_music_as_it_is(excerpt: Excerpt) -> None:
 def test_chains_are_written_as_they_are_read() -> None:
     for chain in EXAMPLES.values():
         links = parse_chain(chain)
-        assert parse_chain(chain_of(*((entry.name, parameters) for entry, parameters in links))) == links
+        assert parse_chain(format_chain(*((entry.name, parameters) for entry, parameters in links))) == links
     two = "|".join([EXAMPLES["mp3"], EXAMPLES["wdrc"]])
     assert [entry.name for entry, _ in parse_chain(two)] == ["mp3", "wdrc"]
-    assert chain_of(("noise", {"snr": 12.3456}), ("lowpass", {"hz": 1234.5})) == "noise(snr=12.3)|lowpass(hz=1.23e+03)"
+    assert (
+        format_chain(("noise", {"snr": 12.3456}), ("lowpass", {"hz": 1234.5})) == "noise(snr=12.3)|lowpass(hz=1.23e+03)"
+    )
 
 
 def test_registries_keep_apart() -> None:
     registry: Registry = {}
 
-    @condition(registry, by=(0, 2))
+    @degradation(registry, by=(0, 2))
     def louder(x: Array, rate: int, rng: np.random.Generator, *, by: float) -> Array:  # noqa: ARG001
         return x * by
 
     assert registry == {"louder": louder}
-    assert "louder" not in CONDITIONS
+    assert "louder" not in DEGRADATIONS
     assert (louder(np.ones(3), 16_000, np.random.default_rng(), by=2.0) == 2).all()
 
 

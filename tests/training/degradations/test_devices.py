@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from excerpts import Excerpt
 from haaqi_edge.training.degradations import devices
+from haaqi_edge.training.degradations.chains import Degradation
 from haaqi_edge.training.degradations.devices import (
     RANGES,
     agc,
@@ -14,7 +15,6 @@ from haaqi_edge.training.degradations.devices import (
     frequency_lowering,
     noise_reduction,
 )
-from haaqi_edge.training.degradations.grammar import Condition
 from numpy.typing import NDArray
 from scipy import signal
 
@@ -156,7 +156,7 @@ def test_a_condition_is_aligned_in_time(name: str, excerpt: Excerpt) -> None:
 
 
 def test_ranges_lie_within_the_limits() -> None:
-    entries = {name: entry for name, entry in vars(devices).items() if isinstance(entry, Condition)}
+    entries = {name: entry for name, entry in vars(devices).items() if isinstance(entry, Degradation)}
     assert RANGES.keys() == entries.keys()
     for name, draws in RANGES.items():
         limits = entries[name].limits

@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from excerpts import Excerpt
-from haaqi_edge.training.degradations import CONDITIONS, environment
+from haaqi_edge.training.degradations import DEGRADATIONS, environment
+from haaqi_edge.training.degradations.chains import Degradation
 from haaqi_edge.training.degradations.environment import (
     RANGES,
     band,
-    coloured,
+    coloured_noise,
     crowd,
     dc,
     mains_hum,
+    random_swell,
     rumble,
-    swell,
     traffic,
     wind,
 )
-from haaqi_edge.training.degradations.grammar import Condition
 from numpy.typing import NDArray
 from scipy import signal
 
@@ -56,14 +56,14 @@ def levels(x: Array, hop: float = 0.05) -> Array:
 
 @pytest.mark.parametrize("entry", [traffic, crowd, rumble], ids=lambda entry: entry.name)
 @pytest.mark.parametrize("snr", [-10.0, 15.0])
-def test_the_level_is_as_it_says(entry: Condition, snr: float, excerpt: Excerpt) -> None:
+def test_the_level_is_as_it_says(entry: Degradation, snr: float, excerpt: Excerpt) -> None:
     added = entry(excerpt.samples, RATE, rng(), snr=snr) - excerpt.samples
     assert 20 * np.log10(rms(excerpt.samples) / rms(added)) == pytest.approx(snr, abs=1e-6)
 
 
 @pytest.mark.parametrize("hz", [0.5, 4.0])
 def test_a_swell_is_as_slow_and_as_deep_as_it_says(hz: float) -> None:
-    logarithm = np.log(swell(rng(1), 400 * RATE // 10, RATE // 10, (hz, 0.5)))
+    logarithm = np.log(random_swell(rng(1), 400 * RATE // 10, RATE // 10, (hz, 0.5)))
     assert logarithm.std() == pytest.approx(0.5, rel=0.25)
     power = np.abs(np.fft.rfft(logarithm - logarithm.mean())) ** 2
     frequency = np.fft.rfftfreq(len(logarithm), 10 / RATE)
@@ -72,11 +72,12 @@ def test_a_swell_is_as_slow_and_as_deep_as_it_says(hz: float) -> None:
 
 
 def test_coloured_noise_has_its_band() -> None:
-    noise = coloured(rng(), 10 * RATE, RATE, band(500, 1_000))
+    noise = coloured_noise(rng(), 10 * RATE, RATE, band(500, 1_000))
     assert share(noise, 350, 1_400) > 0.95
     assert share(noise, 500, 510) < 0.75 * share(noise, 700, 710)
 
 
+@pytest.mark.slow
 def test_traffic_rumbles_and_passes(music: Array) -> None:
     swings = []
     for seed in range(6):
@@ -114,7 +115,7 @@ def test_a_crowd_is_modulated_as_speech_is_but_in_noise(music: Array) -> None:
         signal.hilbert(signal.sosfilt(signal.butter(3, (400, 700), "band", fs=RATE, output="sos"), added))
     )
     decimated = envelope[: len(envelope) // 240 * 240].reshape(-1, 240).mean(axis=1)  # 100 Hz
-    stationary = np.abs(signal.hilbert(coloured(rng(3), len(added), RATE, band(400, 700, 3))))
+    stationary = np.abs(signal.hilbert(coloured_noise(rng(3), len(added), RATE, band(400, 700, 3))))
     steady = stationary[: len(stationary) // 240 * 240].reshape(-1, 240).mean(axis=1)
 
     def modulation(e: Array) -> float:
@@ -149,6 +150,7 @@ def hum(x: Array, **changes: float) -> Array:
     return np.asarray(mains_hum(x, RATE, rng(), **values) - x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("harmonics", [1.0, 5.0, 40.0, 200.0])
 def test_hum_has_as_many_harmonics_as_it_says(harmonics: float, music: Array) -> None:
     added = hum(music, harmonics=harmonics)
@@ -166,7 +168,7 @@ def test_buzz_is_bright_and_peaky(music: Array) -> None:
 
 
 def test_what_nobody_hears_leaves_the_music_at_its_level(excerpt: Excerpt) -> None:
-    assert {name for name, entry in CONDITIONS.items() if entry.inaudible} == {"dc", "rumble"}
+    assert {name for name, entry in DEGRADATIONS.items() if entry.inaudible} == {"dc", "rumble"}
     samples = excerpt.samples
     for offset in (-3.0, 0.5):
         np.testing.assert_allclose(
@@ -178,7 +180,7 @@ def test_what_nobody_hears_leaves_the_music_at_its_level(excerpt: Excerpt) -> No
 
 
 def test_ranges_lie_within_the_limits() -> None:
-    entries = {name: entry for name, entry in vars(environment).items() if isinstance(entry, Condition)}
+    entries = {name: entry for name, entry in vars(environment).items() if isinstance(entry, Degradation)}
     assert RANGES.keys() == entries.keys()
     for name, draws in RANGES.items():
         limits = entries[name].limits

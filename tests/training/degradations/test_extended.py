@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from excerpts import Excerpt
-from haaqi_edge.training.degradations import CONDITIONS
+from haaqi_edge.training.degradations import DEGRADATIONS
 from numpy.typing import NDArray
 from scipy import signal
 
@@ -34,7 +34,7 @@ def energy(x: Array, low: float, high: float, rate: int = RATE) -> float:
 
 def wdrc(x: Array, **changes: float) -> Array:
     values = {"bands": 4.0, "ratio": 3.0, "threshold": -40.0, "attack": 2.0, "release": 50.0, **changes}
-    return CONDITIONS["wdrc"](x, RATE, rng(), **values)
+    return DEGRADATIONS["wdrc"](x, RATE, rng(), **values)
 
 
 @pytest.mark.parametrize("bands", [1.0, 2.0, 5.0, 16.0])
@@ -75,11 +75,11 @@ def test_attack_and_release_take_their_time() -> None:
 
 def test_soft_clipping_bends_peaks(excerpt: Excerpt) -> None:
     samples = excerpt.samples
-    faint = CONDITIONS["softclip"](samples, RATE, rng(), drive=-20.0)
+    faint = DEGRADATIONS["softclip"](samples, RATE, rng(), drive=-20.0)
     assert rms(faint - samples) < 0.005 * rms(samples)
     crests = []
     for drive in (0.0, 10.0, 30.0):
-        y = CONDITIONS["softclip"](samples, RATE, rng(), drive=drive)
+        y = DEGRADATIONS["softclip"](samples, RATE, rng(), drive=drive)
         assert (np.sign(y) == np.sign(samples)).all()
         assert (np.abs(y) <= np.abs(samples) + 1e-12).all()
         crests.append(np.abs(y).max() / rms(y))
@@ -92,20 +92,20 @@ def test_ringing_lasts_and_is_narrow() -> None:
     click[0] = 1.0
     left = []
     for gain in (-6.0, -1.0, 3.0):
-        y = CONDITIONS["ringing"](click, RATE, rng(), hz=2_000.0, gain=gain)
+        y = DEGRADATIONS["ringing"](click, RATE, rng(), hz=2_000.0, gain=gain)
         left.append(rms(y[RATE // 5 :]))
         assert np.abs(y).max() < 2
         if gain > -6:
             assert energy(y[100:], 1_600, 2_500) > 0.9 * energy(y[100:], 0, 12_000)
     assert left[0] < 0.1 * left[1] < 0.01 * left[2]
-    howl = CONDITIONS["ringing"](click, RATE, rng(), hz=2_000.0, gain=3.0)
+    howl = DEGRADATIONS["ringing"](click, RATE, rng(), hz=2_000.0, gain=3.0)
     levels = [rms(part) for part in np.array_split(howl, 30)]
     assert max(levels) > 20 * min(levels[5:])  # it grows and decays
 
 
 @pytest.mark.parametrize("skew", [0.05, 0.5])
 def test_modulation_is_as_deep_and_as_quick_as_it_says(skew: float) -> None:
-    gain = CONDITIONS["modulation"](np.ones(4 * RATE), RATE, rng(), hz=5.0, depth=0.6, skew=skew)
+    gain = DEGRADATIONS["modulation"](np.ones(4 * RATE), RATE, rng(), hz=5.0, depth=0.6, skew=skew)
     assert gain.max() == pytest.approx(1.0, abs=1e-3)
     assert gain.min() == pytest.approx(0.4, abs=1e-3)
     spectrum = np.abs(np.fft.rfft(gain - gain.mean()))
@@ -117,7 +117,7 @@ def test_modulation_is_as_deep_and_as_quick_as_it_says(skew: float) -> None:
 def test_reverberation_decays_as_it_says(t60: float) -> None:
     click = np.zeros(2 * RATE)
     click[0] = 1.0
-    tail = CONDITIONS["reverb"](click, RATE, rng(), t60=t60, wet=0.5) - click
+    tail = DEGRADATIONS["reverb"](click, RATE, rng(), t60=t60, wet=0.5) - click
     assert np.sum(tail**2) == pytest.approx(0.5, rel=1e-6)
     fall = 10 * np.log10(np.sum(tail[: RATE // 20] ** 2) / np.sum(tail[RATE // 5 : RATE // 4] ** 2))
     assert fall == pytest.approx(60 * 0.2 / t60, abs=1.5)
@@ -126,7 +126,7 @@ def test_reverberation_decays_as_it_says(t60: float) -> None:
 def test_hum_is_on_the_harmonics_of_the_mains(excerpt: Excerpt) -> None:
     samples = excerpt.samples
     for hz in (50.0, 60.0):
-        added = CONDITIONS["hum"](samples, RATE, rng(), hz=hz, snr=5.0) - samples
+        added = DEGRADATIONS["hum"](samples, RATE, rng(), hz=hz, snr=5.0) - samples
         assert 20 * np.log10(rms(samples) / rms(added)) == pytest.approx(5, abs=1e-6)
         on = sum(energy(added, k * hz - 1, k * hz + 1) for k in range(1, 21))
         assert on > 0.999 * energy(added, 0, 12_000)
@@ -135,28 +135,28 @@ def test_hum_is_on_the_harmonics_of_the_mains(excerpt: Excerpt) -> None:
 
 def test_dropouts_are_silent_and_as_long_as_they_say() -> None:
     steady = np.ones(4 * RATE)
-    y = CONDITIONS["dropouts"](steady, RATE, rng(), per_second=2.0, ms=50.0)
+    y = DEGRADATIONS["dropouts"](steady, RATE, rng(), per_second=2.0, ms=50.0)
     runs = [len(list(group)) for silent, group in itertools.groupby(y < 0.5) if silent]
     assert 2 <= len(runs) <= 16
     assert min(runs[:-1]) == pytest.approx(0.05 * RATE, rel=0.02)
     assert y.min() == pytest.approx(0, abs=1e-9)
     assert np.abs(np.diff(y)).max() < 0.1  # no clicks
-    rare = CONDITIONS["dropouts"](steady, RATE, rng(), per_second=0.01, ms=50.0)
+    rare = DEGRADATIONS["dropouts"](steady, RATE, rng(), per_second=0.01, ms=50.0)
     assert (rare < 0.5).any()
-    most = CONDITIONS["dropouts"](steady, RATE, rng(), per_second=20.0, ms=500.0)
+    most = DEGRADATIONS["dropouts"](steady, RATE, rng(), per_second=20.0, ms=500.0)
     assert np.mean(most**2) > 0.05  # never all of it
 
 
 @pytest.mark.parametrize("hz", [5_000.0, 8_000.0, 11_025.0])
 def test_a_narrow_link_ends_at_half_its_rate(hz: float) -> None:
     white = np.random.default_rng(1).standard_normal(2 * RATE)
-    y = CONDITIONS["resample"](white, RATE, rng(), hz=hz)
+    y = DEGRADATIONS["resample"](white, RATE, rng(), hz=hz)
     assert energy(y, 0.6 * hz, 12_000) < 1e-3 * energy(white, 0.6 * hz, 12_000)
     assert energy(y - white, 100, 0.4 * hz) < 1e-3 * energy(white, 100, 0.4 * hz)
 
 
 def test_a_link_of_a_higher_rate_changes_nothing(excerpt: Excerpt) -> None:
-    assert (CONDITIONS["resample"](excerpt.samples, RATE, rng(), hz=24_000.0) == excerpt.samples).all()
+    assert (DEGRADATIONS["resample"](excerpt.samples, RATE, rng(), hz=24_000.0) == excerpt.samples).all()
 
 
 CODECS = {
@@ -170,7 +170,7 @@ CODECS = {
 def test_a_codec_is_the_better_the_more_bits_it_has(name: str, excerpt: Excerpt) -> None:
     samples = excerpt.samples
     parameter, values = CODECS[name]
-    errors = [rms(CONDITIONS[name](samples, RATE, rng(), **{parameter: value}) - samples) for value in values]
+    errors = [rms(DEGRADATIONS[name](samples, RATE, rng(), **{parameter: value}) - samples) for value in values]
     assert errors[0] > 1.3 * errors[1] > 1.3**2 * errors[2]
     assert errors[2] < 0.1 * rms(samples)  # so in time, too
 
@@ -181,7 +181,7 @@ def test_a_codec_is_the_better_the_more_bits_it_has(name: str, excerpt: Excerpt)
 def test_no_codec_shifts_the_music(name: str, rate: int, best: bool, excerpt: Excerpt) -> None:
     music = signal.resample_poly(excerpt.samples[:24_000], rate, 24_000)
     parameter, values = CODECS[name]
-    y = CONDITIONS[name](music, rate, rng(), **{parameter: values[2 if best else 1]})
+    y = DEGRADATIONS[name](music, rate, rng(), **{parameter: values[2 if best else 1]})
     assert y.shape == music.shape
     lag = int(signal.correlate(y, music).argmax()) - (len(music) - 1)
     assert abs(lag) <= 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from excerpts import Excerpt
-from haaqi_edge.training.degradations import CONDITIONS
+from haaqi_edge.training.degradations import DEGRADATIONS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -43,12 +43,12 @@ def white() -> Array:
 @pytest.mark.parametrize("name", ["noise", "music_babble"])
 def test_noise_is_as_loud_as_it_says(name: str, snr: float, length: int, excerpt: Excerpt) -> None:
     samples = excerpt.samples[:length]
-    noisy = CONDITIONS[name](samples, RATE, rng(), snr=snr)
+    noisy = DEGRADATIONS[name](samples, RATE, rng(), snr=snr)
     assert 20 * np.log10(rms(samples) / rms(noisy - samples)) == pytest.approx(snr, abs=1e-4)
 
 
 def test_noise_has_the_spectrum_of_speech(excerpt: Excerpt) -> None:
-    added = CONDITIONS["noise"](excerpt.samples, RATE, rng(), snr=0.0) - excerpt.samples
+    added = DEGRADATIONS["noise"](excerpt.samples, RATE, rng(), snr=0.0) - excerpt.samples
     density = {hz: 10 * np.log10(energy(added, hz * 0.8, hz * 1.25) / hz) for hz in (150, 300, 1000, 2000, 4000)}
     assert density[300] - density[150] == pytest.approx(0, abs=1.5)
     assert density[2000] - density[1000] == pytest.approx(-9, abs=1.5)
@@ -57,7 +57,7 @@ def test_noise_has_the_spectrum_of_speech(excerpt: Excerpt) -> None:
 
 def test_babble_is_music_but_not_the_music(excerpt: Excerpt) -> None:
     samples = excerpt.samples
-    added = CONDITIONS["music_babble"](samples, RATE, rng(), snr=0.0) - samples
+    added = DEGRADATIONS["music_babble"](samples, RATE, rng(), snr=0.0) - samples
     assert abs(np.corrcoef(added, samples)[0, 1]) < 0.3
     bands = [(100, 400), (400, 1600), (1600, 6400)]
     assert max(abs(gain(added, samples, *band)) for band in bands) < 4
@@ -66,10 +66,10 @@ def test_babble_is_music_but_not_the_music(excerpt: Excerpt) -> None:
 def test_clipping_and_quantizing_do_what_they_say(excerpt: Excerpt) -> None:
     samples = excerpt.samples
     peak = np.abs(samples).max()
-    clipped = CONDITIONS["clip"](samples, RATE, rng(), peak=0.25)
+    clipped = DEGRADATIONS["clip"](samples, RATE, rng(), peak=0.25)
     assert np.abs(clipped).max() == pytest.approx(0.25 * peak)
     assert (clipped == samples)[np.abs(samples) < 0.25 * peak].all()
-    quantized = CONDITIONS["quantize"](samples, RATE, rng(), bits=3.0)
+    quantized = DEGRADATIONS["quantize"](samples, RATE, rng(), bits=3.0)
     assert len(np.unique(np.round(quantized / peak, 9))) <= 9
     assert np.abs(quantized - samples).max() <= peak / 8 + 1e-12
 
@@ -78,12 +78,12 @@ def test_compression_brings_loud_and_soft_together(excerpt: Excerpt) -> None:
     steps = np.repeat([1.0, 0.1], RATE) * np.sin(2 * np.pi * 440 * np.arange(2 * RATE) / RATE)
     found = []
     for ratio in (1.0, 2.0, 8.0):
-        y = CONDITIONS["compress"](steps, RATE, rng(), ratio=ratio, attack=2.0, release=50.0)
+        y = DEGRADATIONS["compress"](steps, RATE, rng(), ratio=ratio, attack=2.0, release=50.0)
         found.append(20 * np.log10(rms(y[RATE // 2 : RATE]) / rms(y[-RATE // 2 :])))
     assert found[0] == pytest.approx(20, abs=0.01)
     assert found[1] == pytest.approx(10, abs=0.3)  # 20 dB through 2 to 1
     assert found[2] == pytest.approx(2.5, abs=0.3)
-    y = CONDITIONS["compress"](excerpt.samples, RATE, rng(), ratio=10.0, attack=0.5, release=30.0)
+    y = DEGRADATIONS["compress"](excerpt.samples, RATE, rng(), ratio=10.0, attack=0.5, release=30.0)
     spreads = [np.std([np.log(rms(part)) for part in np.array_split(x, 20)]) for x in (excerpt.samples, y)]
     assert spreads[1] < 0.5 * spreads[0]
 
@@ -93,10 +93,10 @@ def test_compression_brings_loud_and_soft_together(excerpt: Excerpt) -> None:
 )
 def test_subtraction_takes_noise_away_and_music_with_it(name: str, source: str, excerpt: Excerpt) -> None:
     samples = excerpt.samples
-    noisy = CONDITIONS[source](samples, RATE, rng(), snr=0.0)
-    nothing = CONDITIONS[name](samples, RATE, rng(), snr=0.0, over=0.0)
+    noisy = DEGRADATIONS[source](samples, RATE, rng(), snr=0.0)
+    nothing = DEGRADATIONS[name](samples, RATE, rng(), snr=0.0, over=0.0)
     np.testing.assert_allclose(nothing, noisy, atol=1e-12)  # segments add up to the whole
-    some, much = (CONDITIONS[name](samples, RATE, rng(), snr=0.0, over=over) for over in (1.0, 4.0))
+    some, much = (DEGRADATIONS[name](samples, RATE, rng(), snr=0.0, over=over) for over in (1.0, 4.0))
     assert rms(much) < rms(some) < rms(noisy)
     best = min(rms(factor * some - samples) for factor in np.linspace(0.5, 2, 31))
     assert best < rms(noisy - samples)
@@ -104,28 +104,28 @@ def test_subtraction_takes_noise_away_and_music_with_it(name: str, source: str, 
 
 @pytest.mark.parametrize("hz", [500.0, 1_000.0, 4_000.0])
 def test_filters_take_away_what_they_say(hz: float, white: Array) -> None:
-    low = CONDITIONS["lowpass"](white, RATE, rng(), hz=hz)
-    high = CONDITIONS["highpass"](white, RATE, rng(), hz=hz)
+    low = DEGRADATIONS["lowpass"](white, RATE, rng(), hz=hz)
+    high = DEGRADATIONS["highpass"](white, RATE, rng(), hz=hz)
     for y, stopped, passed in ((low, 2 * hz, hz / 2), (high, hz / 2, 2 * hz)):
         # Sixth-order Butterworth: 36 dB per octave, and 3 dB at the corner; high octaves are warped
         assert gain(y, white, 0.95 * stopped, 1.05 * stopped) < -33
         assert gain(y, white, 0.95 * passed, 1.05 * passed) == pytest.approx(0, abs=0.3)
         assert gain(y, white, 0.97 * hz, 1.03 * hz) == pytest.approx(-3, abs=0.7)
-    both = CONDITIONS["bandpass"](white, RATE, rng(), low=hz / 2, high=hz)
+    both = DEGRADATIONS["bandpass"](white, RATE, rng(), low=hz / 2, high=hz)
     np.testing.assert_allclose(
-        both, CONDITIONS["lowpass"](CONDITIONS["highpass"](white, RATE, rng(), hz=hz / 2), RATE, rng(), hz=hz)
+        both, DEGRADATIONS["lowpass"](DEGRADATIONS["highpass"](white, RATE, rng(), hz=hz / 2), RATE, rng(), hz=hz)
     )
 
 
 def test_a_low_pass_beyond_the_rate_is_none(white: Array) -> None:
-    y = CONDITIONS["lowpass"](white, RATE, rng(), hz=20_000.0)
+    y = DEGRADATIONS["lowpass"](white, RATE, rng(), hz=20_000.0)
     assert gain(y, white, 100, 10_000) == pytest.approx(0, abs=0.1)
 
 
 @settings(deadline=None, max_examples=20)
 @given(slope=st.floats(-12, 12))
 def test_a_tilt_is_as_steep_as_it_says(slope: float, white: Array) -> None:
-    y = CONDITIONS["tilt"](white, RATE, rng(), slope=slope)
+    y = DEGRADATIONS["tilt"](white, RATE, rng(), slope=slope)
     assert gain(y, white, 990, 1_010) == pytest.approx(0, abs=0.3)
     assert gain(y, white, 3_960, 4_040) == pytest.approx(2 * slope, abs=0.3)
     assert gain(y, white, 247, 253) == pytest.approx(-2 * slope, abs=0.6)
@@ -133,7 +133,7 @@ def test_a_tilt_is_as_steep_as_it_says(slope: float, white: Array) -> None:
 
 @pytest.mark.parametrize("peaks", [1, 3])
 def test_resonances_peak_where_they_say(peaks: int, white: Array) -> None:
-    y = CONDITIONS["resonance"](white, RATE, rng(), hz=700.0, gain=18.0, peaks=float(peaks))
+    y = DEGRADATIONS["resonance"](white, RATE, rng(), hz=700.0, gain=18.0, peaks=float(peaks))
     for octave in range(3):
         centre = 700.0 * 2**octave
         expected = 18 if octave < peaks else 1.5  # a skirt

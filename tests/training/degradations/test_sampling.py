@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from excerpts import Excerpt
-from haaqi_edge.training.degradations import CONDITIONS, STUDIES, chain_of, degrade, parse_chain
+from haaqi_edge.training.degradations import DEGRADATIONS, STUDIES, degrade, format_chain, parse_chain
 from haaqi_edge.training.degradations.sampling import (
     COUNTS,
     HELD_OUT,
@@ -17,10 +17,10 @@ from haaqi_edge.training.degradations.sampling import (
     UNSEEN_FAMILIES,
     WEIGHTS,
     family,
-    from_studies,
+    is_from_studies,
     is_unseen,
     random_chain,
-    redrawn,
+    redraw_parameters,
 )
 from voices import Voices
 
@@ -44,23 +44,24 @@ def unseen() -> list[str]:
     return [random_chain(rng, unseen=True) for _ in range(2_200)]
 
 
-@pytest.mark.parametrize("name", CONDITIONS)
+@pytest.mark.parametrize("name", DEGRADATIONS)
 def test_every_condition_has_ranges_within_its_limits(name: str) -> None:
-    limits = CONDITIONS[name].limits
+    limits = DEGRADATIONS[name].limits
     assert RANGES[name].keys() == limits.keys()
     rng = np.random.default_rng(3)
     for _ in range(200):
-        chain = chain_of((name, {key: draw(rng) for key, draw in RANGES[name].items()}))
+        chain = format_chain((name, {key: draw(rng) for key, draw in RANGES[name].items()}))
         ((_, found),) = parse_chain(chain)  # refuses what is outside the limits
         assert all(limits[key][0] <= value <= limits[key][1] for key, value in found.items())
 
 
 def test_there_are_ranges_of_conditions_alone() -> None:
-    assert RANGES.keys() == CONDITIONS.keys()
-    assert WEIGHTS.keys() | set(LAST) <= CONDITIONS.keys()
+    assert RANGES.keys() == DEGRADATIONS.keys()
+    assert WEIGHTS.keys() | set(LAST) <= DEGRADATIONS.keys()
     assert min(WEIGHTS.values()) > 0
 
 
+@pytest.mark.slow
 def test_the_seen_never_hold_what_is_held_out(seen: list[str]) -> None:
     for chain in seen:
         names = set(names_of(chain))
@@ -85,7 +86,7 @@ def test_the_unseen_are_eleven_kinds_each_as_likely(unseen: list[str]) -> None:
         assert {len(names) for names in chains} == {1, 2}
         assert 0.4 < np.mean([len(names) == 1 for names in chains]) < 0.6
         assert not set(UNSEEN_FAMILIES) & {names[0] for names in chains if len(names) == 2}
-    assert all(from_studies(chain) for chain in unseen if family(chain) not in UNSEEN_FAMILIES)
+    assert all(is_from_studies(chain) for chain in unseen if family(chain) not in UNSEEN_FAMILIES)
 
 
 def test_the_babble_of_the_nine_combinations_is_people_talking(unseen: list[str]) -> None:
@@ -103,13 +104,13 @@ def test_the_seen_are_spread_as_planned(seen: list[str]) -> None:
     counts = np.bincount([len(names_of(chain)) for chain in seen]) / len(seen)
     np.testing.assert_allclose(counts, COUNTS, atol=0.02)
     used = Counter(name for chain in seen for name in names_of(chain))
-    assert used.keys() == CONDITIONS.keys() - set(UNSEEN_FAMILIES)
+    assert used.keys() == DEGRADATIONS.keys() - set(UNSEEN_FAMILIES)
     assert used.most_common(1)[0][0] == "babble"
     assert used["babble"] > 1.3 * used.most_common(2)[1][1]
     assert min(used[name] for name in STUDIES - MUSIC_BABBLE) > 200
     assert min(used.values()) > 15
     # 45% are of the studies by design; so are about half of the others' conditions.
-    assert STUDIED_SHARE + 0.05 < np.mean([from_studies(chain) for chain in seen]) < 0.85
+    assert STUDIED_SHARE + 0.05 < np.mean([is_from_studies(chain) for chain in seen]) < 0.85
     families = Counter(map(family, seen))
     assert {"clean", "combination", "tilt up", "tilt down", "resonance", "resonances"} <= families.keys()
     assert "tilt" not in families
@@ -121,7 +122,7 @@ def test_music_babble_is_a_few_percent(seen: list[str]) -> None:
 
 def test_single_conditions_are_as_frequent_as_their_weights(seen: list[str]) -> None:
     alone = Counter(names[0] for names in map(names_of, seen) if len(names) == 1)
-    pools = CONDITIONS.keys() - set(UNSEEN_FAMILIES), STUDIES
+    pools = DEGRADATIONS.keys() - set(UNSEEN_FAMILIES), STUDIES
     for name in pools[0]:
         shares = [
             WEIGHTS.get(name, 1.0) / sum(WEIGHTS.get(other, 1.0) for other in pool) if name in pool else 0.0
@@ -142,12 +143,12 @@ def test_links_come_in_order_and_once(seen: list[str]) -> None:
     assert found == set(LAST)
     # What a wireless link loses has been through its codec, and what is not heard is added to what is.
     assert LAST.index("sbc") < LAST.index("packet_loss")
-    assert set(LAST[-2:]) == {name for name, entry in CONDITIONS.items() if entry.inaudible}
+    assert set(LAST[-2:]) == {name for name, entry in DEGRADATIONS.items() if entry.inaudible}
 
 
 def test_a_drawn_chain_survives_being_written_down(seen: list[str], unseen: list[str]) -> None:
     for chain in seen[:500] + unseen[:100]:
-        assert chain_of(*((entry.name, parameters) for entry, parameters in parse_chain(chain))) == chain
+        assert format_chain(*((entry.name, parameters) for entry, parameters in parse_chain(chain))) == chain
 
 
 def test_parameters_go_from_mild_to_severe(seen: list[str]) -> None:
@@ -175,12 +176,12 @@ def test_drawn_chains_can_be_heard(seen: list[str], unseen: list[str], excerpt: 
 def test_a_redrawn_chain_has_the_same_conditions_in_other_strengths(seen: list[str]) -> None:
     rng, changed = np.random.default_rng(5), 0
     for chain in filter(None, seen[:300]):
-        other = redrawn(rng, chain)
+        other = redraw_parameters(rng, chain)
         assert names_of(other) == names_of(chain)
         changed += other != chain
         assert not is_unseen(other)
     assert changed > 250  # some have few values
-    assert redrawn(rng, "") == ""
+    assert redraw_parameters(rng, "") == ""
 
 
 def test_the_same_generator_draws_the_same_chains() -> None:
@@ -231,4 +232,4 @@ SUBTRACTED = "speech_babble_subtraction(snr=5,over=2,talkers=6)"
 def test_families(chain: str, kind: str, held_out: bool, studied: bool) -> None:
     assert family(chain) == kind
     assert is_unseen(chain) == held_out
-    assert from_studies(chain) == studied
+    assert is_from_studies(chain) == studied

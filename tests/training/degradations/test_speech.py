@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from excerpts import Excerpt
 from haaqi_edge.runtime.errors import OptionError
-from haaqi_edge.training.degradations import CONDITIONS, STUDIES, degrade
+from haaqi_edge.training.degradations import DEGRADATIONS, STUDIES, degrade
 from haaqi_edge.training.degradations.speech import RANGES, STUDIED
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,16 +41,16 @@ class Watched(Voices):
 def babble_of(rate: int, seconds: float, speech: Voices, seed: int = 0, talkers: float = 6, room: float = 0.0) -> Array:
     """Babble of unit RMS alone."""
     x = np.full(round(rate * seconds), 1e-3)
-    y = CONDITIONS["babble"](x, rate, rng(seed), speech=speech, snr=0.0, talkers=talkers, room=room) - x
+    y = DEGRADATIONS["babble"](x, rate, rng(seed), speech=speech, snr=0.0, talkers=talkers, room=room) - x
     return np.asarray(y / rms(y))
 
 
 def test_what_needs_speech_is_known_and_so_are_its_ranges() -> None:
-    assert {name for name, entry in CONDITIONS.items() if entry.needs_speech} == set(NAMES)
+    assert {name for name, entry in DEGRADATIONS.items() if entry.needs_speech} == set(NAMES)
     assert STUDIED <= STUDIES
     assert RANGES.keys() == set(NAMES)
     for name, draws in RANGES.items():
-        limits = CONDITIONS[name].limits
+        limits = DEGRADATIONS[name].limits
         assert draws.keys() == limits.keys()
         for key, draw in draws.items():
             assert all(limits[key][0] <= draw(rng(seed)) <= limits[key][1] for seed in range(50))
@@ -60,7 +60,7 @@ def test_what_needs_speech_is_known_and_so_are_its_ranges() -> None:
 def test_without_a_bank_the_error_says_how_to_build_one(name: str, excerpt: Excerpt) -> None:
     values = {key: draw(rng()) for key, draw in RANGES[name].items()}
     with pytest.raises(OptionError, match=rf"{name} needs .* `haaqi-edge corpus build`"):
-        CONDITIONS[name](excerpt.samples, excerpt.rate, rng(), **values)
+        DEGRADATIONS[name](excerpt.samples, excerpt.rate, rng(), **values)
     with pytest.raises(OptionError, match="speech bank"):
         degrade(excerpt.samples, excerpt.rate, "babble(snr=1,talkers=4,room=0)", 0)
 
@@ -69,7 +69,7 @@ def test_without_a_bank_the_error_says_how_to_build_one(name: str, excerpt: Exce
 @pytest.mark.parametrize("snr", [-5.0, 20.0])
 def test_it_is_as_loud_as_said(name: str, snr: float, excerpt: Excerpt) -> None:
     values = {key: draw(rng()) for key, draw in RANGES[name].items()} | {"snr": snr}
-    added = CONDITIONS[name](excerpt.samples, excerpt.rate, rng(), speech=Voices(), **values) - excerpt.samples
+    added = DEGRADATIONS[name](excerpt.samples, excerpt.rate, rng(), speech=Voices(), **values) - excerpt.samples
     assert 20 * np.log10(rms(excerpt.samples) / rms(added)) == pytest.approx(snr, abs=1e-6)
 
 
@@ -142,6 +142,7 @@ class Burst(Voices):
         return x
 
 
+@pytest.mark.slow
 def test_rooms_reverberate() -> None:
     def late(room: float) -> float:
         """The share of energy from 100 ms after the bursts on, mean of twelve."""
@@ -170,7 +171,7 @@ def test_a_talker_pauses_and_babble_does_not() -> None:
 
     x = np.full(16_000 * 12, 1e-3)
     for seed in range(4):
-        alone = CONDITIONS["talker"](x, 16_000, rng(seed), speech=Steady(), snr=0.0, talkers=1.0) - x
+        alone = DEGRADATIONS["talker"](x, 16_000, rng(seed), speech=Steady(), snr=0.0, talkers=1.0) - x
         assert softest(alone) < 0.1
     assert softest(babble_of(16_000, 12.0, Steady(), talkers=1)) > 0.5
 
@@ -178,7 +179,7 @@ def test_a_talker_pauses_and_babble_does_not() -> None:
 def test_the_noise_has_the_spectrum_of_the_voices() -> None:
     speech = Voices()
     x = np.full(24_000 * 20, 1e-3)
-    added = CONDITIONS["speech_noise"](x, 24_000, rng(), speech=speech, snr=0.0) - x
+    added = DEGRADATIONS["speech_noise"](x, 24_000, rng(), speech=speech, snr=0.0) - x
     hz, power = signal.welch(added, 24_000, nperseg=1024)
     known, amplitude = speech.spectrum()
     inside = (hz > 100) & (hz < 7_800)
@@ -192,7 +193,7 @@ def test_the_noise_has_the_spectrum_of_the_voices() -> None:
 def test_subtraction_of_nothing_leaves_the_babble_and_more_takes_more(excerpt: Excerpt) -> None:
     x = excerpt.samples
     nothing, some, much = (
-        CONDITIONS["speech_babble_subtraction"](
+        DEGRADATIONS["speech_babble_subtraction"](
             x, excerpt.rate, rng(), speech=Voices(), snr=0.0, over=over, talkers=6.0
         )
         for over in (0.0, 1.0, 4.0)

@@ -13,20 +13,20 @@ from haaqi_edge.export.surgery import fold
 from haaqi_edge.model import Nano, Student, Teacher
 from haaqi_edge.model.student import PREDICTED_LAYERS
 from haaqi_edge.runtime.errors import OptionError
-from haaqi_edge.training.data.batches import Batch, Clips
+from haaqi_edge.training.data.batches import Batch, Dataset
 from haaqi_edge.training.data.feature_cache import FBANK, texture_kind
-from haaqi_edge.training.loop import Plan
+from haaqi_edge.training.loop import TrainerConfig
 from haaqi_edge.training.losses import AdaptiveSum, FixedSum, token_distances
-from haaqi_edge.training.settings import from_haaqi_net, read_settings, settings, shipped_configs
+from haaqi_edge.training.settings import build_settings, from_haaqi_net, read_settings, shipped_configs
 from haaqi_edge.training.tasks.distillation import (
     DistilConfig,
     NanoDistilTask,
     StudentTask,
-    begin_student,
-    keep_targets,
+    cache_teacher_targets,
+    create_student,
 )
-from haaqi_edge.training.tasks.pipelines import Data, distil
-from haaqi_edge.training.tasks.teacher import save
+from haaqi_edge.training.tasks.pipelines import TrainingData, distil
+from haaqi_edge.training.tasks.teacher import save_teacher
 
 TABLE_IV = [name for name in shipped_configs() if name.startswith("table4-")]
 
@@ -37,8 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def data(folder: Path) -> Data:
-    made = tiny.data(folder).with_labels(4, seed=1)
+def data(folder: Path) -> TrainingData:
+    made = tiny.load_training_data(folder).with_labels(4, seed=1)
     made.cache.fill([FBANK, texture_kind()], [*made.train, *made.valid], None)
     return made
 
@@ -46,16 +46,16 @@ def data(folder: Path) -> Data:
 @pytest.fixture(scope="module")
 def teacher(folder: Path) -> Teacher:
     torch.manual_seed(5)
-    save(Teacher(tiny.BEATS, tiny.HEAD), folder / "teacher.pth")
+    save_teacher(Teacher(tiny.BEATS, tiny.HEAD), folder / "teacher.pth")
     return Teacher.from_checkpoint(folder / "teacher.pth")
 
 
-def task(config: DistilConfig, teacher: Teacher | None, data: Data) -> StudentTask | NanoDistilTask:
+def task(config: DistilConfig, teacher: Teacher | None, data: TrainingData) -> StudentTask | NanoDistilTask:
     """A task whose features are kept."""
-    targets = keep_targets(teacher, config, data.cache, data.train) if teacher else ()
+    targets = cache_teacher_targets(teacher, config, data.cache, data.train) if teacher else ()
     kind = texture_kind() if config.student == "nano" else FBANK
     made = NanoDistilTask if config.student == "nano" else StudentTask
-    train, valid = Clips(data.cache, data.train, kind, targets), Clips(data.cache, data.valid, kind)
+    train, valid = Dataset(data.cache, data.train, kind, targets), Dataset(data.cache, data.valid, kind)
     return made(config, train, valid, teacher)
 
 
@@ -74,15 +74,15 @@ def batch_of(of: StudentTask | NanoDistilTask) -> Batch:
 
 def test_table_iv_has_all_its_rows() -> None:
     rows = {
-        tuple(settings(DistilConfig, read_settings(name)).__dict__[k] for k in ("heads", "loss", "weighted_sum"))
+        tuple(build_settings(DistilConfig, read_settings(name)).__dict__[k] for k in ("heads", "loss", "weighted_sum"))
         for name in TABLE_IV
     }
     assert len(rows) == len(TABLE_IV) == 8
 
 
 @pytest.mark.parametrize("name", TABLE_IV)
-def test_every_row_of_table_iv_learns(name: str, teacher: Teacher, data: Data) -> None:
-    config = settings(DistilConfig, read_settings(name))
+def test_every_row_of_table_iv_learns(name: str, teacher: Teacher, data: TrainingData) -> None:
+    config = build_settings(DistilConfig, read_settings(name))
     made = task(config, teacher, data)
     batch, before = batch_of(made), {n: p.detach().clone() for n, p in made.network.named_parameters()}
     losses = [step(made, batch) for _ in range(4)]
@@ -93,8 +93,8 @@ def test_every_row_of_table_iv_learns(name: str, teacher: Teacher, data: Data) -
     assert ("weights" in changed) == config.weighted_sum
 
 
-def test_a_student_begins_as_its_teacher(teacher: Teacher, data: Data) -> None:
-    student = begin_student(DistilConfig(), teacher)
+def test_a_student_begins_as_its_teacher(teacher: Teacher, data: TrainingData) -> None:
+    student = create_student(DistilConfig(), teacher)
     assert student.predicts == PREDICTED_LAYERS
     ours, theirs = student.state_dict(), teacher.state_dict()
     for index in range(3):
@@ -103,7 +103,7 @@ def test_a_student_begins_as_its_teacher(teacher: Teacher, data: Data) -> None:
     assert torch.equal(ours["linear2.weight"], theirs["beats_model.post_extract_proj.weight"])
     for name in ("blstm.weight_hh_l0", "haaqiAtt_layer.in_proj_weight", "linear0.weight"):
         assert torch.equal(ours[name], theirs[name])
-    tuned = begin_student(DistilConfig(tune_blstm=True, tune_attention=True), teacher)
+    tuned = create_student(DistilConfig(tune_blstm=True, tune_attention=True), teacher)
     assert all(p.requires_grad for part in (tuned.blstm, tuned.haaqiAtt_layer) for p in part.parameters())
     made = task(DistilConfig(tune_blstm=True), teacher, data)
     step(made, batch_of(made))
@@ -112,8 +112,8 @@ def test_a_student_begins_as_its_teacher(teacher: Teacher, data: Data) -> None:
     assert torch.equal(made.network.haaqiAtt_layer.in_proj_weight, theirs["haaqiAtt_layer.in_proj_weight"])
 
 
-def test_a_distilled_student_loads_strictly_and_exports(teacher: Teacher, data: Data, tmp_path: Path) -> None:
-    config = DistilConfig(batch=4, plan=Plan(epochs=2), weighted_sum=False)
+def test_a_distilled_student_loads_strictly_and_exports(teacher: Teacher, data: TrainingData, tmp_path: Path) -> None:
+    config = DistilConfig(batch_size=4, trainer=TrainerConfig(epochs=2), weighted_sum=False)
     trained = distil(config, teacher, data, tmp_path)
     assert trained.weights.name == "haaqi_net_distillBEATs.pth"
     student, lean = (Student.from_checkpoint(trained.weights, dead_branches=kept) for kept in (True, False))
@@ -129,8 +129,10 @@ def test_a_distilled_student_loads_strictly_and_exports(teacher: Teacher, data: 
         torch.testing.assert_close(student.blend(last), student.layer_norm[-1](last[-1]))
 
 
-def test_nano_learns_from_scores_and_tokens(teacher: Teacher, data: Data, tmp_path: Path) -> None:
-    config = replace(settings(DistilConfig, read_settings("nano-distil")), batch=4, plan=Plan(epochs=2))
+def test_nano_learns_from_scores_and_tokens(teacher: Teacher, data: TrainingData, tmp_path: Path) -> None:
+    config = replace(
+        build_settings(DistilConfig, read_settings("nano-distil")), batch_size=4, trainer=TrainerConfig(epochs=2)
+    )
     made = task(config, teacher, data)
     batch = batch_of(made)
     blind = batch._replace(labels=torch.full_like(batch.labels, float("nan")))
@@ -145,25 +147,30 @@ def test_nano_learns_from_scores_and_tokens(teacher: Teacher, data: Data, tmp_pa
     assert 0 < nano(texture[None], torch.zeros(1, 8)).score.item() < 1
 
 
-def test_without_a_teacher_labels_alone_teach(data: Data, tmp_path: Path) -> None:
+def test_without_a_teacher_labels_alone_teach(data: TrainingData, tmp_path: Path) -> None:
     config = DistilConfig(
-        beats=tiny.BEATS, head=tiny.HEAD, tune_blstm=True, tune_attention=True, batch=4, plan=Plan(epochs=1)
+        beats=tiny.BEATS,
+        head=tiny.HEAD,
+        tune_blstm=True,
+        tune_attention=True,
+        batch_size=4,
+        trainer=TrainerConfig(epochs=1),
     )
     trained = distil(config, None, data, tmp_path)
     assert isinstance(trained.task, StudentTask)
     assert len(trained.task.clips) == 4
-    student, begun = Student.from_checkpoint(trained.weights), begin_student(config, None)
+    student, begun = Student.from_checkpoint(trained.weights), create_student(config, None)
     changed = {n for n, p in student.named_parameters() if not torch.equal(p, begun.get_parameter(n))}
     assert {"blstm.weight_hh_l0", "encoder0.fc1.weight"} <= changed
     assert "encoder5.weight" not in changed
-    scratch = settings(DistilConfig, read_settings("student-scratch"))
+    scratch = build_settings(DistilConfig, read_settings("student-scratch"))
     with torch.device("meta"):
         assert sum(p.numel() for p in Student(head=scratch.head).parameters()) == 24_383_744
 
 
-def test_what_a_teacher_says_is_kept_once(teacher: Teacher, data: Data) -> None:
+def test_what_a_teacher_says_is_kept_once(teacher: Teacher, data: TrainingData) -> None:
     config = DistilConfig()
-    tokens, frames = keep_targets(teacher, config, data.cache, data.train)
+    tokens, frames = cache_teacher_targets(teacher, config, data.cache, data.train)
     example = data.train[1]
     fbank = torch.from_numpy(data.cache.load(FBANK, example).copy()).float()[None]
     with torch.no_grad():
@@ -174,7 +181,7 @@ def test_what_a_teacher_says_is_kept_once(teacher: Teacher, data: Data) -> None:
     told = torch.from_numpy(data.cache.load(frames, example).copy()).float()
     torch.testing.assert_close(told, scores.frame_scores[0], atol=2e-3, rtol=0)
     written = data.cache.pack(tokens, example.table).path.stat().st_mtime_ns
-    keep_targets(teacher, config, data.cache, data.train)
+    cache_teacher_targets(teacher, config, data.cache, data.train)
     assert data.cache.pack(tokens, example.table).path.stat().st_mtime_ns == written
 
 
@@ -229,27 +236,34 @@ def test_settings_that_contradict_the_teacher(changes: dict[str, object], said: 
 def test_settings_from_files(tmp_path: Path) -> None:
     file = tmp_path / "s.yaml"
     file.write_text("lr: 1e-4\npredicts: [4]\nbeats: {layers: 6}\n")
-    found = settings(DistilConfig, read_settings(file), {"epochs": 3, "seed": None})
-    assert (found.lr, found.predicts, found.beats.layers, found.plan.epochs, found.plan.seed) == (1e-4, (4,), 6, 3, 0)
+    found = build_settings(DistilConfig, read_settings(file), {"epochs": 3, "seed": None})
+    assert (found.lr, found.predicts, found.beats.layers, found.trainer.epochs, found.trainer.seed) == (
+        1e-4,
+        (4,),
+        6,
+        3,
+        0,
+    )
     for text, said in (
         ("lr: fast", "lr is 'fast', expected"),
-        ("odd: 1", "no such setting as odd"),
+        ("odd: 1", "unknown key odd; known keys: student, layers"),
         ("- 1", "no settings"),
-        ("batch: -3", "batch is -3, expected a whole number, 1 or more"),
-        ("batch: true", "batch is True, expected a whole number"),
+        ("batch_size: -3", "batch_size is -3, expected a whole number, 1 or more"),
+        ("batch_size: true", "batch_size is True, expected a whole number"),
         ("lr: .inf", "lr is inf, expected a number, 0 or more"),
-        ("clip: abc", "clip is 'abc', expected a number"),
-        ("precision: fp8", "expected auto or fp32 or bf16 or fp16"),
+        ("max_grad_norm: abc", "max_grad_norm is 'abc', expected a number"),
+        ("precision: fp8", "expected one of auto, fp32, bf16, fp16"),
         ("weighted_sum: 1", "expected true or false"),
-        ("predicts: [a]", "predicts is 'a', expected a whole number, 0 or more"),
-        ("plan: 3", "plan is 3, expected settings"),
-        ("head: 3", "head is 3, expected settings by name"),
-        ("1: 3\nodd: 2", "no such setting as 1, odd"),
-        ("head: {width: 256, heads: 7}", "a width of 256 is no multiple of its heads, 7"),
+        ("predicts: [a]", "predicts\\[0\\] is 'a', expected a whole number, 0 or more"),
+        ("trainer: 3", "trainer is 3, expected a mapping with the keys: epochs"),
+        ("head: 3", "head is 3, expected a mapping with the keys: "),
+        ("1: 3\nodd: 2", "expected a mapping with the keys: student"),
+        ("batch: 3\nfree: 2", r"renamed \(batch is now batch_size, free is now unfrozen_layers\)"),
+        ("head: {width: 256, heads: 7}", "a width of 256 is not a multiple of heads=7"),
     ):
         file.write_text(text)
         with pytest.raises(OptionError, match=said):
-            settings(DistilConfig, read_settings(file))
+            build_settings(DistilConfig, read_settings(file))
     with pytest.raises(OptionError, match=r"cannot be read .* or one of .*table4-independent"):
         read_settings(tmp_path / "absent.yaml")
 
@@ -263,7 +277,7 @@ def test_haaqi_nets_own_settings(tmp_path: Path) -> None:
     )
     told = from_haaqi_net(read_settings(file))
     head, rest = {"width": 256, "hidden": 100}, {"beats_path": "b.pt", "table": "t.json", "valid": "v.json"}
-    assert told == {"head": head, **rest, "batch": 1, "epochs": 10}
+    assert told == {"head": head, **rest, "batch_size": 1, "epochs": 10}
     assert from_haaqi_net(read_settings("teacher")) is None
     with pytest.raises(OptionError, match="num_layers is 2"):
         from_haaqi_net({"model": {"input_size": 264, "num_layers": 2}})

@@ -10,17 +10,17 @@ import pytest
 import tiny
 import torch
 from haaqi_edge.model import Nano, Student, Teacher
-from haaqi_edge.model.loss import HAAQILoss, windowed
+from haaqi_edge.model.loss import HAAQILoss, score_windows
 from haaqi_edge.runtime.bundle import Scale
 from haaqi_edge.runtime.errors import CorpusError, OptionError
-from haaqi_edge.training.data.batches import Clips
+from haaqi_edge.training.data.batches import Dataset
 from haaqi_edge.training.data.feature_cache import FeatureCache, texture_kind
-from haaqi_edge.training.loop import Plan, train
-from haaqi_edge.training.run_directory import Run
+from haaqi_edge.training.loop import TrainerConfig, train
+from haaqi_edge.training.run_directory import RunDirectory
 from haaqi_edge.training.tasks.distillation import save_student
-from haaqi_edge.training.tasks.mos import FREEZES, Freeze, MosConfig, MosTask, freeze, tune
-from haaqi_edge.training.tasks.pipelines import Data
-from haaqi_edge.training.tasks.ratings import compare, folds_of, read_ratings, williams
+from haaqi_edge.training.tasks.mos import FREEZES, Freeze, MosConfig, MosTask, freeze_parameters, tune
+from haaqi_edge.training.tasks.pipelines import TrainingData
+from haaqi_edge.training.tasks.ratings import compare_predictions, read_ratings, split_folds
 from sounds import music, write
 
 MOS = Scale("MOS", 1.0, 5.0)
@@ -56,11 +56,11 @@ def test_ratings_are_mapped_and_averaged(ratings: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("0.wav,N3,6,p", "line 2: the rating 6 is not within 1 to 5: say --scale"),
+        ("0.wav,N3,6,p", "line 2: the rating 6 is not within 1 to 5: give their scale with --scale"),
         ("0.wav,N3,good,p", "'good' is not a number"),
-        ("absent.wav,N3,3,p", "is not there"),
+        ("absent.wav,N3,3,p", "does not exist"),
         ("0.wav,N9,3,p", "N9"),
-        ("", "no line under its columns"),
+        ("", "has no ratings"),
     ],
 )
 def test_ratings_that_cannot_be(line: str, said: str, ratings: Path) -> None:
@@ -72,12 +72,12 @@ def test_ratings_that_cannot_be(line: str, said: str, ratings: Path) -> None:
 
 def test_folds_share_no_group(ratings: Path) -> None:
     examples = read_ratings(ratings, MOS)
-    folds = folds_of(examples, 3)
+    folds = split_folds(examples, 3)
     assert sorted(place for fold in folds for place in fold) == list(range(12))
     groups = [{examples[place].group for place in fold} for fold in folds]
     assert sum(map(len, groups)) == len(set.union(*groups)) == 6
     with pytest.raises(CorpusError, match=r"6 groups .* for 7 folds: give --folds 6 or fewer"):
-        folds_of(examples, 7)
+        split_folds(examples, 7)
 
 
 def test_columns_are_named(ratings: Path) -> None:
@@ -85,32 +85,37 @@ def test_columns_are_named(ratings: Path) -> None:
     path.write_text(ratings.read_text().replace("group", "piece", 1))
     assert {example.group for example in read_ratings(path, MOS, told.append)} == {f"{n}.wav" for n in range(12)}
     assert len(told) == 1
-    assert "not read: piece;" in told[0]
+    assert "ignored columns: piece;" in told[0]
     path.write_text(ratings.read_text().replace(",", ";"))
-    with pytest.raises(CorpusError, match="its first line gives 'file;audiogram;rating;group'"):
+    with pytest.raises(CorpusError, match="its first line has 'file;audiogram;rating;group'"):
         read_ratings(path, MOS)
 
 
+@pytest.mark.slow
 def test_folds_of_other_groups_are_another_run(ratings: Path, tmp_path: Path) -> None:
     examples = read_ratings(ratings, MOS)
-    cache, config = FeatureCache(ratings.parent / "features"), MosConfig(folds=2, plan=Plan(epochs=1), batch=6)
-    tune(Nano.from_checkpoint(), config, Data(examples, [], cache), tmp_path, MOS)
+    cache, config = (
+        FeatureCache(ratings.parent / "features"),
+        MosConfig(folds=2, trainer=TrainerConfig(epochs=1), batch_size=6),
+    )
+    tune(Nano.shipped(), config, TrainingData(examples, [], cache), tmp_path, MOS)
     modes = {(tmp_path / name).stat().st_mode for name in ("nano.safetensors", "config.json")}
     assert len(modes) == 1, "weights are as readable as the rest"
     other = [replace(example, group=str(place % 5)) for place, example in enumerate(examples)]
-    with pytest.raises(OptionError, match=r"fold-0 holds a run that was asked for something else \(parts"):
-        tune(Nano.from_checkpoint(), config, Data(other, [], cache), tmp_path, MOS)
+    with pytest.raises(OptionError, match=r"fold-0 holds a run that has other settings \(parts"):
+        tune(Nano.shipped(), config, TrainingData(other, [], cache), tmp_path, MOS)
     alike = [replace(example, score=0.5) for example in examples]
-    with pytest.raises(CorpusError, match="12 ratings are alike"):
-        tune(Nano.from_checkpoint(), config, Data(alike, [], cache), tmp_path / "alike", MOS)
+    with pytest.raises(CorpusError, match="12 ratings are equal"):
+        tune(Nano.shipped(), config, TrainingData(alike, [], cache), tmp_path / "alike", MOS)
 
 
+@pytest.mark.slow
 def test_tuning_learns_the_ratings_and_changes_the_output_alone(ratings: Path, tmp_path: Path) -> None:
-    nano = Nano.from_checkpoint()
-    data = Data(read_ratings(ratings, MOS), [], FeatureCache(ratings.parent / "features"))
-    config = MosConfig(folds=2, plan=Plan(epochs=12, patience=12), batch=3, lr=0.1, anchor=0.0)
+    nano = Nano.shipped()
+    data = TrainingData(read_ratings(ratings, MOS), [], FeatureCache(ratings.parent / "features"))
+    config = MosConfig(folds=2, trainer=TrainerConfig(epochs=12, patience=12), batch_size=3, lr=0.1, anchor_weight=0.0)
     tuned = tune(nano, config, data, tmp_path, MOS)
-    found = tuned.figures
+    found = tuned.metrics
     assert found["after"]["lcc"] > 0.5
     assert found["after"]["mse"] < 0.5 * found["before"]["mse"]
     assert found["after_against_before"]["mse"][1] < 0
@@ -120,7 +125,7 @@ def test_tuning_learns_the_ratings_and_changes_the_output_alone(ratings: Path, t
     changed = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert changed <= {"head.frame.weight", "head.frame.bias", "head.attention.weight", "head.attention.bias"}
     assert "head.frame.weight" in changed
-    assert all(torch.equal(p, q) for p, q in zip(Nano.from_checkpoint().parameters(), nano.parameters(), strict=True))
+    assert all(torch.equal(p, q) for p, q in zip(Nano.shipped().parameters(), nano.parameters(), strict=True))
     again = tune(nano, config, data, tmp_path, MOS)  # all runs are finished: nothing is computed anew
     assert np.array_equal(again.after, tuned.after)
 
@@ -129,11 +134,11 @@ def test_the_anchor_holds(ratings: Path, tmp_path: Path) -> None:
     cache, examples, far = FeatureCache(ratings.parent / "features"), read_ratings(ratings, MOS), []
     cache.fill([texture_kind()], examples, None)
     for anchor in (0.0, 10.0):
-        config = MosConfig(plan=Plan(epochs=2), batch=6, lr=0.05, anchor=anchor)
-        task = MosTask(Nano.from_checkpoint(), config, Clips(cache, examples, texture_kind()), None)
-        train(task, config.plan, Run(tmp_path / str(anchor), {}))
+        config = MosConfig(trainer=TrainerConfig(epochs=2), batch_size=6, lr=0.05, anchor_weight=anchor)
+        task = MosTask(Nano.shipped(), config, Dataset(cache, examples, texture_kind()), None)
+        train(task, config.trainer, RunDirectory(tmp_path / str(anchor), {}))
         assert isinstance(task.network, Nano)
-        far.append((task.network.head.frame.weight - Nano.from_checkpoint().head.frame.weight).norm().item())
+        far.append((task.network.head.frame.weight - Nano.shipped().head.frame.weight).norm().item())
     assert far[1] < 0.8 * far[0]
 
 
@@ -141,7 +146,7 @@ def test_the_anchor_holds(ratings: Path, tmp_path: Path) -> None:
 def test_what_is_frozen(what: Freeze) -> None:
     networks = [Nano(), Student(tiny.BEATS, tiny.HEAD), Teacher(tiny.BEATS, tiny.HEAD)]
     for network in networks:
-        names = set(freeze(network, what))
+        names = set(freeze_parameters(network, what))
         every = {name for name, _ in network.named_parameters()}
         assert names == {name for name, p in network.named_parameters() if p.requires_grad}
         inside = {n for n in every if n.startswith(("encoder", "beats_", "patch_embedding", "linear2"))}
@@ -155,38 +160,35 @@ def test_what_is_frozen(what: Freeze) -> None:
             assert all("frame" in name or name.startswith("head.attention") for name in names)
 
 
+@pytest.mark.slow
 def test_a_student_is_tuned_too(ratings: Path, tmp_path: Path) -> None:
     save_student(Student(tiny.BEATS, tiny.HEAD), tmp_path / "student.pth")
     student = Student.from_checkpoint(tmp_path / "student.pth")
-    data = Data(read_ratings(ratings, MOS), [], FeatureCache(ratings.parent / "features"))
-    tuned = tune(student, MosConfig(folds=2, plan=Plan(epochs=1), freeze="encoder"), data, tmp_path / "run", MOS)
+    data = TrainingData(read_ratings(ratings, MOS), [], FeatureCache(ratings.parent / "features"))
+    tuned = tune(
+        student, MosConfig(folds=2, trainer=TrainerConfig(epochs=1), freeze="encoder"), data, tmp_path / "run", MOS
+    )
     assert isinstance(tuned.network, Student)
     assert torch.equal(tuned.network.get_parameter("encoder0.fc1.weight"), student.get_parameter("encoder0.fc1.weight"))
     assert not torch.equal(tuned.network.linear0.weight, student.linear0.weight)
 
 
 def test_long_clips_are_the_mean_of_their_windows() -> None:
-    nano = Nano.from_checkpoint()
+    nano = Nano.shipped()
     texture, levels = torch.randn(1, 7, 16, 32), torch.full((1, 8), 30.0)
     with torch.no_grad():
-        found = windowed(nano, texture, levels, patches=3)
+        found = score_windows(nano, texture, levels, patches=3)
         parts = [nano(texture[:, start : start + 3], levels).score for start in (0, 3, 4)]
     torch.testing.assert_close(found, (3 * parts[0] + 3 * parts[1] + 1 * parts[2]) / 7)
 
 
-def test_tests_of_a_change_have_their_size_and_power() -> None:
+def test_comparison_of_predictions() -> None:
     rng = np.random.default_rng(0)
-    same, other = [], []
-    for _ in range(200):
-        truth = rng.standard_normal(40)
-        a, b, c = (truth + rng.standard_normal(40) * spread for spread in (1.0, 1.0, 0.4))
-        same.append(williams(a, b, truth))
-        other.append(williams(a, c, truth))
-        assert williams(a, b, truth) == pytest.approx(williams(b, a, truth))
-    assert 0.01 < np.mean(np.array(same) < 0.05) < 0.1
-    assert np.mean(np.array(other) < 0.05) > 0.7
-    assert williams(a, a, truth) == 1.0
-    found = compare(a, c, truth, [str(i) for i in range(40)])
-    assert found.lcc.low > 0 > found.mse.high
-    none = compare(a, a, truth, [str(i) for i in range(40)])
-    assert (none.lcc.low, none.lcc.high, none.error_p) == (0, 0, 1)
+    truth = rng.standard_normal(40)
+    before, after = (truth + rng.standard_normal(40) * spread for spread in (1.0, 0.4))
+    groups = [str(i) for i in range(40)]
+    found = compare_predictions(before, after, truth, groups)
+    assert found.intervals.lcc.low > 0 > found.intervals.mse.high
+    assert max(found.lcc_p, found.error_p) < 0.05
+    none = compare_predictions(before, before, truth, groups)
+    assert (none.intervals.lcc, none.lcc_p, none.error_p) == ((0, 0), 1, 1)

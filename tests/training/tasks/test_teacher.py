@@ -12,14 +12,14 @@ import torch
 from haaqi_edge.model.beats import Beats, BeatsConfig
 from haaqi_edge.model.teacher import Teacher
 from haaqi_edge.runtime.errors import CheckpointError, CorpusError, OptionError
-from haaqi_edge.training.data.batches import Clips, score_loss
-from haaqi_edge.training.data.examples import of_json, parted
-from haaqi_edge.training.data.feature_cache import FBANK, batched
-from haaqi_edge.training.loop import Plan
-from haaqi_edge.training.tasks.pipelines import Data, train_teacher
-from haaqi_edge.training.tasks.teacher import TeacherConfig, TeacherTask, made
+from haaqi_edge.training.data.batches import Dataset, score_loss
+from haaqi_edge.training.data.examples import load_json_examples, split_by_group
+from haaqi_edge.training.data.feature_cache import FBANK, make_batches
+from haaqi_edge.training.loop import TrainerConfig
+from haaqi_edge.training.tasks.pipelines import TrainingData, train_teacher
+from haaqi_edge.training.tasks.teacher import TeacherConfig, TeacherTask, create_teacher
 
-CONFIG = TeacherConfig(tiny.HEAD, batch=3, plan=Plan(epochs=2))
+CONFIG = TeacherConfig(tiny.HEAD, batch_size=3, trainer=TrainerConfig(epochs=2))
 
 
 @pytest.fixture(scope="module")
@@ -28,26 +28,29 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def data(folder: Path) -> Data:
-    return tiny.data(folder)
+def data(folder: Path) -> TrainingData:
+    return tiny.load_training_data(folder)
 
 
 @pytest.fixture(scope="module")
 def beats(folder: Path) -> Beats:
-    return Beats.from_checkpoint(tiny.beats_checkpoint(folder))
+    return Beats.from_checkpoint(tiny.save_beats_checkpoint(folder))
 
 
-@pytest.mark.parametrize("free", [0, 1, 12])
-def test_what_is_frozen_stays_and_the_rest_learns(free: int, data: Data, beats: Beats, tmp_path: Path) -> None:
-    config = replace(CONFIG, free=free)
+@pytest.mark.slow
+@pytest.mark.parametrize("unfrozen_layers", [0, 1, 12])
+def test_what_is_frozen_stays_and_the_rest_learns(
+    unfrozen_layers: int, data: TrainingData, beats: Beats, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, unfrozen_layers=unfrozen_layers)
     trained = train_teacher(config, beats, data, tmp_path)
-    teacher, before = Teacher.from_checkpoint(trained.weights), made(config, beats).state_dict()
+    teacher, before = Teacher.from_checkpoint(trained.weights), create_teacher(config, beats).state_dict()
     changed = {name for name, value in teacher.state_dict().items() if not torch.equal(value, before[name])}
     assert {"linear0.weight", "blstm.weight_ih_l0", "weights", "haaqiframe_score.bias"} <= changed
     inside = {name.removeprefix("beats_model.") for name in changed if name.startswith("beats_model.")}
-    if free == 0:
+    if unfrozen_layers == 0:
         assert inside == set()
-    elif free == 1:
+    elif unfrozen_layers == 1:
         assert "encoder.layers.11.fc1.weight" in inside
         assert all(name.startswith("encoder.layers.11.") for name in inside)
         assert "encoder.layers.11.self_attn.relative_attention_bias.weight" not in inside
@@ -56,8 +59,9 @@ def test_what_is_frozen_stays_and_the_rest_learns(free: int, data: Data, beats: 
     assert trained.history[-1]["loss"] != trained.history[0]["loss"]
 
 
-def test_the_checkpoint_has_the_published_keys(data: Data, beats: Beats, tmp_path: Path) -> None:
-    trained = train_teacher(replace(CONFIG, plan=Plan(epochs=1)), beats, data, tmp_path)
+@pytest.mark.slow
+def test_the_checkpoint_has_the_published_keys(data: TrainingData, beats: Beats, tmp_path: Path) -> None:
+    trained = train_teacher(replace(CONFIG, trainer=TrainerConfig(epochs=1)), beats, data, tmp_path)
     found = torch.load(trained.weights, weights_only=True)
     with torch.device("meta"):
         published = Teacher()
@@ -71,12 +75,14 @@ def test_the_checkpoint_has_the_published_keys(data: Data, beats: Beats, tmp_pat
         Teacher.from_checkpoint(tmp_path / "sizeless.pth")
 
 
-@pytest.mark.parametrize("free", [0, 2])
-def test_kept_layers_are_what_beats_gives(free: int, data: Data, beats: Beats, tmp_path: Path) -> None:
-    config = replace(CONFIG, free=free, plan=Plan(epochs=1))
+@pytest.mark.parametrize("unfrozen_layers", [0, 2])
+def test_kept_layers_are_what_beats_gives(
+    unfrozen_layers: int, data: TrainingData, beats: Beats, tmp_path: Path
+) -> None:
+    config = replace(CONFIG, unfrozen_layers=unfrozen_layers, trainer=TrainerConfig(epochs=1))
     task = train_teacher(config, beats, data, tmp_path).task
     assert isinstance(task, TeacherTask)
-    for kept, (_, whole) in zip(task.valid.batches(3), Clips(data.cache, data.valid, FBANK).batches(3), strict=True):
+    for kept, (_, whole) in zip(task.valid.batches(3), Dataset(data.cache, data.valid, FBANK).batches(3), strict=True):
         with torch.no_grad():
             ours = task.scores(kept[1].inputs, kept[1].audiograms)
             theirs = task.teacher.score(whole.inputs, whole.audiograms)
@@ -84,8 +90,8 @@ def test_kept_layers_are_what_beats_gives(free: int, data: Data, beats: Beats, t
     assert len(data.cache.pack(task.valid.inputs, "files")) == tiny.PIECES  # once a sound
 
 
-def test_the_last_layer_alone(data: Data, beats: Beats, tmp_path: Path) -> None:
-    trained = train_teacher(replace(CONFIG, weighted_sum=False, plan=Plan(epochs=1)), beats, data, tmp_path)
+def test_the_last_layer_alone(data: TrainingData, beats: Beats, tmp_path: Path) -> None:
+    trained = train_teacher(replace(CONFIG, weighted_sum=False, trainer=TrainerConfig(epochs=1)), beats, data, tmp_path)
     teacher = Teacher.from_checkpoint(trained.weights)
     layers = [torch.randn(2, 8, tiny.BEATS.width) for _ in range(tiny.BEATS.layers)]
     torch.testing.assert_close(teacher.blend(layers), teacher.layer_norm[-1](layers[-1]))
@@ -93,7 +99,7 @@ def test_the_last_layer_alone(data: Data, beats: Beats, tmp_path: Path) -> None:
 
 def test_sizes_of_a_beats_checkpoint(beats: Beats, folder: Path) -> None:
     assert beats.config == tiny.BEATS
-    assert BeatsConfig.published({}) == BeatsConfig()
+    assert BeatsConfig.from_published({}) == BeatsConfig()
     found = torch.load(folder / "beats.pt", weights_only=True)
     torch.save({"cfg": found["cfg"], "model": {**found["model"], "odd": torch.zeros(1)}}, folder / "odd.pt")
     with pytest.raises(CheckpointError, match="unexpected: odd"):
@@ -102,15 +108,15 @@ def test_sizes_of_a_beats_checkpoint(beats: Beats, folder: Path) -> None:
 
 def test_settings_that_cannot_be(beats: Beats) -> None:
     with pytest.raises(OptionError, match="give its checkpoint with --beats, or sizes"):
-        made(CONFIG, None)
+        create_teacher(CONFIG, None)
     with pytest.raises(OptionError, match="13 of 12 layers"):
-        made(replace(CONFIG, free=13), beats)
-    with pytest.raises(OptionError, match="from scratch learns in all its layers"):
-        made(replace(CONFIG, beats=tiny.BEATS, free=1), None)
+        create_teacher(replace(CONFIG, unfrozen_layers=13), beats)
+    with pytest.raises(OptionError, match="from scratch is trained with all its layers"):
+        create_teacher(replace(CONFIG, beats=tiny.BEATS, unfrozen_layers=1), None)
 
 
 def test_the_loss_is_haaqi_nets() -> None:
-    from haaqi_edge.model.scores import Scores
+    from haaqi_edge.model.head import Scores
 
     frames = torch.tensor([[0.1, 0.3], [0.6, 0.8], [0.5, 0.5]])
     labels = torch.tensor([0.2, 0.5, float("nan")])
@@ -123,34 +129,34 @@ def test_the_loss_is_haaqi_nets() -> None:
 def test_clips_are_batched_with_others_as_long() -> None:
     lengths = [5, 3, 5, 5, 3, 7, 5]
     for rng in (None, np.random.default_rng(1)):
-        found = batched(lengths, 2, rng)
+        found = make_batches(lengths, 2, rng)
         assert sorted(place for batch in found for place in batch) == list(range(7))
         assert all(len({lengths[place] for place in batch}) == 1 and len(batch) <= 2 for batch in found)
         assert len(found) == 4
-    assert batched(lengths, 2, np.random.default_rng(1)) == batched(lengths, 2, np.random.default_rng(1))
-    whole = batched(lengths, 2, np.random.default_rng(1), whole=True)
+    assert make_batches(lengths, 2, np.random.default_rng(1)) == make_batches(lengths, 2, np.random.default_rng(1))
+    whole = make_batches(lengths, 2, np.random.default_rng(1), drop_last=True)
     assert len(whole) == 3
     assert all(len(batch) == 2 and batch == sorted(batch) for batch in whole)
 
 
-def test_parts_share_no_piece(data: Data) -> None:
-    train, held = parted([*data.train, *data.train], 0.3)
+def test_parts_share_no_piece(data: TrainingData) -> None:
+    train, held = split_by_group([*data.train, *data.train], 0.3)
     assert len(train) + len(held) == 14
     assert {e.group for e in train}.isdisjoint(e.group for e in held)
     with pytest.raises(CorpusError, match="all examples are of one piece"):
-        parted([data.train[0]] * 3, 0.3)
+        split_by_group([data.train[0]] * 3, 0.3)
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("[]", "expected"),
-        ('{"data": [{"file_path": "absent.wav", "audiogram": "N3", "haaqi_score": 0.5}]}', "is not there"),
+        ('{"data": [{"file_path": "absent.wav", "audiogram": "N3", "haaqi_score": 0.5}]}', "does not exist"),
         ('{"data": [{"file_path": "bad.json", "audiogram": [1], "haaqi_score": 0.5}]}', "audiogram"),
-        ('{"data": [{"file_path": "bad.json", "audiogram": "N3", "haaqi_score": 5}]}', "not one from 0 to 1"),
+        ('{"data": [{"file_path": "bad.json", "audiogram": "N3", "haaqi_score": 5}]}', "not within 0 to 1"),
     ],
 )
 def test_a_train_json_that_cannot_be_used(text: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "bad.json").write_text(text)
     with pytest.raises(CorpusError, match=said):
-        of_json(tmp_path / "bad.json")
+        load_json_examples(tmp_path / "bad.json")

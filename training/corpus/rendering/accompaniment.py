@@ -1,8 +1,8 @@
-"""Bands and drums as sources of pieces: MMA's styles over random chords, Hydrogen's drum patterns and kits.
+"""Bands and drums as sources of pieces: MMA's styles with random chords, and Hydrogen's drum patterns and kits.
 
-MMA (Musical MIDI Accompaniment, van der Poel) is a program that turns chords and the name of a style into a MIDI file.
-Hydrogen is a drum machine; of it only files are read: songs (.h2song, XML) for their patterns, and kits (drumkit.xml
-and recorded hits).
+MMA (Musical MIDI Accompaniment, van der Poel) is a program that makes a MIDI file from chords and the name of a style.
+Hydrogen is a drum machine. Only its files are read: songs (.h2song, XML) for their patterns, and kits (drumkit.xml and
+recorded hits).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import numpy as np
 import soundfile
 import soxr
 
-from ...runtime.errors import CorpusError
-from ...runtime.files import is_file, is_folder
-from ..degradations.grammar import Array
+from ....runtime.errors import CorpusError
+from ....runtime.files import is_file, is_folder
+from ...degradations.chains import Array
 from .programs import run_limited
 from .scores import Note, Part, Score, read_midi
 
@@ -31,7 +31,7 @@ NO_MMA: Final = "MMA is not installed: install it (apt-get install mma), or leav
 
 
 class Style(NamedTuple):
-    """A groove of MMA's libraries: the file below `lib` without its ending, the groove, and whether it has drums."""
+    """A groove of MMA's libraries: file below `lib` without suffix, name of the groove, and whether it has drums."""
 
     file: str
     groove: str
@@ -39,7 +39,7 @@ class Style(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What a plan calls it, as in `stdlib/swing:Swing1`."""
+        """Name in a plan, such as `stdlib/swing:Swing1`."""
         return f"{self.file}:{self.groove}"
 
 
@@ -60,32 +60,32 @@ _THIRDS: Final = {"m": (0, 3, 7), "": (0, 4, 7), "m7b5": (0, 3, 6), "dim7": (0, 
 
 
 class Chord(NamedTuple):
-    """The pitch class of a chord's root, and its kind as MMA writes it: `m7`, `M7` and so on."""
+    """Pitch class of a chord's root, and the kind of chord in MMA's notation, such as `m7` or `M7`."""
 
     root: int
     kind: str
 
     @property
     def name(self) -> str:
-        """What MMA calls it."""
+        """Name in MMA's notation."""
         return _ROOTS[self.root] + self.kind
 
     @property
     def tones(self) -> tuple[int, ...]:
-        """The pitch classes of its triad."""
+        """Pitch classes of the triad."""
         minor = self.kind.startswith("m")
         steps = _THIRDS.get(self.kind, _THIRDS["m" if minor else ""])
         return tuple((self.root + step) % 12 for step in steps)
 
 
-def styles(share: Path) -> list[Style]:
-    """All styles of MMA's libraries, sorted; metronomes and files of patterns alone are left out.
+def find_styles(share: Path) -> list[Style]:
+    """Return all styles of MMA's libraries, sorted. Metronomes and files with patterns only are left out.
 
     Args:
-        share: the folder that holds `lib`, such as Debian's /usr/share/mma.
+        share: the folder that contains `lib`, such as /usr/share/mma in Debian.
 
     Raises:
-        CorpusError: no such libraries.
+        CorpusError: there are no such libraries.
     """
     library = share / "lib"
     if not is_folder(library):
@@ -102,8 +102,8 @@ def styles(share: Path) -> list[Style]:
     return sorted(set(found))
 
 
-def progression(rng: np.random.Generator) -> list[Chord]:
-    """Draw chords of common progressions in a random key, one a bar, 4 to 36 of them."""
+def draw_progression(rng: np.random.Generator) -> list[Chord]:
+    """Draw 4 to 36 chords of common progressions in a random key, one per bar."""
     minor = rng.random() < 0.35
     pool = (*_MAJOR, *_JAZZ, _BLUES[0]) if not minor else (*_MINOR, _BLUES[1])
     key = int(rng.integers(12))
@@ -123,22 +123,22 @@ def _chord(text: str, key: int, minor: bool) -> Chord:
     return Chord(root, ("m" if degree.islower() else "") + quality)
 
 
-def band(style: str, share: Path, seed: int, seconds: float, work: Path) -> Score:
-    """Notes of a band that accompanies random chords, in part of the pieces with a melody above them.
+def accompany(style: str, share: Path, seed: int, seconds: float, work: Path) -> Score:
+    """Generate a band's accompaniment of random chords, in some of the pieces with a melody.
 
     Args:
         style: a style's name, as in `stdlib/swing:Swing1`.
         share: MMA's share folder.
-        seed: of chords, tempo, melody and MMA's own chance.
-        seconds: at least as much is made.
-        work: a folder for temporary files.
+        seed: of chords, tempo, melody and MMA's random choices.
+        seconds: minimum duration.
+        work: folder for temporary files.
 
     Raises:
-        CorpusError: no MMA, or a style from which it makes nothing.
+        CorpusError: MMA is not installed, or produces nothing from the style.
     """
     rng = np.random.default_rng([17, seed])
     file, _, groove = style.partition(":")
-    chords = progression(rng)
+    chords = draw_progression(rng)
     tempo = int(rng.integers(72, 168))
     # Few styles have bars of less than three beats; a piece in one of these is shorter.
     count = int(np.ceil(seconds * tempo / 60 / 3)) + 1
@@ -154,16 +154,18 @@ def band(style: str, share: Path, seed: int, seconds: float, work: Path) -> Scor
     script, out = work / "band.mma", work / "band.mid"
     script.write_text("\n".join([*heading, *lines]) + "\n", encoding="ascii")
     out.unlink(missing_ok=True)
-    run_limited([*_program(share), "-f", str(out), str(script)], f"MMA, style {style}", env={"MMA_HOME": str(share)})
+    run_limited(
+        [*_mma_command(share), "-f", str(out), str(script)], f"MMA, style {style}", env={"MMA_HOME": str(share)}
+    )
     score = read_midi(out)
     bar = round(max(score.seconds * tempo / 60 / count, 2)) * 60 / tempo
     if rng.random() < 0.5:
-        score = _with_melody(score, chords, bar, 60 / tempo, rng)
+        score = _add_melody(score, chords, bar, 60 / tempo, rng)
     return score
 
 
-def _program(share: Path) -> list[str]:
-    """How to start MMA: the installed command, or that of an unpacked package."""
+def _mma_command(share: Path) -> list[str]:
+    """Return the command that starts MMA: the installed one, or that of an unpacked package."""
     installed = shutil.which("mma")
     if installed is not None:
         return [installed]
@@ -177,8 +179,8 @@ _LEADS: Final = (0, 4, 11, 22, 24, 26, 27, 40, 56, 57, 59, 60, 64, 65, 66, 68, 7
 """General MIDI programs that play melodies in bands"""
 
 
-def _with_melody(score: Score, chords: Sequence[Chord], bar: float, beat: float, rng: np.random.Generator) -> Score:
-    """Add a melody of chord tones and steps between them, in a rhythm that comes back every bar or two."""
+def _add_melody(score: Score, chords: Sequence[Chord], bar: float, beat: float, rng: np.random.Generator) -> Score:
+    """Add a melody of chord tones and passing notes, in a rhythm that repeats every bar or two."""
     part = len(score.parts)
     program = int(rng.choice(_LEADS))
     rhythms = []
@@ -196,7 +198,9 @@ def _with_melody(score: Score, chords: Sequence[Chord], bar: float, beat: float,
             pitch += int(rng.integers(-4, 5))
             pitch = min(max(pitch, 55), 84)
             if index == 0 or rng.random() < 0.6:
-                pitch = min((12 * octave + tone for octave in range(4, 8) for tone in chord.tones), key=_near(pitch))
+                pitch = min(
+                    (12 * octave + tone for octave in range(4, 8) for tone in chord.tones), key=_DistanceTo(pitch)
+                )
             end = hits[index + 1] if index + 1 < len(hits) else hits[0] + round(bar / beat * 2)
             start = number * bar + hit * beat / 2
             length = min((end - hit) * beat / 2, 2 * beat)
@@ -205,8 +209,8 @@ def _with_melody(score: Score, chords: Sequence[Chord], bar: float, beat: float,
     return Score(parts, tuple(sorted((*score.notes, *notes), key=lambda note: note.start)), (), score.tempo)
 
 
-class _near:
-    """The distance of a pitch from another one, as a key."""
+class _DistanceTo:
+    """Sort key: the distance of a pitch from a given pitch."""
 
     def __init__(self, pitch: int) -> None:
         self.pitch = pitch
@@ -248,7 +252,7 @@ _KEYWORDS: Final[tuple[tuple[str, int], ...]] = (
     (r"slap", 62),
     (r"\btone\b|head", 63),
 )
-"""from the names of instruments to General MIDI's percussion"""
+"""General MIDI percussion notes by the name of an instrument"""
 _ALIKE: Final = (
     (36, 35, 41, 43, 64, 61, 66),
     (38, 40, 37, 39, 62, 60, 65),
@@ -256,11 +260,11 @@ _ALIKE: Final = (
     (49, 57, 52, 55, 51, 59, 53, 56),
     (48, 50, 45, 47, 41, 43, 63, 64, 60, 61),
 )
-"""percussion that may stand in for each other where a kit lacks one"""
+"""percussion notes that may replace each other if a kit lacks one"""
 
 
-def percussion(name: str) -> int | None:
-    """General MIDI's percussion note for the name of a drum; None where the name does not tell."""
+def percussion_note(name: str) -> int | None:
+    """Return General MIDI's percussion note for the name of a drum, or None if the name is unknown."""
     name = re.sub(r"\(.*?\)", "", name)  # makers and sizes
     return next((pitch for words, pitch in _KEYWORDS if re.search(words, name, re.IGNORECASE)), None)
 
@@ -269,15 +273,15 @@ UNLICENSED_SONGS: Final = ("tutorial_georgyporgy",)
 """songs that imitate a recording that is not free"""
 
 
-def songs(folder: Path) -> list[Path]:
-    """Hydrogen's songs below a folder, sorted by name."""
+def find_songs(folder: Path) -> list[Path]:
+    """Return Hydrogen's songs below a folder, sorted by name."""
     return sorted(
         (path for path in folder.rglob("*.h2song") if path.stem not in UNLICENSED_SONGS), key=lambda p: p.name
     )
 
 
 def pattern_score(song: Path, seed: int, seconds: float) -> Score:
-    """Drums that repeat and vary the patterns of a Hydrogen song, as General MIDI percussion.
+    """Create drums that repeat and vary the patterns of a Hydrogen song, as General MIDI percussion.
 
     Raises:
         CorpusError: the song cannot be parsed or has no notes.
@@ -291,7 +295,7 @@ def pattern_score(song: Path, seed: int, seconds: float) -> Score:
         element.tag = element.tag.rpartition("}")[2]
     pitches = {}
     for number, entry in enumerate(root.iterfind("instrumentList/instrument")):
-        pitches[entry.findtext("id", str(number))] = percussion(entry.findtext("name", ""))
+        pitches[entry.findtext("id", str(number))] = percussion_note(entry.findtext("name", ""))
     patterns = []
     for entry in root.iterfind("patternList/pattern"):
         hits = [
@@ -319,11 +323,11 @@ def pattern_score(song: Path, seed: int, seconds: float) -> Score:
     return Score((Part("drums", 1, 0, True),), tuple(notes), (), tempo)
 
 
-def drums_only(score: Score) -> Score:
-    """The percussion of a score.
+def keep_drums(score: Score) -> Score:
+    """Return the percussion of a score.
 
     Raises:
-        CorpusError: it has none.
+        CorpusError: there is none.
     """
     kept = tuple(note for note in score.notes if score.parts[note.part].drums)
     if not kept:
@@ -336,7 +340,7 @@ def drums_only(score: Score) -> Score:
 
 @dataclass(frozen=True)
 class Layer:
-    """A recording of a hit: file, the velocities (0 to 1) that it is for, gain, semitones."""
+    """A recording of a hit: file, range of velocities (0 to 1), gain, and transposition in semitones."""
 
     file: Path
     low: float
@@ -347,7 +351,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Drum:
-    """A drum of a kit: name, gain, group whose drums cut each other off (-1: none), layers."""
+    """A drum of a kit: name, gain, mute group (-1: none), and layers. Drums of a mute group end each other's sound."""
 
     name: str
     gain: float
@@ -385,17 +389,17 @@ KIT_LICENCES: Final[Mapping[str, str]] = {
 """by folder, from debian/copyright of hydrogen-drumkits and hydrogen-data; other kits are not used"""
 
 
-def kits(folder: Path) -> dict[str, Path]:
-    """The kits below a folder whose licence is known, name to folder."""
+def find_kits(folder: Path) -> dict[str, Path]:
+    """Return the folders of the kits below a folder whose licence is known, by name."""
     found = {path.parent.name: path.parent for path in sorted(folder.rglob("drumkit.xml"))}
     return {name: found[name] for name in sorted(found) if name in KIT_LICENCES}
 
 
 def read_kit(folder: Path) -> Kit:
-    """Read a kit's drumkit.xml; recordings are read when they are played.
+    """Read the drumkit.xml of a kit. Recordings are read when they are played.
 
     Raises:
-        CorpusError: it cannot be parsed or has no recordings.
+        CorpusError: the file cannot be parsed or has no recordings.
     """
     try:
         root = ElementTree.fromstring((folder / "drumkit.xml").read_bytes())
@@ -425,11 +429,11 @@ def read_kit(folder: Path) -> Kit:
 _LAYER_DEFAULTS: Final = (("min", "0"), ("max", "1"), ("gain", "1"), ("pitch", "0"))
 
 
-def assign(kit: Kit, pitches: Sequence[int], rng: np.random.Generator) -> dict[int, Drum]:
-    """Which drum of a kit plays each of General MIDI's percussion notes: the one of that name, one alike, or any."""
+def assign_drums(kit: Kit, pitches: Sequence[int], rng: np.random.Generator) -> dict[int, Drum]:
+    """Assign a drum of a kit to each General MIDI percussion note: the one of that name, a similar one, or any."""
     named: dict[int, list[Drum]] = {}
     for drum in kit.drums:
-        pitch = percussion(drum.name)
+        pitch = percussion_note(drum.name)
         if pitch is not None:
             named.setdefault(pitch, []).append(drum)
     chosen: dict[int, Drum] = {}
@@ -440,17 +444,17 @@ def assign(kit: Kit, pitches: Sequence[int], rng: np.random.Generator) -> dict[i
     return chosen
 
 
-def play(kit: Kit, score: Score, seconds: float, rate: int, rng: np.random.Generator) -> Array:
-    """A score's notes played by a kit's recordings.
+def play_kit(kit: Kit, score: Score, seconds: float, rate: int, rng: np.random.Generator) -> Array:
+    """Play the notes of a score with the recordings of a kit.
 
     Returns:
         float64 [samples], channels averaged.
 
     Raises:
-        CorpusError: a recording that cannot be read.
+        CorpusError: a recording cannot be read.
     """
     out = np.zeros(round(seconds * rate))
-    drums = assign(kit, [note.pitch for note in score.notes], rng)
+    drums = assign_drums(kit, [note.pitch for note in score.notes], rng)
     tuning = float(rng.uniform(-1.5, 1.5))
     levels = {pitch: 10 ** (rng.uniform(-5, 3) / 20) for pitch in drums}
     recordings: dict[Layer, Array] = {}
@@ -461,7 +465,7 @@ def play(kit: Kit, score: Score, seconds: float, rate: int, rng: np.random.Gener
         fitting = [layer for layer in drum.layers if layer.low <= velocity <= layer.high]
         layer = fitting[0] if fitting else min(drum.layers, key=lambda layer: abs(layer.low - velocity))
         if layer not in recordings:
-            recordings[layer] = _recording(layer, rate, tuning)
+            recordings[layer] = _load_recording(layer, rate, tuning)
         start = round(note.start * rate)
         hit = recordings[layer][: max(round(min(seconds, end) * rate) - start, 0)]
         if start < 0 or not len(hit):
@@ -472,7 +476,7 @@ def play(kit: Kit, score: Score, seconds: float, rate: int, rng: np.random.Gener
 
 
 def _cut_offs(notes: Sequence[Note], drums: Mapping[int, Drum]) -> list[float]:
-    """Where each hit ends at the latest: at the next hit of its group."""
+    """Return the latest end of each hit: the next hit of its mute group."""
     ends, following = [float("inf")] * len(notes), dict[int, float]()
     for index in range(len(notes) - 1, -1, -1):
         group = drums[notes[index].pitch].group
@@ -482,8 +486,8 @@ def _cut_offs(notes: Sequence[Note], drums: Mapping[int, Drum]) -> list[float]:
     return ends
 
 
-def _recording(layer: Layer, rate: int, tuning: float) -> Array:
-    """A layer's samples [n], channels averaged, at a rate, tuned by semitones; at most 4 s of it."""
+def _load_recording(layer: Layer, rate: int, tuning: float) -> Array:
+    """Load the samples [n] of a layer at a rate, at most 4 s, with channels averaged and transposition applied."""
     try:
         samples, own = soundfile.read(layer.file, dtype="float64", always_2d=True, frames=4 * 96_000)
     except (soundfile.LibsndfileError, OSError) as error:

@@ -1,7 +1,7 @@
-"""Arrangements of scores for ensembles: who plays which notes, within the range of instruments and as people play.
+"""Arrangements of scores for ensembles: which instrument plays which notes, within its range, as people play.
 
-An arrangement is a list of `Voice`s: an instrument and its notes. Scores tell pitches and beats exactly; here notes
-get the small deviations of time and loudness that players have.
+An arrangement is a list of `Voice`s: an instrument and its notes. Scores give exact pitches and beats. An arrangement
+adds the small deviations of time and loudness that players have.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from ...runtime.errors import CorpusError
+from ....runtime.errors import CorpusError
 from .scores import Note, Part, Score
 
 Rng = np.random.Generator
 
 
 class Instrument(NamedTuple):
-    """General MIDI program (0 to 127), lowest and highest MIDI pitch, whether tones are held (bowed, blown, sung)."""
+    """General MIDI program (0 to 127), lowest and highest MIDI pitch, and whether tones are sustained (bowed, blown,
+    sung).
+    """
 
     program: int
     low: int
     high: int
-    held: bool = False
+    sustained: bool = False
 
 
 INSTRUMENTS: Final[dict[str, Instrument]] = {
@@ -79,14 +81,14 @@ INSTRUMENTS: Final[dict[str, Instrument]] = {
 
 
 class Voice(NamedTuple):
-    """What one player or section plays: instrument and notes in order of their start."""
+    """The part of a player or section: instrument, and notes in order of their start."""
 
     instrument: str
     notes: list[Note]
 
 
 class Ensemble(NamedTuple):
-    """Family (as summaries call it), form (how a score is arranged for it), instruments."""
+    """Family (for summaries), form (the kind of arrangement), and instruments."""
 
     family: str
     form: str
@@ -97,7 +99,7 @@ def _solo(family: str, *instruments: str) -> dict[str, Ensemble]:
     return {name: Ensemble(family, "melody", (name,)) for name in instruments}
 
 
-def _accompanied(family: str, *instruments: str) -> dict[str, Ensemble]:
+def _with_accompaniment(family: str, *instruments: str) -> dict[str, Ensemble]:
     return {f"{name} and piano": Ensemble(family, "accompanied", (name, "piano")) for name in instruments}
 
 
@@ -114,19 +116,19 @@ ENSEMBLES: Final[dict[str, Ensemble]] = {
     "distorted guitar": Ensemble("guitar", "melody", ("distorted guitar",)),
     "guitar duo": Ensemble("guitar", "lines", ("nylon guitar", "steel guitar", "bass guitar")),
     **_solo("violin", "violin", "viola"),
-    **_accompanied("violin", "violin"),
+    **_with_accompaniment("violin", "violin"),
     "violin duo": Ensemble("violin", "lines", ("violin", "violin")),
     **_solo("cello", "cello", "double bass"),
-    **_accompanied("cello", "cello"),
+    **_with_accompaniment("cello", "cello"),
     **_solo("winds", "flute", "clarinet", "oboe", "bassoon", "recorder", "alto saxophone", "tenor saxophone"),
     **_solo("winds", "english horn", "soprano saxophone", "pan flute", "piccolo"),
-    **_accompanied("winds", "flute", "clarinet", "oboe", "alto saxophone"),
+    **_with_accompaniment("winds", "flute", "clarinet", "oboe", "alto saxophone"),
     "wind quartet": Ensemble("winds", "lines", ("flute", "oboe", "clarinet", "bassoon")),
     "saxophone quartet": Ensemble(
         "winds", "lines", ("soprano saxophone", "alto saxophone", "tenor saxophone", "baritone saxophone")
     ),
     **_solo("brass", "trumpet", "horn", "trombone", "tuba", "muted trumpet"),
-    **_accompanied("brass", "trumpet", "horn"),
+    **_with_accompaniment("brass", "trumpet", "horn"),
     "brass quartet": Ensemble("brass", "lines", ("trumpet", "trumpet", "horn", "trombone")),
     "brass section": Ensemble("brass", "all", ("brass section",)),
     "church organ": Ensemble("organ", "all", ("church organ",)),
@@ -150,7 +152,7 @@ ENSEMBLES: Final[dict[str, Ensemble]] = {
     "celesta": Ensemble("harp and mallets", "plucked", ("celesta",)),
     "flute and harp": Ensemble("harp and mallets", "accompanied", ("flute", "harp")),
 }
-"""what scores are arranged for; bands and drums come with their own instruments"""
+"""ensembles that scores are arranged for; bands and drums have their own instruments"""
 
 _LEFT_OUT: Final = re.compile(r"practice|cutaway", re.IGNORECASE)
 """parts that double others or belong to further verses"""
@@ -161,15 +163,15 @@ def arrange(score: Score, ensemble: str, rng: Rng) -> list[Voice]:
     """Distribute a score over an ensemble's instruments.
 
     Args:
-        score: what is arranged.
+        score: to arrange.
         ensemble: one of `ENSEMBLES`.
-        rng: draws the transposition and which line a soloist plays.
+        rng: for the transposition and the choice of a soloist's line.
 
     Returns:
-        Voices with notes at least, in the range of their instruments.
+        Voices with at least one note, in the range of their instruments.
 
     Raises:
-        CorpusError: an unknown ensemble, or a score without notes for it.
+        CorpusError: the ensemble is unknown, or the score has no notes for it.
     """
     if ensemble not in ENSEMBLES:
         raise CorpusError(f"{ensemble!r} is not an ensemble: expected one of {', '.join(ENSEMBLES)}")
@@ -178,7 +180,9 @@ def arrange(score: Score, ensemble: str, rng: Rng) -> list[Voice]:
     notes = [note._replace(pitch=min(max(note.pitch + shift, 0), 127)) for note in score.notes]
     lines = _FORMS[form](score.parts, notes, len(instruments), rng)
     voices = [
-        Voice(name, in_range(line, INSTRUMENTS[name])) for name, line in zip(instruments, lines, strict=False) if line
+        Voice(name, fit_to_range(line, INSTRUMENTS[name]))
+        for name, line in zip(instruments, lines, strict=False)
+        if line
     ]
     if not voices:
         raise CorpusError(f"the score has no notes for {ensemble}: leave the piece out")
@@ -189,7 +193,9 @@ Lines = list[list[Note]]
 
 
 def _roles(parts: Sequence[Part], notes: Sequence[Note]) -> tuple[list[Note], list[Note]]:
-    """Notes of the melody's part and of what accompanies it; a score of one part, or of many alike, is both."""
+    """Return the notes of the melody's part and of the accompaniment. If a score has one part, or many similar ones,
+    both are all notes.
+    """
     heard = {note.part for note in notes if not _LEFT_OUT.search(parts[note.part].name)}
     keys = {index for index in heard if parts[index].staves > 1 or _KEYBOARDS.search(parts[index].name)}
     singers = heard - keys
@@ -203,14 +209,14 @@ def _roles(parts: Sequence[Part], notes: Sequence[Note]) -> tuple[list[Note], li
 
 
 def _melody(parts: Sequence[Part], notes: Sequence[Note], _count: int, rng: Rng) -> Lines:
-    """The singer's melody, or in two of five pieces the accompaniment's upper line, which moves faster."""
+    """Return the singer's melody, or in two of five pieces the upper line of the accompaniment, which moves faster."""
     lead, accompaniment = _roles(parts, notes)
-    return without_long_rests([skyline(accompaniment if rng.random() < 0.4 else lead)])
+    return shorten_rests([extract_skyline(accompaniment if rng.random() < 0.4 else lead)])
 
 
 def _accompanied_melody(parts: Sequence[Part], notes: Sequence[Note], _count: int, _rng: Rng) -> Lines:
     lead, accompaniment = _roles(parts, notes)
-    melody = skyline(lead)
+    melody = extract_skyline(lead)
     if {note.part for note in lead} & {note.part for note in accompaniment}:
         taken = set(melody)
         accompaniment = [note for note in accompaniment if note not in taken]
@@ -218,23 +224,23 @@ def _accompanied_melody(parts: Sequence[Part], notes: Sequence[Note], _count: in
 
 
 def _keys(parts: Sequence[Part], notes: Sequence[Note], _count: int, _rng: Rng) -> Lines:
-    return without_long_rests([_roles(parts, notes)[1]])
+    return shorten_rests([_roles(parts, notes)[1]])
 
 
-def _plucked(parts: Sequence[Part], notes: Sequence[Note], _count: int, _rng: Rng) -> Lines:
-    return without_long_rests([thinned(_roles(parts, notes)[1], 4)])
+def _plucked_lines(parts: Sequence[Part], notes: Sequence[Note], _count: int, _rng: Rng) -> Lines:
+    return shorten_rests([thin_chords(_roles(parts, notes)[1], 4)])
 
 
 def _all(parts: Sequence[Part], notes: Sequence[Note], _count: int, _rng: Rng) -> Lines:
-    return without_long_rests([[note for note in notes if not _LEFT_OUT.search(parts[note.part].name)]])
+    return shorten_rests([[note for note in notes if not _LEFT_OUT.search(parts[note.part].name)]])
 
 
 def _lines(parts: Sequence[Part], notes: Sequence[Note], count: int, _rng: Rng) -> Lines:
-    """One line an instrument: the parts themselves where there are as many, else chords split from high to low."""
+    """Return one line per instrument: the parts if there are as many, otherwise chords split from high to low."""
     kept = [note for note in notes if not _LEFT_OUT.search(parts[note.part].name)]
     by_part = [list(group) for _, group in groupby(sorted(kept, key=lambda n: n.part), key=lambda n: n.part)]
     if len(by_part) == count and all(parts[line[0].part].staves == 1 for line in by_part):
-        return without_long_rests([skyline(line) for line in by_part])
+        return shorten_rests([extract_skyline(line) for line in by_part])
     lines: Lines = [[] for _ in range(count)]
     for _, group in groupby(kept, key=lambda note: round(note.start, 3)):
         chord = sorted({note.pitch: note for note in group}.values(), key=lambda note: -note.pitch)
@@ -244,11 +250,11 @@ def _lines(parts: Sequence[Part], notes: Sequence[Note], count: int, _rng: Rng) 
         else:  # the outer notes to the outer lines
             for index in range(count):
                 lines[index].append(chord[round(index * (len(chord) - 1) / max(count - 1, 1))])
-    return without_long_rests([skyline(line) for line in lines])
+    return shorten_rests([extract_skyline(line) for line in lines])
 
 
 def _nearest(lines: Lines, note: Note) -> list[Note]:
-    """The line that a note fits best: its middle for the line's place, and its last pitch."""
+    """Return the line that fits a note best, by the middle of the line and its last pitch."""
     count = len(lines)
 
     def distance(index: int) -> float:
@@ -265,14 +271,14 @@ _FORMS: Final[dict[str, Callable[[Sequence[Part], Sequence[Note], int, Rng], Lin
     "melody": _melody,
     "accompanied": _accompanied_melody,
     "keys": _keys,
-    "plucked": _plucked,
+    "plucked": _plucked_lines,
     "all": _all,
     "lines": _lines,
 }
 
 
-def skyline(notes: Sequence[Note]) -> list[Note]:
-    """One note at a time: the highest of those that start together, each ended by the next."""
+def extract_skyline(notes: Sequence[Note]) -> list[Note]:
+    """Return one note at a time: the highest of those that start together. Each ends when the next one starts."""
     line: list[Note] = []
     for _, group in groupby(sorted(notes, key=lambda note: note.start), key=lambda note: round(note.start, 3)):
         top = max(group, key=lambda note: note.pitch)
@@ -282,8 +288,8 @@ def skyline(notes: Sequence[Note]) -> list[Note]:
     return [note for note in line if note.end - note.start > 0.02]
 
 
-def thinned(notes: Sequence[Note], most: int) -> list[Note]:
-    """At most so many notes of each chord: the outer ones, and inner ones that are not octaves of them."""
+def thin_chords(notes: Sequence[Note], most: int) -> list[Note]:
+    """Return at most `most` notes of each chord: the outer ones, and inner ones that are not octaves of them."""
     kept: list[Note] = []
     for _, group in groupby(sorted(notes, key=lambda note: note.start), key=lambda note: round(note.start, 3)):
         chord = sorted({note.pitch: note for note in group}.values(), key=lambda note: note.pitch)
@@ -296,8 +302,8 @@ def thinned(notes: Sequence[Note], most: int) -> list[Note]:
     return kept
 
 
-def in_range(notes: Sequence[Note], instrument: Instrument) -> list[Note]:
-    """Notes within an instrument's range: all by the same octaves as far as that helps, the rest one by one."""
+def fit_to_range(notes: Sequence[Note], instrument: Instrument) -> list[Note]:
+    """Transpose notes by octaves into the range of an instrument: all together as far as possible, then one by one."""
     if not notes:
         return []
     pitches = np.array([note.pitch for note in notes])
@@ -320,8 +326,8 @@ def in_range(notes: Sequence[Note], instrument: Instrument) -> list[Note]:
     return fitted
 
 
-def without_long_rests(lines: Lines, longest: float = 1.5) -> Lines:
-    """Shorten rests of all lines together to `longest` seconds, so that a solo does not wait for others."""
+def shorten_rests(lines: Lines, longest: float = 1.5) -> Lines:
+    """Shorten common rests of all lines to `longest` seconds, so that solos have no long gaps."""
     edges = sorted((note.start, note.end) for line in lines for note in line)
     places, cuts, sounding, removed = [0.0], [0.0], 0.0, 0.0
     for start, end in edges:
@@ -341,8 +347,8 @@ def without_long_rests(lines: Lines, longest: float = 1.5) -> Lines:
     ]
 
 
-def repeated(voices: Sequence[Voice], seconds: float, most: int = 4) -> list[Voice]:
-    """Play the whole again, as strophes, until it lasts `seconds` or was played `most` times."""
+def repeat_voices(voices: Sequence[Voice], seconds: float, most: int = 4) -> list[Voice]:
+    """Repeat voices until they last `seconds` or were played `most` times."""
     length = max(note.end for voice in voices for note in voice.notes) + 0.8
     times = min(max(int(np.ceil(seconds / length)), 1), most)
     return [
@@ -358,18 +364,18 @@ def repeated(voices: Sequence[Voice], seconds: float, most: int = 4) -> list[Voi
     ]
 
 
-def paced(voices: Sequence[Voice], ratio: float) -> list[Voice]:
-    """Play `ratio` times as fast."""
+def change_tempo(voices: Sequence[Voice], ratio: float) -> list[Voice]:
+    """Multiply the tempo by `ratio`."""
     return [
         Voice(voice.instrument, [note._replace(start=note.start / ratio, end=note.end / ratio) for note in voice.notes])
         for voice in voices
     ]
 
 
-def excerpt(voices: Sequence[Voice], seconds: float, rng: Rng) -> list[Voice]:
-    """Draw `seconds` that begin with a note; notes that began before are left out.
+def draw_excerpt(voices: Sequence[Voice], seconds: float, rng: Rng) -> list[Voice]:
+    """Draw `seconds` of a piece that start with a note, without notes that started before.
 
-    Where the piece is shorter all of it is returned, from its first note on.
+    A shorter piece is returned as a whole, from its first note on.
     """
     starts = np.array(sorted(note.start for voice in voices for note in voice.notes))
     end = max(note.end for voice in voices for note in voice.notes)
@@ -389,11 +395,11 @@ def excerpt(voices: Sequence[Voice], seconds: float, rng: Rng) -> list[Voice]:
     return [voice for voice in moved if voice.notes]
 
 
-def humanized(voices: Sequence[Voice], rng: Rng) -> list[Voice]:
-    """Play as people do: tempo that wanders, chords not quite together, loudness that rises and falls.
+def humanize(voices: Sequence[Voice], rng: Rng) -> list[Voice]:
+    """Add the deviations of human players: changes of tempo, asynchrony of chords, and changes of loudness.
 
-    The tempo wanders by a few percent for all voices together; each note starts within some 10 ms of its place
-    (standard deviation; less in some pieces); velocities vary with the phrase and from note to note.
+    The tempo changes slowly by a few percent, for all voices together. The starts of notes have a standard deviation of
+    about 10 ms, or less in some pieces. Velocities vary with the phrase and from note to note.
     """
     looseness = float(rng.uniform(0.2, 1.0))
     knots = np.cumsum(rng.normal(0, 0.03 * looseness, 200))
@@ -403,8 +409,11 @@ def humanized(voices: Sequence[Voice], rng: Rng) -> list[Voice]:
     scale, offset = float(rng.uniform(0.75, 1.15)), float(rng.uniform(-8, 8))
     out = []
     for voice in voices:
-        held = INSTRUMENTS[voice.instrument].held if voice.instrument in INSTRUMENTS else False
-        lag, articulation = rng.normal(0, 0.006), float(rng.uniform(0.82, 1.02) if held else rng.uniform(0.75, 1.1))
+        sustained = INSTRUMENTS[voice.instrument].sustained if voice.instrument in INSTRUMENTS else False
+        lag, articulation = (
+            rng.normal(0, 0.006),
+            float(rng.uniform(0.82, 1.02) if sustained else rng.uniform(0.75, 1.1)),
+        )
         notes = []
         for note in voice.notes:
             shift = float(np.interp(note.start, warp_at, knots)) + rng.normal(lag, 0.009 * looseness)

@@ -13,16 +13,16 @@ import numpy.typing as npt
 from scipy import fft
 
 Array = npt.NDArray[np.float64]
-FLOORS: Final = Path(__file__).parent / "recipes" / "noise-floors.json"
+FLOORS: Final = Path(__file__).parents[1] / "recipes" / "noise-floors.json"
 _FRAME: Final = 2_048
 _POINTS: Final = 48
-"""frequencies at which a floor's spectrum is kept"""
+"""number of frequencies of a floor's spectrum"""
 _HIGHEST: Final = 12_000.0
 """Hz"""
 _RANGE: Final = (-90.0, -55.0)
-"""dBFS of frames that are a floor: below is digital silence or dither, above is music"""
+"""levels of frames in dBFS that count as a floor: lower ones are digital silence or dither, higher ones music"""
 _BELOW: Final = 25.0
-"""dB by which a floor is below the track"""
+"""minimum distance of a floor from the level of the track, in dB"""
 _ENOUGH: Final = 12
 """frames"""
 
@@ -40,7 +40,7 @@ class Floor:
     spectrum: tuple[float, ...]
 
 
-def floor_of(samples: npt.NDArray[np.floating[Any]], rate: int) -> Floor | None:
+def measure_floor(samples: npt.NDArray[np.floating[Any]], rate: int) -> Floor | None:
     """Measure the noise floor of a track.
 
     Args:
@@ -48,7 +48,7 @@ def floor_of(samples: npt.NDArray[np.floating[Any]], rate: int) -> Floor | None:
         rate: Hz.
 
     Returns:
-        None if no part of the track is quiet enough, or only digital silence is.
+        the floor, or None if no part of the track is quiet enough, or only digital silence is.
     """
     frames = samples[: len(samples) // _FRAME * _FRAME].reshape(-1, _FRAME)
     power = np.mean(np.square(frames, dtype=np.float64), axis=1)
@@ -70,13 +70,13 @@ def floor_of(samples: npt.NDArray[np.floating[Any]], rate: int) -> Floor | None:
 
 @dataclass(frozen=True)
 class NoiseFloors:
-    """Noise with the spectrum and level of one of several measured floors."""
+    """Generates noise with the spectrum and the level of a measured noise floor."""
 
     floors: Sequence[Floor]
 
     @classmethod
     def shipped(cls) -> NoiseFloors:
-        """The floors in the package, measured with `floor_of` in the recorded tracks of train that the recipe lists."""
+        """Return the floors in the package, which were measured in the recorded tracks of train."""
         entries = json.loads(FLOORS.read_text(encoding="utf-8"))
         return cls([Floor(entry["level"], tuple(entry["spectrum"])) for entry in entries])
 

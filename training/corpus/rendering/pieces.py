@@ -1,10 +1,10 @@
-"""Clean music rendered from scores: which pieces there are, and the sound of each.
+"""Clean music rendered from scores: plan of the pieces, and their sound.
 
-`plan_pieces` draws the pieces of each split: score, ensemble, sound font and a seed. `render` makes one of them:
-arranged, played by FluidSynth without its own effects (or by a Hydrogen drum kit), mixed, in a room or dry, with the
-noise floor of a recording or without. All of it follows from the piece and its seed.
+`plan_pieces` draws the pieces of each split: score, ensemble, sound font and seed. `render_piece` renders one of them:
+arranged, played by FluidSynth without its effects (or by a Hydrogen drum kit), mixed, with or without a room, and with
+or without the noise floor of a recording. All of it depends only on the piece and its seed.
 
-Splits share no composer, no style of accompaniment, no drum kit; MuseScore's sound font is for test alone.
+Splits share no composer, accompaniment style or drum kit. MuseScore's sound font is used for test only.
 """
 
 from __future__ import annotations
@@ -24,46 +24,46 @@ import soundfile
 import soxr
 from scipy import fft, signal
 
-from ...runtime.errors import CorpusError
-from ...runtime.files import is_file, is_folder
-from ..degradations.grammar import Array
-from ..degradations.signals import follow, mix, pole, rms
+from ....runtime.errors import CorpusError
+from ....runtime.files import is_file, is_folder
+from ...degradations.chains import Array
+from ...degradations.signals import mix, peak_envelope, pole, rms
+from ..clips import Split
 from . import accompaniment
-from .arrangements import ENSEMBLES, INSTRUMENTS, Voice, arrange, excerpt, humanized, paced, repeated
-from .clips import Split
+from .arrangements import ENSEMBLES, INSTRUMENTS, Voice, arrange, change_tempo, draw_excerpt, humanize, repeat_voices
 from .programs import run_limited
-from .scores import DRUM_CHANNEL, Note, Score, Track, musicxml, read_score, write_midi
+from .scores import DRUM_CHANNEL, Note, Score, Track, read_musicxml, read_score, write_midi
 
 RATE: Final = 24_000
-"""Hz of what `render` returns"""
+"""sample rate of `render_piece` in Hz"""
 SHORTEST: Final = 15.0
-"""seconds; shorter pieces are refused"""
+"""minimum duration of a piece in seconds"""
 NoiseSource: TypeAlias = Callable[[np.random.Generator, int, int], Array | None]
-"""(rng, samples, rate) to the noise floor of a recording, float64 [samples], or None where there is none"""
+"""function of (rng, samples, rate) that returns the noise floor of a recording, float64 [samples], or None"""
 _T = TypeVar("_T")
 
 NO_FLUIDSYNTH: Final = "FluidSynth is not installed: install it (apt-get install fluidsynth) to render scores"
 _SYNTHESIS_RATE: Final = 44_100
-"""Hz, the fonts' own: no partial is folded back when tones are played at their recorded pitch"""
+"""sample rate of the fonts in Hz, so that tones at their recorded pitch have no aliasing"""
 
 # The plan
 
 
 @dataclass(frozen=True)
 class Piece:
-    """All that recreates a rendered piece.
+    """Everything that defines a rendered piece.
 
     Attributes:
-        name: unique, fit for a file name.
+        name: unique, and valid as a file name.
         split: train, valid or test.
         collection: lieder, music21, mma or hydrogen.
-        score: path below the collection; a style of MMA for bands and drums.
-        composer: of the score; of bands and drums, who wrote the style or kit.
+        score: path below the collection, or a style of MMA for bands and drums.
+        composer: of the score, or the author of the style or kit.
         ensemble: one of `arrangements.ENSEMBLES`, `band` or `drums`.
-        font: `fluid` or `musescore`; for the collection hydrogen the name of a drum kit.
+        font: `fluid` or `musescore`, or the name of a drum kit for the collection hydrogen.
         seed: of arrangement, excerpt, performance, mix and room.
-        licence: of the score, and of the kit where there is one.
-        genre: what the clip table says, as in `rendered solo piano`.
+        licence: of the score, and of the kit if there is one.
+        genre: for the table of clips, such as `rendered solo piano`.
     """
 
     name: str
@@ -128,8 +128,7 @@ MUSIC21_COMPOSERS: Final[Mapping[str, str]] = {
     "verdi": "Verdi, Giuseppe",
     "weber": "Weber, Carl Maria von",
 }
-"""folders of music21's corpus that are used; the others are not MusicXML, not free, or encoded from editions that
-are protected"""
+"""folders of music21's corpus that are used; the others are not MusicXML, not free, or made from protected editions"""
 _KIT_SPLITS: Final[Mapping[str, Split]] = {
     "Audiophob": "test",
     "ColomboAcousticDrumkit": "test",
@@ -137,7 +136,7 @@ _KIT_SPLITS: Final[Mapping[str, Split]] = {
     "BJA_Pacific": "valid",
     "ForzeeStereo": "valid",
 }
-"""Hydrogen's kits, by author; all others are for train"""
+"""splits of Hydrogen's kits by author; all others are in train"""
 _SONG_SPLITS: Final[Mapping[str, Split]] = {"GM_kit_Jazzy": "test", "GM_kit_demo3": "valid"}
 _FREE: Final = re.compile(r"creative commons|\bcc[- ]?(0|by|sa)|public domain|\bp\.d\.", re.IGNORECASE)
 _RESERVED: Final = re.compile(r"©|\(c\)|copyright|permission|reserved|edizioni|non-?commercial|\bnc\b", re.IGNORECASE)
@@ -146,7 +145,7 @@ _UNSTATED: Final = "work in the public domain, no terms stated for the encoding"
 
 @dataclass(frozen=True)
 class _Source:
-    """A score that pieces can be made of."""
+    """A score from which pieces can be rendered."""
 
     collection: str
     score: str
@@ -156,32 +155,32 @@ class _Source:
 
 
 def split_of(composer: str) -> Split:
-    """The split that all scores of a composer belong to."""
+    """Return the split of all scores of a composer."""
     return "test" if composer in TEST_COMPOSERS else "valid" if composer in VALID_COMPOSERS else "train"
 
 
 def plan_pieces(collections: Mapping[str, Path], counts: Mapping[Split, int], seed: int = 0) -> list[Piece]:
-    """Draw pieces, families of ensembles in the proportions of `SHARES`, scores each about equally often.
+    """Draw pieces. Families of ensembles have the proportions of `SHARES`, and scores are used about equally often.
 
     Args:
-        collections: folders of those that are there: `lieder` (.mxl files), `music21` (its `corpus` folder), `mma`
-            (the share folder that holds `lib`), `hydrogen` (a folder with kits and songs anywhere below it).
-        counts: pieces of each split.
-        seed: of the whole plan.
+        collections: folders of the available ones: `lieder` (.mxl files), `music21` (its `corpus` folder), `mma` (the
+            share folder that contains `lib`), `hydrogen` (a folder with kits and songs below it).
+        counts: number of pieces of each split.
+        seed: of the plan.
 
     Returns:
-        As many as asked for, in the order of splits.
+        The requested number of pieces, in the order of splits.
 
     Raises:
-        CorpusError: a folder that is missing or empty, or nothing to make a split's pieces of.
+        CorpusError: a folder is missing or empty, or a split has no scores.
     """
     unknown = set(collections) - {"lieder", "music21", "mma", "hydrogen"}
     if unknown:
         raise CorpusError(f"unknown collections {sorted(unknown)}: expected lieder, music21, mma, hydrogen")
     scores = [*_lieder(collections), *_music21(collections)]
-    styles = accompaniment.styles(collections["mma"]) if "mma" in collections else []
+    styles = accompaniment.find_styles(collections["mma"]) if "mma" in collections else []
     kits = _kits(collections["hydrogen"]) if "hydrogen" in collections else {}
-    songs = accompaniment.songs(collections["hydrogen"]) if "hydrogen" in collections else []
+    songs = accompaniment.find_songs(collections["hydrogen"]) if "hydrogen" in collections else []
     pieces: list[Piece] = []
     for split in get_args(Split):
         number = counts.get(split, 0)
@@ -201,7 +200,7 @@ def plan_pieces(collections: Mapping[str, Path], counts: Mapping[Split, int], se
         if not families:
             raise CorpusError(f"no scores, styles or drum kits for {split}: give the collection lieder, music21 or mma")
         decks = _Decks(rng)
-        for family, count in _apportioned(families, number).items():
+        for family, count in _apportion(families, number).items():
             for index in range(count):
                 name = f"{split}-{family.replace(' ', '-')}-{index:03d}"
                 seed_of = int(rng.integers(2**31))
@@ -217,12 +216,12 @@ def plan_pieces(collections: Mapping[str, Path], counts: Mapping[Split, int], se
                 else:
                     options = sorted(name for name, entry in ENSEMBLES.items() if entry.family == family)
                     ensemble = decks.draw(family, options)
-                    pieces.append(_score_piece(_fitting(decks, ensemble, mine), ensemble, *common))
+                    pieces.append(_score_piece(_draw_source(decks, ensemble, mine), ensemble, *common))
     return pieces
 
 
 class _Decks:
-    """Draws from lists without repetition until all was drawn, then again."""
+    """Draws from lists without repetition until all items were drawn, then starts again."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._rng = rng
@@ -235,8 +234,8 @@ class _Decks:
         return items[left.pop()]
 
 
-def _fitting(decks: _Decks, ensemble: str, sources: list[_Source]) -> _Source:
-    """A score for an ensemble: songs, and for choirs, quartets and organs in turn what is written in parts."""
+def _draw_source(decks: _Decks, ensemble: str, sources: list[_Source]) -> _Source:
+    """Draw a score for an ensemble: songs, and for choirs, quartets and organs also scores in parts."""
     form, lines = ENSEMBLES[ensemble].form, len(ENSEMBLES[ensemble].instruments)
     written = [source for source in sources if source.collection == "music21" and source.parts >= 3]
     if form == "lines":
@@ -261,8 +260,8 @@ def _kit_piece(kit: str, licence: str, pattern: str, name: str, split: Split, se
     return Piece(name, split, "hydrogen", pattern, "Hydrogen", "drums", kit, seed, licences, genre)
 
 
-def _apportioned(shares: Mapping[str, float], number: int) -> dict[str, int]:
-    """Whole numbers in the proportions of shares that add up to `number` (largest remainders)."""
+def _apportion(shares: Mapping[str, float], number: int) -> dict[str, int]:
+    """Return integers in the proportions of shares with the sum `number` (largest remainders)."""
     exact = {key: number * share / sum(shares.values()) for key, share in shares.items()}
     whole = {key: int(value) for key, value in exact.items()}
     rest = sorted(exact, key=lambda key: whole[key] - exact[key])
@@ -272,16 +271,16 @@ def _apportioned(shares: Mapping[str, float], number: int) -> dict[str, int]:
 
 
 def _style_split(file: str) -> Split:
-    """The split of a file of styles: four fifths for train, by the digest of its name."""
+    """Return the split of a file of styles, by the digest of its name: four fifths are in train."""
     place = int.from_bytes(hashlib.sha256(file.encode()).digest()[:4], "big") / 2**32
     return "train" if place < 0.8 else "valid" if place < 0.88 else "test"
 
 
 def _kits(folder: Path) -> dict[str, str]:
-    """Names and licences of the drum kits below a folder."""
+    """Return names and licences of the drum kits below a folder."""
     if not is_folder(folder):
         raise CorpusError(f"no folder {folder}: expected Hydrogen's drum kits, or leave out the collection hydrogen")
-    return {name: accompaniment.KIT_LICENCES[name] for name in accompaniment.kits(folder)}
+    return {name: accompaniment.KIT_LICENCES[name] for name in accompaniment.find_kits(folder)}
 
 
 def _lieder(collections: Mapping[str, Path]) -> list[_Source]:
@@ -305,7 +304,7 @@ def _music21(collections: Mapping[str, Path]) -> list[_Source]:
     for name, composer in MUSIC21_COMPOSERS.items():
         paths = [path for path in (folder / name).rglob("*") if path.suffix in {".mxl", ".xml", ".musicxml"}]
         for path in sorted(paths, key=lambda path: path.relative_to(folder).as_posix()):
-            text = musicxml(path).decode("utf-8", "replace")
+            text = read_musicxml(path).decode("utf-8", "replace")
             licence = _terms(text)
             if licence is not None and "_old" not in path.stem:
                 parts = text.count("<score-part ")
@@ -316,7 +315,7 @@ def _music21(collections: Mapping[str, Path]) -> list[_Source]:
 
 
 def _terms(document: str) -> str | None:
-    """The licence that a MusicXML document states; None where it reserves rights or allows less than any use."""
+    """Return the licence that a MusicXML document states, or None if it reserves rights or restricts the use."""
     texts = re.findall(r"<(?:rights|credit-words|encoder|miscellaneous-field)\b[^>]*>([^<]*)<", document)
     statements = [text for text in texts if _FREE.search(text) or _RESERVED.search(text)]
     if not statements:
@@ -331,7 +330,7 @@ def _terms(document: str) -> str | None:
 # The sound
 
 
-def render(
+def render_piece(
     piece: Piece,
     collections: Mapping[str, Path],
     fonts: Mapping[str, Path],
@@ -342,19 +341,20 @@ def render(
     """Render a piece.
 
     Args:
-        piece: which one.
-        collections: folders, as for `plan_pieces`.
-        fonts: files of the sound fonts, `fluid` and `musescore`.
-        noise: gives noise floors, which about a third of the pieces get; None for none.
-        work: a folder for temporary files, which are removed.
-        seconds: how much at most; short scores are repeated.
+        piece: to render.
+        collections: see `plan_pieces`.
+        fonts: files of the sound fonts `fluid` and `musescore`.
+        noise: returns noise floors, which are added to about a third of the pieces. None adds none.
+        work: folder for temporary files, which are removed.
+        seconds: maximum duration. Short scores are repeated.
 
     Returns:
-        float64 [samples] (channels averaged) and the rate, 24 kHz; it begins with sound, and its peak is 0.9 at most.
+        float64 [samples] (channels averaged) without silence at the start and with a peak of at most 0.9, and the rate,
+        24 kHz.
 
     Raises:
-        CorpusError: no FluidSynth, font or score; a score that cannot be parsed or is too short; a program that failed,
-            took too long or wrote too much.
+        CorpusError: FluidSynth, a font or a score is missing; a score cannot be parsed or is too short; a program
+            failed, took too long or wrote too much.
     """
     if piece.collection not in collections:
         raise CorpusError(f"{piece.name} is of the collection {piece.collection}: give its folder, or leave it out")
@@ -365,12 +365,12 @@ def render(
             dry = _kit_drums(piece, collections, Path(folder), seconds, rng)
         else:
             tracks = _tracks(piece, collections, Path(folder), seconds, rng)
-            dry = _synthesized(tracks, _font(piece.font, fonts), Path(folder), seconds)
-    mixed = _trimmed(dry, piece.name)
+            dry = _run_synthesizer(tracks, _font(piece.font, fonts), Path(folder), seconds)
+    mixed = _trim(dry, piece.name)
     if piece.genre in {"rendered band", "rendered drums"} and rng.random() < 0.6:
-        mixed = _compressed(mixed, rng)
+        mixed = _compress(mixed, rng)
     if rng.random() < 0.5:
-        mixed = in_room(mixed, RATE, rng)
+        mixed = add_room(mixed, RATE, rng)
     if rng.random() < 1 / 3 and noise is not None:
         floor = noise(rng, len(mixed), RATE)
         if floor is not None and rms(floor) > 0:
@@ -393,28 +393,28 @@ def _font(name: str, fonts: Mapping[str, Path]) -> Path:
 def _tracks(
     piece: Piece, collections: Mapping[str, Path], work: Path, seconds: float, rng: np.random.Generator
 ) -> list[Track]:
-    """What the channels of the synthesizer play."""
+    """Return the content of the synthesizer's channels."""
     folder = collections[piece.collection]
     if piece.collection == "mma":
-        score = accompaniment.band(piece.score, folder, piece.seed, seconds + 12, work)
+        score = accompaniment.accompany(piece.score, folder, piece.seed, seconds + 12, work)
         if piece.ensemble == "drums":
-            score = accompaniment.drums_only(score)
+            score = accompaniment.keep_drums(score)
         return _band_tracks(score, seconds, rng)
     voices = arrange(read_score(folder / piece.score), piece.ensemble, rng)
-    voices = repeated(paced(voices, float(np.exp(rng.uniform(np.log(0.85), np.log(1.3))))), seconds + 1)
-    voices = humanized(excerpt(voices, seconds, rng), rng)
+    voices = repeat_voices(change_tempo(voices, float(np.exp(rng.uniform(np.log(0.85), np.log(1.3))))), seconds + 1)
+    voices = humanize(draw_excerpt(voices, seconds, rng), rng)
     return list(_voice_tracks(voices, rng))
 
 
 def _voice_tracks(voices: Sequence[Voice], rng: np.random.Generator) -> Iterator[Track]:
-    """Channels with volume, place, and what players do besides notes: pedal, swell, vibrato."""
+    """Yield channels with volume, pan, and the actions of players besides notes: pedal, swell, vibrato."""
     channels = [channel for channel in range(16) if channel != DRUM_CHANNEL]
     spread = rng.uniform(0, 50) * np.linspace(-1, 1, len(voices)) if len(voices) > 1 else np.zeros(1)
     for index, (channel, voice) in enumerate(zip(channels, voices, strict=False)):
         instrument = INSTRUMENTS[voice.instrument]
         level = rng.uniform(88, 116) if index == 0 else rng.uniform(70, 108)
         controls = [(0.0, 7, round(level)), (0.0, 10, round(64 + spread[index] + rng.uniform(-6, 6)))]
-        if instrument.held:
+        if instrument.sustained:
             controls.append((0.0, 1, int(rng.choice([0, 0, 15, 30]))))
             if rng.random() < 0.6:
                 controls += _swells(voice.notes, rng)
@@ -424,7 +424,7 @@ def _voice_tracks(voices: Sequence[Voice], rng: np.random.Generator) -> Iterator
 
 
 def _swells(notes: Sequence[Note], rng: np.random.Generator) -> list[tuple[float, int, int]]:
-    """Expression (controller 11) that rises and falls slowly and within long notes, 10 times a second."""
+    """Return expression (controller 11) that rises and falls slowly and within long notes, 10 times per second."""
     at = np.arange(0, notes[-1].end, 0.1)
     slow = 104 + 14 * np.interp(at, np.arange(200) * 2.3, rng.normal(0, 0.6, 200))
     within = np.zeros(len(at))
@@ -437,7 +437,7 @@ def _swells(notes: Sequence[Note], rng: np.random.Generator) -> list[tuple[float
 
 
 def _pedal(notes: Sequence[Note]) -> list[tuple[float, int, int]]:
-    """The sustain pedal (controller 64), changed with the bass: at most every 0.5 s, at least every 2.5 s."""
+    """Return the sustain pedal (controller 64), changed with the bass: at most every 0.5 s, at least every 2.5 s."""
     controls, last, bass = [], -10.0, -1
     for note in notes:
         if note.start - last > 2.5 or (note.start - last > 0.5 and note.pitch <= 55 and note.pitch != bass):
@@ -451,7 +451,7 @@ _DRUM_PROGRAMS: Final = (0, 0, 8, 16, 24, 25, 32, 40)
 
 
 def _band_tracks(score: Score, seconds: float, rng: np.random.Generator) -> list[Track]:
-    """A band's parts on channels of their own, each at its level and place; the excerpt begins with a note."""
+    """Return the parts of a band on separate channels with levels and pans. The excerpt starts with a note."""
     starts = [note.start for note in score.notes]
     latest = max(score.seconds - seconds, 0.0)
     begin = float(rng.choice([start for start in starts if start <= latest] or starts[:1]))
@@ -476,8 +476,8 @@ def _band_tracks(score: Score, seconds: float, rng: np.random.Generator) -> list
     return tracks
 
 
-def _synthesized(tracks: Sequence[Track], font: Path, work: Path, seconds: float) -> Array:
-    """Tracks played by FluidSynth without reverberation and chorus: float64 [samples] at `RATE`, channels averaged."""
+def _run_synthesizer(tracks: Sequence[Track], font: Path, work: Path, seconds: float) -> Array:
+    """Play tracks with FluidSynth without reverberation and chorus: float64 [samples] at `RATE`, channels averaged."""
     program = shutil.which("fluidsynth")
     if program is None:
         raise CorpusError(NO_FLUIDSYNTH)
@@ -502,26 +502,26 @@ def _synthesized(tracks: Sequence[Track], font: Path, work: Path, seconds: float
 def _kit_drums(
     piece: Piece, collections: Mapping[str, Path], work: Path, seconds: float, rng: np.random.Generator
 ) -> Array:
-    """Drums of a Hydrogen kit, which play a song's patterns or those of one of MMA's styles."""
+    """Return drums of a Hydrogen kit, which plays the patterns of a song or of an MMA style."""
     folder = collections["hydrogen"]
-    kits = accompaniment.kits(folder)
+    kits = accompaniment.find_kits(folder)
     if piece.font not in kits:
         raise CorpusError(f"no drum kit {piece.font!r} below {folder}: expected one of {', '.join(kits) or 'none'}")
     if piece.score.endswith(".h2song"):
         score = accompaniment.pattern_score(folder / piece.score, piece.seed, seconds)
     elif "mma" in collections:
-        whole = accompaniment.band(piece.score, collections["mma"], piece.seed, seconds, work)
-        score = accompaniment.drums_only(whole)
+        whole = accompaniment.accompany(piece.score, collections["mma"], piece.seed, seconds, work)
+        score = accompaniment.keep_drums(whole)
     else:
         raise CorpusError(f"{piece.name} needs the collection mma for its patterns: give its folder, or leave it out")
-    return accompaniment.play(accompaniment.read_kit(kits[piece.font]), score, seconds, RATE, rng)
+    return accompaniment.play_kit(accompaniment.read_kit(kits[piece.font]), score, seconds, RATE, rng)
 
 
-def _trimmed(samples: Array, name: str) -> Array:
-    """Samples without silence at both ends.
+def _trim(samples: Array, name: str) -> Array:
+    """Remove silence at both ends of samples.
 
     Raises:
-        CorpusError: nothing that sounds, or too little of it.
+        CorpusError: all is silent, or the rest is too short.
     """
     peak = float(np.abs(samples).max()) if len(samples) else 0.0
     if not np.isfinite(peak) or peak < 1e-6:
@@ -533,26 +533,27 @@ def _trimmed(samples: Array, name: str) -> Array:
     return np.array(kept)
 
 
-def _compressed(x: Array, rng: np.random.Generator) -> Array:
-    """The gentle compression of a mix: ratio 1.5 to 3, above a threshold between the RMS and 10 dB over it."""
+def _compress(x: Array, rng: np.random.Generator) -> Array:
+    """Apply the gentle compression of a mix: ratio 1.5 to 3, threshold from the RMS to 10 dB above it."""
     ratio = rng.uniform(1.5, 3)
     knee = rms(x) * 10 ** (rng.uniform(0, 10) / 20)
-    level = follow(x, pole(float(rng.uniform(2, 15)), RATE), pole(float(rng.uniform(80, 300)), RATE))
+    level = peak_envelope(x, pole(float(rng.uniform(2, 15)), RATE), pole(float(rng.uniform(80, 300)), RATE))
     return np.asarray(x * np.maximum(level / knee, 1) ** (1 / ratio - 1))
 
 
 _ROOM_BANDS: Final = (125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
 
 
-def in_room(x: Array, rate: int, rng: np.random.Generator) -> Array:
-    """Put dry sound into a room of moderate reverberation: early reflections and a tail that decays, high tones first.
+def add_room(x: Array, rate: int, rng: np.random.Generator) -> Array:
+    """Add a room with moderate reverberation: early reflections, and a tail in which high frequencies decay faster.
 
-    The reverberation time at 500 Hz is 0.25 to 1.8 s; the reverberant energy is 14 dB below the direct one to 2 dB.
+    The reverberation time at 500 Hz is 0.25 to 1.8 s. The reverberant energy is 14 to 2 dB below the direct
+    energy.
 
     Args:
         x: samples float64 [n].
         rate: Hz.
-        rng: draws the room.
+        rng: for the room.
     """
     t60 = float(np.exp(rng.uniform(np.log(0.25), np.log(1.8))))
     high, low = rng.uniform(0.3, 0.8), rng.uniform(0.9, 1.4)

@@ -1,4 +1,4 @@
-"""Running programs that render music, within bounds of time and disk."""
+"""Execution of programs that render music, with limits of time and file size."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from ...runtime.errors import CorpusError
+from ....runtime.errors import CorpusError
 
 CPU_LIMIT: Final = 60
-"""seconds of CPU time; this bounds a program on a busy machine as on an idle one"""
+"""limit of CPU time in seconds, which does not depend on the load of the machine"""
 TIME_LIMIT: Final = 900.0
-"""seconds that a program may take in all, for those that wait instead of computing"""
+"""limit of the total time in seconds, for programs that wait instead of computing"""
 SIZE_LIMIT: Final = 256 * 2**20
-"""bytes of a file that a program may write"""
+"""limit of the size of a file that a program writes, in bytes"""
 
 
 def run_limited(
@@ -27,21 +27,21 @@ def run_limited(
     cpu: int = CPU_LIMIT,
     size: int = SIZE_LIMIT,
 ) -> str:
-    """Run a program and stop it when it takes too long or writes too much.
+    """Run a program, and stop it if it takes too long or writes too much.
 
     Args:
         command: the program and its arguments.
-        name: what messages call it.
-        env: variables of the environment to add.
-        seconds: how long it may run.
-        cpu: seconds of CPU time that it may take.
-        size: the largest file in bytes that it may write.
+        name: of the program in messages.
+        env: additional environment variables.
+        seconds: limit of the total time.
+        cpu: limit of the CPU time in seconds.
+        size: limit of the size of a file in bytes.
 
     Returns:
-        What it wrote to standard output and error.
+        Its standard output and error.
 
     Raises:
-        CorpusError: it could not be started, was stopped, or reported an error.
+        CorpusError: the program could not be started, was stopped, or reported an error.
     """
     # A shell sets the limits: a function that runs between fork and exec is not safe where there are threads.
     limits = f"ulimit -f {max(size // 512, 1)}; ulimit -t {cpu}"

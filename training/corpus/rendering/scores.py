@@ -1,7 +1,7 @@
-"""Scores: MusicXML and Standard MIDI files read into notes, and notes written to Standard MIDI files.
+"""Scores: reading of MusicXML and Standard MIDI files, and writing of Standard MIDI files.
 
 Only what a synthesizer needs is read: pitches, onsets, durations, dynamics, tempo and articulation. Repeats are not
-unfolded, cue notes and unpitched notes are left out.
+unfolded. Cue notes and unpitched notes are left out.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from ...runtime.errors import CorpusError
-from ...runtime.files import is_file
+from ....runtime.errors import CorpusError
+from ....runtime.files import is_file
 
 DRUM_CHANNEL: Final = 9
 """General MIDI's channel for percussion, counted from 0"""
@@ -72,7 +72,7 @@ class Score:
     Attributes:
         parts: the parts that notes refer to.
         notes: all notes.
-        bars: start of each bar in seconds; empty where the file does not tell.
+        bars: start of each bar in seconds. Empty if it is unknown.
         tempo: of the first bar, in quarter notes per minute.
     """
 
@@ -83,19 +83,19 @@ class Score:
 
     @property
     def seconds(self) -> float:
-        """The end of the last note."""
+        """End of the last note in seconds."""
         return max((note.end for note in self.notes), default=0.0)
 
 
 @dataclass(frozen=True)
 class Track:
-    """What one MIDI channel plays.
+    """The content of a MIDI channel.
 
     Attributes:
         channel: 0 to 15; `DRUM_CHANNEL` is percussion.
         program: General MIDI program, 0 to 127.
         notes: their `part` is ignored.
-        controls: (seconds, controller, value) of control changes, such as volume (7), pan (10) and sustain pedal (64).
+        controls: control changes as (seconds, controller, value), such as volume (7), pan (10), sustain pedal (64).
     """
 
     channel: int
@@ -108,7 +108,7 @@ def read_score(path: Path) -> Score:
     """Read MusicXML (.mxl, .xml, .musicxml) or a Standard MIDI file (.mid).
 
     Raises:
-        CorpusError: no such file, an unknown format, or content that cannot be parsed or has no notes.
+        CorpusError: the file does not exist, has an unknown format, cannot be parsed, or has no notes.
     """
     if not is_file(path):
         raise CorpusError(f"no score at {path}: expected a MusicXML or MIDI file")
@@ -117,11 +117,11 @@ def read_score(path: Path) -> Score:
         return read_midi(path)
     if kind not in {".mxl", ".xml", ".musicxml"}:
         raise CorpusError(f"{path}: scores of the kind {kind!r} cannot be read: expected .mxl, .xml, .musicxml or .mid")
-    return _from_musicxml(musicxml(path), path)
+    return _from_musicxml(read_musicxml(path), path)
 
 
-def musicxml(path: Path) -> bytes:
-    """The bytes of a MusicXML document, unpacked if it is compressed (.mxl).
+def read_musicxml(path: Path) -> bytes:
+    """Return the bytes of a MusicXML document, unpacked if it is compressed (.mxl).
 
     Raises:
         CorpusError: the file cannot be read.
@@ -141,7 +141,7 @@ def musicxml(path: Path) -> bytes:
 
 
 def _root_file(archive: zipfile.ZipFile) -> str:
-    """The score in a compressed MusicXML file: what the container names, else the first XML file."""
+    """Return the score in a compressed MusicXML file: the one that the container names, or the first XML file."""
     names = archive.namelist()
     if "META-INF/container.xml" in names:
         for entry in ElementTree.fromstring(archive.read("META-INF/container.xml")).iter():
@@ -167,7 +167,7 @@ class _Event(NamedTuple):
 
 @dataclass
 class _PartReader:
-    """What carries over from bar to bar in a part."""
+    """Reads a part bar by bar. Its attributes are the state that bars share."""
 
     divisions: float = 1.0
     transposition: int = 0
@@ -177,7 +177,7 @@ class _PartReader:
     """(bar, quarter notes into it, quarter notes per minute)"""
 
     def bar(self, number: int, element: ElementTree.Element) -> tuple[list[_Event], float]:
-        """The notes of a bar and its length in quarter notes."""
+        """Read a bar, and return its notes and its length in quarter notes."""
         events: list[_Event] = []
         position = farthest = onset = 0.0
         for child in element:
@@ -251,7 +251,7 @@ class _PartReader:
 
 
 def _number(text: str | None, default: float) -> float:
-    """A number of a document; `default` where there is none or where it is not finite."""
+    """Convert text of a document to a number, or return `default` if there is none or it is not finite."""
     if text is None:
         return default
     try:
@@ -290,7 +290,7 @@ def _from_musicxml(document: bytes, path: Path) -> Score:
         tempi += reader.tempi
     starts = np.concatenate([[0.0], np.cumsum([lengths[number] for number in range(len(lengths))])])
     clock = _Clock([(float(starts[bar]) + position, tempo) for bar, position, tempo in tempi])
-    notes = [note for part, written in enumerate(bars) for note in _timed(part, written, starts.tolist(), clock)]
+    notes = [note for part, written in enumerate(bars) for note in _assign_times(part, written, starts.tolist(), clock)]
     if not notes:
         raise CorpusError(f"{path} has no notes: leave it out")
     notes.sort(key=lambda note: (note.start, note.part, note.pitch))
@@ -306,7 +306,7 @@ def _part(entry: ElementTree.Element | None, staves: int) -> Part:
 
 
 class _Clock:
-    """From quarter notes to seconds, by a list of tempi at positions."""
+    """Converts quarter notes to seconds, given tempi at positions."""
 
     def __init__(self, tempi: Iterable[tuple[float, float]]) -> None:
         known = sorted(dict(tempi).items())
@@ -321,8 +321,8 @@ class _Clock:
         return float(self._seconds[index] + (quarters - self._places[index]) * self._paces[index])
 
 
-def _timed(part: int, bars: list[list[_Event]], starts: list[float], clock: _Clock) -> Iterator[Note]:
-    """The notes of a part in seconds; tied ones are joined."""
+def _assign_times(part: int, bars: list[list[_Event]], starts: list[float], clock: _Clock) -> Iterator[Note]:
+    """Yield the notes of a part with times in seconds. Tied notes are joined."""
     held: dict[int, tuple[float, float, int]] = {}
     for start, events in zip(starts, bars, strict=False):
         for event in events:
@@ -345,10 +345,10 @@ def _timed(part: int, bars: list[list[_Event]], starts: list[float], clock: _Clo
 
 
 def read_midi(path: Path) -> Score:
-    """Read a Standard MIDI file of format 0 or 1; a part is a channel with a program.
+    """Read a Standard MIDI file of format 0 or 1. A part is a channel with a program.
 
     Raises:
-        CorpusError: no such file, truncated, of another format, or without notes.
+        CorpusError: the file does not exist, is truncated, has another format, or has no notes.
     """
     try:
         data = path.read_bytes()
@@ -383,9 +383,9 @@ def read_midi(path: Path) -> Score:
 
 
 def _midi_events(data: bytes) -> tuple[list[tuple[int, int, int, int]], int]:
-    """Events (tick, status, first and second byte) of all tracks in order, and ticks per quarter note.
+    """Return the events (tick, status, first and second byte) of all tracks in order, and the ticks per quarter note.
 
-    Tempi have the status 0x51 and microseconds per quarter note in place of the first byte.
+    Changes of tempo have the status 0x51, and microseconds per quarter note instead of the first byte.
     """
     magic, length, form, tracks, ticks = struct.unpack(">4sIHHH", data[:14])
     if magic != b"MThd" or form > 1 or ticks & 0x8000 or not ticks:
@@ -438,12 +438,12 @@ def _variable(data: bytes, at: int) -> tuple[int, int]:
 
 
 def write_midi(path: Path, tracks: Sequence[Track], seconds: float) -> None:
-    """Write a Standard MIDI file of format 1 in which a tick is a millisecond.
+    """Write a Standard MIDI file of format 1 with ticks of 1 ms.
 
     Args:
-        path: the file.
-        tracks: what is played; their notes and controls after `seconds` are left out.
-        seconds: where the file ends; notes that sound then are ended.
+        path: of the file.
+        tracks: to write. Notes and controls after `seconds` are left out.
+        seconds: end of the file, where all notes end.
     """
     last = round(seconds * 1000)
     chunks = [_chunk([(0, b"\xff\x51\x03" + (500_000).to_bytes(3, "big"))], last)]
@@ -463,7 +463,7 @@ def write_midi(path: Path, tracks: Sequence[Track], seconds: float) -> None:
 
 
 def _chunk(events: list[tuple[int, bytes]], last: int) -> bytes:
-    """A track of (tick, message) that ends at the tick `last`."""
+    """Return a track of (tick, message) that ends at the tick `last`."""
     body, before = bytearray(), 0
     for tick, message in sorted(events, key=_when):
         body += _delta(tick - before) + message
@@ -473,13 +473,13 @@ def _chunk(events: list[tuple[int, bytes]], last: int) -> bytes:
 
 
 def _when(event: tuple[int, bytes]) -> tuple[int, int]:
-    """The order of messages: at the same tick programs, controls, ends of notes, notes."""
+    """Sort key of messages: tick, then programs, controls, ends of notes, notes."""
     kind = event[1][0] & 0xF0
     return event[0], {0xB0: 1, 0x80: 2, 0x90: 3}.get(kind, 0)
 
 
 def _delta(ticks: int) -> bytes:
-    """A variable-length number."""
+    """Return a variable-length number."""
     out = [ticks & 0x7F]
     rest = min(ticks, _MOST_TICKS) >> 7
     while rest:

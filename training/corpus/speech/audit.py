@@ -1,4 +1,4 @@
-"""Whether the speech bank and its babble are like speech: figures, and plots of them."""
+"""Comparison of the speech bank and its babble with speech: measurements and plots."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy import fft, signal
 
-from ..degradations.grammar import Array
-from ..degradations.signals import rms
-from ..degradations.speech import SPEECH_RATE, babble
-from .clips import Split
-from .speech import SpeechBank, SpeechVoices, Voice
+from ...degradations.chains import Array
+from ...degradations.signals import rms
+from ...degradations.speech import SPEECH_RATE, babble
+from ..clips import Split
+from .bank import SpeechBank, SpeechVoices, Voice
 
 MODULATIONS: Final = 2.0 ** (np.arange(-3, 14) / 3)
-"""Hz, centres of third-octave bands of modulation, 0.5 to 20 Hz"""
+"""centres of third-octave bands of modulation in Hz, 0.5 to 20 Hz"""
 _OCTAVES: Final = (250, 500, 1000, 2000, 4000)
-"""Hz, the bands of sound whose envelopes are looked at"""
+"""octave bands of sound in Hz whose envelopes are analysed"""
 _THIRDS: Final = 1000 * 2.0 ** (np.arange(-10, 9) / 3)
-"""Hz, centres of third-octave bands, 100 to 6,300 Hz"""
+"""centres of third-octave bands in Hz, 100 to 6,300 Hz"""
 # International: 12 languages, men and women, 70 dB SPL; 100 to 6,300 Hz.
 LTASS: Final = np.array(
     [54.4, 57.7, 56.8, 60.2, 60.3, 59.0, 62.1, 62.1, 60.5, 56.8, 53.7, 53.0, 52.0, 48.7, 48.1, 46.8, 45.6, 44.5, 44.3]
 )
-"""dB, the long-term average speech spectrum of Byrne et al. (1994), JASA 96(4), at `_THIRDS`"""
+"""long-term average speech spectrum at `_THIRDS` in dB (Byrne et al. 1994, JASA 96(4))"""
 _BABBLES: Final = (4, 4, 6, 8, 10, 12, 16, 20)
-"""talkers of the babble that is shown"""
+"""numbers of talkers of the plotted babble"""
 _SECONDS: Final = 30
 
 
-def audit(bank: SpeechBank, folder: Path) -> dict[str, Any]:
+def audit_speech(bank: SpeechBank, folder: Path) -> dict[str, Any]:
     """Measure a bank, and write the plots `babble.png`, `modulation.png`, `spectrum.png` and `fundamentals.png`.
 
     Args:
         bank: the voices.
-        folder: takes the plots; it is made if it is missing.
+        folder: destination of the plots. It is created if missing.
 
     Returns:
-        Figures for JSON, rounded:
+        Rounded results for JSON:
 
         - `hours` and `voices` of each split and kind (`train human`, ...).
         - `modulation_peak_hz`, the peak of the mean modulation spectrum of training's single talkers by kind and of
           babble of 4 and 20 talkers, and `modulation_index`, its height. Running speech peaks at 3 to 5 Hz (Houtgast &
-          Steeneken 1985), words and letters below.
+          Steeneken 1985), single words and letters at lower frequencies.
         - `ltass_error_db` of each split: the root mean square difference of its human and derived voices' third-octave
-          spectrum, 100 to 6,300 Hz, from `LTASS`, apart from level.
+          spectrum, 100 to 6,300 Hz, and `LTASS`, without differences of level.
         - `f0_hz` of each split: percentiles 5, 25, 50, 75 and 95 of the voices' median fundamental frequencies; and
           `women`, the share of voices with a high one.
     """
@@ -85,7 +85,7 @@ def audit(bank: SpeechBank, folder: Path) -> dict[str, Any]:
 
 
 def modulation_spectrum(x: Array) -> Array:
-    """Modulation indices [17] in the bands of `MODULATIONS` of sound [n] at 16 kHz, 4 s or more.
+    """Return the modulation indices [17] in the bands of `MODULATIONS` of sound [n] at 16 kHz, 4 s or longer.
 
     The mean over octave bands of sound of the RMS of the intensity envelope's third-octave band times the square root
     of 2, relative to the mean intensity (Houtgast & Steeneken 1985): 1 for a full sinusoidal modulation.
@@ -104,7 +104,7 @@ def modulation_spectrum(x: Array) -> Array:
 
 
 def _peak(index: Array) -> float:
-    """Hz at which a modulation spectrum [17] is highest, by a parabola through its highest band and the neighbours."""
+    """Return the frequency in Hz of the peak of a modulation spectrum [17], by parabolic interpolation."""
     top = int(index.argmax())
     if not 0 < top < len(index) - 1:
         return float(MODULATIONS[top])
@@ -113,7 +113,7 @@ def _peak(index: Array) -> float:
 
 
 def third_octave_levels(spectrum: tuple[Array, Array]) -> Array:
-    """Levels in dB [19] of third-octave bands from 100 to 6,300 Hz, their power sum that of `LTASS`.
+    """Return the levels in dB [19] of third-octave bands from 100 to 6,300 Hz. Their power sum is that of `LTASS`.
 
     Args:
         spectrum: Hz [bins], evenly spaced, and amplitudes there [bins].
@@ -132,7 +132,7 @@ def _sum_level(levels: Array) -> float:
 
 
 def _long_term(voices: SpeechVoices) -> tuple[Array, Array]:
-    """The spectrum of the human and derived voices at 4 Hz resolution: Hz [bins], amplitudes [bins]."""
+    """Return the spectrum of the human and derived voices with 4 Hz resolution: Hz [bins], amplitudes [bins]."""
     powers = []
     for index, voice in enumerate(voices.talkers):
         if voice.human:
@@ -144,7 +144,7 @@ def _long_term(voices: SpeechVoices) -> tuple[Array, Array]:
 
 
 def _modulations(voices: SpeechVoices) -> dict[str, Array]:
-    """Mean modulation spectra [17] of single talkers by kind, and of babble."""
+    """Return mean modulation spectra [17] of single talkers by kind, and of babble."""
     length = _SECONDS * SPEECH_RATE
     found: dict[str, Array] = {}
     single: dict[str, list[Array]] = {}
@@ -163,7 +163,7 @@ def _modulations(voices: SpeechVoices) -> dict[str, Array]:
 
 
 def _babble(voices: SpeechVoices, talkers: int, room: float, length: int, seed: int) -> Array:
-    """Babble alone [length] at 16 kHz: what is left of it beside faint music."""
+    """Return babble alone [length] at 16 kHz: the degraded signal minus very soft music."""
     faint = np.full(length, 1e-3)
     rng = np.random.default_rng([16, seed])
     mixed = babble(faint, SPEECH_RATE, rng, speech=voices, snr=0.0, talkers=float(talkers), room=room) - faint
@@ -185,7 +185,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def _plot_babble(voices: SpeechVoices, path: Path) -> None:
-    """Spectrograms of eight examples, 5 s each."""
+    """Plot spectrograms of eight examples, 5 s each."""
     figure, axes = _figure(4, 2, (12, 12))
     for number, (axis, count) in enumerate(zip(axes, _BABBLES, strict=True)):
         room = number % 2 * 0.7

@@ -1,7 +1,8 @@
-"""The speech bank: voices of people and of synthesizers, cut to speech without long pauses, for babble.
+"""The speech bank: voices of people and of synthesizers without long pauses, for babble.
 
-Human voices are prompts and words from Debian packages; synthetic ones read composed sentences; derived ones are human
-voices of another pitch, vocal tract and tempo. A speaker, and with few exceptions a language, belongs to one split.
+Human voices are prompts and words from Debian packages. Synthetic voices read generated sentences. Derived voices are
+human voices with another pitch, vocal tract and tempo. A speaker, and with few exceptions a language, belongs to one
+split.
 """
 
 from __future__ import annotations
@@ -25,39 +26,39 @@ import numpy.typing as npt
 import soundfile
 from scipy import signal
 
-from ...runtime.errors import CorpusError, DependencyError
-from ...runtime.writing import write_file
-from ..degradations.grammar import Array
-from ..degradations.speech import SPEECH_RATE
-from .clips import Split
-from .sentences import sentences
-from .speech_signals import active_level, changed, floor_below, fundamental, without_pauses
+from ....runtime.errors import CorpusError, DependencyError
+from ....runtime.writing import write_file
+from ...degradations.chains import Array
+from ...degradations.speech import SPEECH_RATE
+from ..clips import Split
+from .sentences import random_text
+from .signals import active_level, change_voice, fundamental_frequency, pause_depth, shorten_pauses
 
 Kind = Literal["human", "synthetic", "derived"]
 Progress = Callable[[int, int, str], None]
-"""is told of the voices done, of all, and the one that is made next"""
+"""called with the number of finished voices, the total number, and the name of the next voice"""
 
 LEVEL: Final = -26.0
-"""active level of every voice, dB re full scale"""
+"""active level of all voices, in dB re full scale"""
 PAUSE: Final = 0.3
-"""seconds, the longest pause within a prompt"""
+"""longest pause within a prompt, in seconds"""
 LEAST: Final = 12.0
-"""seconds of speech below which a voice is left out"""
+"""minimum duration of a voice in seconds"""
 NOISY: Final = 25.0
-"""dB between speech and noise floor below which a voice is left out"""
+"""minimum distance of a voice from its noise floor, in dB"""
 LOW: Final = 155.0
-"""Hz of the median fundamental below which a voice counts as a man's where its sex is not known"""
+"""median fundamental frequency in Hz below which a voice of unknown sex counts as male"""
 _VERSION: Final = 1
-"""of what this module makes of the same recordings; kept voices of another are made again"""
+"""version of the processing; voices of another version are made again"""
 _HEADER: Final = 44
-"""bytes before the samples"""
+"""size of the header of a WAV file, in bytes"""
 _MOST: Final[Mapping[Kind, float]] = {"human": 480.0, "synthetic": 100.0, "derived": 100.0}
-"""seconds kept of a voice"""
+"""maximum duration of a voice in seconds"""
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A human voice: the package's files below `folder` that match `patterns`; in what split; who speaks."""
+    """A human voice: files of a package below `folder` that match `patterns`, the split, and the speaker."""
 
     voice: str
     package: str
@@ -73,7 +74,7 @@ class _Source:
 
 @dataclass(frozen=True)
 class _Synthesis:
-    """A synthetic voice: the program that speaks, its voice there, speed in words a minute and pitch if it has any."""
+    """A synthetic voice: program, name of the voice in it, speed in words per minute, and pitch if it has one."""
 
     voice: str
     program: Literal["espeak-ng", "flite", "festival"]
@@ -96,7 +97,7 @@ def _asterisk(
 
 _SHARE_ALIKE: Final = "CC-BY-SA-3.0"
 _SPLITS: Final[Mapping[Split, str]] = {"test": "ru uk he el sl", "valid": "it lt ca"}
-"""languages of human voices, those of train being all others"""
+"""languages of human voices in valid and test; all others are in train"""
 _KDE: Final[Mapping[str, str]] = {
     "klettres": "ar cs da de en en_GB es fr he it lt ml nb nds nl pt_BR ru uk",
     "ktuberling": "ca da de el en fr lt nn ru sl uk wa",
@@ -137,7 +138,7 @@ HUMAN: Final[tuple[_Source, ...]] = (
 
 
 def _espeak(split: Split, *voices: str) -> list[_Synthesis]:
-    """Voices of eSpeak NG: `language+variant speed pitch`."""
+    """Return voices of eSpeak NG from texts `language+variant speed pitch`."""
     found = []
     for number, text in enumerate(voices):
         name, speed, pitch = text.split()
@@ -170,9 +171,9 @@ SYNTHETIC: Final[tuple[_Synthesis, ...]] = (
 """all synthetic voices"""
 
 PACKAGES: Final = tuple(sorted({source.package for source in HUMAN}))
-"""Debian packages that hold human voices"""
+"""Debian packages with human voices"""
 _DEBIAN: Final = {"espeak-ng": "espeak-ng", "flite": "flite", "festival": "festival"}
-"""the package of each program"""
+"""Debian package of each program"""
 _FESTVOX: Final = {"cmu_us_slt_arctic_hts": "festvox-us-slt-hts", "upc_ca_ona_hts": "festvox-ca-ona-hts"}
 
 
@@ -184,12 +185,12 @@ class Voice:
         voice: its name.
         split: where it belongs.
         kind: `human`, `synthetic`, or `derived` from a human voice.
-        sex: `female` or `male`; as the recording is labelled, or by the fundamental where it is not.
+        sex: `female` or `male`, from the label of the recording, or else from the fundamental frequency.
         language: of ISO 639, with a region at most.
         seconds: of speech, pauses of up to `PAUSE` included.
-        f0_hz: the median fundamental frequency; 0 where none was found.
+        f0_hz: median fundamental frequency, 0 if none was found.
         file: below the bank's folder.
-        parent: the voice that it is derived from, or nothing.
+        parent: the voice that it is derived from, or empty.
         origin: the Debian package.
         licence: of the recordings or the synthesizer.
         frames: samples at 16 kHz.
@@ -212,19 +213,19 @@ class Voice:
 
     @property
     def human(self) -> bool:
-        """Whether a person spoke."""
+        """Whether the voice is a person's."""
         return self.kind != "synthetic"
 
     @property
     def female(self) -> bool:
-        """Whether it sounds like a woman or a child."""
+        """Whether the voice sounds like a woman or a child."""
         return self.sex == "female"
 
 
 class SpeechVoices:
-    """The voices of one split, to be read at random places; pickled, it is a few kilobytes, and it reopens its files.
+    """The voices of one split, for random access. When pickled, only the names of files are stored.
 
-    Implements `degradations.grammar.Speech`.
+    Implements `degradations.chains.Speech`.
     """
 
     def __init__(self, folder: Path, talkers: Sequence[Voice], spectrum: tuple[Array, Array]) -> None:
@@ -237,14 +238,14 @@ class SpeechVoices:
         return {**vars(self), "_open": {}}
 
     def stretch(self, talker: int, start: int, length: int) -> Array:
-        """Samples float64 [length] in [-1, 1) of a voice from sample `start` on; it starts over at its end.
+        """Return samples float64 [length] in [-1, 1) of a voice from sample `start` on. It repeats after its end.
 
         Raises:
             CorpusError: its file is missing or shorter than the table says.
         """
         samples = self._open.get(talker)
         if samples is None:
-            samples = self._open[talker] = self._mapped(self.talkers[talker])
+            samples = self._open[talker] = self._map_samples(self.talkers[talker])
         start %= len(samples)
         out = np.empty(length)
         done = 0
@@ -255,26 +256,26 @@ class SpeechVoices:
         return out
 
     def spectrum(self) -> tuple[Array, Array]:
-        """Frequencies in Hz [bins], 0 to 8 kHz, and the long-term average amplitude spectrum there, its maximum 1."""
+        """Return frequencies in Hz [bins], 0 to 8 kHz, and the long-term average amplitudes there, maximum 1."""
         return self._spectrum
 
-    def _mapped(self, voice: Voice) -> npt.NDArray[np.int16]:
+    def _map_samples(self, voice: Voice) -> npt.NDArray[np.int16]:
         path = self.folder / voice.file
         _check_size(path, voice.frames)
         return np.memmap(path, dtype="<i2", mode="r", offset=_HEADER, shape=(voice.frames,))
 
 
 class SpeechBank:
-    """A folder of voices with its `VOICES.csv`, as `build_bank` makes it.
+    """A folder of voices with its `VOICES.csv`, as `build_bank` writes it.
 
     Attributes:
         folder: where it is.
         voices: all of them.
         digest: SHA-256 of the tables, which hold the checksum of every file.
-        left_out: what could not be had when it was built.
+        left_out: what was not available when the bank was built.
 
     Raises:
-        CorpusError: there is none, or one whose files are missing or truncated.
+        CorpusError: there is none, or files are missing or truncated.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -294,7 +295,7 @@ class SpeechBank:
         self.left_out = tuple(notes.read_text(encoding="utf-8").splitlines()) if notes.is_file() else ()
 
     def of(self, split: Split) -> SpeechVoices:
-        """The voices of a split, in the table's order.
+        """Return the voices of a split, in the order of the table.
 
         Raises:
             CorpusError: there are none.
@@ -305,7 +306,7 @@ class SpeechBank:
         return SpeechVoices(self.folder, talkers, (self._spectra["hz"], self._spectra[split]))
 
     def verify(self) -> None:
-        """Compare every file with its checksum.
+        """Compare all files with their checksums.
 
         Raises:
             CorpusError: a file was changed.
@@ -316,16 +317,16 @@ class SpeechBank:
 
 
 def build_bank(packages: Mapping[str, Path], folder: Path, progress: Progress | None = None) -> SpeechBank:
-    """Build the speech bank, or continue one that was begun; voices that are complete are kept.
+    """Build the speech bank, or resume its build. Complete voices are kept.
 
     Args:
-        packages: Debian packages of `PACKAGES` and the folders that they were unpacked into. The programs `espeak-ng`,
-            `flite` and `text2wave` (festival) are looked for among the installed ones.
-        folder: takes a WAV file for each voice, `VOICES.csv`, `SPECTRA.csv` and `LEFT_OUT.txt`.
-        progress: is told of each voice.
+        packages: folders into which Debian packages of `PACKAGES` were unpacked, by name. The programs `espeak-ng`,
+            `flite` and `text2wave` (festival) must be installed.
+        folder: destination of a WAV file per voice, `VOICES.csv`, `SPECTRA.csv` and `LEFT_OUT.txt`.
+        progress: called for each voice.
 
     Returns:
-        The bank; its `left_out` says which packages and programs were missing and which voices too short or noisy.
+        The bank. Its `left_out` lists missing packages and programs, and voices that are too short or noisy.
 
     Raises:
         CorpusError: a split is left without human voices, or the folder cannot be written.
@@ -341,7 +342,7 @@ def _build(
     synthetic: Sequence[_Synthesis],
     progress: Progress | None = None,
 ) -> SpeechBank:
-    """`build_bank` of these voices."""
+    """Build a bank of given voices. See `build_bank`."""
     left_out: list[str] = []
     voices: list[Voice] = []
     total, done = len(human) + sum(source.also for source in human) + len(synthetic), 0
@@ -361,15 +362,15 @@ def _build(
     try:
         (folder / "voices").mkdir(parents=True, exist_ok=True)
         for source in human:
-            parent = add(source.voice, partial(_human, source, packages, folder))
+            parent = add(source.voice, partial(_make_human, source, packages, folder))
             if parent is None:
                 done += source.also
                 continue
             for number in range(source.also):
                 name = f"{parent.voice}~{number + 1}"
-                add(name, partial(_derived, name, number, parent, folder))
+                add(name, partial(_make_derived, name, number, parent, folder))
         for synthesis in synthetic:
-            add(synthesis.voice, partial(_synthetic, synthesis, folder))
+            add(synthesis.voice, partial(_make_synthetic, synthesis, folder))
         for split in get_args(Split):
             if not any(voice.split == split and voice.kind == "human" for voice in voices):
                 raise CorpusError(
@@ -389,8 +390,8 @@ def _build(
 # One voice
 
 
-def _human(source: _Source, packages: Mapping[str, Path], folder: Path) -> Voice | str:
-    """A human voice, or why there is none."""
+def _make_human(source: _Source, packages: Mapping[str, Path], folder: Path) -> Voice | str:
+    """Make a human voice, or return the reason why it is left out."""
     root = packages.get(source.package)
     if root is None or not root.is_dir():
         return f"the package {source.package} was not given"
@@ -401,10 +402,10 @@ def _human(source: _Source, packages: Mapping[str, Path], folder: Path) -> Voice
     listing = [[path.relative_to(root).as_posix(), path.stat().st_size] for path in files]
 
     def make() -> tuple[Array, str] | str:
-        prompts = [decode(path) for path in files]
+        prompts = [decode_audio(path) for path in files]
         everything = np.concatenate(prompts)
-        noise, level = floor_below(everything), active_level(everything)
-        speech = [without_pauses(prompt, PAUSE, level, level - noise) for prompt in prompts]
+        noise, level = pause_depth(everything), active_level(everything)
+        speech = [shorten_pauses(prompt, PAUSE, level, level - noise) for prompt in prompts]
         order = _rng(source.voice).permutation(len(speech))
         samples = np.concatenate([speech[place] for place in order])
         if len(samples) < LEAST * SPEECH_RATE:
@@ -428,11 +429,11 @@ def _human(source: _Source, packages: Mapping[str, Path], folder: Path) -> Voice
         0,
         "",
     )
-    return _kept(like, folder, [asdict(source), listing], make)
+    return _cached_voice(like, folder, [asdict(source), listing], make)
 
 
-def _derived(name: str, number: int, parent: Voice, folder: Path) -> Voice | str:
-    """A human voice's next of kin: the first of the other sex, the others near it."""
+def _make_derived(name: str, number: int, parent: Voice, folder: Path) -> Voice | str:
+    """Make a voice derived from a human one: the first has the other sex, the others are similar to it."""
     rng = _rng(name)
     if number == 0:
         pitch, tract = (rng.uniform(0.52, 0.62), rng.uniform(0.82, 0.88))
@@ -452,7 +453,7 @@ def _derived(name: str, number: int, parent: Voice, folder: Path) -> Voice | str
         # Another part than its siblings' where there is enough.
         spare = max(len(samples) - most, 0)
         begin = int(rng.integers(spare + 1))
-        return changed(samples[begin : begin + most], pitch, tract, tempo), ""
+        return change_voice(samples[begin : begin + most], pitch, tract, tempo), ""
 
     like = Voice(
         name,
@@ -460,16 +461,16 @@ def _derived(name: str, number: int, parent: Voice, folder: Path) -> Voice | str
         "derived",
         *("", parent.language, 0, 0, "", parent.voice, parent.origin, parent.licence, 0, ""),
     )
-    return _kept(like, folder, [name, pitch, tract, tempo, parent.sha256], make)
+    return _cached_voice(like, folder, [name, pitch, tract, tempo, parent.sha256], make)
 
 
-def _synthetic(synthesis: _Synthesis, folder: Path) -> Voice | str:
-    """A synthetic voice, or why there is none."""
+def _make_synthetic(synthesis: _Synthesis, folder: Path) -> Voice | str:
+    """Make a synthetic voice, or return the reason why it is left out."""
     program = "text2wave" if synthesis.program == "festival" else synthesis.program
     package = _DEBIAN[synthesis.program]
     if shutil.which(program) is None:
         return f"the program {program} is not installed: apt-get install {package}"
-    text = sentences(synthesis.language, _rng(synthesis.voice), round(16 * _MOST["synthetic"]))
+    text = random_text(synthesis.language, _rng(synthesis.voice), round(16 * _MOST["synthetic"]))
 
     def make() -> tuple[Array, str] | str:
         try:
@@ -478,7 +479,7 @@ def _synthetic(synthesis: _Synthesis, folder: Path) -> Voice | str:
             needs = _FESTVOX.get(synthesis.name, package)
             return f"{program} cannot speak with {synthesis.name} (is {needs} installed?): {error}"
         level = active_level(samples)
-        return without_pauses(samples, PAUSE, level, -90.0), ""
+        return shorten_pauses(samples, PAUSE, level, -90.0), ""
 
     origin = _FESTVOX.get(synthesis.name, package)
     like = Voice(
@@ -487,11 +488,11 @@ def _synthetic(synthesis: _Synthesis, folder: Path) -> Voice | str:
         "synthetic",
         *("", synthesis.language, 0, 0, "", "", origin, synthesis.licence, 0, ""),
     )
-    return _kept(like, folder, [asdict(synthesis), text], make)
+    return _cached_voice(like, folder, [asdict(synthesis), text], make)
 
 
 def _speak(synthesis: _Synthesis, text: str) -> Array:
-    """What a synthesizer makes of a text: samples [n] at 16 kHz."""
+    """Synthesize a text, and return samples [n] at 16 kHz."""
     # Short texts, because flite and festival need more than linear time for long ones.
     texts = [text] if synthesis.program == "espeak-ng" else _pieces(text, 400)
     parts = []
@@ -509,12 +510,12 @@ def _speak(synthesis: _Synthesis, text: str) -> Array:
             Path(spoken).unlink(missing_ok=True)
             subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=60)
             samples, rate = soundfile.read(spoken, dtype="float64")
-            parts.append(_at_rate(samples, rate))
+            parts.append(_resample(samples, rate))
     return np.concatenate(parts)
 
 
 def _pieces(text: str, characters: int) -> list[str]:
-    """A text cut between sentences into parts of about so many characters."""
+    """Split a text between sentences into parts of about `characters` characters."""
     parts = [""]
     for sentence in text.replace("? ", "?\n").replace(". ", ".\n").split("\n"):
         if len(parts[-1]) > characters:
@@ -523,19 +524,21 @@ def _pieces(text: str, characters: int) -> list[str]:
     return parts
 
 
-def _kept(like: Voice, folder: Path, recipe: object, make: Callable[[], tuple[Array, str] | str]) -> Voice | str:
-    """A voice: as it was made before from the same recipe, or made now.
+def _cached_voice(
+    like: Voice, folder: Path, recipe: object, make: Callable[[], tuple[Array, str] | str]
+) -> Voice | str:
+    """Return a voice from its file if it was made from the same recipe, otherwise make it.
 
     Args:
-        like: it, without what is measured.
+        like: the voice without measured values.
         folder: of the bank.
-        recipe: all that decides over its samples.
-        make: gives its samples and sex (empty where not known), or why it is left out.
+        recipe: everything that its samples depend on.
+        make: returns its samples and sex (empty if unknown), or the reason why it is left out.
     """
     key = hashlib.sha256(json.dumps([_VERSION, recipe], sort_keys=True).encode()).hexdigest()
     path = folder / "voices" / f"{like.voice}.wav"
     note = path.with_suffix(".json")
-    voice = _noted(note, key)
+    voice = _read_note(note, key)
     if voice is not None and path.is_file() and _sha256(path) == voice.sha256:
         return voice
     made = make()
@@ -544,7 +547,7 @@ def _kept(like: Voice, folder: Path, recipe: object, make: Callable[[], tuple[Ar
     samples, sex = made
     samples = samples[: round(_MOST[like.kind] * SPEECH_RATE)]
     samples = samples * 10 ** ((LEVEL - active_level(samples)) / 20)
-    f0 = fundamental(samples)
+    f0 = fundamental_frequency(samples)
     data = _wav(samples)
     write_file(data, path)
     voice = Voice(
@@ -562,8 +565,8 @@ def _kept(like: Voice, folder: Path, recipe: object, make: Callable[[], tuple[Ar
     return voice
 
 
-def _noted(note: Path, key: str) -> Voice | None:
-    """The voice that was made from a recipe, by the note beside it."""
+def _read_note(note: Path, key: str) -> Voice | None:
+    """Return the voice of a note if it was made from the recipe with this key."""
     try:
         said = json.loads(note.read_text(encoding="utf-8"))
         return Voice(**said["voice"]) if said["key"] == key else None
@@ -574,11 +577,11 @@ def _noted(note: Path, key: str) -> Voice | None:
 # Sound files
 
 
-def decode(path: Path) -> Array:
-    """A recording [n] at 16 kHz, its channels averaged: G.722 by PyAV, GSM 06.10 and others by libsndfile.
+def decode_audio(path: Path) -> Array:
+    """Decode a recording to [n] samples at 16 kHz with channels averaged: G.722 by PyAV, others by libsndfile.
 
     Raises:
-        CorpusError: it cannot be read.
+        CorpusError: the file cannot be read.
         DependencyError: PyAV is not installed.
     """
     try:
@@ -591,7 +594,7 @@ def decode(path: Path) -> Array:
             samples = samples.mean(axis=1)
     except (soundfile.LibsndfileError, OSError) as error:
         raise CorpusError(f"cannot read {path}: {error}; unpack its package again") from error
-    return _at_rate(np.asarray(samples, dtype=np.float64), int(rate))
+    return _resample(np.asarray(samples, dtype=np.float64), int(rate))
 
 
 def _g722(path: Path) -> Array:
@@ -604,12 +607,12 @@ def _g722(path: Path) -> Array:
     return np.concatenate(parts) / 2.0**15 if parts else np.empty(0)
 
 
-def _at_rate(samples: Array, rate: int) -> Array:
+def _resample(samples: Array, rate: int) -> Array:
     return samples if rate == SPEECH_RATE else np.asarray(signal.resample_poly(samples, SPEECH_RATE, rate))
 
 
 def _wav(samples: Array) -> bytes:
-    """A 16-bit WAV file at 16 kHz, its samples at byte `_HEADER`."""
+    """Return a 16-bit WAV file at 16 kHz, with samples from byte `_HEADER` on."""
     file = io.BytesIO()
     with wave.open(file, "wb") as out:
         out.setparams((1, 2, SPEECH_RATE, 0, "NONE", ""))
@@ -633,7 +636,7 @@ def _sha256(path: Path) -> str:
 
 
 def _rng(name: str) -> np.random.Generator:
-    """A generator that a name determines."""
+    """Return a random generator that depends on a name."""
     return np.random.default_rng(list(hashlib.sha256(name.encode()).digest()))
 
 
@@ -667,7 +670,9 @@ def _read_voices(table: Path) -> list[Voice]:
 
 
 def _spectra_table(voices: Sequence[Voice], folder: Path) -> bytes:
-    """The long-term average spectrum of each split: columns hz and one amplitude for each, its maximum 1."""
+    """Return a table of the long-term average spectrum of each split: the columns hz, and one amplitude per split
+    (maximum 1).
+    """
     columns = {"hz": np.fft.rfftfreq(512, 1 / SPEECH_RATE)}
     for split in get_args(Split):
         powers = [

@@ -1,4 +1,4 @@
-"""Sentences for synthetic voices, composed by chance from words that are written here."""
+"""Sentences for synthetic voices, generated at random from lists of words."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Words(NamedTuple):
-    """Who, what they do and to what, where or when; phrases that stand alone. Joined with spaces they read well."""
+    """Phrases for who, action, and place or time, and complete sentences. Phrases are joined with spaces."""
 
     who: tuple[str, ...]
     what: tuple[str, ...]
@@ -158,10 +158,10 @@ WORDS: Final[Mapping[str, Words]] = {
 """by language"""
 
 
-def sentences(language: str, rng: np.random.Generator, characters: int) -> str:
-    """A text in a language of `WORDS`, at least so many characters long.
+def random_text(language: str, rng: np.random.Generator, characters: int) -> str:
+    """Generate text in a language of `WORDS` with at least `characters` characters.
 
-    A seventh of its sentences are numbers, dates and times in digits, which every voice reads in its language.
+    One seventh of the sentences are numbers, dates and times in digits, which every voice reads in its language.
     """
     words = WORDS[language]
     parts: list[str] = []

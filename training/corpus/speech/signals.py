@@ -1,4 +1,4 @@
-"""What is measured of voices and done to them: active level, pauses, fundamental frequency, another pitch and tract."""
+"""Measurement and modification of voices: active level, pauses, fundamental frequency, pitch, vocal tract, tempo."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Final
 import numpy as np
 from scipy import fft, signal
 
-from ..degradations.grammar import Array
+from ...degradations.chains import Array
 
 RATE: Final = 16_000
-"""Hz of all voices"""
+"""sample rate of all voices in Hz"""
 _STEP: Final = RATE // 100
-"""samples of a level's frame, 10 ms"""
+"""samples per frame, 10 ms"""
 _WINDOW: Final = 1024
 _HOP: Final = 256
 _LIFTER: Final = 28
@@ -20,16 +20,16 @@ _LIFTER: Final = 28
 
 
 def frame_levels(x: Array) -> Array:
-    """Levels in dB re full scale [frames] of frames of 10 ms."""
+    """Return the levels of frames of 10 ms [frames], in dB re full scale."""
     frames = x[: len(x) // _STEP * _STEP].reshape(-1, _STEP)
     return np.asarray(10 * np.log10(np.mean(np.square(frames), axis=1) + 1e-12))
 
 
 def active_level(x: Array) -> float:
-    """The level of speech without its pauses, in dB re full scale; -120 for silence.
+    """Return the level of speech without its pauses, in dB re full scale, or -120 for silence.
 
-    As ITU-T P.56, frames count that are less than 15.9 dB below the level of those that count; found by iteration
-    over frames of 10 ms instead of by an envelope.
+    As in ITU-T P.56, active frames are less than 15.9 dB below the active level. The level is found by iteration over
+    frames of 10 ms instead of from an envelope.
     """
     powers = 10 ** (frame_levels(x) / 10)
     if not len(powers) or powers.max() <= 1e-11:
@@ -43,20 +43,22 @@ def active_level(x: Array) -> float:
     return float(10 * np.log10(level))
 
 
-def floor_below(x: Array) -> float:
-    """How far the softest twentieth of the frames lies below the active level, in dB (digital silence: over 60)."""
+def pause_depth(x: Array) -> float:
+    """Return how far the softest 5% of the frames are below the active level, in dB. Digital silence gives more than
+    60.
+    """
     levels = frame_levels(x)
     return active_level(x) - float(np.percentile(levels, 5)) if len(levels) else 0.0
 
 
-def without_pauses(x: Array, longest: float, level: float, floor: float) -> Array:
-    """Shorten every pause, those at both ends included.
+def shorten_pauses(x: Array, longest: float, level: float, floor: float) -> Array:
+    """Shorten all pauses, including those at both ends.
 
     Args:
         x: samples [n].
-        longest: seconds that remain of a pause.
-        level, floor: of this speaker's recordings, in dB re full scale: a pause is softer than 30 dB below the active
-            level, or than 6 dB above the floor (but not than 12 dB below the active level).
+        longest: maximum duration of a pause after shortening, in seconds.
+        level, floor: of the speaker's recordings, in dB re full scale. A pause is more than 30 dB below the active
+            level, or less than 6 dB above the floor and more than 12 dB below the active level.
 
     Returns:
         float64 [samples], empty if there is no speech.
@@ -76,12 +78,14 @@ def without_pauses(x: Array, longest: float, level: float, floor: float) -> Arra
     return np.concatenate(parts)
 
 
-def fundamental(x: Array, seconds: float = 60.0) -> float:
-    """The median fundamental frequency of a voice in Hz, by YIN (de Cheveigne & Kawahara 2002); 0 if none is found.
+def fundamental_frequency(x: Array, seconds: float = 60.0) -> float:
+    """Return the median fundamental frequency of a voice in Hz by YIN, or 0 if none is found.
+
+    Source: de Cheveigne & Kawahara 2002.
 
     Args:
         x: samples [n] at 16 kHz.
-        seconds: how much of its middle is looked at.
+        seconds: duration of the middle part that is analysed.
     """
     spare = max(len(x) - round(seconds * RATE), 0) // 2
     x = x[spare : len(x) - spare]
@@ -112,8 +116,8 @@ def fundamental(x: Array, seconds: float = 60.0) -> float:
     return float(np.median(found)) if len(found) >= 10 else 0.0
 
 
-def stretched(x: Array, factor: float) -> Array:
-    """Another tempo at the same pitch by a phase vocoder: samples [n] to [about n * factor]."""
+def change_tempo(x: Array, factor: float) -> Array:
+    """Change the tempo without the pitch by a phase vocoder: samples [n] become [about n * factor]."""
     if len(x) < _WINDOW:
         return x
     window = np.hanning(_WINDOW + 1)[:-1]
@@ -130,11 +134,11 @@ def stretched(x: Array, factor: float) -> Array:
     turn += expected - 2 * np.pi * np.round(turn / (2 * np.pi))
     phases = angles[:1] + np.concatenate([np.zeros((1, len(expected))), np.cumsum(turn[:-1], axis=0)])
     interpolated = magnitudes[below] * (1 - share) + magnitudes[below + 1] * share
-    return _added(fft.irfft(interpolated * np.exp(1j * phases)), window, round(len(x) * factor))
+    return _overlap_add(fft.irfft(interpolated * np.exp(1j * phases)), window, round(len(x) * factor))
 
 
-def _added(parts: Array, window: Array, length: int) -> Array:
-    """Frames [frames, window] overlapped and added under a window that was applied before, too."""
+def _overlap_add(parts: Array, window: Array, length: int) -> Array:
+    """Overlap and add frames [frames, window], with a window that was also applied before."""
     out = np.zeros((len(parts) - 1) * _HOP + _WINDOW)
     norm = np.zeros_like(out)
     for number, part in enumerate(parts * window):
@@ -146,8 +150,8 @@ def _added(parts: Array, window: Array, length: int) -> Array:
     return np.pad(out, (0, length - len(out)))
 
 
-def changed(x: Array, pitch: float, tract: float, tempo: float) -> Array:
-    """Another talker.
+def change_voice(x: Array, pitch: float, tract: float, tempo: float) -> Array:
+    """Change a voice to that of another talker.
 
     Args:
         x: samples [n] of a voice at 16 kHz.
@@ -156,17 +160,17 @@ def changed(x: Array, pitch: float, tract: float, tempo: float) -> Array:
         tempo: ratio of speeds.
 
     Returns:
-        float64 [about n / tempo]. Pitch and formants are moved by resampling; the spectral envelope, from the
-        cepstrum, is then moved to where the formants belong, and the phase vocoder restores the tempo.
+        float64 [about n / tempo]. Resampling changes pitch and formants. Then the spectral envelope (from the cepstrum)
+        is moved to the wanted formants, and a phase vocoder restores the tempo.
     """
     length = round(len(x) / tempo)
     # Resampling to n / pitch samples multiplies all frequencies by pitch.
     moved = np.asarray(signal.resample_poly(x, *_ratio(1 / pitch)))
-    moved = _moved_envelope(stretched(moved, length / len(moved)), tract / pitch)
+    moved = _move_formants(change_tempo(moved, length / len(moved)), tract / pitch)
     if pitch < 0.9:  # what was resampled ends below 8 kHz; above it, where speech is noise, the pitch does not matter
         edge = 0.45 * RATE * pitch
         sos = signal.butter(6, edge, "high", fs=RATE, output="sos")
-        above = np.asarray(signal.sosfilt(sos, stretched(x, 1 / tempo)))
+        above = np.asarray(signal.sosfilt(sos, change_tempo(x, 1 / tempo)))
         moved = moved[: len(above)] + above[: len(moved)]
     return moved
 
@@ -175,8 +179,8 @@ def _ratio(factor: float) -> tuple[int, int]:
     return round(factor * 100), 100
 
 
-def _moved_envelope(x: Array, ratio: float) -> Array:
-    """Samples [n] whose formants are moved by a ratio of frequencies, at the same pitch."""
+def _move_formants(x: Array, ratio: float) -> Array:
+    """Multiply the formant frequencies of samples [n] by a ratio, without changing the pitch."""
     window = np.sqrt(np.hanning(_WINDOW + 1)[:-1])
     padded = np.pad(x, (_WINDOW // 2, _WINDOW))
     frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_HOP]
@@ -189,4 +193,4 @@ def _moved_envelope(x: Array, ratio: float) -> Array:
     low = np.minimum(bins.astype(np.int64), _WINDOW // 2 - 1)
     target = envelope[:, low] * (1 - bins + low) + envelope[:, low + 1] * (bins - low)
     gain = np.exp(np.clip(target - envelope, -3, 3))
-    return _added(fft.irfft(spectrum * gain), window, len(x))
+    return _overlap_add(fft.irfft(spectrum * gain), window, len(x))

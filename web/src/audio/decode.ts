@@ -1,4 +1,4 @@
-/** A file to its channels, by the browser's own decoders. */
+/** Decode a file to channels with the browser's decoders. */
 import { rateOf } from "./rate";
 import { flawOf } from "./wav";
 
@@ -8,7 +8,7 @@ export interface Decoded {
 }
 
 const LOWEST_RATE = 8_000;
-/** Hz, where the container does not tell. */
+/** Hz, if the header of the container has no rate. */
 const USUAL_RATE = 48_000;
 
 /** Decode a file at its own rate. */
@@ -29,7 +29,7 @@ async function decoded(data: ArrayBuffer, rate: number): Promise<AudioBuffer> {
   try {
     context = new OfflineAudioContext(1, 1, rate);
   } catch {
-    context = new OfflineAudioContext(1, 1, USUAL_RATE); // a rate that this browser does not offer
+    context = new OfflineAudioContext(1, 1, USUAL_RATE); // this browser does not support the rate
   }
   try {
     return await context.decodeAudioData(data);

@@ -1,4 +1,4 @@
-/** Runs in the audio thread: gathers what the microphone gives into chunks of 2,048 samples, channels averaged. */
+/** Runs in the audio thread: collects the microphone's signal, averaged over channels, in chunks of 2,048 samples. */
 declare class AudioWorkletProcessor {
   readonly port: MessagePort;
 }

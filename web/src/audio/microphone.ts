@@ -1,4 +1,4 @@
-/** The microphone as it is: no echo cancelling, no noise suppression, no automatic gain. */
+/** The microphone without echo cancellation, noise suppression and automatic gain control. */
 import worklet from "./microphone-worklet?worker&url";
 
 export interface Microphone {
@@ -6,7 +6,7 @@ export interface Microphone {
   stop(): Promise<void>;
 }
 
-/** Open the microphone; `take` is given mono chunks at `rate`, `ended` is called if it is taken away. */
+/** Open the microphone. `take` receives mono chunks at `rate`. `ended` is called if the microphone is disconnected. */
 export async function openMicrophone(take: (chunk: Float32Array) => void, ended: () => void): Promise<Microphone> {
   if (!navigator.mediaDevices) {
     throw new Error("The browser gives a microphone to pages from this machine or over https only.");

@@ -1,4 +1,4 @@
-/** Plays the 16 kHz mono sound that is scored, without NAL-R: that is made for another ear. */
+/** Plays the 16 kHz mono sound that is scored, without NAL-R, which is meant for the listener's ear only. */
 import { SAMPLE_RATE } from "../constants";
 import { peak } from "../dsp/changes";
 
@@ -9,7 +9,7 @@ export class Player {
   private startedAt = 0;
   private offset = 0;
 
-  /** Called when the end was reached. */
+  /** Called at the end of the sound. */
   constructor(private readonly ended: () => void) {}
 
   get playing(): boolean {
@@ -22,7 +22,7 @@ export class Player {
     return Math.min(this.offset + this.context.currentTime - this.startedAt, this.buffer?.duration ?? 0);
   }
 
-  /** The sound to be played from now on, at the same place; too loud a one is turned down. */
+  /** Replace the sound and continue at the same position. A sound with peaks above full scale is turned down. */
   set(samples: Float32Array<ArrayBuffer>): void {
     this.context ??= new AudioContext();
     const highest = peak(samples);
@@ -66,7 +66,7 @@ export class Player {
     if (wasPlaying) this.play();
   }
 
-  /** Forget the sound. */
+  /** Remove the sound. */
   clear(): void {
     this.halt();
     this.buffer = undefined;

@@ -1,10 +1,10 @@
 /**
- * The sample rate that a file says it has. Browsers resample what they decode to the context's rate and do not tell the
- * file's; asked for in its own rate it stays as it is, and the resampler is ours.
+ * The sample rate in a file's header. Browsers decode to the rate of the audio context and do not return the file's.
+ * Decoding at the file's own rate leaves the samples as they are, and the resampler of this page converts them.
  */
 import { chunksOf } from "./wav";
 
-/** Hz, or null where the container is not known. */
+/** Return the rate in Hz, or null if the container is unknown. */
 export function rateOf(bytes: Uint8Array): number | null {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const text = (at: number, length: number) => String.fromCharCode(...bytes.subarray(at, at + length));
@@ -31,7 +31,7 @@ const RATES = [
   [44_100, 48_000, 32_000],
 ];
 
-/** Of the first frame of MPEG layers I to III, an ID3 tag before it passed over. */
+/** Read the rate of the first frame of MPEG layers I to III, after an ID3 tag. */
 function rateOfMp3(bytes: Uint8Array): number | null {
   let at = 0;
   if (bytes[0] === 0x49 && bytes[1] === 0x44 && bytes[2] === 0x33) {
@@ -46,7 +46,7 @@ function rateOfMp3(bytes: Uint8Array): number | null {
   return null;
 }
 
-/** Of the first AAC or ALAC track's sample entry. */
+/** Read the rate in the sample entry of the first AAC or ALAC track. */
 function rateOfMp4(bytes: Uint8Array, view: DataView): number | null {
   for (let at = 0; at + 32 < bytes.length; at++) {
     if (bytes[at] !== 0x6d && bytes[at] !== 0x61) continue;

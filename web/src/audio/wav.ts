@@ -1,16 +1,16 @@
-/** The chunks of a wav file, and whether the file is whole: browsers take a cut one for a shorter one. */
+/** The chunks of a wav file, and whether the file is complete. Browsers decode a truncated file as a shorter one. */
 
 export interface Chunk {
   readonly name: string;
-  /** Where its content begins, and how many bytes it claims to have. */
+  /** Start of the content, and its size in bytes according to the header. */
   readonly start: number;
   readonly size: number;
 }
 
-/** What a stream that never learnt its length writes for it; some leave the file's at 0. */
+/** Size that programs write for a stream of unknown length. Some leave the file's size at 0. */
 const UNKNOWN = 0xffffffff;
 
-/** The chunks whose heads are in the file; none where it is no wav file. */
+/** Return the chunks whose headers are in the file. There are none if it is not a wav file. */
 export function chunksOf(bytes: Uint8Array): Chunk[] {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const text = (at: number) => String.fromCharCode(...bytes.subarray(at, at + 4));
@@ -25,9 +25,9 @@ export function chunksOf(bytes: Uint8Array): Chunk[] {
 }
 
 /**
- * That a wav file is cut or holds no samples, as the command line says it (`runtime/audio.py`).
+ * Return an error message if a wav file is truncated or has no samples, as the command line does.
  *
- * @returns null where nothing is wrong, or it is no wav file
+ * @returns null if nothing is wrong, or if it is not a wav file
  */
 export function flawOf(bytes: Uint8Array): string | null {
   const chunks = chunksOf(bytes);

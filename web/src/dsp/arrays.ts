@@ -1,4 +1,4 @@
-/** Arrays one after the other. */
+/** Concatenate arrays. */
 export function joined(parts: readonly Float32Array[]): Float32Array<ArrayBuffer> {
   const whole = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
@@ -10,8 +10,8 @@ export function joined(parts: readonly Float32Array[]): Float32Array<ArrayBuffer
 }
 
 /**
- * The sum of products of `count` numbers of two arrays from places in them on. Four sums are kept, so that no addition
- * waits for the one before.
+ * Return the dot product of `count` numbers of two arrays, from a position in each. Four partial sums let the processor
+ * overlap the additions.
  */
 export function product(a: Float32Array, atA: number, b: Float32Array, atB: number, count: number): number {
   let s0 = 0;

@@ -1,13 +1,13 @@
-/** What a listener may do to the music: noise, peak clipping, level. Noise and clipping are the training conditions'. */
+/** Changes that the sliders make: noise, peak clipping, level. Noise and clipping are as in the training data. */
 import { SAMPLE_RATE } from "../constants";
 import { fft } from "./fft";
 
 export interface Changes {
   /** dB added to the level. */
   readonly gain: number;
-  /** Peaks are cut at this part of the highest; 1 leaves them. */
+  /** Level at which peaks are clipped, as a part of the highest peak. 1 leaves them. */
   readonly clip: number;
-  /** dB by which the music's RMS exceeds the noise's; null for no noise. */
+  /** Signal-to-noise ratio in dB, or null for no noise. */
   readonly snr: number | null;
 }
 
@@ -43,7 +43,7 @@ export function speechNoise(): Float32Array {
   const imaginary = new Float64Array(PERIOD);
   let state = 0x9e3779b9;
   const random = () => {
-    // mulberry32: the same noise every time, so that a slider moved back gives the same score
+    // mulberry32, seeded: the same noise every time, so that a slider moved back gives the same score
     state = (state + 0x6d2b79f5) | 0;
     let t = Math.imul(state ^ (state >>> 15), 1 | state);
     t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
@@ -66,7 +66,7 @@ export function speechNoise(): Float32Array {
   return noise;
 }
 
-/** The music with noise, then clipped, then louder or softer. */
+/** Add noise, then clip, then change the level. */
 export function changed(samples: Float32Array, changes: Changes): Float32Array {
   if (!isChanged(changes)) return samples;
   const out = Float32Array.from(samples);

@@ -1,6 +1,6 @@
-/** A radix-2 Fourier transform, for what is drawn and for noise; the model's own front end is in its graph. */
+/** A radix-2 Fourier transform, for the spectrogram and for noise. The model's front end is an ONNX graph. */
 
-/** In place, [n] real and imaginary parts, n a power of two. */
+/** Transform [n] real and imaginary parts in place. n is a power of two. */
 export function fft(real: Float64Array, imaginary: Float64Array): void {
   const n = real.length;
   for (let i = 1, j = 0; i < n; i++) {

@@ -1,11 +1,11 @@
 /**
- * NAL-R, as `runtime/levels.py` has it (Byrne & Dillon 1986; pyclarity's filter). The audiogram is drawn in the page, so
- * that the design has to happen here; `test/nalr.test.ts` holds it to Python's taps.
+ * NAL-R, as in `runtime/audio/levels.py` (Byrne & Dillon 1986; pyclarity's filter). The filter is designed in the page,
+ * since the audiogram is drawn there. `test/nalr.test.ts` compares it with Python's.
  */
 import { FREQUENCIES, NAL_R } from "../constants";
 import { joined, product } from "./arrays";
 
-/** Piecewise linear interpolation, ends held. */
+/** Interpolate linearly. Outside the range, return the value at the nearer end. */
 export function interpolate(at: number, x: readonly number[], y: readonly number[]): number {
   if (at <= x[0]) return y[0];
   for (let i = 1; i < x.length; i++) {
@@ -16,12 +16,12 @@ export function interpolate(at: number, x: readonly number[], y: readonly number
 
 const LOG_FREQUENCIES = FREQUENCIES.map(Math.log);
 
-/** Hearing levels at the frequencies of NAL-R. */
+/** Return the hearing levels at the frequencies of NAL-R. */
 function lossAt(levels: readonly number[]): number[] {
   return NAL_R.frequencies.map((hz) => interpolate(Math.log(hz), LOG_FREQUENCIES, levels));
 }
 
-/** Insertion gains in dB at 250, 500, 1000, 2000, 4000 and 6000 Hz, not below 0. */
+/** Return the insertion gains in dB at 250, 500, 1000, 2000, 4000 and 6000 Hz, at least 0. */
 export function nalRGains(levels: readonly number[]): number[] {
   const loss = lossAt(levels);
   if (Math.max(...loss) <= 0) return loss.map(() => 0);
@@ -30,7 +30,7 @@ export function nalRGains(levels: readonly number[]): number[] {
   return loss.map((hl, i) => Math.max(base + 0.31 * hl + NAL_R.bias[i], 0));
 }
 
-/** Linear-phase FIR [order + 1] of the gains at `rate` Hz; its delay is order / 2 samples. */
+/** Design a linear-phase FIR filter [order + 1] with the gains at `rate` Hz. Its delay is order / 2 samples. */
 export function nalRFilter(levels: readonly number[], rate: number): Float64Array {
   const order = 2 * Math.round((NAL_R.seconds * rate) / 2);
   const taps = new Float64Array(order + 1);
@@ -42,7 +42,7 @@ export function nalRFilter(levels: readonly number[], rate: number): Float64Arra
   const gain = Array.from({ length: order + 1 }, (_, i) =>
     10 ** (interpolate((rate / 2) * (i / order), NAL_R.frequencies, gains) / 20),
   );
-  // MATLAB's fir2: piecewise linear between points that fall on indices of the grid.
+  // As MATLAB's fir2: piecewise linear between points on the indices of the grid.
   const { grid } = NAL_R;
   const response = new Float64Array(grid);
   for (let i = 0; i < order; i++) {
@@ -63,7 +63,7 @@ export function nalRFilter(levels: readonly number[], rate: number): Float64Arra
   return taps;
 }
 
-/** Amplifies a signal that comes in blocks; the outputs together are aligned with the inputs and as long. */
+/** Amplifies a signal in blocks. All outputs together are aligned with the inputs and have the same length. */
 export class NalR {
   private readonly taps: Float32Array;
   private history: Float32Array;
@@ -75,12 +75,12 @@ export class NalR {
     this.skip = this.taps.length >> 1;
   }
 
-  /** Samples that it looks ahead, and back. */
+  /** Samples that the filter reads on either side. */
   get reach(): number {
     return this.taps.length >> 1;
   }
 
-  /** Samples in, the amplified ones that are ready out. */
+  /** Accept samples, and return the amplified samples that are ready. */
   push(samples: Float32Array): Float32Array {
     const { taps } = this;
     const held = joined([this.history, samples]);
@@ -90,13 +90,13 @@ export class NalR {
     }
     this.history = held.slice(held.length - taps.length + 1);
     const ready = new Float32Array(held.length - taps.length + 1);
-    for (let i = 0; i < ready.length; i++) ready[i] = product(taps, 0, held, i, taps.length); // symmetric: not turned round
+    for (let i = 0; i < ready.length; i++) ready[i] = product(taps, 0, held, i, taps.length); // the filter is symmetric
     const dropped = Math.min(this.skip, ready.length);
     this.skip -= dropped;
     return ready.subarray(dropped);
   }
 
-  /** The last samples, those that waited for the filter's look-ahead. */
+  /** Return the last samples, which waited for the filter's look-ahead. */
   finish(): Float32Array {
     return this.push(new Float32Array(this.taps.length >> 1));
   }

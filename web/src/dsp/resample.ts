@@ -1,15 +1,15 @@
 /**
- * Band-limited resampling in a polyphase windowed sinc: what soxr's HQ promises (flat to 0.9136 of the lower Nyquist
- * frequency, 120 dB down from that frequency on). Outputs do not depend on how the input was cut into blocks.
+ * Band-limited resampling with a polyphase windowed sinc. It meets the specification of soxr's HQ: flat to 0.9136 of
+ * the lower Nyquist frequency, and 120 dB down above it. Outputs do not depend on the sizes of the input's blocks.
  */
 
 import { joined, product } from "./arrays";
 
-/** Of the lower Nyquist frequency, where the passband ends (soxr's HQ). */
+/** End of the passband as a part of the lower Nyquist frequency (soxr's HQ). */
 const PASSBAND = 0.9136;
 const ATTENUATION = 120;
 
-/** The modified Bessel function of the first kind, order 0. */
+/** Return the modified Bessel function of the first kind, order 0. */
 function bessel(x: number): number {
   let sum = 1;
   for (let k = 1, term = 1; term > sum * 1e-17; k++) {
@@ -23,7 +23,7 @@ function divisor(a: number, b: number): number {
   return b === 0 ? a : divisor(b, a % b);
 }
 
-/** The kernel [phases, 2 half] of a change of rate by `up / down`; `half` input samples on either side. */
+/** Return the kernel [phases, 2 half] for the rate ratio `up / down`, with `half` input samples on either side. */
 function kernel(up: number, down: number): { taps: Float32Array; half: number } {
   const nyquist = 0.5 * Math.min(1, up / down); // cycles per input sample
   const cutoff = (nyquist * (1 + PASSBAND)) / 2;
@@ -52,7 +52,7 @@ export class Resampler {
   private readonly down: number;
   private readonly taps: Float32Array;
   private readonly half: number;
-  /** Input samples from `first` on; those before the start are zeros. */
+  /** Input samples from index `first`. Samples before the start are zeros. */
   private held: Float32Array;
   private first: number;
   private taken = 0;
@@ -69,20 +69,20 @@ export class Resampler {
     this.first = -half;
   }
 
-  /** Samples in, those at the new rate that are ready out. */
+  /** Accept samples, and return the resampled ones that are ready. */
   push(block: Float32Array): Float32Array {
     if (this.up === this.down) return block;
     this.taken += block.length;
     return this.resample(block, Math.ceil(((this.taken - this.half) * this.up) / this.down));
   }
 
-  /** What was held back: as many samples altogether as the input's duration holds. */
+  /** Return the remaining samples. All outputs together are as long as the input. */
   finish(): Float32Array {
     if (this.up === this.down) return new Float32Array(0);
     return this.resample(new Float32Array(this.half + 1), Math.round((this.taken * this.up) / this.down));
   }
 
-  /** Take a block, and give the outputs up to the one of the index `until`. */
+  /** Accept a block, and return the outputs before index `until`. */
   private resample(block: Float32Array, until: number): Float32Array {
     const { up, down, half, taps } = this;
     const held = joined([this.held, block]);
@@ -103,7 +103,7 @@ export class Resampler {
   }
 }
 
-/** The mean of the channels. */
+/** Return the mean of the channels. */
 export function mixed(channels: readonly Float32Array[]): Float32Array {
   if (channels.length === 1) return channels[0];
   const mean = new Float32Array(channels[0]);

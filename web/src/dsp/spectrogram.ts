@@ -1,4 +1,4 @@
-/** The picture behind the curve: a spectrogram on an auditory frequency scale. For the eye alone. */
+/** The spectrogram behind the curve, on an auditory frequency scale. It is only displayed, never scored. */
 import { SAMPLE_RATE } from "../constants";
 import { fft } from "./fft";
 
@@ -14,10 +14,10 @@ export const HIGHEST = SAMPLE_RATE / 2;
 const FRAME = 1024;
 const ROWS = 144;
 const RANGE = 75;
-/** Frames that one column shows at most; a long song's columns are samples of it. */
+/** Maximum number of frames in one column. Columns of a long song leave out frames. */
 const FRAMES = 3;
 
-/** Where a frequency in Hz lies from 0 (lowest) to 1, on the ERB-number scale (Glasberg & Moore 1990). */
+/** Return the position of a frequency in Hz from 0 (lowest) to 1, on the ERB-number scale (Glasberg & Moore 1990). */
 export function place(hz: number): number {
   const erb = (f: number) => Math.log10(1 + 0.00437 * f);
   return (erb(hz) - erb(LOWEST)) / (erb(HIGHEST) - erb(LOWEST));
@@ -32,7 +32,7 @@ function edges(): number[] {
 const WINDOW = Float64Array.from({ length: FRAME }, (_, i) => 0.5 - 0.5 * Math.cos((2 * Math.PI * (i + 0.5)) / FRAME));
 const PLACES = edges().map((hz) => (hz * FRAME) / SAMPLE_RATE);
 
-/** One column's powers [ROWS], of the frame around a sample. */
+/** Compute the powers [ROWS] of one column, from the frame around a sample. */
 function powers(samples: Float32Array, centre: number, into: Float64Array): void {
   const real = new Float64Array(FRAME);
   const imaginary = new Float64Array(FRAME);
@@ -48,17 +48,17 @@ function powers(samples: Float32Array, centre: number, into: Float64Array): void
   }
 }
 
-/** A reference power such that the picture is bright where music at this RMS is. */
+/** Return the reference power for music with an RMS. */
 function reference(level: number): number {
   return (level * FRAME * 0.3) ** 2;
 }
 
 /**
- * The picture of a clip.
+ * Compute the spectrogram of a clip.
  *
  * @param samples - at 16 kHz
- * @param columns - at most
- * @param level - the RMS that the brightness goes by
+ * @param columns - maximum number
+ * @param level - RMS that sets the brightness
  */
 export function picture(samples: Float32Array, columns: number, level: number): Picture {
   const count = Math.max(1, Math.min(columns, Math.ceil(samples.length / (FRAME / 4))));

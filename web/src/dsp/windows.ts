@@ -1,26 +1,26 @@
-/** Windows: the stretches of patches that one score covers each, as `runtime/windows.py` cuts them. */
+/** Windows: runs of patches that have one score each, as in `runtime/windows.py`. */
 import { PATCH_SECONDS } from "../constants";
 
-/** A window: its first patch, its patches, and how many of them, at its end, no earlier window covered. */
-export interface Cut {
+/** A window: its first patch, its number of patches, and how many patches at its end no earlier window covers. */
+export interface WindowSlice {
   readonly start: number;
   readonly size: number;
   readonly added: number;
 }
 
-/** Whole patches in a window of so many seconds. */
+/** Return the number of whole patches in a window of a length in seconds. */
 export function windowPatches(seconds: number): number {
   return Math.floor(seconds / PATCH_SECONDS + 1e-9);
 }
 
-/** Consecutive windows of `length` patches, the last one ending with the last patch; a short clip is one window. */
-export function cut(patches: number, length: number): Cut[] {
-  const cuts: Cut[] = [];
-  for (let end = length; end <= patches; end += length) cuts.push({ start: end - length, size: length, added: length });
+/** Slice consecutive windows of `length` patches. The last ends with the last patch. A short clip is one window. */
+export function sliceWindows(patches: number, length: number): WindowSlice[] {
+  const slices: WindowSlice[] = [];
+  for (let end = length; end <= patches; end += length) slices.push({ start: end - length, size: length, added: length });
   const added = patches % length;
   if (added > 0) {
     const size = Math.min(length, patches);
-    cuts.push({ start: patches - size, size, added });
+    slices.push({ start: patches - size, size, added });
   }
-  return cuts;
+  return slices;
 }

@@ -1,4 +1,4 @@
-/** The microphone: the last window of patches, each encoded once as it comes, as `runtime/stream.py` does. */
+/** The microphone: scores of the last window. Each patch is encoded once, as in `runtime/streaming/stream.py`. */
 import { PATCH_LENGTH, PATCH_SHIFT, patchCount, SAMPLE_RATE, SILENCE } from "../constants";
 import { amplitude, peak, rms } from "../dsp/changes";
 import { joined } from "../dsp/arrays";
@@ -8,15 +8,15 @@ import { windowPatches } from "../dsp/windows";
 import type { Model } from "./model";
 import type { Settings } from "./protocol";
 
-/** Seconds of a recording that are kept, to be scored as a clip when it ends. */
+/** Seconds of a recording that are kept. They are scored as a clip when the recording ends. */
 const LONGEST = 600;
 
-export interface Reading {
+export interface LiveScore {
   readonly seconds: number;
-  /** dB SPL of the last patch, before amplification; null where it is silent. */
+  /** dB SPL of the last patch before amplification, or null if it is silent. */
   readonly level: number | null;
   readonly score: number | null;
-  /** Of the patches in the window. */
+  /** Scores of the patches in the window. */
   readonly frames: Float32Array;
 }
 
@@ -25,10 +25,10 @@ export class Live {
   private readonly length: number;
   private recorded: Float32Array[] = [];
   private recordedSamples = 0;
-  /** Samples of the window, from the beginning of a patch on, as they came. */
+  /** Samples of the window before amplification, from the start of a patch. */
   private recent = new Float32Array(0);
   private came = 0;
-  /** Presented samples from the next patch on. */
+  /** Presented samples from the start of the next patch. */
   private pending = new Float32Array(0);
   private tokens: Float32Array[] = [];
   private silent: boolean[] = [];
@@ -45,18 +45,18 @@ export class Live {
     this.restage();
   }
 
-  /** The samples of the window, for its picture. */
+  /** Samples of the window, for the spectrogram. */
   get window(): Float32Array {
     return this.recent;
   }
 
-  /** All that was recorded, at 16 kHz; of a long recording the end. */
+  /** The recording at 16 kHz. Only the end of a long recording is kept. */
   get recording(): Float32Array<ArrayBuffer> {
     return joined(this.recorded);
   }
 
-  /** Take a chunk, and tell what the window sounds like once a patch is complete; null while none is. */
-  async push(chunk: Float32Array): Promise<Reading | null> {
+  /** Process a chunk. Return the window's score if the chunk completed a patch, else null. */
+  async push(chunk: Float32Array): Promise<LiveScore | null> {
     const samples = this.resampler.push(chunk);
     this.recorded.push(samples);
     this.recordedSamples += samples.length;
@@ -70,8 +70,8 @@ export class Live {
     return (await this.take(samples)) > 0 ? this.reading() : null;
   }
 
-  /** Other settings: the window is heard anew, and encoded anew where the signal becomes another. */
-  async change(settings: Settings): Promise<Reading | null> {
+  /** Change the settings and score the window again. It is encoded again only if the signal changes. */
+  async change(settings: Settings): Promise<LiveScore | null> {
     const { nalR, changes, audiogram } = this.settings;
     this.settings = settings;
     const another = nalR && audiogram.some((level, i) => level !== settings.audiogram[i]);
@@ -90,7 +90,7 @@ export class Live {
     this.silent = [];
   }
 
-  /** Present samples, and encode the patches that they complete; how many. */
+  /** Present samples and encode the patches that they complete. Return the number of patches. */
   private async take(samples: Float32Array): Promise<number> {
     const scaled = this.gain === 1 ? samples : samples.map((sample) => sample * this.gain);
     const held = joined([this.pending, this.stage ? this.stage.push(scaled) : scaled]);
@@ -108,14 +108,14 @@ export class Live {
     return count;
   }
 
-  private async reading(): Promise<Reading> {
+  private async reading(): Promise<LiveScore> {
     const last = this.recent.subarray(-PATCH_SHIFT);
     const level =
       peak(last) <= SILENCE ? null : this.model.card.level1 + this.settings.changes.gain + 20 * Math.log10(rms(last));
-    const told = { seconds: this.came / SAMPLE_RATE, level };
+    const shared = { seconds: this.came / SAMPLE_RATE, level };
     if (this.silent.every(Boolean)) {
-      return { ...told, score: null, frames: new Float32Array(this.tokens.length).fill(NaN) };
+      return { ...shared, score: null, frames: new Float32Array(this.tokens.length).fill(NaN) };
     }
-    return { ...told, ...(await this.model.hear(joined(this.tokens), this.settings.audiogram)) };
+    return { ...shared, ...(await this.model.score(joined(this.tokens), this.settings.audiogram)) };
   }
 }

@@ -1,10 +1,10 @@
-/** The bundle in its `samples` form on ONNX Runtime: samples to tokens, tokens and audiograms to scores. */
+/** The shipped bundle on ONNX Runtime: samples to features to tokens, tokens and audiograms to scores. */
 import * as ort from "onnxruntime-web/wasm";
 import { PATCH_LENGTH, PATCH_SHIFT, patchCount } from "../constants";
 import type { Card } from "./protocol";
 
-export interface Heard {
-  /** Of each patch. */
+export interface HeadOutput {
+  /** Score of each patch. */
   readonly frames: Float32Array;
   readonly score: number;
 }
@@ -12,27 +12,32 @@ export interface Heard {
 export class Model {
   private constructor(
     readonly card: Card,
+    private readonly frontEnd: ort.InferenceSession,
     private readonly encoder: ort.InferenceSession,
     private readonly head: ort.InferenceSession,
   ) {}
 
   /**
-   * Load the bundle and the runtime.
+   * Load the bundle, the graph of its front end, and the runtime.
    *
-   * @param base - where the page is
-   * @param progress - bytes loaded, and of how many
+   * @param base - address of the page
+   * @param progress - receives the bytes loaded so far, and their total
    */
   static async load(base: string, progress: (loaded: number, total: number) => void): Promise<Model> {
     const at = (path: string) => new URL(path, base).href;
     const card = (await (await found(at("model/card.json"))).json()) as Card;
-    if (card.encoder_input !== "samples") {
-      throw new Error(`the page's model reads ${card.encoder_input}: build the page again, with its samples form`);
+    if (card.encoder_input !== "texture") {
+      throw new Error(`the model's encoder reads ${card.encoder_input}; this page computes texture: use the bundle of a nano`);
     }
-    const paths = ["ort.wasm.gz", ...["encoder", "head"].map((role) => `model/${card.files[role].file}`)];
+    const paths = [
+      "ort.wasm.gz",
+      `front-end/texture-${card.front_end.texture_version ?? 1}.onnx`,
+      ...["encoder", "head"].map((role) => `model/${card.files[role].file}`),
+    ];
     const responses = await Promise.all(paths.map((path) => found(at(path))));
     const total = responses.reduce((sum, response) => sum + Number(response.headers.get("Content-Length") ?? 0), 0);
     let loaded = 0;
-    const [runtime, encoder, head] = await Promise.all(
+    const [runtime, frontEnd, encoder, head] = await Promise.all(
       responses.map((response) => body(response, (bytes) => progress((loaded += bytes), total))),
     );
     ort.env.wasm.numThreads = 1; // one thread does 10 s of music in a fraction of a second, and needs no special headers
@@ -40,24 +45,27 @@ export class Model {
     const options: ort.InferenceSession.SessionOptions = { executionProviders: ["wasm"], graphOptimizationLevel: "all" };
     return new Model(
       card,
+      await ort.InferenceSession.create(frontEnd, options),
       await ort.InferenceSession.create(encoder, options),
       await ort.InferenceSession.create(head, options),
     );
   }
 
-  /** Tokens [patches, tokens per patch, width] of the samples of whole patches. */
+  /** Compute the tokens [patches, tokens per patch, width] of samples, of which there are whole patches. */
   async encode(samples: Float32Array): Promise<Float32Array> {
     const count = patchCount(samples.length);
     const patches = new Float32Array(count * PATCH_LENGTH);
     for (let i = 0; i < count; i++) {
       patches.set(samples.subarray(i * PATCH_SHIFT, i * PATCH_SHIFT + PATCH_LENGTH), i * PATCH_LENGTH);
     }
-    const { tokens } = await this.encoder.run({ samples: new ort.Tensor("float32", patches, [count, PATCH_LENGTH]) });
+    const samplesOfPatches = new ort.Tensor("float32", patches, [count, PATCH_LENGTH]);
+    const { features } = await this.frontEnd.run({ samples: samplesOfPatches });
+    const { tokens } = await this.encoder.run({ [this.card.encoder_input]: features });
     return tokens.data as Float32Array;
   }
 
-  /** What a listener makes of a window of tokens. */
-  async hear(tokens: Float32Array, audiogram: readonly number[]): Promise<Heard> {
+  /** Score a window of tokens for a listener. */
+  async score(tokens: Float32Array, audiogram: readonly number[]): Promise<HeadOutput> {
     const { width, tokens_per_patch: each } = this.card;
     const outputs = await this.head.run({
       tokens: new ort.Tensor("float32", tokens, [1, tokens.length / width, width]),
@@ -94,7 +102,7 @@ async function body(response: Response, progress: (bytes: number) => void): Prom
   return whole;
 }
 
-/** Gunzipped, unless the server had the browser do that already. */
+/** Decompress gzip, unless the browser has already done so for the server. */
 async function unpacked(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));

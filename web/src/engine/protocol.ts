@@ -1,4 +1,4 @@
-/** What the page and its worker tell each other. */
+/** Messages between the page and its worker. */
 import type { Changes } from "../dsp/changes";
 import type { Picture } from "../dsp/spectrogram";
 
@@ -19,6 +19,8 @@ export interface Card {
   readonly width: number;
   readonly tokens_per_patch: number;
   readonly encoder_input: string;
+  /** A card without a version has version 1. */
+  readonly front_end: { readonly texture_version?: number };
   readonly source_sha256: string;
   readonly files: Readonly<Record<string, { readonly file: string }>>;
   readonly figures: { readonly test?: { readonly all?: { readonly lcc: number; readonly rows: number } } };
@@ -27,11 +29,11 @@ export interface Card {
 export interface Window {
   readonly start: number;
   readonly end: number;
-  /** null where it is silent. */
+  /** null if the window is silent. */
   readonly score: number | null;
 }
 
-/** The clip as it is, or as the sliders change it. */
+/** The clip as given, or as changed by the sliders. */
 export type Version = "given" | "changed";
 
 export type Request =
@@ -54,11 +56,11 @@ export type Reply =
       clip: number;
       version: Version;
       settings: Settings;
-      /** Windows scored, of all. */
+      /** Number of windows scored so far. */
       done: number;
       total: number;
       score: number | null;
-      /** Of every patch so far, NaN in silent windows. */
+      /** Scores of all patches so far, NaN in silent windows. */
       frames: Float32Array;
       windows: Window[];
     }

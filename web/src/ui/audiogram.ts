@@ -2,7 +2,7 @@
  * The audiogram as clinics draw it: frequency to the right, an octave as wide as 20 dB are high, hearing level
  * downwards, O and red for the right ear, X and blue for the left. Every point is a slider.
  */
-import { FREQUENCIES, HEARD, HIGHEST_LEVEL, LOWEST_LEVEL } from "../constants";
+import { FREQUENCIES, NANO_FREQUENCIES, HIGHEST_LEVEL, LOWEST_LEVEL } from "../constants";
 import { clamped, svg } from "./dom";
 
 export type Ear = "right" | "left";
@@ -14,7 +14,7 @@ const [LEFT, RIGHT, TOP, BOTTOM] = [42, 12, 30, 8];
 /** Space before the lowest and after the highest frequency, in octaves. */
 const MARGIN = 0.35;
 const STEP = 5;
-/** How near to a point a pointer takes hold of it. */
+/** Distance from a point within which a pointer can drag it. */
 const REACH = 22;
 
 const OCTAVES = Math.log2(FREQUENCIES[FREQUENCIES.length - 1] / FREQUENCIES[0]) + 2 * MARGIN;
@@ -33,7 +33,7 @@ export class AudiogramChart {
   private readonly lines: Record<Ear, SVGPolylineElement>;
   private readonly points: SVGGElement[];
   private readonly value = svg("text", { class: "told", "text-anchor": "middle" });
-  /** The point that is held; drawing takes whichever is nearest. */
+  /** The point that is dragged. Drawing across the chart moves the nearest one. */
   private held: number | null = null;
   private drawing = false;
 
@@ -68,12 +68,12 @@ export class AudiogramChart {
     this.show(ears, "right");
   }
 
-  /** Show both ears, one of which can be changed. */
+  /** Show both ears. One of them can be changed. */
   show(ears: Ears, ear: Ear): void {
     this.ears = ears;
     this.ear = ear;
     this.chart.setAttribute("aria-label", `Audiogram, ${ear} ear`);
-    this.lines[ear].before(this.lines[ear === "right" ? "left" : "right"]); // the one that is scored lies on top
+    this.lines[ear].before(this.lines[ear === "right" ? "left" : "right"]); // the scored ear is drawn on top
     for (const each of ["right", "left"] as const) {
       const line = ears[each].map((level, i) => `${across(FREQUENCIES[i])},${down(level)}`).join(" ");
       this.lines[each].setAttribute("points", line);
@@ -96,7 +96,7 @@ export class AudiogramChart {
     const point = svg(
       "g",
       {
-        class: HEARD.includes(hz) ? "point" : "point unheard",
+        class: NANO_FREQUENCIES.includes(hz) ? "point" : "point unheard",
         tabindex: 0,
         role: "slider",
         "aria-orientation": "vertical",
@@ -186,7 +186,7 @@ export class AudiogramChart {
     this.tell(this.points.indexOf(document.activeElement as SVGGElement));
   }
 
-  /** Write a point's level beside it. */
+  /** Write a point's level next to it. */
   private tell(index: number): void {
     this.value.textContent = index < 0 ? "" : `${this.ears[this.ear][index]} dB`;
     if (index < 0) return;
@@ -196,7 +196,7 @@ export class AudiogramChart {
   }
 }
 
-/** Field, grid and labels. */
+/** Draw the field, the grid and the labels. */
 function backdrop(): SVGElement[] {
   const right = WIDTH - RIGHT;
   const bottom = HEIGHT - BOTTOM;

@@ -1,11 +1,11 @@
-/** The elements of the page, by id, of the kind that they must be. */
+/** The page's elements by id, with their types checked. */
 export function byId<T extends Element>(id: string, kind: abstract new () => T): T {
   const found = document.getElementById(id);
   if (!(found instanceof kind)) throw new Error(`the page has no ${kind.name} ${id}`);
   return found;
 }
 
-/** An SVG element with attributes. */
+/** Create an SVG element with attributes. */
 export function svg<K extends keyof SVGElementTagNameMap>(
   name: K,
   attributes: Record<string, string | number> = {},

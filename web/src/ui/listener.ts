@@ -1,5 +1,5 @@
-/** Who listens: two ears, one of which is scored, and whether the music is amplified for it. */
-import { AUDIOGRAMS, FREQUENCIES, HEARD } from "../constants";
+/** The listener: two ears, which one is scored, and whether the music is amplified for it. */
+import { AUDIOGRAMS, FREQUENCIES, NANO_FREQUENCIES } from "../constants";
 import { AudiogramChart, type Ear, type Ears } from "./audiogram";
 import { byId } from "./dom";
 
@@ -12,13 +12,13 @@ export class Listener {
   private readonly nalR = byId("nalr", HTMLInputElement);
   private readonly presets: HTMLInputElement[];
 
-  /** @param changed - told of every change */
+  /** @param changed - called after every change */
   constructor(private readonly changed: () => void) {
     this.presets = Object.keys(AUDIOGRAMS).map((name) => this.preset(name));
     const hint = Object.assign(document.createElement("span"), { className: "hint", textContent: "NH normal, N sloping, S steep" });
     byId("presets", HTMLElement).append(hint);
-    const unheard = FREQUENCIES.filter((hz) => !HEARD.includes(hz)).map((hz) => hz / 1000);
-    byId("unheard", HTMLElement).textContent = ` The model does not look at ${unheard.join(" and ")} kHz, nor does NAL‑R.`;
+    const unheard = FREQUENCIES.filter((hz) => !NANO_FREQUENCIES.includes(hz)).map((hz) => hz / 1000);
+    byId("unheard", HTMLElement).textContent = ` The model does not read ${unheard.join(" and ")} kHz, nor does NAL‑R.`;
     this.chart = new AudiogramChart(byId("audiogram", HTMLElement), this.ears, (levels) => this.take(levels, false));
     this.nalR.addEventListener("change", () => this.changed());
     for (const input of document.querySelectorAll<HTMLInputElement>("input[name=ear]")) {
@@ -39,7 +39,7 @@ export class Listener {
     return this.nalR.checked;
   }
 
-  /** What the scores call the listener. */
+  /** Return the listener's name for the scores. */
   get name(): string {
     return this.standard ?? "your audiogram";
   }

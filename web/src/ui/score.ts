@@ -1,4 +1,4 @@
-/** The numbers, and their places between 0 and 1. */
+/** The scores, as numbers and as marks on the scale from 0 to 1. */
 import type { Version } from "../engine/protocol";
 import { byId } from "./dom";
 
@@ -8,7 +8,7 @@ interface Shown {
   readonly whole: boolean;
 }
 
-/** What screen readers are told waits until nothing has moved for so long. */
+/** Milliseconds without a change after which screen readers announce the score. */
 const QUIET = 800;
 
 export class ScorePanel {
@@ -16,13 +16,13 @@ export class ScorePanel {
   private listener = "";
   private timer = 0;
 
-  /** Show a score; null for a version that there is none of. */
+  /** Show a score, or null if the version has none. */
   show(version: Version, shown: Shown | null): void {
     this.shown[version] = shown;
     this.paint();
   }
 
-  /** Whose score it is. */
+  /** Show the listener's name. */
   name(listener: string): void {
     this.listener = listener;
     this.paint();

@@ -1,8 +1,8 @@
-/** What if it were louder, softer, clipped, noisier. */
+/** Sliders that make the music louder, softer, clipped or noisier. */
 import { amplitude, type Changes } from "../dsp/changes";
 import { byId } from "./dom";
 
-/** dB by which noise lies below the music at the slider's left end; at its right end it is as strong. */
+/** Signal-to-noise ratio in dB at the slider's left end. It is 0 dB at the right end. */
 const QUIETEST_NOISE = 45;
 
 interface Slider {
@@ -15,7 +15,7 @@ export class Sliders {
   private readonly sliders: Record<"gain" | "clip" | "noise", Slider>;
   private readonly reset = byId("reset", HTMLButtonElement);
 
-  /** @param moved - told of every change */
+  /** @param moved - called after every change */
   constructor(private readonly moved: () => void) {
     const slider = (id: string, text: (value: number) => string): Slider => ({
       input: byId(id, HTMLInputElement),
@@ -49,13 +49,13 @@ export class Sliders {
     };
   }
 
-  /** Back to the music as it is. */
+  /** Undo all changes. */
   clear(): void {
     for (const { input } of Object.values(this.sliders)) input.value = "0";
     this.paint();
   }
 
-  /** Live, only the level can be changed: noise and clipping go by the whole clip. */
+  /** Allow only changes of the level while the microphone is on: noise and clipping depend on the whole clip. */
   live(is: boolean): void {
     for (const { input } of [this.sliders.clip, this.sliders.noise]) input.disabled = is;
     if (is) this.clear();

@@ -1,4 +1,4 @@
-/** The spectrogram, and over it the scores of every patch and window. */
+/** The spectrogram, with the scores of all patches and windows drawn over it. */
 import { PATCH_LENGTH, PATCH_SECONDS, SAMPLE_RATE } from "../constants";
 import { HIGHEST, type Picture, place } from "../dsp/spectrogram";
 import type { Window } from "../engine/protocol";
@@ -13,7 +13,7 @@ const [LEFT, RIGHT, TOP, BOTTOM] = [34, 34, 8, 22];
 const TICKS = [0.1, 0.5, 1, 2, 4, 8];
 /** Seconds from the start of a patch to its middle. */
 const MIDDLE = PATCH_LENGTH / SAMPLE_RATE / 2;
-/** Between these the page's background and the deepest colour of the spectrogram lie. */
+/** Colours of the spectrogram from the lowest to the highest value, by theme. */
 const RAMPS = {
   light: ["#ffffff", "#e3ebf1", "#b4c9d8", "#7f9fb8", "#4d7494", "#2a4d6b"],
   dark: ["#0f161c", "#16222c", "#203647", "#315067", "#4d7692", "#86aec6"],
@@ -23,7 +23,7 @@ export class Timeline {
   private image: HTMLCanvasElement | null = null;
   private pictured: Picture | null = null;
   private seconds = 0;
-  /** The time at the left edge: a live window moves on. */
+  /** The time at the left edge. It moves while the microphone is on. */
   private start = 0;
   private readonly curves: { given: Curve | null; changed: Curve | null } = { given: null, changed: null };
   private fresh = { given: 0, changed: 0 };
@@ -38,7 +38,7 @@ export class Timeline {
     });
   }
 
-  /** Another clip, or another stretch of the microphone's. */
+  /** Show another clip, or another part of the microphone's signal. */
   span(seconds: number, start = 0): void {
     this.seconds = seconds;
     this.start = start;
@@ -58,7 +58,7 @@ export class Timeline {
     this.redraw();
   }
 
-  /** A curve; where less of it than before is known yet, the rest of the old one is shown faintly. */
+  /** Set a curve. While it is shorter than the previous one, the rest of the previous one is shown faintly. */
   curve(version: "given" | "changed", curve: Curve | null): void {
     const before = this.curves[version];
     this.fresh[version] = curve?.frames.length ?? 0;
@@ -74,20 +74,20 @@ export class Timeline {
     this.redraw();
   }
 
-  /** Where the music is, in seconds. */
+  /** Set the position in the music, in seconds. */
   at(time: number): void {
     this.cursor = time;
     this.redraw();
   }
 
-  /** The time under a pointer. */
+  /** Return the time at a pointer. */
   timeAt(clientX: number): number {
     const box = this.canvas.getBoundingClientRect();
     const part = (clientX - box.left - LEFT) / Math.max(1, box.width - LEFT - RIGHT);
     return this.start + clamped(part, 0, 1) * this.seconds;
   }
 
-  /** The score of the patch at a time; null where there is none. */
+  /** Return the score of the patch at a time, or null if there is none. */
   scoreAt(time: number, version: "given" | "changed"): number | null {
     const frames = this.curves[version]?.frames;
     if (!frames?.length) return null;
@@ -155,7 +155,7 @@ export class Timeline {
     halo: string,
     alpha: number,
   ): void {
-    // No more than one point a pixel: a long song's patches are averaged.
+    // At most one point per pixel: the patches of a long song are averaged.
     const group = Math.max(1, Math.ceil(frames.length / Math.max(1, x(this.start + this.seconds) - x(this.start)) / 0.75));
     pen.beginPath();
     let drawn = false;
@@ -237,14 +237,14 @@ function niceStep(least: number): number {
   return [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200].find((step) => step >= least) ?? 3600;
 }
 
-/** A time as people write it. */
+/** Format a time as minutes and seconds. */
 export function clock(seconds: number, step = 1): string {
   if (seconds < 60 && step < 1) return `${seconds.toFixed(1)} s`;
   const whole = Math.floor(seconds + 1e-6);
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
 }
 
-/** The picture in the theme's colours. */
+/** Draw the spectrogram in the theme's colours. */
 function painted({ columns, rows, cells }: Picture): HTMLCanvasElement {
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   const colours = ramp(dark ? RAMPS.dark : RAMPS.light);

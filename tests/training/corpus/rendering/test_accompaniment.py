@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import soundfile
 from haaqi_edge.runtime.errors import CorpusError
-from haaqi_edge.training.corpus import accompaniment
-from haaqi_edge.training.corpus.accompaniment import (
+from haaqi_edge.training.corpus.rendering import accompaniment
+from haaqi_edge.training.corpus.rendering.accompaniment import (
     Chord,
     Style,
-    kits,
+    find_kits,
+    find_styles,
     pattern_score,
-    percussion,
-    play,
+    percussion_note,
+    play_kit,
     read_kit,
-    styles,
 )
-from haaqi_edge.training.corpus.scores import Note, Part, Score
+from haaqi_edge.training.corpus.rendering.scores import Note, Part, Score
 
 RATE = 24_000
 MMA = Path("/usr/share/mma")
@@ -85,7 +85,7 @@ def song(notes: list[tuple[int, int, float]], form: str = "<noteList>{}</noteLis
     ],
 )
 def test_drums_are_known_by_their_names(name: str, pitch: int | None) -> None:
-    assert percussion(name) == pitch
+    assert percussion_note(name) == pitch
 
 
 def test_patterns_are_repeated_at_the_songs_tempo(tmp_path: Path) -> None:
@@ -116,9 +116,9 @@ def test_songs_without_notes_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_kit_plays_its_recordings_when_the_score_says(kit: Path) -> None:
-    assert kits(kit.parent.parent) == {"TR808EmulationKit": kit}
+    assert find_kits(kit.parent.parent) == {"TR808EmulationKit": kit}
     score = Score((Part("drums", drums=True),), (Note(0, 0.5, 0.6, 36, 100), Note(0, 1.5, 1.6, 38, 100)))
-    out = play(read_kit(kit), score, 3.0, RATE, np.random.default_rng(0))
+    out = play_kit(read_kit(kit), score, 3.0, RATE, np.random.default_rng(0))
     assert len(out) == 3 * RATE
     loud = np.flatnonzero(np.abs(out) > 0.01) / RATE
     assert loud[0] == pytest.approx(0.5, abs=0.01)
@@ -133,7 +133,7 @@ def test_cymbals_of_a_group_cut_each_other_off(kit: Path) -> None:
     part = (Part("drums", drums=True),)
     alone = Score(part, (Note(0, 0.0, 0.1, 46, 100),))
     choked = Score(part, (Note(0, 0.0, 0.1, 46, 100), Note(0, 0.3, 0.4, 42, 1)))
-    out, cut = (play(read_kit(kit), s, 1.0, RATE, np.random.default_rng(1)) for s in (alone, choked))
+    out, cut = (play_kit(read_kit(kit), s, 1.0, RATE, np.random.default_rng(1)) for s in (alone, choked))
     late = slice(round(0.4 * RATE), round(0.8 * RATE))
     assert np.abs(out[late]).max() > 0.1
     assert np.abs(cut[late]).max() < 0.05
@@ -149,7 +149,7 @@ def test_louder_notes_choose_louder_layers(kit: Path) -> None:
     heard = []
     for velocity in (60, 70):
         score = Score((Part("drums", drums=True),), (Note(0, 0.0, 0.1, 36, velocity),))
-        out = play(read_kit(kit), score, 0.2, RATE, np.random.default_rng(0))
+        out = play_kit(read_kit(kit), score, 0.2, RATE, np.random.default_rng(0))
         heard.append(float(np.median(np.abs(out[200:1000]))))
     assert heard[1] / heard[0] == pytest.approx(4 * 70 / 60, rel=0.05)
 
@@ -157,13 +157,13 @@ def test_louder_notes_choose_louder_layers(kit: Path) -> None:
 def test_kits_that_cannot_be_used_are_refused(kit: Path, tmp_path: Path) -> None:
     (tmp_path / "drumkits" / "unknown").mkdir()
     (tmp_path / "drumkits" / "unknown" / "drumkit.xml").write_text("<drumkit_info/>")
-    assert list(kits(tmp_path)) == ["TR808EmulationKit"]
+    assert list(find_kits(tmp_path)) == ["TR808EmulationKit"]
     with pytest.raises(CorpusError, match="has no recordings"):
         read_kit(tmp_path / "drumkits" / "unknown")
     (kit / "0.wav").write_text("no audio")
     score = Score((Part("drums", drums=True),), (Note(0, 0.0, 0.1, 36, 100),))
     with pytest.raises(CorpusError, match=r"cannot read .*0\.wav"):
-        play(read_kit(kit), score, 1.0, RATE, np.random.default_rng(0))
+        play_kit(read_kit(kit), score, 1.0, RATE, np.random.default_rng(0))
     (kit / "drumkit.xml").write_text("<drumkit")
     with pytest.raises(CorpusError, match="not a Hydrogen drum kit"):
         read_kit(kit)
@@ -175,7 +175,7 @@ def test_chords_are_mmas() -> None:
     assert Chord(9, "m7").tones == (9, 0, 4)
     kinds = set()
     for seed in range(60):
-        chords = accompaniment.progression(np.random.default_rng(seed))
+        chords = accompaniment.draw_progression(np.random.default_rng(seed))
         assert 4 <= len(chords) <= 36
         kinds |= {chord.kind for chord in chords}
     assert (
@@ -189,27 +189,29 @@ def test_styles_are_listed_without_endings_and_metronomes(tmp_path: Path) -> Non
     (library / "swing.mma").write_text("Begin Drum-Kick\nEnd\nDefGroove Swing1 A style\nDefGroove SwingEnd\n")
     (library / "choral.mma").write_text("  DefGroove Choral\n")
     (library / "metronome.mma").write_text("Drum Tone Kick\nDefGroove Metro\n")
-    assert styles(tmp_path) == [Style("stdlib/choral", "Choral", False), Style("stdlib/swing", "Swing1", True)]
+    assert find_styles(tmp_path) == [Style("stdlib/choral", "Choral", False), Style("stdlib/swing", "Swing1", True)]
     with pytest.raises(CorpusError, match="give MMA's share folder"):
-        styles(tmp_path / "lib")
+        find_styles(tmp_path / "lib")
 
 
 def test_without_mma_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CorpusError, match="apt-get install mma"):
-        accompaniment.band("stdlib/swing:Swing1", tmp_path / "share" / "mma", 0, 10.0, tmp_path)
+        accompaniment.accompany("stdlib/swing:Swing1", tmp_path / "share" / "mma", 0, 10.0, tmp_path)
 
 
 @needs_mma
 def test_a_band_plays_in_the_style(tmp_path: Path) -> None:
-    found = {style.name: style for style in styles(MMA)}
+    found = {style.name: style for style in find_styles(MMA)}
     assert len(found) > 500
     assert found["stdlib/swing:Swing1"].drums
-    first, again, other = (accompaniment.band("stdlib/swing:Swing1", MMA, seed, 20.0, tmp_path) for seed in (5, 5, 6))
+    first, again, other = (
+        accompaniment.accompany("stdlib/swing:Swing1", MMA, seed, 20.0, tmp_path) for seed in (5, 5, 6)
+    )
     assert first == again
     assert first.notes != other.notes
     assert first.seconds > 20
-    drums = accompaniment.drums_only(first)
+    drums = accompaniment.keep_drums(first)
     assert 0 < len(drums.notes) < len(first.notes)
     assert all(first.parts[note.part].drums for note in drums.notes)
 
@@ -217,4 +219,4 @@ def test_a_band_plays_in_the_style(tmp_path: Path) -> None:
 @needs_mma
 def test_unknown_styles_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="MMA, style stdlib/nothing:Nothing failed"):
-        accompaniment.band("stdlib/nothing:Nothing", MMA, 0, 10.0, tmp_path)
+        accompaniment.accompany("stdlib/nothing:Nothing", MMA, 0, 10.0, tmp_path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from haaqi_edge.training.corpus.noise import Floor, NoiseFloors, floor_of
+from haaqi_edge.training.corpus.rendering.noise import Floor, NoiseFloors, measure_floor
 from numpy.typing import NDArray
 from scipy import signal
 
@@ -42,7 +42,7 @@ def powers(x: Array, rate: int, hz: Array) -> Array:
 def test_the_level_of_a_floor_is_measured(level: float, rate: int) -> None:
     track = played(rate)
     noise = 10 ** (level / 20) * white(rate)
-    found = floor_of(track + noise, rate)
+    found = measure_floor(track + noise, rate)
     assert found is not None
     assert found.level == pytest.approx(level - db(rms(track + noise)), abs=3)
     assert len(found.spectrum) == 48
@@ -52,7 +52,7 @@ def test_the_level_of_a_floor_is_measured(level: float, rate: int) -> None:
 
 def test_single_precision_will_do() -> None:
     track = played(24_000) + 10 ** (-70 / 20) * white(24_000)
-    single, double = floor_of(track.astype(np.float32), 24_000), floor_of(track, 24_000)
+    single, double = measure_floor(track.astype(np.float32), 24_000), measure_floor(track, 24_000)
     assert single is not None
     assert double is not None
     assert single.level == pytest.approx(double.level, abs=0.02)
@@ -64,7 +64,7 @@ def test_the_spectrum_of_a_floor_is_measured() -> None:
     filters = signal.butter(2, 2_000, fs=rate, output="sos")
     noise = signal.sosfilt(filters, white(rate))
     noise *= 10 ** (-70 / 20) / rms(noise)
-    found = floor_of(played(rate) + noise, rate)
+    found = measure_floor(played(rate) + noise, rate)
     assert found is not None
     hz = np.linspace(0, 12_000, 48)
     inside = (hz > 300) & (hz < 6_000)
@@ -90,14 +90,14 @@ def test_the_spectrum_of_a_floor_is_measured() -> None:
     ids=["digital silence", "silence", "16 bits", "loud", "loud noise", "dither", "noise alone", "empty", "short"],
 )
 def test_a_track_without_a_floor(track: Array) -> None:
-    assert floor_of(track, 24_000) is None
+    assert measure_floor(track, 24_000) is None
 
 
 def test_a_short_pause_is_no_floor() -> None:
     rate = 24_000
     seconds = np.arange(SECONDS * rate) / rate
     track = 0.1 * np.sin(2 * np.pi * 440 * seconds) * (np.abs(seconds - 10) > 0.4) + 10 ** (-70 / 20) * white(rate)
-    assert floor_of(track, rate) is None
+    assert measure_floor(track, rate) is None
 
 
 @pytest.mark.parametrize("rate", [24_000, 44_100])
@@ -123,12 +123,12 @@ def test_a_measured_floor_comes_back() -> None:
     """What is synthesized and mixed with music is measured to be the floor that it was made from."""
     rate = 24_000
     noise = signal.sosfilt(signal.butter(1, 3_000, fs=rate, output="sos"), white(rate))
-    first = floor_of(played(rate) + 10 ** (-68 / 20) * noise / rms(noise), rate)
+    first = measure_floor(played(rate) + 10 ** (-68 / 20) * noise / rms(noise), rate)
     assert first is not None
     track = played(rate)
     added = NoiseFloors([first])(np.random.default_rng(2), len(track), rate)
     assert added is not None
-    again = floor_of(track + rms(track) * added, rate)
+    again = measure_floor(track + rms(track) * added, rate)
     assert again is not None
     assert again.level == pytest.approx(first.level, abs=1)
     spectra = [np.array(floor.spectrum).reshape(-1, 6).mean(axis=1) for floor in (again, first)]

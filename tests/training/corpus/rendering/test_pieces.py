@@ -15,22 +15,22 @@ import numpy as np
 import pytest
 import soundfile
 from haaqi_edge.runtime.errors import CorpusError
-from haaqi_edge.training.corpus import rendering
-from haaqi_edge.training.corpus.arrangements import ENSEMBLES, INSTRUMENTS, arrange, humanized, skyline
-from haaqi_edge.training.corpus.programs import run_limited
-from haaqi_edge.training.corpus.rendering import (
+from haaqi_edge.training.corpus.rendering import pieces as rendering
+from haaqi_edge.training.corpus.rendering.arrangements import ENSEMBLES, INSTRUMENTS, arrange, extract_skyline, humanize
+from haaqi_edge.training.corpus.rendering.pieces import (
     FONTS,
     RATE,
     SHARES,
     TEST_COMPOSERS,
     VALID_COMPOSERS,
     Piece,
-    in_room,
+    add_room,
     plan_pieces,
-    render,
+    render_piece,
     split_of,
 )
-from haaqi_edge.training.corpus.scores import Note, Part, Score
+from haaqi_edge.training.corpus.rendering.programs import run_limited
+from haaqi_edge.training.corpus.rendering.scores import Note, Part, Score
 
 FLUIDSYNTH = shutil.which("fluidsynth")
 needs_fluidsynth = pytest.mark.skipif(FLUIDSYNTH is None, reason="FluidSynth is not installed")
@@ -181,7 +181,7 @@ def test_missing_collections_are_named(tmp_path: Path, lieder: Path) -> None:
     with pytest.raises(CorpusError, match="no scores, styles or drum kits for train"):
         plan_pieces({}, {"train": 1})
     with pytest.raises(CorpusError, match="give its folder"):
-        render(piece(lieder), {}, {}, None, tmp_path)
+        render_piece(piece(lieder), {}, {}, None, tmp_path)
 
 
 # Arrangements
@@ -192,7 +192,7 @@ def test_every_ensemble_plays_within_its_range(lieder: Path, ensemble: str) -> N
     score = rendering.read_score(next(iter(sorted(lieder.iterdir()))))
     voices = arrange(score, ensemble, np.random.default_rng(2))
     assert 1 <= len(voices) <= len(ENSEMBLES[ensemble].instruments)
-    for voice in humanized(voices, np.random.default_rng(3)):
+    for voice in humanize(voices, np.random.default_rng(3)):
         instrument = INSTRUMENTS[voice.instrument]
         assert len(voice.notes) >= 10
         assert all(instrument.low <= note.pitch <= instrument.high for note in voice.notes)
@@ -202,7 +202,7 @@ def test_every_ensemble_plays_within_its_range(lieder: Path, ensemble: str) -> N
 def test_players_are_close_to_the_beat_but_not_on_it(lieder: Path) -> None:
     score = rendering.read_score(next(iter(sorted(lieder.iterdir()))))
     voices = arrange(score, "solo piano with the melody", np.random.default_rng(0))
-    played = humanized(voices, np.random.default_rng(1))
+    played = humanize(voices, np.random.default_rng(1))
     exact, human = (np.sort([note.start for note in group[0].notes]) for group in (voices, played))
     assert len(np.unique(exact)) < len(np.unique(human))
     assert 0.001 < np.std(human - exact) < 0.15
@@ -211,7 +211,7 @@ def test_players_are_close_to_the_beat_but_not_on_it(lieder: Path) -> None:
 
 def test_a_skyline_is_one_note_at_a_time() -> None:
     chords = [Note(0, 0.0, 2.0, 60, 70), Note(0, 0.0, 2.0, 67, 70), Note(0, 1.0, 2.0, 64, 70)]
-    assert [(note.start, note.end, note.pitch) for note in skyline(chords)] == [(0.0, 1.0, 67), (1.0, 2.0, 64)]
+    assert [(note.start, note.end, note.pitch) for note in extract_skyline(chords)] == [(0.0, 1.0, 67), (1.0, 2.0, 64)]
 
 
 def test_parts_for_practice_are_not_played() -> None:
@@ -231,7 +231,7 @@ def test_unknown_ensembles_are_refused() -> None:
 
 @needs_fluidsynth
 def test_a_piece_sounds_as_it_is_described(lieder: Path, fonts: dict[str, Path], tmp_path: Path) -> None:
-    samples, rate = render(piece(lieder), {"lieder": lieder}, fonts, None, tmp_path, seconds=16.0)
+    samples, rate = render_piece(piece(lieder), {"lieder": lieder}, fonts, None, tmp_path, seconds=16.0)
     assert rate == RATE
     assert samples.dtype == np.float64
     assert samples.ndim == 1
@@ -239,9 +239,9 @@ def test_a_piece_sounds_as_it_is_described(lieder: Path, fonts: dict[str, Path],
     assert np.all(np.isfinite(samples))
     assert 0.3 < np.abs(samples).max() <= 0.9
     assert np.abs(samples[: RATE // 20]).max() > 0.01 * np.abs(samples).max()
-    again, _ = render(piece(lieder), {"lieder": lieder}, fonts, None, tmp_path, seconds=16.0)
+    again, _ = render_piece(piece(lieder), {"lieder": lieder}, fonts, None, tmp_path, seconds=16.0)
     np.testing.assert_array_equal(samples, again)
-    other, _ = render(piece(lieder, seed=2), {"lieder": lieder}, fonts, None, tmp_path, seconds=16.0)
+    other, _ = render_piece(piece(lieder, seed=2), {"lieder": lieder}, fonts, None, tmp_path, seconds=16.0)
     assert not np.array_equal(samples[: 14 * RATE], other[: 14 * RATE])
     assert not list(tmp_path.iterdir())
 
@@ -250,7 +250,7 @@ def test_a_piece_sounds_as_it_is_described(lieder: Path, fonts: dict[str, Path],
 def test_the_pitches_of_the_score_are_heard(fonts: dict[str, Path], tmp_path: Path) -> None:
     tune = [Note(0, number * 0.5, number * 0.5 + 0.45, 69 + number % 5, 100) for number in range(8)]
     tracks = [rendering.Track(0, 0, tune)]
-    samples = rendering._synthesized(tracks, fonts["fluid"], tmp_path, 4.0)
+    samples = rendering._run_synthesizer(tracks, fonts["fluid"], tmp_path, 4.0)
     assert len(samples) == pytest.approx(4 * RATE, abs=2)
     for note in tune:
         part = samples[round((note.start + 0.05) * RATE) : round((note.start + 0.4) * RATE)]
@@ -260,11 +260,12 @@ def test_the_pitches_of_the_score_are_heard(fonts: dict[str, Path], tmp_path: Pa
         assert heard == pytest.approx(441 * 2 ** ((note.pitch - 69) / 12), rel=0.005)
 
 
+@pytest.mark.slow
 def test_a_third_of_the_pieces_get_a_noise_floor(
     lieder: Path, fonts: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tone = np.sin(2 * np.pi * 440 * np.arange(16 * RATE) / RATE)
-    monkeypatch.setattr(rendering, "_synthesized", lambda *_: tone)
+    monkeypatch.setattr(rendering, "_run_synthesizer", lambda *_: tone)
     asked: list[int] = []
 
     def noise(rng: np.random.Generator, samples: int, rate: int) -> rendering.Array:
@@ -275,8 +276,8 @@ def test_a_third_of_the_pieces_get_a_noise_floor(
     for seed in range(24):
         chosen = piece(lieder, seed=seed)
         before = len(asked)
-        noisy, _ = render(chosen, {"lieder": lieder}, fonts, noise, tmp_path, seconds=16.0)
-        clean, _ = render(chosen, {"lieder": lieder}, fonts, None, tmp_path, seconds=16.0)
+        noisy, _ = render_piece(chosen, {"lieder": lieder}, fonts, noise, tmp_path, seconds=16.0)
+        clean, _ = render_piece(chosen, {"lieder": lieder}, fonts, None, tmp_path, seconds=16.0)
         level = 20 * np.log10(np.std(noisy / np.std(noisy) - clean / np.std(clean)) + 1e-12)
         if len(asked) > before:
             different += 1
@@ -291,7 +292,7 @@ def test_a_room_adds_a_tail_and_keeps_the_beginning() -> None:
     click = np.zeros(3 * RATE)
     click[1000] = 1.0
     for seed in range(8):
-        wet = in_room(click, RATE, np.random.default_rng(seed))
+        wet = add_room(click, RATE, np.random.default_rng(seed))
         assert len(wet) == len(click)
         assert np.abs(wet[:1000]).max() < 1e-9
         assert wet[1000] == pytest.approx(1.0)
@@ -305,7 +306,7 @@ def test_high_tones_die_first_in_a_room() -> None:
     click[0] = 1.0
     low, high = 0.0, 0.0
     for seed in range(12):
-        tail = in_room(click, RATE, np.random.default_rng(seed))
+        tail = add_room(click, RATE, np.random.default_rng(seed))
         late, early = (np.abs(np.fft.rfft(tail[s])) ** 2 for s in (slice(7200, 9600), slice(2400, 4800)))
         hz = np.fft.rfftfreq(2400, 1 / RATE)
         falls = [10 * np.log10(early[band].sum() / late[band].sum()) for band in ((hz > 200) & (hz < 800), hz > 6000)]
@@ -327,11 +328,11 @@ def test_drum_kits_play_patterns(tmp_path: Path) -> None:
     (planned,) = plan_pieces({"hydrogen": tmp_path}, {"train": 1})
     assert planned.font == "VariBreaks"
     assert planned.licence.startswith("GPL-2+ (kit)")
-    samples, rate = render(planned, {"hydrogen": tmp_path}, {}, None, tmp_path / "work", seconds=16.0)
+    samples, rate = render_piece(planned, {"hydrogen": tmp_path}, {}, None, tmp_path / "work", seconds=16.0)
     assert len(samples) >= 15 * rate
     assert np.abs(samples).max() <= 0.9
     with pytest.raises(CorpusError, match="no drum kit 'other'"):
-        render(replace(planned, font="other"), {"hydrogen": tmp_path}, {}, None, tmp_path, seconds=16.0)
+        render_piece(replace(planned, font="other"), {"hydrogen": tmp_path}, {}, None, tmp_path, seconds=16.0)
 
 
 # What goes wrong
@@ -342,12 +343,12 @@ def test_missing_programs_fonts_and_scores_say_what_to_install(
 ) -> None:
     chosen = piece(lieder)
     with pytest.raises(CorpusError, match=r"no sound font 'fluid' .* fluid-soundfont-gm"):
-        render(chosen, {"lieder": lieder}, {}, None, tmp_path)
+        render_piece(chosen, {"lieder": lieder}, {}, None, tmp_path)
     with pytest.raises(CorpusError, match="no score at"):
-        render(replace(chosen, score="absent.mxl"), {"lieder": lieder}, fonts, None, tmp_path)
+        render_piece(replace(chosen, score="absent.mxl"), {"lieder": lieder}, fonts, None, tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CorpusError, match="apt-get install fluidsynth"):
-        render(chosen, {"lieder": lieder}, fonts, None, tmp_path)
+        render_piece(chosen, {"lieder": lieder}, fonts, None, tmp_path)
 
 
 def test_a_synthesizer_that_fails_is_reported(
@@ -355,21 +356,21 @@ def test_a_synthesizer_that_fails_is_reported(
 ) -> None:
     stand_in(tmp_path, "echo 'fluidsynth: error: Failed to load SoundFont'", monkeypatch)
     with pytest.raises(CorpusError, match="Failed to load SoundFont"):
-        render(piece(lieder), {"lieder": lieder}, fonts, None, tmp_path)
+        render_piece(piece(lieder), {"lieder": lieder}, fonts, None, tmp_path)
 
 
 @needs_fluidsynth
 def test_a_broken_sound_font_is_reported(lieder: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.sf2").write_text("no font")
     with pytest.raises(CorpusError, match=r"FluidSynth failed with the sound font .*bad\.sf2"):
-        render(piece(lieder), {"lieder": lieder}, {"fluid": tmp_path / "bad.sf2"}, None, tmp_path)
+        render_piece(piece(lieder), {"lieder": lieder}, {"fluid": tmp_path / "bad.sf2"}, None, tmp_path)
 
 
 def test_silence_and_short_pieces_are_refused() -> None:
     with pytest.raises(CorpusError, match="x is silent"):
-        rendering._trimmed(np.zeros(20 * RATE), "x")
+        rendering._trim(np.zeros(20 * RATE), "x")
     with pytest.raises(CorpusError, match=r"x lasts 5\.\d s, less than 15"):
-        rendering._trimmed(np.sin(np.arange(5 * RATE) * 0.1), "x")
+        rendering._trim(np.sin(np.arange(5 * RATE) * 0.1), "x")
 
 
 def test_programs_that_hang_or_write_without_end_are_stopped(tmp_path: Path) -> None:

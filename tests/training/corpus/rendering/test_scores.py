@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 from haaqi_edge.runtime.errors import CorpusError
-from haaqi_edge.training.corpus.scores import DRUM_CHANNEL, Note, Part, Track, read_midi, read_score, write_midi
+from haaqi_edge.training.corpus.rendering.scores import (
+    DRUM_CHANNEL,
+    Note,
+    Part,
+    Track,
+    read_midi,
+    read_score,
+    write_midi,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -203,6 +211,7 @@ def test_running_status_and_tempo_changes_of_other_programs(tmp_path: Path) -> N
     assert read.parts == (Part("channel 2", 1, 24),)
 
 
+@pytest.mark.slow
 def test_songs_of_the_shared_collection(shared: Path) -> None:
     folder = shared / "corpus" / "lieder"
     songs = sorted(folder.glob("*.mxl"))[::150]

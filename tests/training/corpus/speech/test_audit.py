@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from haaqi_edge.training.corpus import speech_audit
-from haaqi_edge.training.corpus.speech import SpeechBank
-from haaqi_edge.training.corpus.speech_audit import (
+from haaqi_edge.training.corpus.speech import audit as speech_audit
+from haaqi_edge.training.corpus.speech.audit import (
     _THIRDS,
     LTASS,
     MODULATIONS,
-    audit,
+    audit_speech,
     modulation_spectrum,
     third_octave_levels,
 )
+from haaqi_edge.training.corpus.speech.bank import SpeechBank
 from voices import write_bank
 
 
@@ -43,9 +43,10 @@ def test_third_octave_levels_of_known_spectra() -> None:
     assert np.abs(speech - LTASS).max() < 1.0
 
 
+@pytest.mark.slow
 def test_plots_and_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speech_audit, "_SECONDS", 3)
-    found = audit(SpeechBank(write_bank(tmp_path / "speech")), tmp_path / "audit")
+    found = audit_speech(SpeechBank(write_bank(tmp_path / "speech")), tmp_path / "audit")
     assert found["voices"] == {"test human": 4, "train human": 4, "valid human": 4}
     assert found["hours"]["train human"] == pytest.approx(12 / 3600, abs=5e-4)
     assert found["women"] == {"train": 0.5, "valid": 0.5, "test": 0.5}

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import soundfile
 from haaqi_edge.runtime.errors import CorpusError
-from haaqi_edge.training.corpus import speech
-from haaqi_edge.training.corpus.sentences import WORDS, sentences
-from haaqi_edge.training.corpus.speech import HUMAN, PACKAGES, SYNTHETIC, SpeechBank, build_bank, decode
-from haaqi_edge.training.corpus.speech_signals import active_level, frame_levels, fundamental
+from haaqi_edge.training.corpus.speech import bank as speech
+from haaqi_edge.training.corpus.speech.bank import HUMAN, PACKAGES, SYNTHETIC, SpeechBank, build_bank, decode_audio
+from haaqi_edge.training.corpus.speech.sentences import WORDS, random_text
+from haaqi_edge.training.corpus.speech.signals import active_level, frame_levels, fundamental_frequency
 from numpy.typing import NDArray
 from voices import write_bank
 
@@ -80,6 +80,7 @@ def bank(built: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(built, tmp_path / "speech"))
 
 
+@pytest.mark.slow
 def test_what_is_built_is_what_can_be_used(built: Path) -> None:
     bank = SpeechBank(built)
     bank.verify()
@@ -148,6 +149,7 @@ def test_the_spectrum_is_that_of_the_voices(built: Path) -> None:
     assert amplitude[hz > 4000].max() < 0.01
 
 
+@pytest.mark.slow
 def test_a_bank_is_continued_not_started_over(packages: dict[str, Path], bank: Path) -> None:
     digest = SpeechBank(bank).digest
     times = {path.name: path.stat().st_mtime_ns for path in (bank / "voices").iterdir()}
@@ -163,6 +165,7 @@ def test_a_bank_is_continued_not_started_over(packages: dict[str, Path], bank: P
     assert [at for at, _, _ in told] == sorted(at for at, _, _ in told)
 
 
+@pytest.mark.slow
 def test_other_recordings_make_another_bank(packages: dict[str, Path], bank: Path, tmp_path: Path) -> None:
     digest = SpeechBank(bank).digest
     other = {**packages, "long": Path(shutil.copytree(packages["long"], tmp_path / "long"))}
@@ -213,7 +216,7 @@ def test_a_full_disk(packages: dict[str, Path], tmp_path: Path, monkeypatch: pyt
 def test_a_broken_recording(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"RIFF????")
     with pytest.raises(CorpusError, match=r"cannot read .*a\.wav: .*; unpack its package again"):
-        decode(tmp_path / "a.wav")
+        decode_audio(tmp_path / "a.wav")
 
 
 def test_no_bank(tmp_path: Path) -> None:
@@ -274,9 +277,9 @@ def test_voices_belong_to_one_split() -> None:
 
 @pytest.mark.parametrize("language", WORDS)
 def test_sentences_are_many_and_repeatable(language: str) -> None:
-    text = sentences(language, np.random.default_rng(0), 2000)
+    text = random_text(language, np.random.default_rng(0), 2000)
     assert 2000 <= len(text) < 2200
-    assert text == sentences(language, np.random.default_rng(0), 2000)
+    assert text == random_text(language, np.random.default_rng(0), 2000)
     assert len(set(text.split(". "))) > 25
     assert any(character.isdigit() for character in text)
 
@@ -291,7 +294,7 @@ def test_g722_is_decoded(tmp_path: Path) -> None:
         frame = av.AudioFrame.from_ndarray((x * 2**15).astype(np.int16)[None], format="s16", layout="mono")
         frame.sample_rate = RATE
         file.mux([*stream.encode(frame), *stream.encode(None)])
-    y = decode(path)
+    y = decode_audio(path)
     assert len(y) == pytest.approx(len(x), abs=400)
-    assert fundamental(np.tile(y, 3)) == pytest.approx(120, rel=0.03)
+    assert fundamental_frequency(np.tile(y, 3)) == pytest.approx(120, rel=0.03)
     assert np.std(y) == pytest.approx(np.std(x), rel=0.05)

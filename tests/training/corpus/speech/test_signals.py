@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from haaqi_edge.training.corpus.speech_signals import (
+from haaqi_edge.training.corpus.speech.signals import (
     RATE,
     active_level,
-    changed,
-    floor_below,
+    change_tempo,
+    change_voice,
     frame_levels,
-    fundamental,
-    stretched,
-    without_pauses,
+    fundamental_frequency,
+    pause_depth,
+    shorten_pauses,
 )
 from numpy.typing import NDArray
 from scipy import signal
@@ -49,7 +49,7 @@ def test_the_floor() -> None:
     rng = np.random.default_rng(0)
     tone = vowel(150, 700, 2.0)
     noise = rng.standard_normal(len(tone)) * np.std(tone) * 10 ** (-40 / 20)
-    assert floor_below(np.concatenate([tone + noise, noise])) == pytest.approx(40, abs=2)
+    assert pause_depth(np.concatenate([tone + noise, noise])) == pytest.approx(40, abs=2)
     assert len(frame_levels(tone)) == 200
 
 
@@ -61,28 +61,28 @@ def test_long_pauses_are_shortened_and_short_ones_stay() -> None:
         return np.zeros(round(seconds * RATE))
 
     x = np.concatenate([gap(2.0), tone, gap(0.2), tone, gap(1.5), tone, gap(0.7)])
-    y = without_pauses(x, 0.3, level, -100.0)
+    y = shorten_pauses(x, 0.3, level, -100.0)
     assert len(y) / RATE == pytest.approx(3 + 0.2 + 0.3 + 2 * 0.15, abs=0.05)
     assert np.abs(y[[0, -1]]).max() < 1e-9
-    assert len(without_pauses(gap(1.0), 0.3, level, -100.0)) == 0
+    assert len(shorten_pauses(gap(1.0), 0.3, level, -100.0)) == 0
 
 
 @pytest.mark.parametrize("hz", [80.0, 120.0, 213.0, 330.0])
 def test_fundamentals_are_found(hz: float) -> None:
-    assert fundamental(vowel(hz, 800)) == pytest.approx(hz, rel=0.02)
+    assert fundamental_frequency(vowel(hz, 800)) == pytest.approx(hz, rel=0.02)
 
 
 def test_noise_has_no_fundamental() -> None:
-    assert fundamental(np.random.default_rng(0).standard_normal(4 * RATE)) == 0
-    assert fundamental(np.empty(0)) == 0
+    assert fundamental_frequency(np.random.default_rng(0).standard_normal(4 * RATE)) == 0
+    assert fundamental_frequency(np.empty(0)) == 0
 
 
 @pytest.mark.parametrize("factor", [0.7, 1.0, 1.4])
 def test_tempo_changes_without_pitch(factor: float) -> None:
     x = vowel(140, 800)
-    y = stretched(x, factor)
+    y = change_tempo(x, factor)
     assert len(y) == round(len(x) * factor)
-    assert fundamental(y) == pytest.approx(140, rel=0.02)
+    assert fundamental_frequency(y) == pytest.approx(140, rel=0.02)
     assert np.std(y) == pytest.approx(np.std(x), rel=0.15)
 
 
@@ -90,7 +90,7 @@ def test_tempo_changes_without_pitch(factor: float) -> None:
 def test_pitch_and_formant_move_apart(pitch: float, tract: float) -> None:
     hz = 110 if pitch > 1 else 200
     x = vowel(hz, 1500)
-    y = changed(x, pitch, tract, 1.1)
+    y = change_voice(x, pitch, tract, 1.1)
     assert len(y) == pytest.approx(len(x) / 1.1, abs=RATE // 100)
-    assert fundamental(y) == pytest.approx(hz * pitch, rel=0.03)
+    assert fundamental_frequency(y) == pytest.approx(hz * pitch, rel=0.03)
     assert peak(y) == pytest.approx(peak(x) * tract, rel=0.12)

@@ -1,0 +1,104 @@
+"""The backend of bundles: encoder and head on ONNX Runtime."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from .backend import HeadOutput
+from .bundle import TEXTURE_VERSION, Bundle, Card
+from .encoder import Encoder
+from .errors import BundleError
+from .head import Head
+from .session import GPU_PROVIDERS, Session, provider_name
+
+if TYPE_CHECKING:
+    from .gpu.io_binding import BoundModel
+    from .gpu.provider_options import ProviderOptions
+
+Array = npt.NDArray[np.float32]
+
+
+class OnnxBackend:
+    """A bundle that is loaded on ONNX Runtime.
+
+    Args:
+        bundle: the model.
+        provider: see `Scorer`.
+        threads: see `Scorer`.
+        cuda_graphs: see `Scorer`.
+
+    Attributes:
+        card: description of the model.
+        encoder: the encoder.
+        head: the head.
+        bound: encoder and head bound to each other on a GPU; None on the CPU.
+        provider: ONNX Runtime's name of the provider in use.
+        placement: for `encoder` and `head`, how often each operator runs on each provider; see `Session.placement`.
+        threads: number of CPU threads in use.
+
+    Raises:
+        BundleError: if a graph disagrees with the card, or if ONNX Runtime cannot load it.
+        ProviderError: if the provider is not installed, does not start or cannot run the model.
+        OptionError: if `threads` is out of range, or if `cuda_graphs` is used with another provider.
+    """
+
+    encodes_windows: Final = False
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        provider: str | None = None,
+        threads: int | None = None,
+        cuda_graphs: bool = False,
+    ) -> None:
+        self.card: Card = bundle.card
+        options: ProviderOptions | None = None
+        if cuda_graphs or provider_name(provider) in GPU_PROVIDERS:
+            from .gpu.provider_options import resolve_provider_options  # here: the CPU needs nothing of it
+
+            options = resolve_provider_options(bundle, provider, cuda_graphs=cuda_graphs)
+        by_role = options.options if options else {}
+        self.encoder = Encoder(bundle, provider, threads, by_role.get("encoder"))
+        self.head = Head(bundle, provider, threads, by_role.get("head"), options.listeners if options else None)
+        for role, session in (("encoder", self.encoder.session), ("head", self.head.session)):
+            differences = _differences(self.card, role, session)
+            if differences:
+                raise BundleError(f"the {role} of {bundle.folder} disagrees with its card on {differences}")
+        self.bound: BoundModel | None = None
+        if options and self.head.session.device == "cuda":
+            from .gpu.io_binding import BoundModel
+
+            self.bound = BoundModel(self.encoder.session, self.head.session, self.card, options)
+        self.provider: str = self.head.session.provider
+        self.placement = {"encoder": self.encoder.session.placement, "head": self.head.session.placement}
+        self.threads: int = self.head.session.threads
+
+    def encode(self, features: Array) -> Array:
+        """Compute tokens; see `Backend.encode`."""
+        return self.encoder.encode(features)
+
+    def run_head(self, tokens: Array, audiograms: Array) -> HeadOutput:
+        """Score a window; see `Backend.run_head`."""
+        return self.head.run(tokens, audiograms)
+
+
+def _differences(card: Card, role: str, session: Session) -> list[str]:
+    """Return the properties in which a graph disagrees with the card.
+
+    Sizes that the graph leaves open are not compared.
+    """
+    expected, actual = ({TEXTURE_VERSION: "1", **metadata} for metadata in (card.metadata(), session.metadata))
+    wrong = sorted(k for k, v in expected.items() if actual.get(k) != v)
+    inputs, outputs = {
+        "encoder": ({card.encoder_input}, ["tokens"]),
+        "head": ({"tokens", "audiogram"}, ["frame_scores", "score"]),
+    }[role]
+    if set(session.inputs) != inputs or list(session.outputs) != outputs:
+        return [*wrong, "inputs and outputs"]
+    tokens = session.outputs["tokens"][1:] if role == "encoder" else session.inputs["tokens"][2:]
+    sizes = ["tokens_per_patch", "width"] if role == "encoder" else ["width"]
+    return wrong + [k for k, n in zip(sizes, tokens, strict=False) if isinstance(n, int) and n != getattr(card, k)]
