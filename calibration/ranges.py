@@ -65,7 +65,7 @@ def collect_ranges(
     rules: Sequence[Rule] = ("minmax",),
     progress: Callable[[int], None] | None = None,
 ) -> dict[Rule, Ranges]:
-    """Collect the ranges of all inputs of products, by each rule.
+    """Collect the activation range of every input of a matrix product, once for each rule.
 
     Only the activations of one excerpt are in memory at a time. All rules but `minmax` need a second pass over the
     excerpts.

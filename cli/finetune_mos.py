@@ -26,7 +26,9 @@ def finetune_mos(
     run: RunOptions,
     ratings: Annotated[
         Path,
-        typer.Option(help="CSV file with columns file, audiogram, rating and optionally group.", rich_help_panel=DATA),
+        typer.Option(
+            help="CSV file with the columns file, audiogram, rating and, optionally, group.", rich_help_panel=DATA
+        ),
     ],
     scale: Annotated[tuple[float, float], typer.Option(help="Lowest and highest rating.", rich_help_panel=DATA)] = (
         1.0,
@@ -39,25 +41,28 @@ def finetune_mos(
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", help="Folder for run directories, metrics, weights and bundle.", rich_help_panel=OUTPUT
+            "--output",
+            "-o",
+            help="Folder of the results: run folders, metrics, weights and the bundle.",
+            rich_help_panel=OUTPUT,
         ),
     ] = Path("runs/mos"),
     freeze: Annotated[
         Literal["all-but-output", "encoder", "nothing"] | None,
-        typer.Option(help="Frozen part of the network. Default: all-but-output.", rich_help_panel=TRAINING),
+        typer.Option(help="Part of the network to keep frozen. Default: all-but-output.", rich_help_panel=TRAINING),
     ] = None,
     folds: Annotated[
         int | None,
         typer.Option(
-            min=2, help="Number of folds of the cross-validation, by groups. Default: 5.", rich_help_panel=TRAINING
+            min=2, help="Number of folds. The clips of a group stay in one fold. Default: 5.", rich_help_panel=TRAINING
         ),
     ] = None,
 ) -> None:
     """Fine-tune a network to mean opinion scores.
 
-    Ratings may have any scale. Files are signals at the ear. The improvement is cross-validated and tested. The bundle
-    contains the scale, and `score` prints ratings. Interrupt the command at any time (Ctrl-C), and run it again to
-    resume.
+    Ratings may be on any scale (`--scale`). The audio is the signal at the ear. The improvement is measured by
+    cross-validation and tested for significance. The new bundle stores the scale, so that `score` prints ratings.
+    Interrupt the command at any time (Ctrl-C), and run it again to resume.
     """
     require_training()
     require("export", "onnx", "onnxscript")

@@ -56,12 +56,18 @@ def quantize(
     budget: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Maximum 99th percentile of the score changes. Default: 0.005.", rich_help_panel=_ACCURACY
+            min=0,
+            help="Largest allowed 99th percentile of the score changes. Default: 0.005.",
+            rich_help_panel=_ACCURACY,
         ),
     ] = None,
     rank: Annotated[
         bool,
-        typer.Option("--rank", help="Measure the score changes of each layer alone.", rich_help_panel=_ACCURACY),
+        typer.Option(
+            "--rank",
+            help="Measure how much each layer, quantized alone, changes the scores.",
+            rich_help_panel=_ACCURACY,
+        ),
     ] = False,
     work: Annotated[
         Path | None,
@@ -71,8 +77,8 @@ def quantize(
 ) -> None:
     """Quantize a bundle to int8 within a budget of score changes.
 
-    Calibration music gives the ranges of activations. Layers stay in fp32 until the score changes are within the
-    budget. The card of the new bundle contains all measurements. An interrupted run resumes.
+    The ranges of activations are measured on calibration music. As many layers stay in fp32
+    as the budget requires. The card of the new bundle contains all measurements. An interrupted run resumes.
     Exit codes: 1 if no layer can be quantized within the budget, 2 for invalid input.
     """
     require("quantize", "onnx", "scipy", "numba")

@@ -53,7 +53,7 @@ def score(
     ] = None,
     audio_option: Annotated[
         list[Path] | None,
-        typer.Option("--audio", help="Same as the argument. Repeat for several.", rich_help_panel=AUDIO),
+        typer.Option("--audio", help="Same as the AUDIO argument. Repeat for several.", rich_help_panel=AUDIO),
     ] = None,
     level1: Level1Option = None,
     spl: SplOption = None,

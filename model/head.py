@@ -50,7 +50,7 @@ class HeadConfig:
 def parse_sizes(cfg: Mapping[str, Any], beats: BeatsConfig | None = None) -> tuple[BeatsConfig, HeadConfig]:
     """Return the sizes in a checkpoint's `cfg`, as `format_sizes` writes them.
 
-    Without them, return `beats` (by default BEATs_iter3+) and the published head.
+    If `cfg` has no sizes, return `beats` (or, if None, the sizes of BEATs_iter3+) and those of the published head.
 
     Raises:
         CheckpointError: the sizes are not those of this version.

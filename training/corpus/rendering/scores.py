@@ -345,7 +345,7 @@ def _assign_times(part: int, bars: list[list[_Event]], starts: list[float], cloc
 
 
 def read_midi(path: Path) -> Score:
-    """Read a Standard MIDI file of format 0 or 1. A part is a channel with a program.
+    """Read a Standard MIDI file of format 0 or 1. Each combination of channel and program becomes a part.
 
     Raises:
         CorpusError: the file does not exist, is truncated, has another format, or has no notes.
