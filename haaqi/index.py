@@ -114,7 +114,8 @@ class Listener:
     def __init__(self, audiogram: AudiogramLike, *, level1: float) -> None:
         given = audiogram.tolist() if isinstance(audiogram, np.ndarray) else audiogram
         if isinstance(given, list | tuple) and len(given) == len(HAAQI_FREQUENCIES):
-            levels = Audiogram.from_pairs(HAAQI_FREQUENCIES, given)
+            # HAAQI reads no level at 8 kHz. The level at 6 kHz stands for it.
+            levels = Audiogram.from_pairs((*HAAQI_FREQUENCIES, 8000), (*given, given[-1]))
         else:
             levels = as_audiogram(given)
         object.__setattr__(self, "audiogram", levels)

@@ -31,6 +31,8 @@ from haaqi_edge.runtime.errors import BundleError, ExportError, HaaqiEdgeError, 
 from haaqi_edge.runtime.features.front_ends import FEATURE_EXTRACTORS
 from numpy.typing import NDArray
 
+pytestmark = pytest.mark.slow
+
 LISTENERS = ["NH", "N4", "S3"]
 AXES = {
     "fbank": ["patches", 16, 128],
@@ -135,7 +137,6 @@ def expected_scores(
     return frames.numpy(), scores.numpy()
 
 
-@pytest.mark.slow
 def test_verification_covers_all_lengths_and_listeners(exported: Exported) -> None:
     assert [parity.cases for parity in exported.parities] == [24, 24, 72]
     assert all(0 <= parity.worst.difference < 1e-5 for parity in exported.parities)
@@ -164,7 +165,6 @@ def test_the_fused_file_equals_the_network(exported: Exported, length: int) -> N
         np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-@pytest.mark.slow
 def test_every_file_follows_the_contract(exported: Exported) -> None:
     for path in files(exported):
         graph = onnx.load(path, load_external_data=False)
@@ -321,7 +321,6 @@ WORST = (
 )
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("traced_once")
 @pytest.mark.parametrize("graph", ["trace_encoder", "trace_head"])
 def test_a_bundle_with_wrong_scores_is_not_written(
@@ -339,7 +338,6 @@ def test_a_bundle_with_wrong_scores_is_not_written(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("traced_once")
 def test_a_fused_file_with_wrong_scores_is_not_written_nor_its_bundle(
     shipped: ExportSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

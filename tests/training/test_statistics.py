@@ -25,7 +25,7 @@ from haaqi_edge.training.statistics import (
     squared_error,
     williams,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
@@ -75,6 +75,7 @@ def test_agreement_with_slow_computations_and_scipy() -> None:
     assert exact.srcc == pytest.approx(stats.spearmanr(predicted, label).statistic, abs=1e-12)
 
 
+@settings(deadline=None)
 @given(st.integers(2, 30), st.integers(0, 2**32 - 1), st.sampled_from([0, -1]))
 def test_correlations_along_an_axis(number: int, seed: int, axis: int) -> None:
     rng = np.random.default_rng(seed)
@@ -210,6 +211,7 @@ def test_tests_of_equal_correlations_have_their_size_and_power() -> None:
     assert np.isnan(williams(a, np.ones(40), truth))
 
 
+@settings(deadline=None)
 @given(st.integers(2, 25), st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.25, 0.5]), st.booleans())
 def test_ordered_pairs(number: int, seed: int, min_difference: float, grouped: bool) -> None:
     rng = np.random.default_rng(seed)

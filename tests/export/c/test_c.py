@@ -42,6 +42,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import READ, music, noise, samples_for
 
+pytestmark = pytest.mark.slow
+
 WEIGHTS: tuple[WeightFormat, ...] = ("float", "int8")
 N3 = Audiogram.named("N3").array()
 OK, TOO_SHORT, SILENT, BAD_SAMPLE, BAD_AUDIOGRAM, BAD_LEVEL, NO_SCORE, FULL, BUSY, NOT_REQUESTED = range(0, -10, -1)
@@ -100,7 +102,6 @@ def scorer() -> Scorer:
     return Scorer("nano", threads=1)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("clip", ["clean", "degraded"])
 def test_streamed_scores_equal_those_of_python(shipped: CompiledExport, scorer: Scorer, clip: str) -> None:
     tolerance = {"float": 1e-3, "int8": 0.02}[shipped.export.weights]
@@ -139,7 +140,6 @@ def test_the_cost_of_a_score_is_proportional_to_the_window() -> None:
     assert 1.9 < long / short <= 2.0
 
 
-@pytest.mark.slow
 def test_other_sizes_equal_pytorch(small: CompiledExport) -> None:
     parity = verify_c(
         small.nano, small.stream, small.export.window, {"float": 1e-5, "int8": 0.02}[small.export.weights]
@@ -147,7 +147,6 @@ def test_other_sizes_equal_pytorch(small: CompiledExport) -> None:
     assert parity.cases == 8  # 1 and 2 patches fit a window of 5
 
 
-@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(sizes=st.lists(st.integers(0, 3 * READ), min_size=1, max_size=30))
 def test_the_size_of_chunks_changes_nothing(small: CompiledExport, sizes: list[int]) -> None:
@@ -261,18 +260,15 @@ def test_silence_has_no_score_until_there_is_sound(small: CompiledExport) -> Non
     assert stream.score(N3)[0] == SILENT
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("cc", ["gcc", "clang"])
 def test_no_compiler_warns(small: CompiledExport, cc: str) -> None:
     assert compiler_warnings(small.export.folder, named_compiler(cc)) == ""
 
 
-@pytest.mark.slow
 def test_no_sanitizer_reports(small: CompiledExport) -> None:
     assert run_sanitizers(small.export.folder, named_compiler("gcc"), music(1.5)) == ""
 
 
-@pytest.mark.slow
 def test_sums_of_int8_products_never_overflow(tmp_path: Path) -> None:
     """Test the largest weights and inputs: 512 inputs may use all 16 bits, 600 may not.
 
@@ -338,7 +334,6 @@ def test_chunks_contain_all_samples() -> None:
     assert np.array_equal(np.concatenate(split_chunks(sound)), sound)
 
 
-@pytest.mark.slow
 def test_a_cortex_m7_gives_the_same_scores(small: CompiledExport) -> None:
     lacks = boards.missing_programs(boards.COMPILER, boards.SIZE, boards.EMULATOR)
     if lacks:
