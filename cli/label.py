@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from ..runtime.errors import LabelError, OptionError
+from ..runtime.errors import HaaqiEdgeError, LabelError, OptionError
 from .console import err, out, print_json, progress, require
 from .options import DATA, OUTPUT, CorpusOption, JobsOption, JsonOption
 
@@ -83,6 +84,7 @@ def _make_labels(
     labelling = Labelling(corpus, known[split], table, folder, dense_targets)
     rows = shards * SHARD_ROWS
     finished = 0
+    new_folders = [path for path in (table, folder) if not path.exists()]
     with progress() as bar:
         task = bar.add_task(f"labelling {split}, {CHUNK} rows per step", total=rows // CHUNK)
 
@@ -102,7 +104,12 @@ def _make_labels(
             labelling.run(0, rows, jobs, count_step, show_finished)
         except KeyboardInterrupt:
             bar.stop()
-            err.print(f"stopped; {finished * CHUNK:,} of {rows:,} rows are saved: run the same command to resume")
+            err.print(f"stopped; {finished * CHUNK:,} of {rows:,} rows are saved: run the same command again to resume")
+            raise
+        except HaaqiEdgeError:
+            for path in new_folders:
+                with contextlib.suppress(OSError):  # not empty, because some rows are saved
+                    path.rmdir()
             raise
     if as_json:
         paths = [str(labelling.shard(n)) for n in range(shards)]

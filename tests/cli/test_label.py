@@ -79,7 +79,7 @@ def test_progress_and_an_interruption_are_printed_without_a_terminal(
     outcome = run("label", *argv)
     assert outcome.code == 130
     assert outcome.err.splitlines()[0] == "4 of 16 rows of valid"
-    assert "stopped; 8 of 16 rows are saved: run the same command to resume" in " ".join(outcome.err.split())
+    assert "stopped; 8 of 16 rows are saved: run the same command again to resume" in " ".join(outcome.err.split())
     assert run("label", *argv).err.splitlines() == ["12 of 16 rows of valid", "16 of 16 rows of valid"]
 
 

@@ -197,8 +197,6 @@ class Labelling:
         with contextlib.ExitStack() as locks:
             for folder in (self.work, self.table):
                 path = folder / f"{self.split}.lock"
-                if not folder.exists():
-                    locks.callback(_remove_if_empty, folder)  # after an error, no new empty folder is left
                 try:
                     folder.mkdir(parents=True, exist_ok=True)
                     locks.enter_context(hold_lock(path, busy))
@@ -304,11 +302,6 @@ def _write_atomically(path: Path) -> Iterator[Path]:
             yield part
     except OSError as error:
         raise _unwritable(path, error) from error
-
-
-def _remove_if_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
 
 
 def _unwritable(path: Path, error: OSError) -> OptionError:

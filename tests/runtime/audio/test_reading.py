@@ -99,6 +99,7 @@ def test_every_type_of_sample() -> None:
     assert np.array_equal(whole(open_audio((half, RATE))), half.astype(np.float32))
 
 
+@pytest.mark.filterwarnings("ignore::haaqi_edge.runtime.errors.CancellationWarning")
 def test_channels_are_averaged() -> None:
     sound = noise(20_000, channels=6)
     expected = sound.astype(np.float64).sum(axis=1) / 6

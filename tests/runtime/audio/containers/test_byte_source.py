@@ -27,7 +27,7 @@ def build(pieces: list[Any]) -> tuple[Layout, bytes]:
 
 
 @given(pieces=PIECES, reads=st.lists(st.tuples(st.integers(0, 9000), st.integers(0, 3000)), max_size=8))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_a_layout_is_its_pieces(pieces: list[Any], reads: list[tuple[int, int]]) -> None:
     layout, expected = build(pieces)
     reader = LayoutReader(ByteSource(io.BytesIO(CONTENT)), layout)
@@ -42,7 +42,7 @@ def test_a_layout_is_its_pieces(pieces: list[Any], reads: list[tuple[int, int]])
 @given(
     pieces=PIECES, outer=st.lists(st.binary(max_size=9) | st.tuples(st.integers(0, 50), st.integers(0, 90)), max_size=6)
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_a_layout_over_another(pieces: list[Any], outer: list[Any]) -> None:
     inner, content = build(pieces)
     layout, expected = Layout(), b""

@@ -105,6 +105,7 @@ SYNCS = b"APIC" + struct.pack(">I", 40_000) + bytes(2) + b"\xff\xfb\x90\x64" * 1
     ],
     ids=["ID3v2", "picture", "syncs", "mp3 within a tag", "two tags", "APE", "zeros", "tag and zeros", "garbage"],
 )
+@pytest.mark.filterwarnings("ignore::haaqi_edge.runtime.errors.SkippedBytesWarning")
 def test_what_lies_before(before: bytes) -> None:
     check(before + BARE, BARE)
 
