@@ -43,6 +43,11 @@ def print_error(error: HaaqiEdgeError) -> None:
     err.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
 
 
+def print_warning(message: str) -> None:
+    """Print a warning on standard error."""
+    err.print(f"[bold yellow]warning:[/] {escape(message)}", soft_wrap=True)
+
+
 def print_table(table: Table) -> None:
     """Print a table without cutting or folding cells. A table may be wider than the terminal."""
     for column in table.columns:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from rich.markup import escape
-
-from .console import err
+from .console import print_warning
 
 _REMOVED_IN: Final = "0.3"
 OPTIONS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -49,9 +47,5 @@ def replace_deprecated(command: str, arguments: list[str]) -> list[str]:
             result.append(argument)
             continue
         old, new = (text.replace("=", " ") for text in (old, new))
-        err.print(
-            f"[bold yellow]warning:[/] {escape(old)} is deprecated and will be removed in version {_REMOVED_IN}: "
-            f"use {escape(new)}",
-            soft_wrap=True,
-        )
+        print_warning(f"{old} is deprecated and will be removed in version {_REMOVED_IN}: use {new}")
     return result

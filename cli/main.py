@@ -8,6 +8,7 @@ import io
 import os
 import re
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -15,7 +16,7 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
-from .console import out, print_error
+from .console import out, print_error, print_warning
 from .conversion import use_simple_conversion
 from .deprecations import replace_deprecated
 
@@ -96,6 +97,8 @@ def _do_nothing() -> None:
     """Do nothing."""
 
 
+_SHOW_WARNING: Final = warnings.showwarning
+
 app = typer.Typer(
     name="haaqi-edge",
     cls=CommandGroup,
@@ -122,13 +125,23 @@ def root(
     """Predict how good music sounds to a hearing-aid user (HAAQI, 0 to 1), from the audio and an audiogram."""
 
 
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """Print a warning of this package as one line, and other warnings as Python does."""
+    if category.__module__.startswith("haaqi_edge."):
+        print_warning(str(message))
+    else:
+        _SHOW_WARNING(message, category, *where, **more)
+
+
 def main() -> None:
     """Run the command line. Exit codes: 0, 1 for a failure, 2 for invalid input, 130 after an interruption."""
     for standard in (sys.stdout, sys.stderr):
         if isinstance(standard, io.TextIOWrapper):
             standard.reconfigure(errors="replace")  # terminals without block characters still print the score
     try:
-        app()
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            app()
     except BrokenPipeError:  # the reader closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

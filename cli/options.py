@@ -14,6 +14,7 @@ import typer
 from ..runtime.errors import OptionError
 
 if TYPE_CHECKING:
+    from ..runtime.audio.channels import Channel
     from ..runtime.windows import WindowLike
 
 AUDIO: Final = "Audio"
@@ -46,6 +47,13 @@ Level1Option = Annotated[
 SplOption = Annotated[
     float | None,
     typer.Option(help="Scale each file to this level in dB SPL, for example 65.", rich_help_panel=AUDIO),
+]
+ChannelOption = Annotated[
+    str,
+    typer.Option(
+        help="Channel to score: mix (the mean), left, right, or a number from 0.",
+        rich_help_panel=AUDIO,
+    ),
 ]
 ProviderOption = Annotated[
     str | None,
@@ -86,6 +94,19 @@ def parse_window(text: str) -> WindowLike:
         return float(text)
     except ValueError:
         raise OptionError(f"--window {text!r}: give a number of seconds, `default` or `whole`") from None
+
+
+def parse_channel(text: str) -> Channel:
+    """Return the channel that an option gives.
+
+    Raises:
+        OptionError: if the text is neither `mix`, `left` or `right` nor a number from 0.
+    """
+    from ..runtime.audio.channels import check_channel
+
+    if text not in ("mix", "left", "right") and not (text.isascii() and text.isdecimal()):
+        raise OptionError(f"--channel {text!r}: give mix, left, right, or the number of a channel, from 0")
+    return check_channel(int(text) if text.isdecimal() else text)
 
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:

@@ -20,11 +20,13 @@ from .options import (
     OUTPUT,
     PROCESSING,
     AudiogramOption,
+    ChannelOption,
     JsonOption,
     Level1Option,
     NalROption,
     ProviderOption,
     SplOption,
+    parse_channel,
     parse_window,
 )
 
@@ -57,6 +59,7 @@ def score(
     ] = None,
     level1: Level1Option = None,
     spl: SplOption = None,
+    channel: ChannelOption = "mix",
     nal_r: NalROption = False,
     window: Annotated[
         str,
@@ -112,7 +115,7 @@ def score(
     from .parallel_scoring import describe_workers, start_scoring
 
     listeners = [Audiogram.parse(text) for text in audiogram]
-    window_length = parse_window(window)
+    window_length, selected_channel = parse_window(window), parse_channel(channel)
     paths = [*(audio or []), *(audio_option or [])]
     if not paths:
         raise OptionError("no audio: give files or folders, as arguments or with --audio")
@@ -127,7 +130,15 @@ def score(
     )
     card = opened.card
     request = ScoreRequest(
-        opened.model, tuple(listeners), level1, spl, nal_r, window_length, batch=batch_size, **opened.options
+        opened.model,
+        tuple(listeners),
+        level1,
+        spl,
+        nal_r,
+        window_length,
+        batch=batch_size,
+        channel=selected_channel,
+        **opened.options,
     )
     run = start_scoring(request, files, jobs, backend, scheduler)
     started = time.perf_counter()
@@ -141,9 +152,16 @@ def score(
     failures = [(path, error) for i, path in enumerate(files) if isinstance(error := outcomes[i], HaaqiEdgeError)]
     elapsed = time.perf_counter() - started
     if as_json:
-        settings = {"nal_r": nal_r, "level1": level1 or card.level1, "spl": spl, "window": window_length}
-        if isinstance(window_length, str):
-            settings["window"] = card.window if window_length == "default" else None
+        seconds = (
+            {"default": card.window, "whole": None}.get(window) if isinstance(window_length, str) else window_length
+        )
+        settings = {
+            "nal_r": nal_r,
+            "level1": level1 or card.level1,
+            "spl": spl,
+            "window": seconds,
+            "channel": selected_channel,
+        }
         print_json(
             {
                 "model": card.name,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,13 +19,18 @@ from .options import (
     OUTPUT,
     PROCESSING,
     AudiogramOption,
+    ChannelOption,
     Level1Option,
     NalROption,
     ProviderOption,
+    parse_channel,
     parse_window,
 )
 from .stream_display import StreamDisplay, print_summary
 from .stream_sources import Source, open_file, open_microphone, open_pipe
+
+if TYPE_CHECKING:
+    from ..runtime.audio.channels import Channel
 
 
 def stream(
@@ -60,6 +65,7 @@ def stream(
             help="Name or number of the microphone. Default: the system's input device.", rich_help_panel=AUDIO
         ),
     ] = None,
+    channel: ChannelOption = "mix",
     level1: Level1Option = None,
     nal_r: NalROption = False,
     window: Annotated[
@@ -108,10 +114,19 @@ def stream(
     window_length = parse_window(window)
     if frames and not as_json:
         raise OptionError("--frames adds to the output of --json: give both, or leave out --frames")
-    source = _open_source(audio, mic, pace, sample_format, rate, channels, input_device)
+    selected_channel = parse_channel(channel)
+    source = _open_source(audio, mic, pace, sample_format, rate, channels, input_device, selected_channel)
     opened = open_model(model, provider=provider, threads=threads)
     scorer = Scorer(opened.model, **opened.options)
-    running = scorer.stream(listeners, source.rate, window=window_length, hop=hop, level1=level1, nal_r=nal_r)
+    running = scorer.stream(
+        listeners,
+        source.rate,
+        window=window_length,
+        hop=hop,
+        level1=level1,
+        nal_r=nal_r,
+        channel=source.channel,
+    )
     if scorer.card.predicts != HAAQI:
         err.print(f"scores from 0 to 1 represent {scorer.card.predicts}", markup=False, soft_wrap=True)
     with running, contextlib.closing(source.chunks), InterruptHandler() as handler:
@@ -142,6 +157,7 @@ def _open_source(
     rate: int | None,
     channels: int | None,
     input_device: str | None,
+    channel: Channel,
 ) -> Source:
     """Open the audio source.
 
@@ -167,7 +183,7 @@ def _open_source(
     if unsupported:
         raise OptionError(f"{', '.join(unsupported)} cannot be used with {kind}: leave out {', '.join(unsupported)}")
     if mic:
-        return open_microphone(input_device, rate, channels)
+        return open_microphone(input_device, rate, channels)._replace(channel=channel)
     if audio == "-":
-        return open_pipe(sample_format, rate, channels)
-    return open_file(Path(str(audio)), real_time=pace != "fast")
+        return open_pipe(sample_format, rate, channels)._replace(channel=channel)
+    return open_file(Path(str(audio)), channel, real_time=pace != "fast")

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from ..runtime.errors import AudioError, DependencyError, DeviceError, OptionError
-from .console import err, require
+from .console import err, print_warning, require
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from ..runtime.audio.channels import Channel
 
 Chunks: TypeAlias = "Generator[npt.NDArray[Any], None, None]"
 
@@ -30,18 +32,20 @@ class Source(NamedTuple):
         name: for messages.
         rate: sample rate in Hz.
         chunks: arrays [n] or [n, channels].
+        channel: the channel of the chunks to score.
     """
 
     name: str
     rate: int
     chunks: Chunks
+    channel: Channel = "mix"
 
 
-def open_file(path: Path, real_time: bool) -> Source:
-    """Return a file as a source. Channels are averaged. In real time, a chunk comes when it would have been played."""
+def open_file(path: Path, channel: Channel, *, real_time: bool) -> Source:
+    """Return a channel of a file as a source. In real time, a chunk comes when it would have been played."""
     from ..runtime.audio.reading import open_audio
 
-    audio = open_audio(path)
+    audio = open_audio(path, channel=channel)
 
     def chunks() -> Chunks:
         step, played, started = int(CHUNK_SECONDS * audio.rate), 0, time.monotonic()
@@ -79,7 +83,7 @@ def open_pipe(sample_format: str | None, rate: int | None, channels: int | None)
         try:
             pcm.finish()
         except AudioError as error:  # all complete samples have been scored
-            err.print(f"[bold yellow]warning:[/] {error}; these bytes were ignored", soft_wrap=True)
+            print_warning(f"{error}; these bytes were ignored")
 
     return Source("standard input", checked_rate(rate, "standard input"), chunks())
 

@@ -13,6 +13,7 @@ import pytest
 SHARED_TEST = "def test_it(shared):\n    assert (shared / 'here').is_file()\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("present", "required", "outcome"),
     [(True, "1", "1 passed"), (False, "1", "1 error"), (False, "0", "1 skipped"), (False, None, "1 skipped")],

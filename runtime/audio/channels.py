@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -19,6 +20,21 @@ _CANCELLED: Final = 0.1
 """Energy of a mix, relative to that of a mix of uncorrelated channels, below which the channels cancel each other."""
 _PART: Final = 0.1
 """Part of a recording's energy that must cancel for a warning."""
+
+
+_SECTION_SECONDS: Final = 1.0
+"""Minimum length of a section whose energies are compared. A few samples cancel by chance."""
+_MIN_SECONDS: Final = 0.175
+"""Shorter recordings are not scored."""
+
+
+@dataclass
+class _Section:
+    """A section of a recording: the energy of its channels, that of their mean, and its length in seconds."""
+
+    energy: float = 0.0
+    mixed: float = 0.0
+    seconds: float = 0.0
 
 
 def check_channel(channel: Any) -> Channel:
@@ -44,8 +60,8 @@ class ChannelMixer:
 
     def __init__(self, channel: Channel = "mix", name: str = "the audio") -> None:
         self._channel, self._name = channel, name
-        self._energy = self._cancelled = 0.0
-        self._seconds = 0.0
+        self._energy = self._cancelled = self._seconds = 0.0
+        self._section = _Section()
         self._first: float | None = None
         self._last = 0.0
 
@@ -78,12 +94,20 @@ class ChannelMixer:
             return block
         mono = average(block)
         if block.shape[1] > 1:
-            self._measure(block, mono, len(block) / rate)
-        self._seconds += len(block) / rate
+            flat = block.reshape(-1)
+            self._section.energy += float(np.dot(flat, flat))
+            # equal to the energy for uncorrelated channels
+            self._section.mixed += float(np.dot(mono, mono)) * block.shape[1] ** 2
+        self._section.seconds += len(block) / rate
+        if self._section.seconds >= _SECTION_SECONDS:
+            self._end_section()
         return mono
 
     def cancellation(self) -> str | None:
         """Return a description of the cancellation in the blocks so far, or None."""
+        self._end_section()
+        if self._seconds < _MIN_SECONDS:
+            return None
         if self._energy == 0.0 or self._cancelled <= _PART * self._energy or self._first is None:
             return None
         whole = self._last - self._first >= 0.95 * self._seconds
@@ -112,17 +136,16 @@ class ChannelMixer:
             )
         return 0 if self._channel == "left" or channels == 1 else 1
 
-    def _measure(self, block: Array, mono: Array, seconds: float) -> None:
-        """Compare the energies of a block's channels and of their mean."""
-        flat = block.reshape(-1)
-        energy = float(np.dot(flat, flat))
-        mixed = float(np.dot(mono, mono)) * block.shape[1] ** 2  # equal to `energy` for uncorrelated channels
-        self._energy += energy
-        if mixed < _CANCELLED * energy:
-            self._cancelled += energy
+    def _end_section(self) -> None:
+        """Compare the energies of a section's channels and of their mean."""
+        section, self._section = self._section, _Section()
+        self._energy += section.energy
+        if section.mixed < _CANCELLED * section.energy:
+            self._cancelled += section.energy
             if self._first is None:
                 self._first = self._seconds
-            self._last = self._seconds + seconds
+            self._last = self._seconds + section.seconds
+        self._seconds += section.seconds
 
 
 def average(block: Array) -> Array:

@@ -474,7 +474,7 @@ class Resampler:
         if not np.abs(block).max(initial=0.0) <= MAX_AMPLITUDE:  # also true for NaN
             usable = np.abs(block) <= MAX_AMPLITUDE
             first = int(np.argmin(usable.reshape(len(block), -1).all(axis=1)))
-            seconds = self.seconds + first / self.rate
+            seconds = self._start + (self._frames + first) / self.rate
             if not np.isfinite(block[first]).all():
                 raise AudioError(
                     f"{self._name} holds a sample that is not a finite number at {seconds:.3f} s: "

@@ -36,6 +36,7 @@ def test_bad_input_is_one_line(
     assert printed.out == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "code"), [(["--help"], 0), (["--provider", "cpu", "--runs", "0"], 2)])
 def test_the_gpu_study_needs_neither_typer_nor_rich(options: list[str], code: int) -> None:
     argv = [sys.executable, "-c", WITHOUT_TYPER, *options]

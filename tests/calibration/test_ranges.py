@@ -28,6 +28,7 @@ def activation_of(group: str) -> tuple[str, str]:
     return one.role, next(n.input[0] for n in models()[one.role].graph.node if n.name == one.node)
 
 
+@pytest.mark.slow
 def test_extremes_equal_those_in_torch() -> None:
     nano, features = Nano.shipped(), torch.from_numpy(np.concatenate([m.features for m in inputs()]))
     with torch.inference_mode():

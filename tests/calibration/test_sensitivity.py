@@ -33,6 +33,7 @@ def additive_search(changes: Sequence[float]) -> tuple[AdditiveSearch, list[Laye
     return search, groups
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=9), st.floats(0, 3))
 def test_no_further_group_fits_the_budget(changes: list[float], budget: float) -> None:

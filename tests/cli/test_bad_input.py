@@ -62,7 +62,7 @@ def test_it_is_refused(row: Row, folder: Path) -> None:
     assert "Traceback" not in outcome.err
     assert [type(error) for error in outcome.errors] == ([row.error] if row.error else [])
     if row.error:
-        assert outcome.err.startswith("error: ")
+        assert re.search("^error: ", outcome.err, re.MULTILINE)
     assert Searched(row.words) == (str(outcome.errors[0]) if row.error else outcome.err)
     assert contents(folder) == before
     assert not (folder / "ran").exists()

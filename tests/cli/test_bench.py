@@ -11,6 +11,8 @@ from command import get_output, run
 from haaqi_edge.benchmarks.report.schema import Section, read_report
 from reports import make_report, make_section
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -22,7 +24,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_a_report_is_written(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"report.json", "report.md", "report.html", "parameters.png"}
     found = read_report(folder / "report.json")
@@ -44,7 +45,6 @@ def test_finished_measurements_are_not_repeated(folder: Path) -> None:
     assert "series" not in document["sections"][0]
 
 
-@pytest.mark.slow
 def test_another_section_joins_a_report_of_the_same_code(folder: Path, tmp_path: Path) -> None:
     old = read_report(folder / "report.json")
     whole = tmp_path / "report"

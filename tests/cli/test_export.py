@@ -19,6 +19,8 @@ from haaqi_edge.export.bundle import load_student_source, write_bundle
 from haaqi_edge.runtime import Bundle, Scorer
 from torch import Tensor
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 1e-4
 """of the issue's `Done when`; the exporter itself allows 1e-5 from PyTorch"""
 
@@ -51,7 +53,6 @@ def samples_bundle(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
-@pytest.mark.slow
 def test_the_report(exported: tuple[Path, dict[str, Any]]) -> None:
     folder, found = exported
     assert found["name"] == "golden"
@@ -83,7 +84,6 @@ def test_the_scorer_gives_the_golden_scores(exported: tuple[Path, dict[str, Any]
         np.testing.assert_allclose(result.frame_scores, tokens.reshape(-1, 8).mean(axis=1), atol=TOLERANCE)
 
 
-@pytest.mark.slow
 def test_the_command_line_gives_the_golden_scores(
     exported: tuple[Path, dict[str, Any]], golden: dict[str, Arrays], tmp_path: Path
 ) -> None:
@@ -97,7 +97,6 @@ def test_the_command_line_gives_the_golden_scores(
         assert abs(score - float(np.ravel(clip["student_clip"])[0])) < TOLERANCE, name
 
 
-@pytest.mark.slow
 def test_the_bundle_with_the_front_end_inside_gives_the_golden_scores(
     samples_bundle: Path, golden: dict[str, Arrays]
 ) -> None:

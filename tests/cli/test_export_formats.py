@@ -58,6 +58,7 @@ def test_the_resources_of_c_are_printed(exported: tuple[Path, str]) -> None:
     assert "scores agree with PyTorch within" in text
 
 
+@pytest.mark.slow
 def test_json_has_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a compiler, nothing is verified, and the report says so."""
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -92,6 +93,7 @@ def test_the_example_scores_a_file(example: Path, tmp_path: Path, kind: str) -> 
         assert unit == ["dB", "SPL"]
 
 
+@pytest.mark.slow
 def test_the_example_tells_of_silence(example: Path, tmp_path: Path) -> None:
     sound = np.concatenate([np.zeros(samples_for(3), np.float32), noise(samples_for(2))])
     code, out, _ = outcome(example, write(tmp_path / "song", sound, RATE, "wavfloat"), LEVELS)
@@ -103,6 +105,7 @@ def test_the_example_tells_of_silence(example: Path, tmp_path: Path) -> None:
     assert out.splitlines()[-1].split() == ["mean", "silent"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patches", [40, 62, 100])
 def test_the_examples_mean_is_that_of_score(example: Path, tmp_path: Path, patches: int) -> None:
     """Less than a window, one, and one with a rest; the first two seconds are silent."""

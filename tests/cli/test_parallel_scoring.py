@@ -115,6 +115,7 @@ def _processes(cluster: LocalCluster) -> set[int]:
     return set(found.values())
 
 
+@pytest.mark.slow
 def test_what_goes_with_what(folder: Path) -> None:
     for options, words in (
         (("--backend", "dask"), "give the scheduler's address with --scheduler"),
@@ -127,6 +128,7 @@ def test_what_goes_with_what(folder: Path) -> None:
         assert words in str(outcome.errors[0])
 
 
+@pytest.mark.slow
 def test_no_scheduler_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from haaqi_edge.runtime.batch import cluster
 

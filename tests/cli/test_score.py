@@ -59,7 +59,7 @@ def test_json_says_what_the_scorer_says(scorer: Scorer) -> None:
     keys = {"model", "predicts", "version", "provider", "settings", "elapsed_seconds", "results", "errors"}
     assert found.keys() == keys
     assert found["predicts"] == {"name": "HAAQI", "low": 0.0, "high": 1.0}
-    assert found["settings"] == {"nal_r": False, "level1": 85.0, "spl": None, "window": 10.0}
+    assert found["settings"] == {"nal_r": False, "level1": 85.0, "spl": None, "window": 10.0, "channel": "mix"}
     assert (found["model"], found["provider"], found["errors"]) == ("nano", "CPUExecutionProvider", [])
     assert found["elapsed_seconds"] > 0
     assert [result["file"] for result in found["results"]] == [str(CLEAN)]
@@ -189,3 +189,32 @@ def test_markup_in_a_file_name_is_a_name(tmp_path: Path) -> None:
 )
 def test_curve(values: list[float | None], width: int, expected: str) -> None:
     assert draw_curve(values, width) == expected
+
+
+def test_a_channel_of_a_stereo_recording(tmp_path: Path, scorer: Scorer) -> None:
+    samples, rate = soundfile.read(CLEAN, frames=5 * 44_100, dtype="float32")
+    mono = samples.mean(axis=1) if samples.ndim == 2 else samples
+    path = tmp_path / "stereo.wav"
+    soundfile.write(path, np.stack([mono, 0.1 * mono[::-1]], axis=1), rate, subtype="FLOAT")
+    found = {name: parsed(path, "-a", "N3", "--channel", name) for name in ("mix", "left", "right", "1")}
+    assert [found[name]["settings"]["channel"] for name in found] == ["mix", "left", "right", 1]
+    scores = {name: document["results"][0]["scores"][0]["score"] for name, document in found.items()}
+    assert scores["left"] == pytest.approx(scorer.score(path, "N3", channel="left").score)
+    assert scores["right"] == scores["1"] != scores["left"]
+    assert len(set(scores.values())) == 3
+    outcome = run("score", path, "-a", "N3", "--channel", "middle")
+    assert "--channel 'middle': give mix, left, right, or the number" in str(outcome.errors[0])
+    streamed = get_output("stream", path, "-a", "N3", "--channel", "left", "--pace", "fast", "--json").splitlines()
+    assert json.loads(streamed[-1])["totals"][0]["score"] == pytest.approx(scores["left"], abs=1e-5)
+
+
+def test_a_warning_is_one_line(tmp_path: Path) -> None:
+    samples, rate = soundfile.read(CLEAN, frames=5 * 44_100, dtype="float32")
+    mono = samples.mean(axis=1) if samples.ndim == 2 else samples
+    path = tmp_path / "opposite.wav"
+    soundfile.write(path, np.stack([mono, -0.9 * mono], axis=1), rate)
+    outcome = run("score", path, "-a", "N3")
+    assert outcome.code == 0
+    (line,) = outcome.err.splitlines()
+    assert line.startswith("warning: the channels of ")
+    assert "(--channel)" in line

@@ -178,6 +178,7 @@ def test_updates_come_as_the_samples_do() -> None:
     assert process.wait() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("as_json", [True, False])
 def test_ctrl_c_ends_with_the_summary(as_json: bool, scorer: Scorer) -> None:
     process = started(*RAW, *(["--json"] if as_json else ["--window", "0.5"]))

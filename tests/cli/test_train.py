@@ -19,6 +19,8 @@ from haaqi_edge.training.data.labels import write_rows
 from haaqi_edge.training.data.rows import Row, plan_rows
 from haaqi_edge.training.tasks.nano import PARTS
 
+pytestmark = pytest.mark.slow
+
 DEMO = Path(__file__).resolve().parents[2] / "demo"
 TABLES: dict[str, Split] = {
     "train": "train",

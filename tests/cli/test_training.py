@@ -79,6 +79,7 @@ def test_distil(student: str, teacher: Path, folder: Path) -> None:
     assert sum(p.numel() for p in network.parameters()) > 1000
 
 
+@pytest.mark.slow
 def test_a_student_from_scratch(folder: Path) -> None:
     (folder / "scratch.yaml").write_text(
         f"{SIZES}tune_blstm: true\nbeats: {{layers: 3, width: 16, heads: 2, ffn: 24, patch_width: 8}}\n"

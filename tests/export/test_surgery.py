@@ -46,6 +46,7 @@ def test_every_golden_file(folded: FoldedStudent, golden: dict[str, Arrays]) -> 
             assert max_difference(scores.score, clip["student_clip"]) < SCORE_TOLERANCE, name
 
 
+@pytest.mark.slow
 def test_every_step_is_measured(student: Student, golden: dict[str, Arrays]) -> None:
     clip = golden["odd-2.003s"]
     taken = measure_steps(student, fbank(clip), audiogram(clip))

@@ -94,6 +94,7 @@ def test_the_index_is_pyclaritys(name: str) -> None:
     assert got.linear == pytest.approx(0.329 * got.loudness + 0.671 * got.spectrum)
 
 
+@pytest.mark.slow
 def test_what_is_only_amplified_is_good_and_each_degradation_worse() -> None:
     listener, reference = Listener("N3", level1=LEVEL1), Reference(CLEAN, RATE, Listener("N3", level1=LEVEL1))
     scores = []

@@ -50,6 +50,7 @@ def test_scores_of_every_golden_file(form: str, golden: dict[str, Arrays], reque
         assert max_difference(scores.score, clip["student_clip"]) < SCORE_TOLERANCE, name
 
 
+@pytest.mark.slow
 def test_predicted_layers_of_every_golden_file(student: Student, golden: dict[str, Arrays]) -> None:
     for name, clip in golden.items():
         tokens = student.encode(split_patches(fbank(clip))).flatten(0, 1)[:GOLDEN_TOKENS]

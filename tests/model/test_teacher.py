@@ -61,11 +61,13 @@ def test_the_front_end_equals_the_golden_files(golden: dict[str, Arrays], small:
         assert difference.mean() < 1e-5
 
 
+@pytest.mark.slow
 def test_parameters(teacher: Teacher) -> None:
     assert sum(p.numel() for p in teacher.parameters()) == 91_134_781
     assert sum(p.numel() for p in teacher.beats_model.parameters()) == 90_311_792
 
 
+@pytest.mark.slow
 def test_from_checkpoint_of_a_bare_state_dict(teacher: Teacher, shared: Path) -> None:
     assert teacher.checkpoint_sha256 is not None
     assert not teacher.training

@@ -95,6 +95,7 @@ def oracle_audiogram(**arrays: np.ndarray) -> Any:
     return pytest.importorskip("clarity.utils.audiogram").Audiogram(**arrays)
 
 
+@pytest.mark.slow
 @given(pairs=PAIRS, shuffled=st.randoms(use_true_random=False))
 @settings(deadline=None)
 def test_pairs_are_interpolated_as_pyclarity_does(pairs: dict[float, float], shuffled: Any) -> None:
@@ -494,6 +495,7 @@ def write_audiogram(layout: str, levels: tuple[float, ...], khz: bool, comma: bo
     return ".json", json.dumps(values[layout]), ""
 
 
+@pytest.mark.slow
 @given(
     layout=st.sampled_from(LAYOUTS),
     levels=LEVELS | st.lists(st.integers(-10, 120).map(float), min_size=8, max_size=8).map(tuple),
@@ -522,6 +524,7 @@ def test_every_form_reads_back_equal(
         assert Audiogram.parse(f"{path}{selection}").levels == levels
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(deadline=None, max_examples=250)
 def test_a_damaged_file_is_an_audiogram_or_a_typed_error(

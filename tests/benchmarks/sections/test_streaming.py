@@ -23,6 +23,8 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantiz
 from sounds import PATCH, music, noise
 from streaming import check_against_tokens, split
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def student(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Scorer:

@@ -31,6 +31,7 @@ def test_every_degradation_is_covered() -> None:
     assert len(haaqi._LISTENERS) == len(haaqi._RATES) == 5
 
 
+@pytest.mark.slow
 def test_both_implementations_agree_on_a_case(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger("clarity.evaluator.haspi.eb"), "disabled", True)
     result = compare_case(Case("noise", "noise(snr=10)", seconds=0.5), 6, corpus)

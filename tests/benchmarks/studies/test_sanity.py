@@ -312,6 +312,7 @@ def test_everything_is_measured_and_the_same_each_time(music: Path, measured: di
     assert measure(music, mean_loss, clips=1, seed=3) == measured
 
 
+@pytest.mark.slow
 def test_results_are_printed_and_written(
     measured: dict[str, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,8 @@ from onnx.reference import ReferenceEvaluator
 from quantizable import graphs, inputs, layer_groups, models, ranges
 from sounds import RATE, music, samples_for
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[[onnx.ModelProto, dict[str, np.ndarray]], list[np.ndarray]]
 SMALL = BeatsConfig(layers=2, width=48, heads=4, ffn=64, patch_width=32)
 HEAD = HeadConfig(width=32, hidden=10, heads=4)
@@ -87,7 +89,6 @@ def test_the_table_names_its_source() -> None:
     assert "DFT" not in table.operators
 
 
-@pytest.mark.slow
 def test_graphs_are_supported_and_their_shapes_known(folder: Path, small: Mapping[str, Any]) -> None:
     every = [OptimizationProfile(1, 1, 1), OptimizationProfile(1, 62, MAX_PATCHES), OptimizationProfile(375, 375, 375)]
     for card, ours in ((Bundle(folder).card, small), (Bundle("nano").card, nano())):
@@ -173,7 +174,6 @@ def test_the_parts_in_fp16(name: str, small: Mapping[str, Any]) -> None:
                 assert before is None or before.op_type != "Cast"
 
 
-@pytest.mark.slow
 def test_fp16_equals_the_reference() -> None:
     """ONNX's evaluator computes each operator in its declared type. ONNX Runtime's CPU may compute in fp32."""
     features, audiograms = inputs()[0].features[:31], inputs()[0].audiograms[:1]
@@ -305,7 +305,6 @@ def test_contradictory_shapes_are_an_error(small: Mapping[str, Any]) -> None:
             infer_shapes(head, {"tokens": tokens, "audiogram": audiogram})
 
 
-@pytest.mark.slow
 def test_the_teacher_as_a_graph() -> None:
     torch.manual_seed(0)
     teacher = Teacher(replace(SMALL, layers=1), HEAD).eval()

@@ -11,6 +11,7 @@ import pytest
 from haaqi_edge.runtime import Scorer
 from haaqi_edge.runtime.audio.reading import open_audio
 from haaqi_edge.runtime.errors import AudioError, CancellationWarning, OptionError
+from haaqi_edge.runtime.streaming.chunk_resampler import ChunkResampler
 from sounds import RATE, Sound, music, noise, write
 
 LEFT, RIGHT = music(12), noise(12 * RATE)
@@ -106,6 +107,21 @@ def test_the_time_of_the_cancellation_is_named() -> None:
     sound[5 * RATE : 10 * RATE, 1] *= -1
     with pytest.warns(CancellationWarning, match=r"cancel each other from 5\.0 to 10\.0 s"):
         whole((sound, RATE))
+
+
+@pytest.mark.parametrize("size", [1, 7, 160, 2560])
+def test_small_chunks_do_not_cancel_by_chance(size: int) -> None:
+    sound = noise(2 * RATE, channels=2)
+    for opposite in (False, True):
+        resampler = ChunkResampler(RATE)
+        if opposite:
+            sound[:, 1] = -sound[:, 0]
+        for start in range(0, len(sound), size):
+            list(resampler.push(resampler.check(sound[start : start + size])))
+        with warnings.catch_warnings(record=True) as issued:
+            warnings.simplefilter("always")
+            resampler.finish()
+        assert [warning.category for warning in issued] == [CancellationWarning] * opposite
 
 
 def test_what_cancels_fully_is_no_silence() -> None:

@@ -170,6 +170,7 @@ def run(path: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([sys.executable, "-c", READ, path], capture_output=True, check=False, timeout=120, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["-", "/dev/stdin"])
 @pytest.mark.skipif(sys.platform == "win32", reason="no /dev/stdin")
 def test_standard_input(path: str) -> None:

@@ -31,6 +31,7 @@ def test_an_error_of_the_work_is_raised() -> None:
             list(parallel_map(abs, [1, "x"], jobs))  # type: ignore[list-item]
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_a_worker_error() -> None:
     pytest.importorskip("joblib")
 

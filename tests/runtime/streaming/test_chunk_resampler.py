@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soxr
 from haaqi_edge.runtime.audio.reading import MAX_AMPLITUDE, ArrayAudio, checked_samples, full_scale
-from haaqi_edge.runtime.errors import AudioError
+from haaqi_edge.runtime.errors import AudioError, OptionError, SampleFormatWarning
 from haaqi_edge.runtime.streaming.chunk_resampler import _RESAMPLER_BLOCK_SECONDS, ChunkResampler
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +16,7 @@ from streaming import split
 RATES = [8_000, 11_025, 12_345, 16_000, 44_100, 44_101, 48_000, 88_200, 96_000, 192_000, 767_999]
 
 
+@pytest.mark.slow
 @given(
     rate=st.sampled_from(RATES),
     sizes=st.lists(st.integers(1, 5) | st.integers(1, 20_000), min_size=1, max_size=12),
@@ -131,3 +132,32 @@ def test_integers_are_of_their_full_scale() -> None:
     for dtype in (np.int8, np.int16, np.int32):
         assert full_scale(checked_samples(np.array([np.iinfo(dtype).min], dtype)))[0] == -1.0
     assert full_scale(np.array([1e300]))[0] == np.inf
+
+
+def test_a_first_chunk_that_may_be_transposed_is_refused() -> None:
+    with pytest.raises(
+        AudioError, match=r"shape \(2, 64\) is ambiguous: expected is \[n, channels\], .* transpose it, .* channels=64"
+    ):
+        ChunkResampler(RATE).check(np.zeros((2, 64)))
+    declared = ChunkResampler(RATE, channels=64)
+    assert declared.check(np.zeros((2, 64))).shape == (2, 64)
+    with pytest.raises(
+        AudioError, match=r"2 channel\(s\) in the stream of 64.* shape \(64, 2\), expected is \[n, 64\]"
+    ):
+        declared.check(np.zeros((64, 2)))
+    for shape in ((64, 2), (1, 2), (2, 6), (100, 64)):
+        assert ChunkResampler(RATE).check(np.zeros(shape)).shape == shape
+    for channels in (0, 65, -1, True):
+        with pytest.raises(OptionError, match="give 1 to 64"):
+            ChunkResampler(RATE, channels=channels)
+
+
+def test_integers_of_another_full_scale() -> None:
+    resampler = ChunkResampler(RATE)
+    with pytest.raises(AudioError, match="type int64 with a peak of 1000: the full scale of the samples is unclear"):
+        resampler.check([1000, -5])
+    resampler.check(np.array([0, 2**50]))
+    right = np.full(RATE, 2**20, dtype=np.int32)
+    list(resampler.push(resampler.check(right)))
+    with pytest.warns(SampleFormatWarning, match="if they are of 24 bits, shift them by 8 bits to the left"):
+        resampler.finish()

@@ -10,7 +10,7 @@ import pytest
 from comparison import TOLERANCE
 from haaqi_edge.runtime import Scorer, Stream, Update, shipped_models
 from haaqi_edge.runtime.audio.levels import nal_r
-from haaqi_edge.runtime.errors import AudioError
+from haaqi_edge.runtime.errors import AudioError, StreamError
 from haaqi_edge.runtime.features import patches as fe
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -293,3 +293,14 @@ def test_results_are_not_overwritten(scorer: Scorer) -> None:
     stream, sound = scorer.stream("N3", RATE, window=1.0), music(6, start=3)
     kept = [(update, update.frame_scores.copy()) for update in stream.updates(split(sound, [PATCH]))]
     assert all(np.array_equal(update.frame_scores, copy) for update, copy in kept)
+
+
+def test_more_than_120_db_spl_ends_the_stream() -> None:
+    """The time of the error does not depend on the chunks."""
+    scorer, loud = Scorer("nano", threads=1), noise(3 * RATE) * np.float32(600)
+    for size in (160, 5000, len(loud)):
+        stream = scorer.stream("N3", RATE)
+        with pytest.raises(AudioError, match="the stream has a level of 121 dB SPL"):
+            list(stream.updates([loud[start : start + size] for start in range(0, len(loud), size)]))
+        with pytest.raises(StreamError):
+            stream.summary()

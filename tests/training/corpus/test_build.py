@@ -142,6 +142,7 @@ def test_a_recording_is_kept_in_one_source(built: tuple[Path, BuildSummary]) -> 
     assert not list(output.glob("first/c-*"))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_had_is_left_out_with_the_reason(built: tuple[Path, BuildSummary]) -> None:
     found = reasons(built[1])
     assert "absent_*.deb" in found["absent"]

@@ -126,6 +126,7 @@ def test_other_music_does_not_match(clean: Sound, reference: Fingerprint) -> Non
         assert find_match(compute_fingerprint(other(clean, number), RATE), reference) is None
 
 
+@pytest.mark.slow
 def test_public_clips_of_different_tracks_do_not_match(shared: Path) -> None:
     index = Index()
     tracks = {}

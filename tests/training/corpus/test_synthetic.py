@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import signal
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pieces() -> list[np.ndarray]:
     return [synthesize_piece(number, 5.2) for number in range(40)]
 
 
-@pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(number=st.integers(0, 10**7), seconds=st.floats(0.5, 7.5))
 def test_a_number_is_a_piece(number: int, seconds: float) -> None:
@@ -28,7 +29,6 @@ def test_a_number_is_a_piece(number: int, seconds: float) -> None:
     assert (synthesize_piece(number, seconds) == x).all()
 
 
-@pytest.mark.slow
 def test_numbers_differ(pieces: list[np.ndarray]) -> None:
     spectra = np.array([np.log(signal.welch(x, RATE, nperseg=2048)[1] + 1e-12) for x in pieces])
     likeness = np.corrcoef(spectra) - np.eye(len(pieces))

@@ -460,6 +460,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Corpus]:
     return folder / "table", corpus
 
 
+@pytest.mark.slow
 def test_verifying_makes_the_same_scores_again(tiny: tuple[Path, Corpus]) -> None:
     table, corpus = tiny
     found = list(verify_table(table, "valid", corpus, 5))
@@ -628,6 +629,7 @@ def test_a_committed_table_is_whole(name: str) -> None:
     np.testing.assert_allclose(values[:, 0], index, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_committed_rows_come_in_groups(name: str) -> None:
     rows = committed(name)

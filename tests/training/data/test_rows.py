@@ -50,6 +50,7 @@ def test_splits_differ_and_seeds_are_unique(tables: dict[str, list[Row]]) -> Non
     assert np.mean([one.audiogram == other.audiogram for one, other in pairs]) < 0.05
 
 
+@pytest.mark.slow
 def test_groups_share_the_reference_and_nothing_else(tables: dict[str, list[Row]]) -> None:
     for rows in tables.values():
         for start in range(0, len(rows), GROUP):

@@ -177,6 +177,7 @@ def chains(draw: st.DrawFn) -> str:
     return "|".join(f"{name}({','.join(f'{k}={v!r}' for k, v in values.items())})" for name, values in links)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(
     chain=chains(), seed=st.integers(0, 2**32), rate=st.sampled_from([16_000, 24_000, 44_100]), start=st.floats(0, 1)

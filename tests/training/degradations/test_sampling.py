@@ -100,6 +100,7 @@ def test_the_babble_of_the_nine_combinations_is_people_talking(unseen: list[str]
     assert sum("babble" in kind for kind in combined) == 8
 
 
+@pytest.mark.slow
 def test_the_seen_are_spread_as_planned(seen: list[str]) -> None:
     counts = np.bincount([len(names_of(chain)) for chain in seen]) / len(seen)
     np.testing.assert_allclose(counts, COUNTS, atol=0.02)

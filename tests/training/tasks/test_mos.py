@@ -182,6 +182,7 @@ def test_long_clips_are_the_mean_of_their_windows() -> None:
     torch.testing.assert_close(found, (3 * parts[0] + 3 * parts[1] + 1 * parts[2]) / 7)
 
 
+@pytest.mark.slow
 def test_comparison_of_predictions() -> None:
     rng = np.random.default_rng(0)
     truth = rng.standard_normal(40)

@@ -110,6 +110,7 @@ def test_the_loss_falls(fitted: Fitted, data: TrainingData) -> None:
     assert found.lcc == pytest.approx(max(epoch["lcc"] for epoch in history), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_what_is_kept_reloads_to_the_same_predictions(fitted: Fitted, data: TrainingData) -> None:
     folder, network, history, _, _ = fitted
     again = Nano.from_checkpoint(folder / "nano.safetensors")

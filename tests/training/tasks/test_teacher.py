@@ -75,6 +75,7 @@ def test_the_checkpoint_has_the_published_keys(data: TrainingData, beats: Beats,
         Teacher.from_checkpoint(tmp_path / "sizeless.pth")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unfrozen_layers", [0, 2])
 def test_kept_layers_are_what_beats_gives(
     unfrozen_layers: int, data: TrainingData, beats: Beats, tmp_path: Path

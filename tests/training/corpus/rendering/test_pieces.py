@@ -373,6 +373,7 @@ def test_silence_and_short_pieces_are_refused() -> None:
         rendering._trim(np.sin(np.arange(5 * RATE) * 0.1), "x")
 
 
+@pytest.mark.slow
 def test_programs_that_hang_or_write_without_end_are_stopped(tmp_path: Path) -> None:
     begin = time.monotonic()
     with pytest.raises(CorpusError, match=r"it was stopped after 0\.3 s"):

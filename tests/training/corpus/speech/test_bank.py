@@ -100,6 +100,7 @@ def test_what_is_built_is_what_can_be_used(built: Path) -> None:
     assert "no recordings in long" in reasons["moved"]
 
 
+@pytest.mark.slow
 def test_voices_are_level_and_their_pauses_short(built: Path) -> None:
     for voice in SpeechBank(built).voices:
         x, rate = soundfile.read(built / voice.file)
