@@ -48,6 +48,23 @@ def print_warning(message: str) -> None:
     err.print(f"[bold yellow]warning:[/] {escape(message)}", soft_wrap=True)
 
 
+def print_note(text: str) -> None:
+    """Print a note on standard error."""
+    err.print(f"[bold]note:[/] {escape(text)}", soft_wrap=True)
+
+
+@contextmanager
+def show_notes(verbose: bool) -> Iterator[None]:
+    """Print notes about files that are opened meanwhile, such as wrong sizes in a header, if requested."""
+    if not verbose:
+        yield
+        return
+    from ..runtime.batch.requests import collect_notes
+
+    with collect_notes(print_note):
+        yield
+
+
 def print_table(table: Table) -> None:
     """Print a table without cutting or folding cells. A table may be wider than the terminal."""
     for column in table.columns:

@@ -98,8 +98,8 @@ def finetune_mos(
 
 def _write_bundle(result: TuningResult, scale: Scale, figures: dict[str, Any], folder: Path) -> Path | None:
     """Export the fine-tuned network. Return None for the teacher, which has no bundle because it reads whole clips."""
-    from ..export.bundle import load_nano_source, load_student_source, write_bundle
-    from ..model import Nano, Student
+    from ..export.bundle import load_nano_source, load_small_source, load_student_source, write_bundle
+    from ..model import Nano, Small, Student
 
     metrics = result.metrics
     notes = {
@@ -108,6 +108,8 @@ def _write_bundle(result: TuningResult, scale: Scale, figures: dict[str, Any], f
     }
     if isinstance(result.network, Nano):
         source = load_nano_source(result.weights, "nano-mos", figures=figures, notes=notes)
+    elif isinstance(result.network, Small):
+        source = load_small_source(result.weights, "small-mos", figures=figures, notes=notes)
     elif isinstance(result.network, Student):
         source = replace(load_student_source(result.weights, "student-mos"), figures=figures, notes=notes)
     else:

@@ -52,10 +52,10 @@ def haaqi(
     some seconds.
     Exit codes: 1 if some of several pairs could not be scored or have no partner, 2 for invalid input.
     """
-    from ..runtime.audiogram import Audiogram
+    from ..runtime.audiogram import parse_audiograms
     from ..runtime.session import available_cores
 
-    listeners = [Audiogram.parse(text) for text in audiogram]
+    listeners = parse_audiograms(audiogram)
     require("haaqi", "scipy", "numba", "joblib")
     from ..haaqi.index import Listener
     from ..training.pairs import match_files, score_pairs

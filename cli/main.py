@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import inspect
 import io
@@ -10,6 +12,7 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -133,27 +136,49 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: Any, 
         _SHOW_WARNING(message, category, *where, **more)
 
 
+_DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def _discard_output() -> None:
+    """Discard what is still to be written on standard output, which would fail again at the end of the process."""
+    with contextlib.suppress(io.UnsupportedOperation):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main() -> None:
     """Run the command line. Exit codes: 0, 1 for a failure, 2 for invalid input, 130 after an interruption."""
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as the process runs
+    if sys.stdout is None:  # files that are opened would take its place
+        print("error: standard output is closed: redirect it to a file, or to /dev/null", file=sys.stderr)
+        sys.exit(1)
     for standard in (sys.stdout, sys.stderr):
         if isinstance(standard, io.TextIOWrapper):
             standard.reconfigure(errors="replace")  # terminals without block characters still print the score
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
-            app()
+            try:
+                app()
+            finally:
+                sys.stdout.flush()
     except BrokenPipeError:  # the reader closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
         from ..runtime.errors import HaaqiEdgeError  # imported late: `--help` then needs no numpy
 
-        if not isinstance(error, HaaqiEdgeError):
+        if isinstance(error, HaaqiEdgeError):
+            print_error(error)
+            sys.exit(error.exit_code)
+        if not isinstance(error, OSError) or error.errno not in _DISK_FULL:
             raise
-        print_error(error)
-        sys.exit(error.exit_code)
+        where = "standard output" if error.filename is None else str(error.filename)
+        print(f"error: cannot write {where} ({error.strerror}): make space", file=sys.stderr)
+        _discard_output()
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -96,11 +96,11 @@ def _check_run_directory(path: Path) -> None:
 
 def _check_config(network: Network, config: Path) -> None:
     """Raise OptionError unless HAAQI-Net's config.yaml describes the network."""
-    from ..model import Nano
+    from ..model import Nano, Small
     from ..training.settings import from_haaqi_net, read_settings
 
     settings = from_haaqi_net(read_settings(config))
-    if settings is None or isinstance(network, Nano):
+    if settings is None or isinstance(network, Nano | Small):
         raise OptionError(
             f"{config} is not HAAQI-Net's config.yaml, or the checkpoint is another network: leave out --config"
         )

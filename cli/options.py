@@ -32,7 +32,15 @@ AudiogramOption = Annotated[
     typer.Option(
         *AUDIOGRAM_NAMES,
         help="The listener's audiogram: NH, N1 to N7, S1 to S3, 8 levels in dB HL such as "
-        '"[20, 30, 40, 50, 60, 70, 70, 70]", or a CSV or JSON file. Repeat for several listeners.',
+        '"[20, 30, 40, 50, 60, 70, 70, 70]", a CSV or JSON file, or listeners.json:L5001. Repeat for several listeners.',
+        rich_help_panel=LISTENERS,
+    ),
+]
+EarsOption = Annotated[
+    bool,
+    typer.Option(
+        "--ears",
+        help="Score each channel of stereo with the audiogram of its ear. Give the left audiogram, then the right one.",
         rich_help_panel=LISTENERS,
     ),
 ]
@@ -49,9 +57,9 @@ SplOption = Annotated[
     typer.Option(help="Scale each file to this level in dB SPL, for example 65.", rich_help_panel=AUDIO),
 ]
 ChannelOption = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="Channel to score: mix (the mean), left, right, or a number from 0.",
+        help="Channel to score: mix (the mean, the default), left, right, or a number from 0.",
         rich_help_panel=AUDIO,
     ),
 ]
@@ -79,6 +87,10 @@ JobsOption = Annotated[
         rich_help_panel=PROCESSING,
     ),
 ]
+VerboseOption = Annotated[
+    bool,
+    typer.Option("--verbose", help="Say what is unusual about files, such as wrong sizes.", rich_help_panel=OUTPUT),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)]
 
 
@@ -96,14 +108,16 @@ def parse_window(text: str) -> WindowLike:
         raise OptionError(f"--window {text!r}: give a number of seconds, `default` or `whole`") from None
 
 
-def parse_channel(text: str) -> Channel:
-    """Return the channel that an option gives.
+def parse_channel(text: str | None) -> Channel:
+    """Return the channel that an option gives, `mix` if it is not given.
 
     Raises:
         OptionError: if the text is neither `mix`, `left` or `right` nor a number from 0.
     """
     from ..runtime.audio.channels import check_channel
 
+    if text is None:
+        return "mix"
     if text not in ("mix", "left", "right") and not (text.isascii() and text.isdecimal()):
         raise OptionError(f"--channel {text!r}: give mix, left, right, or the number of a channel, from 0")
     return check_channel(int(text) if text.isdecimal() else text)

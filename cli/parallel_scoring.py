@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,17 +24,19 @@ class ScoringRun(Protocol):
         provider: execution provider.
         threads: number of threads per process.
         processes: number of processes on this machine, 0 on a cluster.
+        notes: notes about the files from other processes.
     """
 
     provider: str
     threads: int
     processes: int
+    notes: list[str]
 
     def __iter__(self) -> Iterator[FileResult]: ...
 
 
 def start_scoring(
-    request: ScoreRequest, files: list[Path], jobs: int | None, backend: str | None, scheduler: str | None
+    request: ScoreRequest, files: Sequence[Path], jobs: int | None, backend: str | None, scheduler: str | None
 ) -> ScoringRun:
     """Return the run that scores the files.
 
@@ -74,10 +77,11 @@ def describe_workers(run: ScoringRun) -> str:
 class _LocalRun:
     """Score files one after another in this process."""
 
-    def __init__(self, request: ScoreRequest, files: list[Path]) -> None:
+    def __init__(self, request: ScoreRequest, files: Sequence[Path]) -> None:
         self._request, self._files = request, list(enumerate(files))
         scorer = request.scorer()
         self.provider, self.threads, self.processes = scorer.provider, scorer.threads, 1
+        self.notes: list[str] = []
 
     def __iter__(self) -> Iterator[FileResult]:
         return score_files(self._request, self._files)
@@ -86,13 +90,14 @@ class _LocalRun:
 class _ParallelRun:
     """Score files in several processes."""
 
-    def __init__(self, request: ScoreRequest, files: list[Path], jobs: int, scheduler: str | None) -> None:
+    def __init__(self, request: ScoreRequest, files: Sequence[Path], jobs: int, scheduler: str | None) -> None:
         size = 1 if request.batch is None else min(_MAX_CHUNK, max(1, len(files) // max(1, jobs)))
         # Workers on a cluster have other working directories.
         places = list(enumerate(files if scheduler is None else [path.absolute() for path in files]))
         self._parts = [places[i : i + size] for i in range(0, len(places), size)]
         self._request, self._files, self._jobs, self._scheduler = request, files, jobs, scheduler
         self.provider, self.threads, self.processes = "", 0, min(jobs, len(self._parts))
+        self.notes: list[str] = []
 
     def __iter__(self) -> Iterator[FileResult]:
         from ..runtime.batch.parallel import parallel_map
@@ -103,6 +108,9 @@ class _ParallelRun:
         ):
             providers.add(part.provider)
             self.provider, self.threads = ", ".join(sorted(providers)), part.threads
+            self.notes += part.notes
+            for warning in part.warnings:
+                warnings.warn(warning, stacklevel=1)
             for place, outcome in part.files:
                 if isinstance(outcome, HaaqiEdgeError) and self._scheduler is not None:
                     _restore_path(outcome, self._files[place])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ..runtime.bundle import HAAQI
 from ..runtime.errors import AudioError, OptionError
-from .console import err, print_json_line
+from .console import err, print_json_line, show_notes
 from .interruption import InterruptHandler
 from .models import open_model
 from .options import (
@@ -23,6 +22,7 @@ from .options import (
     Level1Option,
     NalROption,
     ProviderOption,
+    VerboseOption,
     parse_channel,
     parse_window,
 )
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 def stream(
     audiogram: AudiogramOption,
-    audio: Annotated[str | None, typer.Argument(help="An audio file, or - for raw samples on standard input.")] = None,
+    audio: Annotated[str | None, typer.Argument(help="An audio file, or - for standard input.")] = None,
     mic: Annotated[bool, typer.Option("--mic", help="Use the microphone.", rich_help_panel=AUDIO)] = False,
     pace: Annotated[
         Literal["real", "fast"] | None,
@@ -43,7 +43,12 @@ def stream(
     ] = None,
     sample_format: Annotated[
         str | None,
-        typer.Option("--format", help="Format of raw samples: s16le, s24le, s32le or f32le.", rich_help_panel=AUDIO),
+        typer.Option(
+            "--format",
+            help="Format of raw samples on standard input: s16le, s24le, s32le or f32le. Default: the input has a "
+            "header, as wav, flac, ogg and mp3 have.",
+            rich_help_panel=AUDIO,
+        ),
     ] = None,
     rate: Annotated[
         int | None,
@@ -96,6 +101,7 @@ def stream(
         bool,
         typer.Option("--frames", help="Add the scores of the window's patches to --json.", rich_help_panel=OUTPUT),
     ] = False,
+    verbose: VerboseOption = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON: one object per line.", rich_help_panel=OUTPUT)
     ] = False,
@@ -115,7 +121,8 @@ def stream(
     if frames and not as_json:
         raise OptionError("--frames adds to the output of --json: give both, or leave out --frames")
     selected_channel = parse_channel(channel)
-    source = _open_source(audio, mic, pace, sample_format, rate, channels, input_device, selected_channel)
+    with show_notes(verbose):
+        source = _open_source(audio, mic, pace, sample_format, rate, channels, input_device, selected_channel)
     opened = open_model(model, provider=provider, threads=threads)
     scorer = Scorer(opened.model, **opened.options)
     running = scorer.stream(
@@ -126,6 +133,7 @@ def stream(
         level1=level1,
         nal_r=nal_r,
         channel=source.channel,
+        channels=source.channels,
     )
     if scorer.card.predicts != HAAQI:
         err.print(f"scores from 0 to 1 represent {scorer.card.predicts}", markup=False, soft_wrap=True)
@@ -165,8 +173,8 @@ def _open_source(
         OptionError: there is not exactly one source, or it does not have one of the options.
     """
     if mic == (audio is not None):
-        raise OptionError("no audio, or two sources: give a file, - (raw samples on standard input) or --mic")
-    kind = "the microphone" if mic else "raw samples" if audio == "-" else "a file"
+        raise OptionError("no audio, or two sources: give a file, - (standard input) or --mic")
+    kind = "the microphone" if mic else "standard input" if audio == "-" else "a file"
     values = {
         "--pace": pace,
         "--format": sample_format,
@@ -176,7 +184,7 @@ def _open_source(
     }
     supported = {
         "the microphone": {"--rate", "--channels", "--input-device"},
-        "raw samples": {"--format", "--rate", "--channels"},
+        "standard input": {"--format", "--rate", "--channels"},
         "a file": {"--pace"},
     }
     unsupported = [name for name, value in values.items() if value is not None and name not in supported[kind]]
@@ -185,5 +193,5 @@ def _open_source(
     if mic:
         return open_microphone(input_device, rate, channels)._replace(channel=channel)
     if audio == "-":
-        return open_pipe(sample_format, rate, channels)._replace(channel=channel)
-    return open_file(Path(str(audio)), channel, real_time=pace != "fast")
+        return open_pipe(sample_format, rate, channels, channel)
+    return open_file(str(audio), channel, real_time=pace != "fast")

@@ -6,11 +6,10 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Generator
-from pathlib import Path
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
-from ..runtime.errors import AudioError, DependencyError, DeviceError, OptionError
+from ..runtime.errors import AudioError, AudioFileError, DependencyError, DeviceError, OptionError
 from .console import err, print_warning, require
 
 if TYPE_CHECKING:
@@ -33,15 +32,17 @@ class Source(NamedTuple):
         rate: sample rate in Hz.
         chunks: arrays [n] or [n, channels].
         channel: the channel of the chunks to score.
+        channels: number of channels of the chunks.
     """
 
     name: str
     rate: int
     chunks: Chunks
     channel: Channel = "mix"
+    channels: int = 1
 
 
-def open_file(path: Path, channel: Channel, *, real_time: bool) -> Source:
+def open_file(path: str, channel: Channel, *, real_time: bool) -> Source:
     """Return a channel of a file as a source. In real time, a chunk comes when it would have been played."""
     from ..runtime.audio.reading import open_audio
 
@@ -60,32 +61,87 @@ def open_file(path: Path, channel: Channel, *, real_time: bool) -> Source:
     return Source(audio.name, audio.rate, chunks())
 
 
-def open_pipe(sample_format: str | None, rate: int | None, channels: int | None) -> Source:
-    """Return raw samples on standard input as a source. A chunk is what has arrived."""
-    from ..runtime.audio.pcm import FORMATS, Pcm
+def open_pipe(sample_format: str | None, rate: int | None, channels: int | None, channel: Channel) -> Source:
+    """Return standard input as a source: an audio file, whose header is recognized, or raw samples.
+
+    The samples of a wav file and raw samples come as they arrive. Another file is read to its end first.
+
+    Args:
+        sample_format: format of raw samples, a key of `FORMATS`. None for a file with a header.
+        rate: Hz; None for the rate of the header.
+        channels: number of channels; None for that of the header.
+        channel: the channel to score.
+
+    Raises:
+        OptionError: raw samples lack an option, or a header contradicts an option.
+        AudioFileError: standard input is closed, empty or unreadable, or it holds no audio.
+    """
+    from ..runtime.audio.live import PipeReader, open_live
+
+    name = "standard input"
+    try:
+        descriptor, is_terminal = sys.stdin.fileno(), sys.stdin.isatty()
+    except (AttributeError, ValueError, OSError) as error:  # there is none, or it was closed
+        raise AudioFileError(f"{name} is closed: pipe audio into it, or give a file or --mic") from error
+    if is_terminal:
+        raise OptionError(
+            "standard input is a terminal: give a file or --mic, or pipe raw samples or an audio file into "
+            "`haaqi-edge stream -`"
+        )
+
+    def read(size: int) -> bytes:
+        try:
+            return os.read(descriptor, size)
+        except OSError as error:
+            raise AudioFileError(f"{name} cannot be read ({error.strerror}): pipe audio into it") from error
+
+    if sample_format is not None:
+        return _open_raw(read, sample_format, rate, channels, channel)
+    live = open_live(PipeReader(read), name, channel=channel)
+    if live is None:
+        raise _missing_format_error()
+    declared = None if live.selected else live.channels
+    for option, given, found in (("--rate", rate, live.rate), ("--channels", channels, declared)):
+        if given is not None and found is not None and given != found:
+            raise OptionError(f"{option} {given}, but the header of {name} says {found}: leave out {option}")
+
+    def chunks() -> Chunks:
+        yield from live.chunks
+
+    return Source(name, live.rate, chunks(), "mix" if live.selected else channel, live.channels)
+
+
+def _open_raw(
+    read: Callable[[int], bytes], sample_format: str, rate: int | None, channels: int | None, channel: Channel
+) -> Source:
+    """Return raw samples as a source. A chunk is what has arrived."""
+    from ..runtime.audio.pcm import Pcm
     from ..runtime.audio.reading import checked_rate
 
-    if sample_format is None or rate is None or channels is None:
-        raise OptionError(
-            f"raw samples have no header: give --format ({', '.join(FORMATS)}), --rate and --channels, for example "
-            "`ffmpeg -i song.mp3 -f s16le -ar 48000 -ac 2 - | haaqi-edge stream - --format s16le --rate 48000 "
-            "--channels 2 -a N3`"
-        )
-    if sys.stdin.isatty():
-        raise OptionError(
-            "standard input is a terminal: give a file or --mic, or pipe raw samples into `haaqi-edge stream -`"
-        )
+    if rate is None or channels is None:
+        raise _missing_format_error()
     pcm = Pcm(sample_format, channels)
 
     def chunks() -> Chunks:
-        while data := os.read(sys.stdin.fileno(), _READ_BYTES):
+        while data := read(_READ_BYTES):
             yield pcm.push(data)
+        yield pcm.flush()
         try:
             pcm.finish()
         except AudioError as error:  # all complete samples have been scored
             print_warning(f"{error}; these bytes were ignored")
 
-    return Source("standard input", checked_rate(rate, "standard input"), chunks())
+    return Source("standard input", checked_rate(rate, "standard input"), chunks(), channel, channels)
+
+
+def _missing_format_error() -> OptionError:
+    from ..runtime.audio.pcm import FORMATS
+
+    return OptionError(
+        f"raw samples have no header: give --format ({', '.join(FORMATS)}), --rate and --channels, for example "
+        "`ffmpeg -i song.mp3 -f s16le -ar 48000 -ac 2 - | haaqi-edge stream - --format s16le --rate 48000 "
+        "--channels 2 -a N3`, or pipe a file with a header, such as wav"
+    )
 
 
 def open_microphone(device: str | None, rate: int | None, channels: int | None) -> Source:
@@ -125,7 +181,7 @@ def open_microphone(device: str | None, rate: int | None, channels: int | None) 
             except sounddevice.PortAudioError as error:
                 raise _device_error(name, error) from error
 
-    return Source(str(properties["name"]), device_rate, chunks())
+    return Source(str(properties["name"]), device_rate, chunks(), channels=channels or 1)
 
 
 def _device_error(name: str, error: Exception) -> DeviceError:

@@ -96,6 +96,12 @@ def _feature_kinds(front_end: str, table: str) -> list[FeatureKind]:
     return [texture_kind(version), *([clean_kind(version)] if table.startswith("train") else [])]
 
 
+WorkOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of dense targets from `haaqi-edge label`. Default: TABLE.work.", rich_help_panel=DATA),
+]
+
+
 @app.command()
 @with_option_groups
 def nano(
@@ -105,42 +111,79 @@ def nano(
         Path,
         typer.Option("--output", "-o", help="Run directory: weights, metrics and bundle.", rich_help_panel=OUTPUT),
     ] = Path("runs/nano"),
-    work: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of dense targets from `haaqi-edge label`. Default: TABLE.work.", rich_help_panel=DATA
-        ),
-    ] = None,
+    work: WorkOption = None,
 ) -> None:
     """Train nano on label tables.
 
-    The valid table selects the epoch. Metrics on the test tables, sanity checks and a bundle are written. Missing
-    features are computed first. Rows with dense targets are trained on these, too. Interrupt the command at any time
-    (Ctrl-C), and run it again to resume with identical results.
+    The epoch is chosen on one half of the sources of the valid table, and the prediction intervals are calibrated on
+    the other half. Metrics on the test tables, sanity checks and a bundle are written. Missing features are computed
+    first. Rows with dense targets are trained on these, too. Interrupt the command at any time (Ctrl-C), and run it
+    again to resume with identical results.
     """
+    _train_on_table("nano", data, run, output, work)
+
+
+@app.command()
+@with_option_groups
+def small(
+    data: DataOptions,
+    run: RunOptions,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Run directory: weights, metrics and bundle.", rich_help_panel=OUTPUT),
+    ] = Path("runs/small"),
+    pretrained: Annotated[
+        Path | None,
+        typer.Option(
+            help="Checkpoint of mn04 (mn04_as_mAP_432.pt of EfficientAT), whose layers the training begins with.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    work: WorkOption = None,
+) -> None:
+    """Train small on label tables.
+
+    Small is larger than nano, and hears more: its first layers are those of a network that was trained on AudioSet.
+    Data, intervals and results are as for `train nano`. Interrupt the command at any time (Ctrl-C), and run it again to
+    resume with identical results.
+    """
+    _train_on_table("small", data, run, output, work, pretrained)
+
+
+def _train_on_table(
+    family: Literal["nano", "small"],
+    data: DataOptions,
+    run: RunOptions,
+    output: Path,
+    work: Path | None,
+    pretrained: Path | None = None,
+) -> None:
+    """Train a nano or a small, measure it, and write its bundle."""
     require_training()
     require("export", "onnx", "onnxscript")
     from ..benchmarks.studies.sanity import measure
-    from ..export.bundle import load_nano_source, write_bundle
-    from ..model.nano import Nano
+    from ..export.bundle import load_nano_source, load_small_source, write_bundle
+    from ..model.family import load_network
     from ..training.card import describe_model, metrics_by_group, training_notes
     from ..training.data.batches import Dataset, evaluate_network
     from ..training.data.examples import load_table_examples
-    from ..training.data.feature_cache import texture_kind
+    from ..training.data.feature_cache import input_kind
     from ..training.data.labels import table_names
     from ..training.loop import resolve_device
     from ..training.settings import build_settings
-    from ..training.tasks.nano import NanoTrainingConfig
+    from ..training.tasks.nano import NanoTrainingConfig, SmallTrainingConfig
     from ..training.tasks.pipelines import train_nano
 
     if data.table is not None and data.table.is_file():
         raise OptionError(
-            f"--table {data.table} is a file: training of nano needs HAAQI's parts; give the folder of a label table"
+            f"--table {data.table} is a file: training of {family} needs HAAQI's parts; give the folder of a label "
+            "table"
         )
     if output.exists() and not output.is_dir():
         raise OptionError(f"{output} is a file: give a folder")
-    settings = load_settings(run.config, "nano")
-    config = build_settings(NanoTrainingConfig, settings, run.overrides(), run.config or "the settings")
+    settings = load_settings(run.config, family)
+    kind = SmallTrainingConfig if family == "small" else NanoTrainingConfig
+    config = build_settings(kind, settings, run.overrides(), run.config or "the settings")
     examples = load_training_data(data, run)
     assert data.table is not None
     corpus = examples.corpus
@@ -150,21 +193,21 @@ def nano(
     tests = {name: load_table_examples(data.table, name) for name in ("test", *former)}
     test = [example for part in tests.values() for example in part]
     examples = replace(examples, test=test, work=resolve_folder(data.table, work, "work"))
-    kind = texture_kind(config.network.texture_version)
     with show_progress() as callbacks:
-        result = train_nano(config, examples, output, callbacks)
-    network, device = Nano.from_checkpoint(result.weights), resolve_device(config.trainer.device)
+        result = train_nano(config, examples, output, callbacks, pretrained)
+    network, device = load_network(result.weights), resolve_device(config.trainer.device)
     figures: dict[str, Any] = {}
     for name, part in tests.items():
-        dataset = Dataset(examples.cache, part, kind)
-        predictions = evaluate_network(network.to(device), dataset, config.batch_size, device)[1]
+        dataset = Dataset(examples.cache, part, input_kind(network))
+        _, predictions, intervals = evaluate_network(network.to(device), dataset, config.batch_size, device)
         genres = {clip.path: clip.genre for clip in corpus.part(name).clips}
-        figures[name] = metrics_by_group(_group_by_table(part)[name], predictions, genres)
+        figures[name] = metrics_by_group(_group_by_table(part)[name], predictions, genres, intervals)
     best = max(result.history, key=lambda epoch: epoch["lcc"])
     figures["valid"] = {name: best[name] for name in ("lcc", "srcc", "mse", "rows")}
     rows = _group_by_table([*examples.train, *examples.valid, *test])
-    notes = training_notes(corpus, rows, asdict(config), data.train_split or ["train"])
-    source = load_nano_source(result.weights, figures=figures, notes=notes)
+    notes = training_notes(corpus, rows, asdict(config), data.train_split or ["train"], family)
+    load = load_small_source if family == "small" else load_nano_source
+    source = load(result.weights, figures=figures, notes=notes)
     write_bundle(source, output / "bundle")
     figures["sanity"] = measure(corpus.folder, output / "bundle")
     write_json(figures, output / "figures.json")
@@ -175,9 +218,10 @@ def nano(
         return
     for name in tests:
         metrics = figures[name]["all"]
+        covered = f", intervals cover {metrics['coverage']:.1%}" if "coverage" in metrics else ""
         out.print(
             f"{name}: LCC {metrics['lcc']:.3f} (95% {metrics['lcc_low']:.3f} to {metrics['lcc_high']:.3f}), "
-            f"SRCC {metrics['srcc']:.3f}, MSE {metrics['mse']:.4f} on {metrics['rows']} rows"
+            f"SRCC {metrics['srcc']:.3f}, MSE {metrics['mse']:.4f} on {metrics['rows']} rows{covered}"
         )
     out.print(f"weights and bundle in {output}", markup=False, soft_wrap=True)
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .bundle import (
         ExportSource,
         load_nano_source,
+        load_small_source,
         load_student_source,
         write_bundle,
         write_bundle_and_fused,
@@ -29,6 +30,7 @@ _HOMES = {
     "convert_to_fp16": "fp16",
     "fold": "surgery",
     "load_nano_source": "bundle",
+    "load_small_source": "bundle",
     "load_student_source": "bundle",
     "measure_steps": "surgery",
     "trace_encoder": "tracing",
@@ -55,6 +57,7 @@ __all__ = [
     "convert_to_fp16",
     "fold",
     "load_nano_source",
+    "load_small_source",
     "load_student_source",
     "measure_steps",
     "trace_encoder",

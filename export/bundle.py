@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from ..calibration.finalization import finalize_model
+from ..model.backend import network_interval
 from ..model.nano import Nano
+from ..model.small import BLOCK, Small
 from ..model.student import Student
 from ..runtime.audio.levels import LEVEL1
 from ..runtime.bundle import HAAQI, Bundle, Card, FrontEnd, Scale
@@ -28,7 +30,7 @@ class ExportSource:
 
     Attributes:
         name: name of the bundle.
-        family: `student` or `nano`.
+        family: `nano`, `small` or `student`.
         original: the network as loaded. Exported scores are compared with its scores.
         network: the network to trace (for the student, the folded one).
         tokens_per_patch, width: of the network's tokens.
@@ -39,8 +41,8 @@ class ExportSource:
 
     name: str
     family: str
-    original: Nano | Student
-    network: Nano | FoldedStudent
+    original: Nano | Small | Student
+    network: Nano | Small | FoldedStudent
     tokens_per_patch: int
     width: int
     sha256: str
@@ -69,6 +71,18 @@ def load_nano_source(
         if shipped.source_sha256 == sha256:  # results are valid only for the weights they were measured with
             figures, notes = shipped.figures, shipped.notes
     return ExportSource(name, "nano", nano, nano, 1, width, sha256, figures or {}, notes or {})
+
+
+def load_small_source(
+    checkpoint: Path,
+    name: str = "small",
+    figures: Mapping[str, Any] | None = None,
+    notes: Mapping[str, Any] | None = None,
+) -> ExportSource:
+    """Load small for export. See `load_nano_source`."""
+    small = Small.from_checkpoint(checkpoint)
+    sha256, width = _source_sha256(small), small.config.width
+    return ExportSource(name, "small", small, small, 1, width, sha256, figures or {}, notes or {})
 
 
 def load_student_source(checkpoint: Path, name: str = "student") -> ExportSource:
@@ -168,17 +182,22 @@ def create_card(source: ExportSource, *, samples: bool) -> Card:
         parameters=count_parameters(source.network),
         source_sha256=source.sha256,
         files={},
-        front_end=FrontEnd(texture_version=_texture_version(source.original)),
+        front_end=_front_end(source.original),
         figures=source.figures,
         notes=source.notes,
         predicts=source.predicts,
+        interval=network_interval(source.original),
     )
 
 
-def _texture_version(network: Nano | Student) -> int:
-    return network.config.texture_version if isinstance(network, Nano) else FrontEnd().texture_version
+def _front_end(network: Nano | Small | Student) -> FrontEnd:
+    if isinstance(network, Student):
+        return FrontEnd()
+    if isinstance(network, Small):
+        return FrontEnd(texture_version=network.config.nano.texture_version, block=BLOCK)
+    return FrontEnd(texture_version=network.config.texture_version)
 
 
-def _source_sha256(network: Nano | Student) -> str:
+def _source_sha256(network: Nano | Small | Student) -> str:
     assert network.checkpoint_sha256 is not None, "a network that was loaded has a SHA-256"
     return network.checkpoint_sha256

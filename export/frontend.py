@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ..model.texture import Texture
+from ..model.texture import Texture, TextureMel
 from ..runtime.features import patches as fe
 from ..runtime.features.fbank import mel_filters, povey_window
 
@@ -56,6 +56,7 @@ FRONT_ENDS: Final[Mapping[str, Callable[[], nn.Module]]] = {
     "fbank": GraphPatches,
     "texture": Texture,
     "texture-2": partial(Texture, version=2),
+    "texture_mel": TextureMel,
 }
 """Modules that compute the input of an encoder, [batch, patches, ...], from samples [batch, n]. The keys are those of
 `runtime.features.front_ends.FEATURE_EXTRACTORS`"""

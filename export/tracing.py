@@ -9,7 +9,7 @@ import logging
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal, Protocol, cast
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 import onnx
@@ -18,8 +18,11 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from ..model.head import Scores
+from ..model.nano import Nano
+from ..model.small import Small
 from ..model.teacher import Teacher
 from ..runtime.audiogram import FREQUENCIES
+from ..runtime.bundle import EncoderInput
 from ..runtime.features import patches as fe
 from ..runtime.features.front_ends import FEATURE_EXTRACTORS
 from ..runtime.windows import MAX_WINDOW_SECONDS
@@ -60,6 +63,23 @@ class SamplesEncoder(nn.Module):
         return cast(Tensor, self.encoder(self.front_end(samples).squeeze(1)))
 
 
+class GraphHead(nn.Module):
+    """A head whose outputs are all tensors: frame scores, scores, and the intervals if it predicts them."""
+
+    def __init__(self, network: TwoPartNetwork) -> None:
+        super().__init__()
+        self.head = network.head
+
+    def forward(self, tokens: Tensor, audiogram: Tensor) -> tuple[Tensor, ...]:
+        """Map tokens [1, tokens, width] and audiograms [batch, 8] to the head's outputs."""
+        return output_tuple(self.head(tokens, audiogram))
+
+
+def output_tuple(scores: Scores) -> tuple[Tensor, ...]:
+    """Return the outputs of a network without those that it does not compute. A graph cannot have None as output."""
+    return tuple(value for value in scores if value is not None)
+
+
 class FusedNetwork(nn.Module):
     """The whole network: maps a waveform [1, samples] of one window and audiograms [batch, 8] to scores."""
 
@@ -67,21 +87,24 @@ class FusedNetwork(nn.Module):
         super().__init__()
         self.front_end, self.encoder, self.head = FRONT_ENDS[network.reads](), network.encoder, network.head
 
-    def forward(self, waveform: Tensor, audiogram: Tensor) -> Scores:
-        """Map a waveform [1, samples] and audiograms [batch, 8] to frame scores and scores."""
+    def forward(self, waveform: Tensor, audiogram: Tensor) -> tuple[Tensor, ...]:
+        """Map a waveform [1, samples] and audiograms [batch, 8] to the head's outputs."""
         patches = self.front_end(waveform).squeeze(0)
-        return cast(Scores, self.head(self.encoder(patches).flatten(0, 1).unsqueeze(0), audiogram))
+        return output_tuple(self.head(self.encoder(patches).flatten(0, 1).unsqueeze(0), audiogram))
 
 
-def encoder_input(network: TwoPartNetwork) -> Literal["fbank", "texture"]:
+def encoder_input(network: TwoPartNetwork) -> EncoderInput:
     """Return the name of the encoder's input: the name of the front end, without its version."""
-    return "fbank" if network.reads == "fbank" else "texture"
+    if network.reads == "fbank":
+        return "fbank"
+    return "texture_mel" if network.reads == "texture_mel" else "texture"
 
 
 def trace_encoder(network: TwoPartNetwork, *, samples: bool) -> onnx.ModelProto:
     """Trace the encoder, with a dynamic number of patches.
 
-    Its input is `fbank` [patches, 16, 128] or `texture` [patches, 16, 32], or `samples` [patches, 2800] if `samples`.
+    Its input is `fbank` [patches, 16, 128], `texture` [patches, 16, 32] or `texture_mel` [patches, 16, 136], or
+    `samples` [patches, 2800] if `samples`.
     Its output is `tokens`.
     """
     patches = Dim("patches", min=1)
@@ -94,13 +117,21 @@ def trace_encoder(network: TwoPartNetwork, *, samples: bool) -> onnx.ModelProto:
     return _trace(network.encoder, {encoder_input(network): (example, {0: patches})}, ["tokens"])
 
 
+def output_names(network: TwoPartNetwork) -> list[str]:
+    """Return the names of the head's outputs: frame scores, scores, and intervals if the head predicts them."""
+    interval = isinstance(network, Nano | Small) and network.config.interval
+    return ["frame_scores", "score", *(["interval"] if interval else [])]
+
+
 def trace_head(network: TwoPartNetwork, width: int) -> onnx.ModelProto:
-    """Trace the head: `tokens` [1, tokens, width] and `audiogram` [batch, 8] to `frame_scores` and `score`."""
+    """Trace the head: `tokens` [1, tokens, width] and `audiogram` [batch, 8] to the outputs of `output_names`."""
     inputs = {
         "tokens": (torch.zeros(1, 24, width), {1: Dim("tokens", min=1)}),
         "audiogram": (torch.zeros(3, len(FREQUENCIES)), {0: Dim("batch", min=1)}),
     }
-    return _trace(network.head, inputs, ["frame_scores", "score"])
+    graph = _trace(GraphHead(network), inputs, output_names(network))
+    _remove_prefix(graph, "head.")  # of the wrapper: the names are those of the head's state dict
+    return graph
 
 
 def trace_fused(network: TwoPartNetwork) -> onnx.ModelProto:
@@ -110,7 +141,7 @@ def trace_fused(network: TwoPartNetwork) -> onnx.ModelProto:
         "waveform": (torch.zeros(1, 5 * fe.PATCH_SHIFT + 77), {1: samples}),
         "audiogram": (torch.zeros(3, len(FREQUENCIES)), {0: Dim("batch", min=1)}),
     }
-    graph = _trace(FusedNetwork(network), inputs, ["frame_scores", "score"])
+    graph = _trace(FusedNetwork(network), inputs, output_names(network))
     frame_scores = graph.graph.output[0].type.tensor_type.shape.dim[1]
     frame_scores.dim_param = "tokens"  # the tracer names this axis by a formula in `samples`
     return graph
@@ -123,10 +154,9 @@ class TeacherClip(nn.Module):
         super().__init__()
         self.front_end, self.teacher = GraphFbank(), teacher
 
-    def forward(self, waveform: Tensor, audiogram: Tensor) -> Scores:
+    def forward(self, waveform: Tensor, audiogram: Tensor) -> tuple[Tensor, ...]:
         """Map a waveform [1, samples] and audiograms [batch, 8] to frame scores and scores."""
-        scores: Scores = self.teacher.head(self.teacher.encode(self.front_end(waveform)), audiogram)
-        return scores
+        return output_tuple(self.teacher.head(self.teacher.encode(self.front_end(waveform)), audiogram))
 
 
 def trace_teacher(teacher: Teacher, samples: int) -> onnx.ModelProto:
@@ -179,6 +209,16 @@ def _name_nodes(graph: onnx.ModelProto) -> None:
         name = f"{modules[-1] if modules else ''}/{node.op_type}".lstrip("/")
         counts[name] += 1
         node.name = name if counts[name] == 1 else f"{name}.{counts[name]}"
+
+
+def _remove_prefix(graph: onnx.ModelProto, prefix: str) -> None:
+    """Remove a prefix from the names of nodes and values."""
+    for node in graph.graph.node:
+        node.name = node.name.removeprefix(prefix)
+        for names in (node.input, node.output):
+            names[:] = [name.removeprefix(prefix) for name in names]
+    for value in (*graph.graph.initializer, *graph.graph.value_info):
+        value.name = value.name.removeprefix(prefix)
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
@@ -85,10 +85,9 @@ def verify_bundle(network: Network, encoder: bytes, head: bytes, tolerance: floa
     (reads,) = encode.inputs
     extract = FEATURE_EXTRACTORS["samples" if reads == "samples" else network.reads]
 
-    def run(samples: Array, audiograms: Array) -> tuple[Array, Array]:
+    def run(samples: Array, audiograms: Array) -> Sequence[Array]:
         tokens = encode.run(**{reads: extract(samples)})[0]
-        frame_scores, scores = score.run(tokens=tokens.reshape(1, -1, tokens.shape[2]), audiogram=audiograms)
-        return frame_scores, scores
+        return score.run(tokens=tokens.reshape(1, -1, tokens.shape[2]), audiogram=audiograms)
 
     lengths = [(count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH for count in PATCH_COUNTS]
     return check_parity(_compare(network, run, lengths), tolerance=tolerance)
@@ -98,9 +97,8 @@ def verify_fused(network: Network, fused: bytes) -> Parity:
     """Compare the fused graph with the network on raw samples, including incomplete patches. See `verify_bundle`."""
     session = Session(fused)
 
-    def run(samples: Array, audiograms: Array) -> tuple[Array, Array]:
-        frame_scores, scores = session.run(waveform=samples[None], audiogram=audiograms)
-        return frame_scores, scores
+    def run(samples: Array, audiograms: Array) -> Sequence[Array]:
+        return session.run(waveform=samples[None], audiogram=audiograms)
 
     lengths = [
         (count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH + extra for count in PATCH_COUNTS for extra in (0, 1, 2559)
@@ -111,13 +109,18 @@ def verify_fused(network: Network, fused: bytes) -> Parity:
 def verify_c(network: Network, stream: CNano, window: int, tolerance: float) -> Parity:
     """Compare compiled C with the network, on those of `PATCH_COUNTS` that fit its `window`. See `verify_bundle`."""
 
-    def run(samples: Array, audiograms: Array) -> tuple[Array, Array]:
+    def run(samples: Array, audiograms: Array) -> Sequence[Array]:
         stream.init()
         for start in range(0, len(samples), _CHUNK):
             stream.push(samples[start : start + _CHUNK])
-        results = [stream.score(audiogram) for audiogram in audiograms]
+        results, intervals = [], []
+        for audiogram in audiograms:
+            results.append(stream.score(audiogram))
+            if stream.predicts_interval:
+                intervals.append(stream.interval()[1:])
         scores = np.array([score for _, score, _ in results], np.float32)
-        return np.stack([frames for _, _, frames in results]), scores
+        outputs = [np.stack([frames for _, _, frames in results]), scores]
+        return [*outputs, np.array(intervals, np.float32)] if intervals else outputs
 
     counts = [count for count in PATCH_COUNTS if count <= window]
     lengths = [(count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH for count in counts]
@@ -125,7 +128,7 @@ def verify_c(network: Network, stream: CNano, window: int, tolerance: float) -> 
 
 
 class _Run(Protocol):
-    def __call__(self, samples: Array, audiograms: Array) -> tuple[Array, Array]: ...
+    def __call__(self, samples: Array, audiograms: Array) -> Sequence[Array]: ...
 
 
 def _compare(network: Network, run: _Run, lengths: list[int]) -> Iterator[Difference]:
@@ -144,10 +147,11 @@ def _compare(network: Network, run: _Run, lengths: list[int]) -> Iterator[Differ
             references[fe.patch_count(length)] = scores
         expected = references[fe.patch_count(length)]
         actual = run(samples, audiograms)
+        tensors = [value for value in expected if value is not None]
         for index, name in enumerate(LISTENERS):
             differences = [
                 np.abs(a[index] - b[index].numpy()).max() if a.shape == tuple(b.shape) else np.inf
-                for a, b in zip(actual, expected, strict=True)
+                for a, b in zip(actual, tensors, strict=True)
             ]
             yield Difference(f"{length} samples ({fe.patch_count(length)} patches), {name}", float(max(differences)))
 

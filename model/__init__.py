@@ -1,4 +1,4 @@
-"""The networks in PyTorch (nano, student, BEATs teacher), their front ends, their checkpoints, and HAAQI as a loss."""
+"""The networks in PyTorch (nano, small, student, teacher), their front ends and checkpoints, and HAAQI as a loss."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from .head import HeadConfig, Scores
     from .loss import HAAQILoss
     from .nano import Nano, NanoConfig
+    from .small import Small, SmallConfig
     from .student import Student
     from .teacher import Teacher
-    from .texture import Texture
+    from .texture import Texture, TextureMel
 
 _HOMES = {
     "Beats": "beats",
@@ -27,9 +28,12 @@ _HOMES = {
     "NanoConfig": "nano",
     "Network": "family",
     "Scores": "head",
+    "Small": "small",
+    "SmallConfig": "small",
     "Student": "student",
     "Teacher": "teacher",
     "Texture": "texture",
+    "TextureMel": "texture",
     "TorchBackend": "backend",
     "load_backend": "backend",
     "load_network": "family",
@@ -47,9 +51,12 @@ __all__ = [
     "NanoConfig",
     "Network",
     "Scores",
+    "Small",
+    "SmallConfig",
     "Student",
     "Teacher",
     "Texture",
+    "TextureMel",
     "TorchBackend",
     "load_backend",
     "load_network",

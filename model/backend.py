@@ -1,4 +1,4 @@
-"""Checkpoints as a backend of `Scorer`: a nano, student or teacher in PyTorch.
+"""Checkpoints as a backend of `Scorer`: a nano, small, student or teacher in PyTorch.
 
     from haaqi_edge import Scorer
     from haaqi_edge.model.backend import load_backend
@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,14 +23,15 @@ from torch import Tensor
 
 from ..runtime.audio.levels import LEVEL1
 from ..runtime.backend import HeadOutput
-from ..runtime.bundle import Card, FrontEnd
+from ..runtime.bundle import Card, EncoderInput, FrontEnd
 from ..runtime.errors import CheckpointError, OptionError
 from ..runtime.features import patches as fe
 from ..runtime.head import max_listeners_per_run
 from ..runtime.session import MAX_THREADS
 from ..runtime.windows import DEFAULT_WINDOW
 from .family import Network, load_network
-from .nano import Nano
+from .nano import COVERAGE, Nano
+from .small import BLOCK, Small
 from .student import Student
 from .teacher import Teacher
 
@@ -44,7 +45,7 @@ class TorchBackend:
     """A network in PyTorch as a backend of `Scorer`; see `runtime.backend.Backend`.
 
     Args:
-        network: nano, student or teacher. It is switched to evaluation mode and moved to the device.
+        network: nano, small, student or teacher. It is switched to evaluation mode and moved to the device.
         name: name of the model in results and messages.
         device: device of PyTorch, such as `cpu` or `cuda`.
 
@@ -71,8 +72,9 @@ class TorchBackend:
         """Compute tokens; see `runtime.backend.Backend.encode`.
 
         Args:
-            features: float32 [patches, 16, 32] (texture) for nano, [patches, 16, 128] (fbank) for the student, and
-                [patches, 2800] (samples) of consecutive patches for the teacher.
+            features: float32 [patches, 16, 32] (texture) for nano, [patches, 16, 136] (texture and log-mel spectrum) of
+                whole blocks for small, [patches, 16, 128] (fbank) for the student, and [patches, 2800] (samples) of
+                consecutive patches for the teacher.
         """
         with torch.inference_mode():
             tokens: Array = self._encode(torch.from_numpy(features).to(self._device)).cpu().numpy()
@@ -88,8 +90,10 @@ class TorchBackend:
             ]
             frame_scores: Array = torch.cat([part.frame_scores for part in parts]).cpu().numpy()
             scores: Array = torch.cat([part.score for part in parts]).cpu().numpy()
+            ends = [part.interval for part in parts if part.interval is not None]
+            intervals: Array | None = torch.cat(ends).cpu().numpy() if ends else None
         frame_scores = frame_scores.reshape(len(audiograms), len(tokens), -1).mean(axis=2)
-        return HeadOutput(frame_scores, scores)
+        return HeadOutput(frame_scores, scores, intervals)
 
     def _encode(self, features: Tensor) -> Tensor:
         if isinstance(self.network, Teacher):
@@ -145,10 +149,13 @@ def _describe(network: Network, name: str) -> Card:
     """Return the card of a network."""
     front_end = FrontEnd()
     family: str
-    encoder_input: Literal["fbank", "texture", "samples"]
+    encoder_input: EncoderInput
     if isinstance(network, Nano):
         family, encoder_input, tokens = "nano", "texture", 1
         front_end = FrontEnd(texture_version=network.config.texture_version)
+    elif isinstance(network, Small):
+        family, encoder_input, tokens = "small", "texture_mel", 1
+        front_end = FrontEnd(texture_version=network.config.nano.texture_version, block=BLOCK)
     elif isinstance(network, Student):
         family, encoder_input, tokens = "student", "fbank", _FBANK_TOKENS
     else:
@@ -168,7 +175,13 @@ def _describe(network: Network, name: str) -> Card:
         source_sha256=network.checkpoint_sha256 or _weights_sha256(network),
         files={},
         front_end=front_end,
+        interval=network_interval(network),
     )
+
+
+def network_interval(network: Network) -> float | None:
+    """Return the probability of a network's prediction intervals (`Card.interval`); None if it predicts none."""
+    return COVERAGE if isinstance(network, Nano | Small) and network.config.interval else None
 
 
 def _weights_sha256(network: Network) -> str:

@@ -42,7 +42,7 @@ class CheckpointKind(NamedTuple):
     """A kind of checkpoint.
 
     Attributes:
-        network: name of its network's class: `Nano`, `Student`, `Teacher` or `Beats`.
+        network: name of its network's class: `Nano`, `Small`, `Student`, `Teacher` or `Beats`.
         description: for messages.
     """
 
@@ -61,6 +61,7 @@ CHECKPOINT_KINDS: Final = {
     "encoder0.fc1.weight": CheckpointKind(
         "Student", "the student's checkpoint (haaqi_net_distillBEATs.pth): load it with Student"
     ),
+    "encoder.mix.weight": CheckpointKind("Small", "a small's checkpoint: load it with Small"),
     "head.gru.weight_ih_l0": CheckpointKind("Nano", "a nano's checkpoint: load it with Nano"),
 }
 """Kinds of checkpoints, by a key that exists in only one kind of state dict."""

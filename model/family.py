@@ -9,12 +9,13 @@ from ..runtime.errors import OptionError
 from ..runtime.files import is_folder
 from .checkpoint import CHECKPOINT_KINDS, read_checkpoint
 from .nano import Nano
+from .small import Small
 from .student import Student
 from .teacher import Teacher
 
-Network = Nano | Student | Teacher
-NETWORKS: Final[dict[str, type[Nano] | type[Student] | type[Teacher]]] = {
-    network.__name__: network for network in (Nano, Student, Teacher)
+Network = Nano | Small | Student | Teacher
+NETWORKS: Final[dict[str, type[Nano] | type[Small] | type[Student] | type[Teacher]]] = {
+    network.__name__: network for network in (Nano, Small, Student, Teacher)
 }
 
 
@@ -42,5 +43,5 @@ def load_network(model: Network | str | Path) -> Network:
     state = read_checkpoint(model).state
     kind = next((kind for key, kind in CHECKPOINT_KINDS.items() if key in state), None)
     if kind is None or kind.network not in NETWORKS:
-        raise OptionError(f"{model} is a checkpoint of none of nano, student and teacher: give one of theirs")
+        raise OptionError(f"{model} is a checkpoint of none of nano, small, student and teacher: give one of theirs")
     return NETWORKS[kind.network].from_checkpoint(model)

@@ -28,10 +28,13 @@ class Scores(NamedTuple):
     Attributes:
         frame_scores: [batch, tokens].
         score: [batch], the scores of the clips.
+        interval: [batch, 2], lower and upper end of the prediction interval of each score; None if the network predicts
+            none.
     """
 
     frame_scores: Tensor
     score: Tensor
+    interval: Tensor | None = None
 
 
 @dataclass(frozen=True)

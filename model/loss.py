@@ -6,7 +6,7 @@ Wisnu et al. 2025, "HAAQI-Net", propose this use of the network. The front ends 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -20,10 +20,11 @@ from ..runtime.features.patches import PATCH_FRAMES, PATCH_LENGTH, SAMPLE_RATE
 from ..runtime.windows import DEFAULT_WINDOW, window_patches
 from .family import Network, load_network
 from .fbank import Fbank
-from .head import AUDIOGRAM_VALUES
+from .head import AUDIOGRAM_VALUES, Scores
 from .nano import Nano
+from .small import Small
 from .teacher import Teacher
-from .texture import Texture
+from .texture import Texture, TextureMel
 
 WINDOW: Final = window_patches(DEFAULT_WINDOW)
 """Patches per window, as in a scorer."""
@@ -37,13 +38,17 @@ def score_windows(network: Network, features: Tensor, audiogram: Tensor, patches
 
     Args:
         network: the network that reads the features.
-        features: texture [batch, patches, 16, 32] for nano, normalized fbank [batch, frames, 128] for the others.
+        features: texture [batch, patches, 16, 32] for nano, texture and log-mel spectrum [batch, patches, 16, 136] for
+            small, normalized fbank [batch, frames, 128] for the others.
         audiogram: [batch, 8], in dB HL.
         patches: the length of a window. The last window ends at the end of the clip.
     """
-    frames = 1 if isinstance(network, Nano) else PATCH_FRAMES
+    score: Callable[[Tensor, Tensor], Scores]
+    if isinstance(network, Nano | Small):  # tokens do not depend on the window
+        features, frames, score = network.encode_clips(features), 1, network.head
+    else:
+        frames, score = PATCH_FRAMES, network.score if isinstance(network, Teacher) else network
     count = features.shape[1] // frames
-    score = network.score if isinstance(network, Teacher) else network
     if count <= patches:
         return _clip_score(score(features, audiogram))
     total, done = features.new_zeros(()), 0
@@ -98,8 +103,11 @@ class HAAQILoss(nn.Module):
         if goal is not None and not (goal.ndim <= 1 and bool(((goal >= 0) & (goal <= 1)).all())):
             raise OptionError(f"target {target!r}: expected a score from 0 to 1, or a tensor of such scores, [batch]")
         self.network: Network = load_network(model).requires_grad_(False)
-        version = self.network.config.texture_version if isinstance(self.network, Nano) else None
-        self.front_end = Fbank() if version is None else Texture(version)
+        self.front_end: nn.Module
+        if isinstance(self.network, Nano):
+            self.front_end = Texture(self.network.config.texture_version)
+        else:
+            self.front_end = TextureMel() if isinstance(self.network, Small) else Fbank()
         self.gain = amplitude(check_level("level1", level1) - LEVEL1)
         self.reduction = reduction
         self.register_buffer("target", goal, persistent=False)

@@ -8,7 +8,7 @@ scores by attention.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
@@ -34,6 +34,15 @@ HEARING_LOSS_UNIT: Final = 50.0
 LEVEL_UNIT: Final = 30.0
 """dB that the encoder and the head scale to 1"""
 PLANES: Final = len(tx.PLANES)
+COVERAGE: Final = 0.9
+"""Probability that a prediction interval contains the label."""
+INTERVAL_BIAS: Final = -2.0
+"""Added before the softplus, so that the ends of an untrained interval are at about 0.13 from the score."""
+LOSS_FREQUENCIES: Final = (500, 1000, 2000, 4000)
+"""Hz; a listener's hearing loss is the mean of the levels at these frequencies (Mathers et al. 2000, WHO)."""
+LOSS_GROUPS: Final = (20.0, 35.0, 50.0)
+"""dB HL; hearing losses at which the next group of listeners begins: none, mild, moderate, more (Stevens et al. 2013,
+"Global and regional hearing impairment prevalence"). Intervals are calibrated for each group."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,7 @@ class NanoConfig:
         encoder_dropout, dropout: rates of dropout in the encoder and in the head, while training.
         texture_version: version of the front end, see `runtime.features.texture`. A checkpoint stores every version but
             1.
+        interval: whether the head predicts an interval beside the score.
     """
 
     layers: tuple[int, ...] = (256, 256)
@@ -56,7 +66,8 @@ class NanoConfig:
     conditioning: int = 64
     encoder_dropout: float = 0.15
     dropout: float = 0.3
-    texture_version: int = 1
+    texture_version: int = 2
+    interval: bool = True
 
     @property
     def width(self) -> int:
@@ -102,6 +113,9 @@ class NanoHead(nn.Module):
 
     frequency_indices: Tensor
     thresholds: Tensor
+    interval_margins: Tensor
+    loss_weights: Tensor
+    loss_groups: Tensor
 
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
@@ -119,15 +133,61 @@ class NanoHead(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         self.frame = nn.Linear(2 * config.hidden, 1)
         self.attention = nn.Linear(2 * config.hidden, 1)
+        self.predicts_interval = config.interval
+        if config.interval:
+            self.interval = nn.Linear(2 * config.hidden, 2)
+            # Of the first group, and what each further group adds.
+            self.register_buffer("interval_margins", torch.zeros(len(LOSS_GROUPS) + 1))
+            loss_weights = [(f in LOSS_FREQUENCIES) / len(LOSS_FREQUENCIES) for f in FREQUENCIES]
+            self.register_buffer("loss_weights", torch.tensor(loss_weights), persistent=False)
+            self.register_buffer("loss_groups", torch.tensor(LOSS_GROUPS), persistent=False)
 
     def forward(self, tokens: Tensor, audiogram: Tensor) -> Scores:
         """Return the scores of `tokens` [batch or 1, tokens, width] for `audiogram` [batch, 8] in dB HL."""
-        return self.pool_scores(self.read_window(tokens, audiogram))
+        x = self.read_window(tokens, audiogram)
+        scores = self.pool_scores(x)
+        if not self.predicts_interval:
+            return scores
+        ends = self.interval_ends(scores.score, self.interval_widths(x) + self.group_margins(audiogram))
+        return scores._replace(interval=ends)
 
     def pool_scores(self, x: Tensor) -> Scores:
-        """Return the scores for the output of `read_window`."""
+        """Return the scores for the output of `read_window`, without intervals."""
         frame_scores = self.frame_scores(x)
         return Scores(frame_scores, (self.attention_weights(x) * frame_scores).sum(-1))
+
+    def drop_interval(self) -> None:
+        """Remove the prediction of intervals."""
+        if self.predicts_interval:
+            del self.interval, self.interval_margins, self.loss_weights, self.loss_groups
+            self.predicts_interval = False
+
+    def interval_widths(self, x: Tensor) -> Tensor:
+        """Return the distances from the score to the ends of the interval, [batch, 2], before calibration.
+
+        They are quantiles of the error, learned by the pinball loss (Koenker & Bassett 1978, "Regression quantiles").
+        """
+        pooled = (self.attention_weights(x).unsqueeze(-1) * x).sum(1)
+        return F.softplus(self.interval(pooled) + INTERVAL_BIAS)
+
+    def group_margins(self, audiogram: Tensor) -> Tensor:
+        """Return what the calibration adds to the distances, [batch, 1], by the group of the listener.
+
+        Source: Romano, Patterson & Candes 2019, "Conformalized quantile regression"; Vovk 2012 for groups.
+        """
+        loss = (audiogram * self.loss_weights).sum(1, keepdim=True)
+        in_group = F.pad((loss >= self.loss_groups).to(loss.dtype), (1, 0), value=1.0)
+        return (in_group * self.interval_margins).sum(1, keepdim=True)
+
+    def interval_ends(self, score: Tensor, distances: Tensor) -> Tensor:
+        """Return the ends of the intervals, [batch, 2], from 0 to 1.
+
+        Args:
+            score: [batch].
+            distances: [batch, 2], from the score to the ends.
+        """
+        low, high = F.relu(distances).unbind(1)
+        return torch.stack([F.relu(score - low), 1 - F.relu(1 - score - high)], dim=1)
 
     def read_window(self, tokens: Tensor, audiogram: Tensor) -> Tensor:
         """Return the output of the GRU for a window, [batch, tokens, 2 hidden]. See `forward` for the arguments."""
@@ -178,7 +238,7 @@ class Nano(nn.Module):
         if bundle.card.family != "nano":
             raise BundleError(f"{bundle.folder} is a bundle of the family {bundle.card.family}: give one of nano")
         version = bundle.card.front_end.texture_version
-        nano = cls(NanoConfig(texture_version=version))
+        nano = cls(NanoConfig(texture_version=version, interval=bundle.card.interval is not None))
         weights = read_bundle_weights(bundle) | {f"encoder.{TEXTURE_VERSION}": torch.tensor(float(version))}
         state = {key: weights[key] for key in nano.state_dict() if key in weights}
         load_strictly(nano, state, network_name="nano", source=str(bundle.folder))
@@ -202,7 +262,7 @@ class Nano(nn.Module):
         """
         checkpoint = read_checkpoint(path)
         version = _texture_version(checkpoint.state.get(f"encoder.{TEXTURE_VERSION}"), str(path))
-        nano = cls(NanoConfig(texture_version=version))
+        nano = cls(NanoConfig(texture_version=version, interval="head.interval.weight" in checkpoint.state))
         load_strictly(nano, checkpoint.state, network_name="nano", source=str(path))
         nano.checkpoint_sha256 = checkpoint.sha256
         return nano.eval()
@@ -211,6 +271,15 @@ class Nano(nn.Module):
         """Map `texture` [patches, 16, 32] to tokens [patches, 1, width]. Patches do not affect each other."""
         tokens: Tensor = self.encoder(texture)
         return tokens
+
+    def encode_clips(self, texture: Tensor) -> Tensor:
+        """Map `texture` [batch, patches, 16, 32] of clips to tokens [batch, patches, width]."""
+        return self.encode(texture.flatten(0, 1)).reshape(*texture.shape[:2], self.config.width)
+
+    def drop_interval(self) -> None:
+        """Remove the prediction of intervals, which are calibrated for HAAQI only."""
+        self.head.drop_interval()
+        self.config = replace(self.config, interval=False)
 
     def forward(self, texture: Tensor, audiogram: Tensor) -> Scores:
         """Return the scores of `texture` [batch, patches, 16, 32] for `audiogram` [batch, 8] in dB HL.
@@ -224,7 +293,7 @@ class Nano(nn.Module):
                 f"a texture of shape {list(texture.shape)} was given; expected [batch, patches, {PLANES}, {tx.BANDS}], "
                 "as computed by model.Texture"
             )
-        tokens = self.encode(texture.flatten(0, 1)).reshape(texture.shape[0], -1, self.config.width)
+        tokens = self.encode_clips(texture)
         check_audiogram(tokens, audiogram)
         scores: Scores = self.head(tokens, audiogram)
         return scores

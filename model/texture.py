@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..runtime.errors import AudioError, OptionError
+from ..runtime.features import mel
 from ..runtime.features import patches as fe
 from ..runtime.features import texture as tx
 from .spectrum import PowerSpectrum
@@ -130,6 +131,39 @@ class Texture(nn.Module):
         fluctuation = (centred * centred).mean(2).clamp_min(1e-12).sqrt()
         extremes = torch.stack([-centred.amin(2), centred.amax(2), fluctuation], dim=1)
         return torch.cat([strength.log().transpose(1, 2), extremes], dim=1)
+
+
+class TextureMel(nn.Module):
+    """Texture (version 2) and log-mel spectrum of complete patches, as `runtime.features.mel.texture_mel`."""
+
+    kernel: Tensor
+    weights: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texture = Texture(version=2)
+        angle = 2 * np.pi / fe.FFT_LENGTH * np.outer(np.arange(fe.FFT_LENGTH // 2 + 1), np.arange(fe.FRAME_LENGTH))
+        kernel = np.concatenate([np.cos(angle), -np.sin(angle)]) * np.hanning(fe.FRAME_LENGTH)
+        self.register_buffer("kernel", torch.tensor(kernel, dtype=torch.float32), persistent=False)
+        weights = torch.tensor(mel.mel_weights()).t().contiguous()
+        self.register_buffer("weights", weights, persistent=False)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Return the features [batch, patches, 16, 136] of `waveform` [batch, samples], 16 kHz in [-1, 1].
+
+        Samples after the last complete patch are dropped.
+
+        Raises:
+            AudioError: another shape, or fewer samples than one patch.
+        """
+        texture: Tensor = self.texture(waveform)
+        power = _power_spectra(waveform.unsqueeze(1), self.kernel, fe.FRAME_SHIFT)
+        power = F.conv1d(power, self.weights.unsqueeze(2))
+        frames = ((power + mel.FLOOR).log() + mel.OFFSET) / mel.SCALE
+        frames = F.pad(frames[:, mel.SILENT_BANDS :], (0, 0, mel.SILENT_BANDS, 0), value=mel.SILENT_VALUE)
+        batch, patches = texture.shape[:2]
+        frames = frames.transpose(1, 2)[:, : patches * fe.PATCH_FRAMES]
+        return torch.cat([texture, frames.reshape(batch, patches, fe.PATCH_FRAMES, mel.MEL_BANDS)], dim=3)
 
 
 def _split_patches(waveform: Tensor) -> Tensor:

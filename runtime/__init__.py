@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from .lazy import resolve
 
 if TYPE_CHECKING:
-    from .audiogram import Audiogram
+    from .audiogram import Audiogram, EarPair, load_listeners
     from .backend import Backend, HeadOutput
     from .bundle import Bundle, Card, shipped_models
+    from .ears import EarScores
     from .errors import HaaqiEdgeError
     from .scorer import Scorer, Tokens
     from .scores import Score, Window
+    from .streaming.ear_stream import EarStream
     from .streaming.stream import Stream
     from .streaming.updates import ListenerSummary, ListenerUpdate, Summary, Update
 
@@ -27,6 +29,9 @@ _HOMES = {
     "Backend": "backend",
     "Bundle": "bundle",
     "Card": "bundle",
+    "EarPair": "audiogram",
+    "EarScores": "ears",
+    "EarStream": "streaming.ear_stream",
     "HaaqiEdgeError": "errors",
     "HeadOutput": "backend",
     "ListenerSummary": "streaming.updates",
@@ -38,6 +43,7 @@ _HOMES = {
     "Tokens": "scorer",
     "Update": "streaming.updates",
     "Window": "scores",
+    "load_listeners": "audiogram",
     "shipped_models": "bundle",
 }
 """Module of this package that each public name comes from."""
@@ -47,6 +53,9 @@ __all__ = [
     "Backend",
     "Bundle",
     "Card",
+    "EarPair",
+    "EarScores",
+    "EarStream",
     "HaaqiEdgeError",
     "HeadOutput",
     "ListenerSummary",
@@ -58,6 +67,7 @@ __all__ = [
     "Tokens",
     "Update",
     "Window",
+    "load_listeners",
     "shipped_models",
 ]
 

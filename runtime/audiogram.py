@@ -140,8 +140,8 @@ class Audiogram:
             path: path of the file. A JSON file (suffix `.json`) holds for example `{"250": 20, ...}`, `[[250, 20],
                 ...]`, `{"frequencies": [...], "levels": [...]}` or a list of 8 levels. Any other file is a table: a
                 pair of frequency and level per line, or a header line of frequencies, or one line of 8 levels.
-            selection: which audiogram to read if the file has several: "left", "right", or the name of a column or
-                row.
+            selection: which audiogram to read if the file has several: "left", "right", the name of a column or row,
+                or "L5001:left" for an ear of a listener in a `listeners.json` of the Clarity and Cadenza challenges.
 
         Raises:
             AudiogramError: if the file cannot be read, does not hold a valid audiogram, or can be read in two ways.
@@ -174,13 +174,8 @@ class Audiogram:
             return cls(_levels_of_json(stripped, (), ""))
         if "," in stripped and all(_is_level(part) for part in stripped.split(",")):
             return cls(tuple(stripped.split(",")))  # type: ignore[arg-type]
-        # The path is as long as possible: it may contain a colon itself, as that of a Windows drive.
-        colons = [match.start() for match in re.finditer(":", stripped)][::-1]
-        candidates = [(stripped, None), *((stripped[:colon], stripped[colon + 1 :]) for colon in colons)]
-        for is_path in (is_file, _has_suffix):
-            for path, selection in candidates:
-                if is_path(Path(path)):
-                    return cls.from_file(path, selection)
+        if (file := _split_path(stripped)) is not None:
+            return cls.from_file(*file)
         raise AudiogramError(f"{_show(text)} is not an audiogram: give {_FORMS}")
 
     def array(self) -> npt.NDArray[np.float32]:
@@ -199,6 +194,24 @@ class Audiogram:
         return np.interp(np.log(frequencies), np.log(FREQUENCIES), self.levels)
 
 
+@dataclass(frozen=True)
+class EarPair:
+    """The audiograms of a listener's two ears.
+
+    Attributes:
+        left: audiogram of the left ear.
+        right: audiogram of the right ear.
+        name: name of the listener in results. Default: the names of both audiograms.
+    """
+
+    left: Audiogram
+    right: Audiogram
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or f"{self.left.name}, {self.right.name}")
+
+
 class MeasuredLevels(Protocol):
     """An object with levels at its own frequencies, such as pyclarity's `Audiogram`."""
 
@@ -215,9 +228,19 @@ class LabelledLevels(Protocol):
     def iloc(self) -> Any: ...
 
 
+class ListenerOfTwoEars(Protocol):
+    """An object with the audiograms of two ears, such as pyclarity's `Listener`."""
+
+    audiogram_left: Any
+    audiogram_right: Any
+
+
 AudiogramLike: TypeAlias = (
     "str | Path | Audiogram | Sequence[float] | Mapping[Any, Any] | npt.NDArray[Any] | MeasuredLevels | LabelledLevels"
 )
+
+
+EarsLike: TypeAlias = "str | Path | EarPair | tuple[AudiogramLike, AudiogramLike] | ListenerOfTwoEars"
 
 
 def as_audiogram(value: AudiogramLike) -> Audiogram:
@@ -268,6 +291,147 @@ def as_audiograms(value: AudiogramLike | Sequence[AudiogramLike]) -> tuple[list[
     return [as_audiogram(item) for item in items], True
 
 
+def as_ears(value: EarsLike | Sequence[EarsLike]) -> tuple[list[EarPair], bool]:
+    """Convert the two ears of a listener, or a list of listeners.
+
+    Args:
+        value: `(left, right)`, each an audiogram as for `as_audiogram`; an `EarPair`; an object with `audiogram_left`
+            and `audiogram_right` (pyclarity's `Listener`); text or a path of one listener, such as
+            `listeners.json:L5001`; or a list of these, such as that of `load_listeners`.
+
+    Returns:
+        The pairs, and whether `value` was a list of listeners (even of one).
+
+    Raises:
+        AudiogramError: if an audiogram is invalid, or if there are not two for each listener.
+    """
+    one: Any = value
+    if _is_ears(one) and not _is_ears_list(one):
+        return [_to_ears(one)], False
+    items = _ordered(one)
+    if not items or not all(map(_is_ears, items)):
+        raise AudiogramError(
+            f"ears={_show(value)}: give (left, right), an audiogram for each ear, or a list of such pairs"
+        )
+    return [_to_ears(item) for item in items], True
+
+
+def load_listeners(path: str | Path) -> list[EarPair]:
+    """Read a file of listeners in the format of the Clarity and Cadenza challenges (`listeners.json`).
+
+    Such a file holds one record for each listener, by the listener's name, with the fields `audiogram_cfs`,
+    `audiogram_levels_l` and `audiogram_levels_r`. Other records of two ears are accepted as well, see `from_file`.
+
+    Args:
+        path: path of the file.
+
+    Returns:
+        One pair per listener, in the order of the file. Names are as in `listeners:L5001`, those of the ears as in
+        `listeners:L5001:left`.
+
+    Raises:
+        AudiogramError: if the file cannot be read, or if it is no file of listeners.
+    """
+    path = Path(path)
+    value = _load_json(_read_text(path), str(path))
+    if not _are_listeners(value):
+        raise AudiogramError(
+            f"{path} is no file of listeners: expected a record for each listener, such as "
+            '{"L5001": {"audiogram_cfs": [...], "audiogram_levels_l": [...], "audiogram_levels_r": [...]}}'
+        )
+    return [_listener_of_record(record, str(path), f"{path.stem}:{key}", key) for key, record in value.items()]
+
+
+def parse_audiograms(texts: Iterable[str]) -> list[Audiogram]:
+    """Create audiograms from the texts of a command line.
+
+    Args:
+        texts: texts as for `Audiogram.parse`. A file of two ears, or a listener of a `listeners.json`
+            (`listeners.json:L5001`), gives the left and the right ear. A whole `listeners.json` gives both ears of all
+            its listeners.
+
+    Raises:
+        AudiogramError: if a text is none of these.
+    """
+    found: list[Audiogram] = []
+    for text in texts:
+        for one in _parse_listeners(text):
+            found += [one.left, one.right] if isinstance(one, EarPair) else [one]
+    return found
+
+
+def parse_ears(texts: Iterable[str]) -> list[EarPair]:
+    """Create pairs of ears from the texts of a command line.
+
+    Args:
+        texts: texts as for `parse_audiograms`. Audiograms of one ear come in pairs: left, then right.
+
+    Raises:
+        AudiogramError: if a text is no audiogram, or if a left ear has no right one.
+    """
+    found: list[EarPair] = []
+    left: Audiogram | None = None
+    for one in (one for text in texts for one in _parse_listeners(text)):
+        if isinstance(one, Audiogram) and left is not None:
+            found.append(EarPair(left, one))
+            left = None
+        elif isinstance(one, Audiogram):
+            left = one
+        elif left is None:
+            found.append(one)
+        else:
+            break
+    if left is not None:
+        raise AudiogramError(
+            f"the audiogram {left.name} is of one ear, and its other ear is missing: give the left and the right ear, "
+            "such as -a N2 -a N3, or a listener with both, such as -a listeners.json:L5001"
+        )
+    return found
+
+
+def _parse_listeners(text: str) -> list[Audiogram | EarPair]:
+    """Return the audiogram, the two ears or the listeners of a text."""
+    file = _split_path(text.strip())
+    if file is None or text.strip().upper() in STANDARD:
+        return [Audiogram.parse(text)]
+    path, selection = file
+    if selection is None and _is_listeners_file(str(path)):
+        return list(load_listeners(path))
+    try:
+        return [Audiogram.from_file(path, selection)]
+    except AudiogramError:
+        pair = _read_two_ears(path, selection)
+        if pair is None:
+            raise
+        return [pair]
+
+
+def _read_two_ears(path: Path, selection: str | None) -> EarPair | None:
+    """Return the two ears of a file or of a selection, or None if there are none."""
+    start = "" if selection is None else f"{selection}:"
+    try:
+        left, right = Audiogram.from_file(path, f"{start}left"), Audiogram.from_file(path, f"{start}right")
+    except AudiogramError:
+        return None
+    return EarPair(left, right, left.name.removesuffix(":left"))
+
+
+def _split_path(text: str) -> tuple[Path, str | None] | None:
+    """Split text into the path of a file and a selection. Return None for text that is no path.
+
+    The path is as long as possible: it may contain a colon itself, as that of a Windows drive.
+    """
+    if text.startswith(("[", "{")) or ("," in text and all(_is_level(part) for part in text.split(","))):
+        return None
+    colons = [match.start() for match in re.finditer(":", text)][::-1]
+    candidates = [(text, None), *((text[:colon], text[colon + 1 :]) for colon in colons)]
+    for is_path in (is_file, _has_suffix):
+        for path, selection in candidates:
+            if is_path(Path(path)):
+                return Path(path), selection
+    return None
+
+
 # Objects of other libraries, recognized by their attributes, so that the libraries are not imported.
 
 
@@ -275,13 +439,75 @@ def _has_suffix(path: Path) -> bool:
     return path.suffix.lower() in _SUFFIXES
 
 
+def _is_listeners_file(path: str) -> bool:
+    if not path.lower().endswith(".json") or not is_file(Path(path)):
+        return False
+    return _are_listeners(_load_json(_read_text(Path(path)), path))
+
+
+def _are_listeners(value: object) -> bool:
+    """Return whether a value is a mapping of names to the records of listeners."""
+    if not isinstance(value, Mapping) or not value or not all(isinstance(item, Mapping) for item in value.values()):
+        return False
+    return not {str(key).strip().casefold() for key in value} & {"audiogram", "l", "r", "left", "right"}
+
+
+def _listener_of_record(record: Any, origin: str, name: str, key: str) -> EarPair:
+    left, right = (
+        Audiogram(_levels_of_value(record, (ear,), f"{origin}:{key}"), f"{name}:{ear}") for ear in ("left", "right")
+    )
+    return EarPair(left, right, name)
+
+
+def _has_two_ears(value: object) -> bool:
+    return hasattr(value, "audiogram_left") and hasattr(value, "audiogram_right")
+
+
+def _is_ears(value: object) -> bool:
+    """Return whether a value has the form of a listener's two ears."""
+    if isinstance(value, EarPair | str | Path) or _has_two_ears(value):
+        return True
+    return isinstance(value, tuple | list) and len(value) == 2 and not isinstance(value[0], int | float | np.number)
+
+
+def _is_ears_list(value: object) -> bool:
+    """Return whether a value of two items is a list of two listeners. Two texts are the two ears of one."""
+    if not isinstance(value, tuple | list):
+        return False
+    return all(map(_is_ears, value)) and not all(isinstance(item, str | Path) for item in value)
+
+
+def _to_ears(value: Any) -> EarPair:
+    if isinstance(value, EarPair):
+        return value
+    if isinstance(value, str | Path):
+        pairs = parse_ears([str(value)])
+        if len(pairs) != 1:
+            raise AudiogramError(
+                f"{value} has {len(pairs)} listeners: give one of them, such as {_show(f'{value}:NAME')}, or "
+                f"load_listeners({str(value)!r}) for all"
+            )
+        return pairs[0]
+    if _has_two_ears(value):
+        name = str(getattr(value, "id", "") or "")
+        ears = (value.audiogram_left, value.audiogram_right)
+        left, right = (Audiogram.from_pairs(ear.frequencies, ear.levels) for ear in ears)
+        if not name:
+            return EarPair(left, right)
+        return EarPair(Audiogram(left.levels, f"{name}:left"), Audiogram(right.levels, f"{name}:right"), name)
+    left, right = (as_audiogram(ear) for ear in value)
+    return EarPair(left, right)
+
+
 def _is_pandas(value: object) -> bool:
     return hasattr(value, "iloc") and hasattr(value, "index")
 
 
 def _has_frequencies(value: object) -> bool:
-    if hasattr(value, "audiogram_left") and hasattr(value, "audiogram_right"):
-        raise AudiogramError("a listener has two ears: give its audiogram_left or its audiogram_right")
+    if _has_two_ears(value):
+        raise AudiogramError(
+            "a listener has two ears: give its audiogram_left or its audiogram_right, or for stereo ears=listener"
+        )
     return hasattr(value, "levels") and hasattr(value, "frequencies")
 
 
@@ -732,15 +958,18 @@ def _refuse_selection(parts: tuple[str, ...], origin: str) -> None:
 
 
 def _levels_of_json(text: str, parts: tuple[str, ...], origin: str) -> tuple[float, ...]:
+    return _levels_of_value(_load_json(text, origin), parts, origin)
+
+
+def _load_json(text: str, origin: str) -> Any:
     try:
-        value = json.loads(text, object_pairs_hook=_unique_keys)
+        return json.loads(text, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
         if isinstance(error, _DuplicateKeyError):
             raise AudiogramError(
                 f"{origin or _show(text)}: key {error} occurs twice: give each frequency once"
             ) from error
         raise AudiogramError(f"{origin or _show(text)} is not JSON ({error}): give {_FORMS}") from error
-    return _levels_of_value(value, parts, origin)
 
 
 class _DuplicateKeyError(ValueError):
@@ -777,6 +1006,8 @@ def _levels_of_value(value: Any, parts: tuple[str, ...], origin: str) -> tuple[f
 def _levels_of_mapping(value: Mapping[Any, Any], parts: tuple[str, ...], origin: str) -> tuple[float, ...]:
     """Read levels by frequency, lists of frequencies and levels, a record of two ears, or one of these in a field."""
     place = f"{origin}: " if origin else ""
+    if _are_listeners(value):
+        return _levels_of_listeners(value, parts, origin)
     keys = {key: str(key).strip().casefold() for key in value}
     fields = [key for key, text in keys.items() if text == "audiogram" and not isinstance(value[key], str)]
     ears = [key for key, text in keys.items() if text in {"l", "r", "left", "right"}]
@@ -803,12 +1034,27 @@ def _levels_of_mapping(value: Mapping[Any, Any], parts: tuple[str, ...], origin:
         if not frequencies:
             return _eight_levels(list(selected), place)
         return _levels_of_pairs(_Pairs(list(value[frequencies[0]]), list(selected), origin))
-    if value and not pairs and all(isinstance(item, Mapping) for item in value.values()):
-        raise AudiogramError(
-            f"{place}the keys {_show(list(value))} are no frequencies: give the audiogram of one listener"
-        )
     _refuse_selection(parts, origin)
     return _levels_of_pairs(_Pairs(list(value.keys()), list(value.values()), origin))
+
+
+def _levels_of_listeners(value: Mapping[Any, Any], parts: tuple[str, ...], origin: str) -> tuple[float, ...]:
+    """Read an ear of the selected listener."""
+    names = [str(key) for key in value]
+    chosen = [key for key in value if parts and str(key).strip().casefold() == parts[0].casefold()]
+    if len(chosen) == 1:
+        return _levels_of_value(value[chosen[0]], parts[1:], f"{origin}:{chosen[0]}")
+    place = f"{origin}: " if origin else ""
+    hint = f"such as {_show(f'{origin}:{names[0]}')} for both ears, or ':left' after it for one" if origin else ""
+    if parts:
+        raise AudiogramError(
+            f"{place}no listener named {_show(parts[0])} among {len(names)}: select one of {', '.join(names[:8])}"
+            f"{', ...' if len(names) > 8 else ''}, {hint}"
+        )
+    raise AudiogramError(
+        f"{place}the keys {_show(names)} are no frequencies, but may be listeners: give the audiogram of one listener"
+        f"{', ' if hint else ''}{hint}"
+    )
 
 
 def _one_key(value: Mapping[Any, Any], test: Callable[[str], object]) -> Any:

@@ -18,10 +18,13 @@ class HeadOutput(NamedTuple):
     Attributes:
         frame_scores: float32 [listeners, patches], the score of each patch.
         scores: float32 [listeners], the score of the window.
+        intervals: float32 [listeners, 2], lower and upper end of the prediction interval of each score; None if the
+            model predicts none (`Card.interval`).
     """
 
     frame_scores: Array
     scores: Array
+    intervals: Array | None = None
 
 
 @runtime_checkable

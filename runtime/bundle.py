@@ -24,7 +24,10 @@ _SHIPPED: Final = Path(__file__).parent / "models"
 ROLES: Final = ("encoder", "head")
 """Roles of the graphs of a bundle."""
 Precision = Literal["fp32", "fp16", "int8"]
-_ENCODER_INPUTS: Final = ("fbank", "texture", "samples")
+EncoderInput = Literal["fbank", "texture", "texture_mel", "samples"]
+_ENCODER_INPUTS: Final = ("fbank", "texture", "texture_mel", "samples")
+MAX_BLOCK: Final = 64
+"""Maximum number of patches that an encoder reads together (10 s)."""
 TEXTURE_VERSION: Final = "texture_version"
 """Metadata key of an ONNX file for the texture version. A file without the key has version 1."""
 
@@ -33,7 +36,8 @@ TEXTURE_VERSION: Final = "texture_version"
 class FrontEnd:
     """The front end that a model was trained with.
 
-    Only `texture_version` may differ from its default. This package computes the versions in `texture.VERSIONS`.
+    Only `texture_version` and `block` may differ from their defaults. This package computes the versions in
+    `texture.VERSIONS`.
 
     Attributes:
         sample_rate: Hz.
@@ -44,6 +48,8 @@ class FrontEnd:
         patch_length: samples that one patch reads.
         texture_version: version of the texture front end, see `features.texture`. A card does not store version 1, the
             only version that earlier releases of this package know.
+        block: patches that the encoder reads together. The tokens of a patch depend on the other patches of its block,
+            and a stream encodes whole blocks. A card does not store 1.
     """
 
     sample_rate: int = fe.SAMPLE_RATE
@@ -53,6 +59,7 @@ class FrontEnd:
     patch_shift: int = fe.PATCH_SHIFT
     patch_length: int = fe.PATCH_LENGTH
     texture_version: int = 1
+    block: int = 1
 
 
 @dataclass(frozen=True)
@@ -117,12 +124,13 @@ class Card:
     Attributes:
         name: name of the model.
         version: version of the model.
-        family: `nano`, `student` or `teacher`.
+        family: `nano`, `small`, `student` or `teacher`.
         precision: `fp32`, `fp16` or `int8`.
-        streamable: whether a patch's tokens are independent of the other patches in a batch.
+        streamable: whether a patch's tokens are independent of the other blocks of patches in a batch
+            (`FrontEnd.block`).
         window: seconds that one score covers by default.
         level1: dB SPL of RMS 1.0 in the samples that the encoder expects.
-        encoder_input: `fbank`, `texture`, or `samples` if the graph contains the front end.
+        encoder_input: `fbank`, `texture`, `texture_mel`, or `samples` if the graph contains the front end.
         tokens_per_patch: tokens that the encoder computes for each patch.
         width: size of a token.
         parameters: number of parameters of encoder and head together.
@@ -134,6 +142,8 @@ class Card:
         figures: measured results by name.
         notes: free text by topic: data, attribution, limits, how to reproduce the model.
         predicts: scale of the predicted quantity.
+        interval: probability that the prediction interval of a score contains the label, such as 0.9; None if the head
+            predicts no interval.
         format: version of the card's schema.
     """
 
@@ -144,7 +154,7 @@ class Card:
     streamable: bool
     window: float
     level1: float
-    encoder_input: Literal["fbank", "texture", "samples"]
+    encoder_input: EncoderInput
     tokens_per_patch: int
     width: int
     parameters: int
@@ -155,6 +165,7 @@ class Card:
     figures: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
     predicts: Scale = HAAQI
+    interval: float | None = None
     format: int = FORMAT
 
     @property
@@ -176,19 +187,31 @@ class Card:
             "audiogram_frequencies": ",".join(map(str, self.audiogram_frequencies)),
             "source_sha256": self.source_sha256,
             **({} if self.front_end.texture_version == 1 else {TEXTURE_VERSION: str(self.front_end.texture_version)}),
+            **({} if self.front_end.block == 1 else {"block": str(self.front_end.block)}),
             **({} if self.predicts == HAAQI else {"predicts": str(self.predicts)}),
+            **({} if self.interval is None else {"interval": f"{self.interval:g}"}),
         }
+
+    @property
+    def head_outputs(self) -> list[str]:
+        """Names of the outputs of the head's graph, in order."""
+        return ["frame_scores", "score", *([] if self.interval is None else ["interval"])]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as a dict for JSON.
 
-        `predicts` is left out if it is HAAQI, and `texture_version` if it is 1.
+        `predicts` is left out if it is HAAQI, `texture_version` and `block` if they are 1, and `interval` if it is
+        None.
         """
         values = asdict(self)
+        if self.interval is None:
+            del values["interval"]
         if self.predicts == HAAQI:
             del values["predicts"]
         if self.front_end.texture_version == 1:
             del values["front_end"]["texture_version"]
+        if self.front_end.block == 1:
+            del values["front_end"]["block"]
         return values
 
     def to_json(self) -> str:
@@ -215,15 +238,19 @@ class Card:
             given = raw.get("format") if isinstance(raw, dict) else raw
             raise BundleError(f"{origin} has the schema {given!r}, this version reads {FORMAT}: export it again")
         card: Card = _build(cls, raw, origin)
-        if replace(card.front_end, texture_version=1) != FrontEnd() or card.front_end.texture_version not in VERSIONS:
+        given, known = card.front_end, replace(card.front_end, texture_version=1, block=1) == FrontEnd()
+        if not known or given.texture_version not in VERSIONS or not 1 <= given.block <= MAX_BLOCK:
             raise BundleError(
-                f"{origin} asks for the front end {card.front_end}; this version computes {FrontEnd()}, with "
-                f"texture_version one of {', '.join(map(str, VERSIONS))}: update haaqi-edge, or export the model again"
+                f"{origin} asks for the front end {given}; this version computes {FrontEnd()}, with "
+                f"texture_version one of {', '.join(map(str, VERSIONS))} and block from 1 to {MAX_BLOCK}: update "
+                "haaqi-edge, or export the model again"
             )
         if not fe.PATCH_SECONDS <= card.window <= MAX_WINDOW_SECONDS:
             raise BundleError(
                 f"{origin}: window is {card.window} s, expected {fe.PATCH_SECONDS:g} to {MAX_WINDOW_SECONDS:g}"
             )
+        if card.interval is not None and not 0 < card.interval < 1:
+            raise BundleError(f"{origin}: interval is {card.interval}, expected a probability between 0 and 1")
         if card.audiogram_frequencies != FREQUENCIES:
             raise BundleError(f"{origin} has audiogram frequencies other than {FREQUENCIES}")
         return card
@@ -315,8 +342,9 @@ _CHECKS: Final[Mapping[str, Any]] = {
     "int": int,
     "bool": bool,
     "float": (int, float),
+    "float | None": (int, float),
     "Precision": str,
-    "Literal['fbank', 'texture', 'samples']": str,  # Python stores annotations with single quotes
+    "EncoderInput": str,
     "tuple[int, ...]": list,
 }
 

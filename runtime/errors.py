@@ -120,5 +120,9 @@ class CancellationWarning(AudioWarning):
     """Issued if the channels of a recording cancel each other in their mean."""
 
 
+class ChannelWarning(AudioWarning):
+    """Issued if the channels of a recording may not be those that the audiograms belong to."""
+
+
 class SampleFormatWarning(AudioWarning):
     """Issued if the samples of a stream suggest another full scale than that of their type."""

@@ -1,7 +1,8 @@
-"""Check paths. A path that the system rejects, for example because it is too long, does not exist."""
+"""Check and show paths. A path that the system rejects, for example because it is too long, does not exist."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
@@ -28,3 +29,14 @@ def is_folder(path: Path) -> bool:
 def is_checkpoint(model: object) -> bool:
     """Return whether `model` is the path of a checkpoint, judged by its suffix."""
     return isinstance(model, str | Path) and Path(model).suffix in CHECKPOINT_SUFFIXES
+
+
+def display_name(path: str | os.PathLike[str]) -> str:
+    """Return a path as text that can be printed: other characters, and bytes that are no UTF-8, are escaped."""
+    text = os.fsdecode(path)
+    if text.isprintable():
+        return text
+    return "".join(
+        f"\\x{ord(c) - 0xDC00:02x}" if 0xDC80 <= ord(c) <= 0xDCFF else c if c.isprintable() else repr(c)[1:-1]
+        for c in text
+    )

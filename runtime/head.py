@@ -59,14 +59,16 @@ class Head:
             audiograms: float32 [listeners, 8], dB HL.
 
         Returns:
-            Frame scores and scores. A frame score is the mean over the tokens of a patch.
+            Frame scores, scores, and intervals if the model predicts them. A frame score is the mean over the tokens of
+            a patch.
         """
         flat = tokens.reshape(1, -1, tokens.shape[2])
         batch = min(max_listeners_per_run(flat.shape[1]), self._max_listeners or len(audiograms))
         parts = [
             self.session.run(tokens=flat, audiogram=audiograms[i : i + batch]) for i in range(0, len(audiograms), batch)
         ]
-        frame_scores, scores = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
+        output = HeadOutput(*(parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))))
         if tokens.shape[1] > 1:
-            frame_scores = frame_scores.reshape(len(audiograms), len(tokens), -1).mean(axis=2)
-        return HeadOutput(frame_scores, scores)
+            frame_scores = output.frame_scores.reshape(len(audiograms), len(tokens), -1).mean(axis=2)
+            return output._replace(frame_scores=frame_scores)
+        return output

@@ -69,7 +69,7 @@ class OnnxBackend:
             if differences:
                 raise BundleError(f"the {role} of {bundle.folder} disagrees with its card on {differences}")
         self.bound: BoundModel | None = None
-        if options and self.head.session.device == "cuda":
+        if options and self.head.session.device == "cuda" and self.card.front_end.block == 1:
             from .gpu.io_binding import BoundModel
 
             self.bound = BoundModel(self.encoder.session, self.head.session, self.card, options)
@@ -95,7 +95,7 @@ def _differences(card: Card, role: str, session: Session) -> list[str]:
     wrong = sorted(k for k, v in expected.items() if actual.get(k) != v)
     inputs, outputs = {
         "encoder": ({card.encoder_input}, ["tokens"]),
-        "head": ({"tokens", "audiogram"}, ["frame_scores", "score"]),
+        "head": ({"tokens", "audiogram"}, card.head_outputs),
     }[role]
     if set(session.inputs) != inputs or list(session.outputs) != outputs:
         return [*wrong, "inputs and outputs"]

@@ -18,15 +18,18 @@ import numpy.typing as npt
 from .audio.channels import Channel, check_channel
 from .audio.levels import SILENCE
 from .audio.presentation import Presentation, silence_error
-from .audio.reading import TOO_SHORT, ArrayAudio, Audio, AudioLike, FileAudio, display_name, open_audio
-from .audiogram import Audiogram, AudiogramLike, as_audiogram, as_audiograms
+from .audio.reading import TOO_SHORT, ArrayAudio, AudioLike, FileAudio, open_audio
+from .audiogram import Audiogram, AudiogramLike, EarPair, EarsLike, as_audiogram, as_audiograms, as_ears
 from .backend import Backend
 from .batch.prefetch import BATCH, Job, score_jobs
 from .bundle import Bundle, Card, shipped_models
-from .errors import AudioError, BundleError, HaaqiEdgeError, OptionError
+from .ears import EARS, Ear, EarScores, interleave, of_ear, open_ear, pair_scores
+from .errors import AudioError, AudiogramError, BundleError, HaaqiEdgeError, OptionError
 from .features.front_ends import read_patches
+from .files import display_name
 from .onnx_backend import OnnxBackend
 from .scores import Score, short_name
+from .streaming.ear_stream import EarStream
 from .streaming.stream import Stream
 from .window_scoring import WholeWindows, WindowModel, score_features, score_tokens
 from .windows import PatchFeatures, PatchTokens, WindowLike, slice_windows, window_length
@@ -183,17 +186,42 @@ class Scorer:
         channel: Channel = "mix",
     ) -> Score | list[Score]: ...
 
+    @overload
+    def score(
+        self,
+        audio: AudioLike,
+        *,
+        ears: list[EarsLike] | list[EarPair],
+        level1: float | None = None,
+        spl: float | None = None,
+        nal_r: bool = False,
+        window: WindowLike = "default",
+    ) -> list[EarScores]: ...
+
+    @overload
+    def score(
+        self,
+        audio: AudioLike,
+        *,
+        ears: EarsLike,
+        level1: float | None = None,
+        spl: float | None = None,
+        nal_r: bool = False,
+        window: WindowLike = "default",
+    ) -> EarScores: ...
+
     def score(
         self,
         audio: AudioLike | Tokens,
-        audiogram: AudiogramLike | Sequence[AudiogramLike],
+        audiogram: AudiogramLike | Sequence[AudiogramLike] | None = None,
         *,
+        ears: EarsLike | list[EarsLike] | list[EarPair] | None = None,
         level1: float | None = None,
         spl: float | None = None,
         nal_r: bool = False,
         window: WindowLike = "default",
         channel: Channel = "mix",
-    ) -> Score | list[Score]:
+    ) -> Score | list[Score] | EarScores | list[EarScores]:
         """Score a clip for one or more listeners.
 
         Args:
@@ -203,9 +231,12 @@ class Scorer:
             audiogram: the name of a standard audiogram (`NH`, `N1` to `N7`, `S1` to `S3`), 8 hearing levels in dB HL at
                 250, 500, 1000, 2000, 3000, 4000, 6000 and 8000 Hz, a mapping of Hz to dB HL, the path of a CSV or JSON
                 file, or an `Audiogram`. For several listeners, a list of these.
+            ears: in place of `audiogram`, `(left, right)`, the audiograms of a listener's two ears, for a stereo
+                recording: the left channel is scored with the left audiogram, and the right channel with the right
+                one. Also an `EarPair`, pyclarity's `Listener`, text such as `listeners.json:L5001`, or a list of these.
             level1: presentation level, in dB SPL of a signal with RMS 1.0. Default: the model's value (85).
-            spl: presentation level, in dB SPL of the whole clip before amplification. Replaces `level1`; you can set
-                only one of them.
+            spl: presentation level, in dB SPL of the whole clip before amplification; with `ears`, of each channel.
+                Replaces `level1`; you can set only one of them.
             nal_r: whether to amplify the audio for each listener by NAL-R first, True or False. Use this for
                 unprocessed music. By default the audio is taken as the signal that reaches the ear.
             window: seconds that one score covers, from 0.16 to 60; `whole` for one window of the whole clip (up to
@@ -214,7 +245,8 @@ class Scorer:
                 channel, from 0. If the channels cancel each other in the mix, a `CancellationWarning` is issued.
 
         Returns:
-            A `Score`, or a list with one `Score` per listener if `audiogram` is a list of audiograms.
+            A `Score`, or a list with one `Score` per listener if `audiogram` is a list of audiograms. With `ears`, an
+            `EarScores`, or a list of them.
 
         Raises:
             AudioError: if the audio cannot be read as a whole, is shorter than one patch (175 ms), is silent
@@ -225,8 +257,24 @@ class Scorer:
                 in `encode`), or if the tokens come from another model or were amplified for another listener.
         """
         _check_nal_r(nal_r)
-        listeners, several = as_audiograms(audiogram)
+        _check_listeners(audiogram, ears, channel)
         length = window_length(window, self.card.window)
+        if ears is not None:
+            if isinstance(audio, Tokens):
+                raise OptionError(
+                    "tokens are of one signal, and ears=(left, right) need two: encode with channel='left' and with "
+                    "channel='right', and score each with the audiogram of its ear"
+                )
+            pairs, several_pairs = as_ears(ears)
+            both = _Source(audio, "mix")
+            left, right = (
+                self._score_plans(_EarSource(both, ear), _plans(of_ear(pairs, ear), level1, spl, nal_r), length)
+                for ear in EARS
+            )
+            results = pair_scores(interleave(left, right), pairs)
+            return results if several_pairs else results[0]
+        assert audiogram is not None
+        listeners, several = as_audiograms(audiogram)
         if isinstance(audio, Tokens):
             if level1 is not None or spl is not None or nal_r or channel != "mix":
                 raise OptionError(
@@ -237,17 +285,15 @@ class Scorer:
             scores = score_tokens(self.backend, slice_windows([audio.encoded], length), listeners, "the tokens")
         else:
             source = _Source(audio, check_channel(channel))
-            plans = _plans(listeners, level1, spl, nal_r)
-            scores = [
-                score for group, presentation in plans for score in self._score(source, group, presentation, length)
-            ]
+            scores = self._score_plans(source, _plans(listeners, level1, spl, nal_r), length)
         return scores if several else scores[0]
 
     def score_many(
         self,
         audios: Iterable[AudioLike],
-        audiograms: AudiogramLike | Sequence[AudiogramLike],
+        audiograms: AudiogramLike | Sequence[AudiogramLike] | None = None,
         *,
+        ears: EarsLike | list[EarsLike] | list[EarPair] | None = None,
         batch: int = BATCH,
         level1: float | None = None,
         spl: float | None = None,
@@ -265,6 +311,8 @@ class Scorer:
         Args:
             audios: the clips: paths, open files or `(samples, rate)`, as for `score`.
             audiograms: one listener or a list of listeners, as for `score`.
+            ears: in place of `audiograms`, the two ears of one listener or of several, as for `score`. The scores of a
+                clip are those of all ears: the left and the right one of each listener, see `runtime.ears.pair_scores`.
             batch: number of patches to encode in one run, from as many clips as needed.
             level1: as for `score`.
             spl: as for `score`.
@@ -295,11 +343,42 @@ class Scorer:
         if not isinstance(audios, Iterable):
             raise OptionError(f"{audios!r} where clips were expected: give a list of paths or of (samples, rate)")
         _check_nal_r(nal_r)
-        listeners, _ = as_audiograms(audiograms)
+        _check_listeners(audiograms, ears, channel)
         length = window_length(window, self.card.window)
         choice = check_channel(channel)
         sources = (_Source(audio, choice) for audio in audios)
+        if ears is not None:
+            return self._score_many_ears(sources, as_ears(ears)[0], level1, spl, nal_r, int(batch), length)
+        assert audiograms is not None
+        listeners, _ = as_audiograms(audiograms)
         return self._score_many(sources, _plans(listeners, level1, spl, nal_r), int(batch), length)
+
+    def _score_many_ears(
+        self,
+        sources: Iterator[_Source],
+        pairs: Sequence[EarPair],
+        level1: float | None,
+        spl: float | None,
+        nal_r: bool,
+        batch: int,
+        length: int | None,
+    ) -> Generator[list[Score] | HaaqiEdgeError, None, None]:
+        """Score stereo clips as `score_many` does, the left and the right ear in turn."""
+        plans = {ear: _plans(of_ear(pairs, ear), level1, spl, nal_r) for ear in EARS}
+        jobs = (
+            Job(partial(self._read, source, presentation), group, source.name)
+            for both in sources
+            for ear in EARS
+            for source in [_EarSource(both, ear)]
+            for group, presentation in plans[ear]
+        )
+        outcomes = score_jobs(jobs, length, batch, self.threads, self._window_model or self.backend)
+        with closing(outcomes):
+            for parts in zip(*[outcomes] * sum(map(len, plans.values())), strict=True):
+                scores = _merge_outcomes(parts)
+                if isinstance(scores, list):
+                    scores = interleave(scores[: len(pairs)], scores[len(pairs) :])
+                yield scores
 
     def _score_many(
         self,
@@ -319,6 +398,7 @@ class Scorer:
             for parts in zip(*[outcomes] * len(plans), strict=True):
                 yield _merge_outcomes(parts)
 
+    @overload
     def stream(
         self,
         audiogram: AudiogramLike | Sequence[AudiogramLike],
@@ -331,13 +411,44 @@ class Scorer:
         nal_r: bool = False,
         channel: Channel = "mix",
         channels: int | None = None,
-    ) -> Stream:
+    ) -> Stream: ...
+
+    @overload
+    def stream(
+        self,
+        *,
+        sample_rate: int,
+        ears: EarsLike | list[EarsLike] | list[EarPair],
+        window: WindowLike = "default",
+        hop: float | None = None,
+        level1: float | None = None,
+        spl: float | None = None,
+        nal_r: bool = False,
+        channels: int | None = None,
+    ) -> EarStream: ...
+
+    def stream(
+        self,
+        audiogram: AudiogramLike | Sequence[AudiogramLike] | None = None,
+        sample_rate: int | None = None,
+        *,
+        ears: EarsLike | list[EarsLike] | list[EarPair] | None = None,
+        window: WindowLike = "default",
+        hop: float | None = None,
+        level1: float | None = None,
+        spl: float | None = None,
+        nal_r: bool = False,
+        channel: Channel = "mix",
+        channels: int | None = None,
+    ) -> Stream | EarStream:
         """Create a stream, which scores audio while it arrives.
 
         Args:
             audiogram: one listener or a list of listeners, as for `score`. All listeners share one encoder pass, except
                 with `nal_r`.
             sample_rate: sample rate of the audio, Hz.
+            ears: in place of `audiogram`, the two ears of one listener or of several, as for `score`. Each channel has
+                its own encoder pass.
             window: seconds that one score covers, from 0.16 to 60; `default` for the model's window. `whole` is not
                 possible.
             hop: seconds between updates, a multiple of 0.16. Default: 0.16.
@@ -348,7 +459,7 @@ class Scorer:
             channels: number of channels of the chunks. Default: that of the first chunk.
 
         Returns:
-            A `Stream`.
+            A `Stream`, or with `ears` an `EarStream`.
 
         Raises:
             BundleError: if a patch's tokens depend on the other patches in a batch (see `Card.streamable`).
@@ -366,17 +477,23 @@ class Scorer:
         length = window_length(window, self.card.window)
         if length is None:
             raise OptionError('window="whole": a stream has no end; give seconds, up to 60, or "default"')
-        return Stream(
+        _check_listeners(audiogram, ears, channel)
+        if sample_rate is None:
+            raise OptionError("no sample rate: give sample_rate=, the rate of the audio in Hz")
+        create = partial(
+            Stream,
             self.backend,
-            audiogram,
-            sample_rate,
+            sample_rate=sample_rate,
             length=length,
             hop=hop,
             presentation=Presentation(level1, spl),
             nal_r=nal_r,
-            channel=check_channel(channel),
             channels=channels,
         )
+        if ears is not None:
+            return EarStream(create, ears)
+        assert audiogram is not None
+        return create(audiogram, channel=check_channel(channel))
 
     def encode(
         self,
@@ -418,11 +535,11 @@ class Scorer:
         encoded = PatchTokens(tokens, np.concatenate([b.silent for b in blocks]))
         return Tokens(encoded, self.card.source_sha256, listener)
 
-    def _encode(self, source: _Source, presentation: Presentation) -> Iterator[PatchTokens]:
+    def _encode(self, source: _Clip, presentation: Presentation) -> Iterator[PatchTokens]:
         for block in self._read(source, presentation):
             yield PatchTokens(self.backend.encode(block.features), block.silent)
 
-    def _read(self, source: _Source, presentation: Presentation) -> Iterator[PatchFeatures]:
+    def _read(self, source: _Clip, presentation: Presentation) -> Iterator[PatchFeatures]:
         """Yield the patches of a clip.
 
         Raises:
@@ -432,7 +549,7 @@ class Scorer:
         gain = presentation.gain(audio, self.card.level1)
         presented = presentation.blocks(audio, gain, self.card.level1)
         any_patch = any_sound = False
-        for block in read_patches(presented, self.card.front_end_name, SILENCE * gain):
+        for block in read_patches(presented, self.card.front_end_name, SILENCE * gain, self.card.front_end.block):
             any_patch, any_sound = True, any_sound or not block.silent.all()
             yield block
         if not any_patch:
@@ -440,8 +557,13 @@ class Scorer:
         if not any_sound:
             raise silence_error(audio)
 
+    def _score_plans(
+        self, source: _Clip, plans: Sequence[tuple[Sequence[Audiogram], Presentation]], length: int | None
+    ) -> list[Score]:
+        return [score for group, presentation in plans for score in self._score(source, group, presentation, length)]
+
     def _score(
-        self, source: _Source, listeners: Sequence[Audiogram], presentation: Presentation, length: int | None
+        self, source: _Clip, listeners: Sequence[Audiogram], presentation: Presentation, length: int | None
     ) -> list[Score]:
         if self._window_model is not None:
             windows = slice_windows(self._read(source, presentation), length)
@@ -491,6 +613,18 @@ def _check_nal_r(nal_r: object) -> None:
         )
 
 
+def _check_listeners(audiogram: object, ears: object, channel: Channel) -> None:
+    """Raise an error unless there are either audiograms or ears, and no channel with ears."""
+    if audiogram is None and ears is None:
+        raise AudiogramError("no audiogram was given: give one, or for a stereo recording ears=(left, right)")
+    if audiogram is not None and ears is not None:
+        raise OptionError("audiogram and ears are both given: give an audiogram, or for stereo ears=(left, right)")
+    if ears is not None and channel != "mix":
+        raise OptionError(
+            f"channel={channel!r} with ears: the left and the right channel are scored; leave out channel"
+        )
+
+
 class _Source:
     """A clip, which is opened once, when it is first read. A pipe can be read only once.
 
@@ -501,7 +635,7 @@ class _Source:
 
     def __init__(self, audio: AudioLike, channel: Channel) -> None:
         self._audio, self._channel, self._lock = audio, channel, threading.Lock()
-        self._opened: Audio | HaaqiEdgeError | None = None
+        self._opened: ArrayAudio | FileAudio | HaaqiEdgeError | None = None
         if isinstance(audio, tuple):
             self.name = "the audio"
         elif isinstance(audio, str | os.PathLike):
@@ -509,7 +643,7 @@ class _Source:
         else:
             self.name = str(getattr(audio, "name", "the file given"))
 
-    def open(self) -> Audio:
+    def open(self) -> ArrayAudio | FileAudio:
         """Return the clip, ready for reading.
 
         Raises:
@@ -524,6 +658,31 @@ class _Source:
         if isinstance(self._opened, HaaqiEdgeError):
             raise self._opened
         return self._opened
+
+
+class _EarSource:
+    """The channel of an ear of a clip.
+
+    Args:
+        both: the stereo clip.
+        ear: the ear.
+    """
+
+    def __init__(self, both: _Source, ear: Ear) -> None:
+        self._both, self._ear, self._lock = both, ear, threading.Lock()
+        self._opened: ArrayAudio | FileAudio | None = None
+        self.name = f"{both.name} ({ear} ear)"
+
+    def open(self) -> ArrayAudio | FileAudio:
+        """Return the channel, ready for reading; see `_Source.open`."""
+        audio = self._both.open()
+        with self._lock:
+            if self._opened is None:
+                self._opened = open_ear(audio, self._ear)
+            return self._opened
+
+
+_Clip: TypeAlias = _Source | _EarSource
 
 
 def _plans(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from .features import patches as fe
 from .windows import Patches, WindowSlice
 
 Array = npt.NDArray[np.float32]
+
+Interval: TypeAlias = tuple[float, float]
+"""Lower and upper end of a prediction interval, from 0 to 1"""
 
 _MAX_NAME: Final = 40
 """Maximum number of characters of a listener's name in `repr`."""
@@ -36,11 +39,14 @@ class Window:
         start: seconds from the start of the clip.
         end: seconds from the start of the clip.
         score: 0 to 1; None if the window is silent.
+        interval: lower and upper end of the prediction interval; None if the window is silent, or if the model
+            predicts no intervals.
     """
 
     start: float
     end: float
     score: float | None
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,6 +61,11 @@ class Score:
         windows: all windows of the clip with their scores, in order.
         audiogram: the listener.
         scale: scale of the quantity that the model predicts.
+        interval: lower and upper end of the prediction interval of `score`; None if the model predicts no intervals.
+            It contains the label of a clip such as those that the model was tested on with the probability
+            `Card.interval`, 90% for the shipped models. For several windows, its ends are the means of the windows'
+            ends, with the weights of `score`. This is exact if the windows' errors are equal. Otherwise errors partly
+            cancel, and the interval is wider than needed.
     """
 
     score: float
@@ -63,10 +74,13 @@ class Score:
     windows: tuple[Window, ...]
     audiogram: Audiogram
     scale: Scale = HAAQI
+    interval: Interval | None = None
 
     def __repr__(self) -> str:
-        """Return one line: the score, the listener, the number of windows and the seconds scored."""
+        """Return one line: the score, its interval, the listener, the number of windows and the seconds scored."""
         value = "" if self.scale == HAAQI else f"value={self.value:.4g} ({self.scale}), "
+        if self.interval is not None:
+            value += f"interval=({self.interval[0]:.4f}, {self.interval[1]:.4f}), "
         seconds = self.windows[-1].end if self.windows else 0.0
         return (
             f"Score(score={self.score:.4f}, {value}audiogram={short_name(self.audiogram)!r}, "
@@ -87,11 +101,28 @@ class Score:
             "audiogram": self.audiogram.name,
             "levels": list(self.audiogram.levels),
             "score": self.score,
+            **({} if self.interval is None else {"interval": list(self.interval)}),
             **({} if self.scale == HAAQI else {"value": self.value}),
-            "windows": [{"start": w.start, "end": w.end, "score": w.score} for w in self.windows],
+            "windows": [
+                {
+                    "start": w.start,
+                    "end": w.end,
+                    "score": w.score,
+                    **({} if self.interval is None else {"interval": None if w.interval is None else list(w.interval)}),
+                }
+                for w in self.windows
+            ],
             "frame_scores": [None if np.isnan(v) else round(float(v), 6) for v in self.frame_scores],
             "times": [round(float(t), 4) for t in self.times],
         }
+
+
+def listener_interval(output: HeadOutput, index: int) -> Interval | None:
+    """Return the prediction interval of a window for the listener with an index; None without intervals."""
+    if output.intervals is None:
+        return None
+    low, high = output.intervals[index].tolist()
+    return low, high
 
 
 class _WindowScores(NamedTuple):
@@ -162,13 +193,18 @@ class ScoreAggregator:
 
     def _score(self, index: int, total: int) -> Score:
         windows, curves, mean = [], [], 0.0
+        ends: npt.NDArray[np.float64] | None = None
         for window in self._windows:
             value = None if window.output is None else float(window.output.scores[index])
-            windows.append(Window(window.start, window.end, value))
+            interval = None if window.output is None else listener_interval(window.output, index)
+            windows.append(Window(window.start, window.end, value, interval))
             silence = np.full(window.patches, np.nan, dtype=np.float32)
             curve = silence if window.output is None else window.output.frame_scores[index]
             curves.append(curve[window.patches - window.added :])
             mean += 0.0 if value is None else value * window.added
+            if interval is not None:
+                ends = (0.0 if ends is None else ends) + np.multiply(interval, window.added)
         curve = np.concatenate(curves)
         times = np.arange(len(curve)) * fe.PATCH_SECONDS + fe.PATCH_LENGTH / fe.SAMPLE_RATE / 2
-        return Score(mean / total, curve, times, tuple(windows), self.listeners[index], self._scale)
+        interval = None if ends is None else (float(ends[0] / total), float(ends[1] / total))
+        return Score(mean / total, curve, times, tuple(windows), self.listeners[index], self._scale, interval)

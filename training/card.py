@@ -14,6 +14,7 @@ from ..runtime.bundle import Card
 from .corpus.clips import Corpus
 from .data.rows import PRESENTATION_LEVEL, SYNTHETIC, Row
 from .degradations.sampling import HELD_OUT, family, is_from_studies, is_unseen
+from .intervals import coverage_of
 from .statistics import agreement, agreement_intervals
 
 MIN_GROUP_ROWS: Final = 20
@@ -39,7 +40,10 @@ _WHOLE: Final = {
 
 
 def metrics_by_group(
-    rows: Sequence[Row], predicted: npt.NDArray[np.float32], genres: Mapping[str, str] | None = None
+    rows: Sequence[Row],
+    predicted: npt.NDArray[np.float32],
+    genres: Mapping[str, str] | None = None,
+    intervals: npt.NDArray[np.float32] | None = None,
 ) -> dict[str, Any]:
     """Compute LCC, SRCC and MSE with bootstrap intervals, for all rows and for groups of rows.
 
@@ -47,6 +51,7 @@ def metrics_by_group(
         rows: rows of a label table.
         predicted: predicted scores [rows].
         genres: genre of each clip. None leaves out the groups by genre.
+        intervals: predicted intervals [rows, 2]. None leaves out their coverage and mean width.
 
     Returns:
         Results of all rows (`all`), of the conditions that training includes (`seen`) and does not include (`unseen`),
@@ -69,6 +74,8 @@ def metrics_by_group(
             "mse_low": mse.low,
             "mse_high": mse.high,
         }
+        if intervals is not None:
+            named["coverage"], named["width"] = coverage_of(intervals[chosen], labels[chosen])
         return {**{key: round(value, 4) for key, value in named.items()}, "rows": found.rows}
 
     unseen = np.array([is_unseen(row.chain) for row in rows])
@@ -183,7 +190,11 @@ def _sanity(figures: Mapping[str, Any]) -> str:
 
 
 def training_notes(
-    corpus: Corpus, rows: Mapping[str, Sequence[Row]], config: Mapping[str, Any], trained_on: Sequence[str] = ("train",)
+    corpus: Corpus,
+    rows: Mapping[str, Sequence[Row]],
+    config: Mapping[str, Any],
+    trained_on: Sequence[str] = ("train",),
+    model_family: str = "nano",
 ) -> dict[str, Any]:
     """Describe the data, the labels, the limits, and how to reproduce the model.
 
@@ -192,7 +203,11 @@ def training_notes(
         rows: the rows that were used, by table.
         config: settings of the training.
         trained_on: the tables that the network was trained on.
+        model_family: `nano` or `small`.
     """
+    again = f"haaqi-edge train {model_family} --corpus CORPUS --table training/table -o runs/{model_family}"
+    if model_family == "small":
+        again += " --pretrained mn04_as_mAP_432.pt"
     music = {(str(corpus.part(name).folder), row.clip) for name in trained_on for row in rows[name]}
     recorded = {key for key in music if not key[1].startswith(SYNTHETIC)}
     sources: dict[str, dict[str, str]] = {}
@@ -221,5 +236,5 @@ def training_notes(
             "electronic music with little singing; hearing aids did nothing but NAL-R and what the conditions say"
         ),
         "fit": dict(config),
-        "again": "haaqi-edge train nano --corpus CORPUS --table training/table -o runs/nano",
+        "again": again,
     }

@@ -52,6 +52,7 @@ class CNano:
         window: number of patches that a score covers.
         prefix: of the names in C.
         flags: of the compiler, in addition to `FLAGS`.
+        interval: whether the network predicts intervals.
 
     Attributes:
         memory: the stream, uint32 [ram / 4].
@@ -61,7 +62,14 @@ class CNano:
     """
 
     def __init__(
-        self, folder: Path, cc: str, ram: int, window: int, prefix: str = "haaqi", flags: Sequence[str] = ()
+        self,
+        folder: Path,
+        cc: str,
+        ram: int,
+        window: int,
+        prefix: str = "haaqi",
+        flags: Sequence[str] = (),
+        interval: bool = False,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory()
         library = Path(self._folder.name) / f"{prefix}_nano.so"
@@ -75,6 +83,7 @@ class CNano:
         self._process = self._function("process", pointer, pointer, ctypes.c_size_t)
         self._score = self._function("score", *[pointer] * 4)
         self._level = self._function("level", pointer, pointer)
+        self._interval = self._function("interval", *[pointer] * 3) if interval else None
         self._patches = self._function("patches", pointer)
         self._push = self._function("push", pointer, pointer, ctypes.c_size_t)
         self._work = self._function("work", pointer, ctypes.c_uint32)
@@ -105,6 +114,18 @@ class CNano:
         pointers = (array.ctypes.data for array in (self.memory, levels, score, frames))
         status = int(self._score(*pointers))
         return status, float(score[0]), frames[: self.patches]
+
+    def interval(self) -> tuple[int, float, float]:
+        """Call `haaqi_interval` and return its status and the ends of the interval; NaN if there is none."""
+        assert self._interval is not None, "the network predicts no intervals"
+        ends = np.full(2, np.nan, np.float32)
+        status = int(self._interval(self.memory.ctypes.data, ends.ctypes.data, ends.ctypes.data + 4))
+        return status, float(ends[0]), float(ends[1])
+
+    @property
+    def predicts_interval(self) -> bool:
+        """Whether the network predicts intervals."""
+        return self._interval is not None
 
     def queue(self, samples: Array) -> int:
         """Call `haaqi_push`."""

@@ -29,6 +29,8 @@ SPARE: Final = 8
 """tokens besides those of the window, for patches that are encoded while a score is in progress"""
 CONTROL_WORDS: Final = 28
 """32-bit words of a stream before the tokens"""
+INTERVAL_WORDS: Final = 3
+"""32-bit words of a stream for the interval"""
 _STEP_PRODUCTS: Final = 4096
 """multiplications of a part of a product, as in the C code"""
 _FUNCTION: Final = 16
@@ -85,7 +87,8 @@ class CConstants:
         """32-bit words of a stream without a queue, besides temporary values."""
         c = self._nano.config
         tail = 0 if c.texture_version == 1 else fe.PATCH_LENGTH - fe.PATCH_SHIFT
-        return CONTROL_WORDS + self._window * c.width + fe.PATCH_LENGTH + tail
+        interval = INTERVAL_WORDS if c.interval else 0
+        return CONTROL_WORDS + interval + self._window * c.width + fe.PATCH_LENGTH + tail
 
     @property
     def _work_words(self) -> tuple[int, int]:
@@ -93,7 +96,8 @@ class CConstants:
         c = self._nano.config
         front_end = tx.SPECTRUM + 2, tx.FRAME + 2 + tx.BANDS * tx.FRAMES, 2 * self._units
         encoder = len(tx.PLANES) * tx.BANDS + max(front_end)
-        head = c.conditioning + 3 * c.vector + 3 * tx.BANDS + 7 * c.hidden + 2 * self._window
+        outputs = 4 if c.interval else 2  # of the GRU, for each token
+        head = c.conditioning + 3 * c.vector + 3 * tx.BANDS + 7 * c.hidden + outputs * self._window
         if self._weights == "int8":
             encoder, head = encoder + self._inputs // 2, head + self._head_inputs // 2
         return encoder, head
@@ -144,7 +148,7 @@ class CConstants:
         c = self._nano.config
         token = _FUNCTION * tx.BANDS + self._count_product(2 * tx.BANDS, c.vector) + 2 * c.vector
         token += self._count_product(c.vector, 3 * c.hidden) + self._count_product(c.hidden, 3 * c.hidden)
-        token += (3 * _FUNCTION + 4) * c.hidden
+        token += (3 * _FUNCTION + 4 + 2 * c.interval) * c.hidden
         shares = -(-self._window // 32) * (2 * _FUNCTION * 32 + self._window)
         return self._count_product(c.conditioning, 2 * c.vector) + 2 * self._window * token + shares
 
@@ -168,6 +172,8 @@ class CConstants:
             "PATCH_LENGTH": f"{fe.PATCH_LENGTH} /* samples that a patch reads */",
             "LEVELS": f"{len(FREQUENCIES)} /* of an audiogram */",
             "INT8": int(self._weights == "int8"),
+            "INTERVAL": f"{round(100 * net.COVERAGE) if c.interval else 0} /* percent; 0 without intervals */",
+            "GROUPS": f"{len(net.LOSS_GROUPS)} /* hearing losses at which another group of listeners begins */",
             "TEXTURE": f"{c.texture_version} /* version of the front end */",
             "TREND": f"{len(tx.trend_basis().rows)} /* curves that version 2 removes from a patch */",
             "SEGMENT": tx.SEGMENT,
@@ -243,6 +249,13 @@ class CConstants:
         self._add("uint8_t frequencies[HAAQI_FREQUENCIES]", _array(head.frequency_indices), "uint8")
         for name, output in (("frame", head.frame), ("share", head.attention)):
             self._add(f"float {name}_weights[2][HAAQI_HIDDEN]", _array(output.weight).reshape(2, -1))
+
+        if self._nano.config.interval:
+            self._add("float interval_weights[2][2][HAAQI_HIDDEN]", _array(head.interval.weight).reshape(2, 2, -1))
+            self._add("float interval_bias[2]", _array(head.interval.bias) + net.INTERVAL_BIAS)
+            self._add("float interval_margins[HAAQI_GROUPS + 1]", _array(head.interval_margins))
+            self._add("float loss_weights[HAAQI_LEVELS]", _array(head.loss_weights))
+            self._add("float loss_groups[HAAQI_GROUPS]", _array(head.loss_groups))
 
         linears = [one for one in encoder.layers if isinstance(one, nn.Linear)] + [encoder.linear]
         norms = [one for one in encoder.layers if isinstance(one, nn.LayerNorm)] + [encoder.norm]

@@ -122,7 +122,8 @@ def write_c(
     if cc is not None:
         with tempfile.TemporaryDirectory() as work:
             write_group(texts, Path(work))
-            with CNano(Path(work), cc, constants.ram, length, prefix) as stream:
+            interval = network.config.interval
+            with CNano(Path(work), cc, constants.ram, length, prefix, interval=interval) as stream:
                 parity = verify_c(network, stream, length, TOLERANCES[weights])
     write_group(texts, folder)
     return CExport(
@@ -173,7 +174,8 @@ def count_operations(config: NanoConfig, window: int) -> Operations:
         front_end += 2 * (fe.PATCH_LENGTH * tx.SEGMENT_POWERS + tx.trend_basis().rows.size) + 2 * fe.PATCH_LENGTH
     sizes = (len(tx.PLANES) * tx.BANDS, *config.layers, config.vector)
     encoder = sizes[0] + tx.BANDS + sum(a * b + 3 * b for a, b in pairwise(sizes))
-    token = (2 * tx.BANDS + 1) * config.vector + 3 * config.hidden * (config.vector + config.hidden) + 4 * config.hidden
+    token = (2 * tx.BANDS + 1) * config.vector + 3 * config.hidden * (config.vector + config.hidden)
+    token += (6 if config.interval else 4) * config.hidden
     listener = len(NANO_FREQUENCIES) * (tx.BANDS + config.conditioning + 1) + 2 * config.conditioning * config.vector
     return Operations(front_end, encoder, 2 * window * token + listener + window)
 

@@ -8,6 +8,7 @@ from ..lazy import resolve
 
 if TYPE_CHECKING:
     from .channels import Channel
+    from .file_lists import is_file_list, read_file_list
     from .folders import FolderSearch, audio_in, find_audio, search_folder
     from .levels import NalR, nal_r, nal_r_filter, nal_r_gains
     from .pcm import Pcm
@@ -28,10 +29,12 @@ _HOMES = {
     "Resampler": "reading",
     "audio_in": "folders",
     "find_audio": "folders",
+    "is_file_list": "file_lists",
     "nal_r": "levels",
     "nal_r_filter": "levels",
     "nal_r_gains": "levels",
     "open_audio": "reading",
+    "read_file_list": "file_lists",
     "search_folder": "folders",
 }
 """Module of this package that each public name comes from."""
@@ -50,10 +53,12 @@ __all__ = [
     "Resampler",
     "audio_in",
     "find_audio",
+    "is_file_list",
     "nal_r",
     "nal_r_filter",
     "nal_r_gains",
     "open_audio",
+    "read_file_list",
     "search_folder",
 ]
 

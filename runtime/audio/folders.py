@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from ..errors import AudioFileNotFoundError
+from ..files import display_name
 from .decoding import ffmpeg_available
-from .reading import display_name
 
 SUFFIXES: Final = frozenset(
     {
@@ -26,6 +27,8 @@ FFMPEG_SUFFIXES: Final = frozenset(
     }
 )  # fmt: skip
 """Suffixes of files that FFmpeg reads, by the extra `ffmpeg`."""
+_MAX_NAMES: Final = 5
+"""Maximum number of files that a message names."""
 
 
 class FolderSearch(NamedTuple):
@@ -41,14 +44,22 @@ class FolderSearch(NamedTuple):
 
     def summary(self) -> str:
         """Return a sentence on the files that were left out, or an empty string."""
-        if not self.left_out:
-            return ""
-        counts = Counter(path.suffix.lower() or "no suffix" for path in self.left_out)
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
-        text = f"{len(self.left_out)} files were left out ({display_name(kinds)})"
-        if any(suffix in FFMPEG_SUFFIXES for suffix in counts) and not ffmpeg_available():
-            text += "; pip install 'haaqi-edge[ffmpeg]' to read compressed audio such as m4a"
-        return text
+        return describe_left_out(self.left_out)
+
+
+def describe_left_out(paths: Sequence[Path]) -> str:
+    """Return a sentence on files that were left out, with their number, suffixes and first names; empty for none."""
+    if not paths:
+        return ""
+    counts = Counter(path.suffix.lower() or "no suffix" for path in paths)
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(counts.items()))
+    verb = "file was" if len(paths) == 1 else "files were"
+    names = ", ".join(display_name(path) for path in paths[:_MAX_NAMES])
+    more = f" and {len(paths) - _MAX_NAMES} more" if len(paths) > _MAX_NAMES else ""
+    text = f"{len(paths)} {verb} left out ({display_name(kinds)}): {names}{more}"
+    if any(suffix in FFMPEG_SUFFIXES for suffix in counts) and not ffmpeg_available():
+        text += "; pip install 'haaqi-edge[ffmpeg]' to read compressed audio such as m4a"
+    return text
 
 
 def search_folder(folder: Path) -> FolderSearch:
@@ -91,6 +102,15 @@ def audio_in(folder: Path) -> list[Path]:
     Raises:
         AudioFileNotFoundError: if there are none.
     """
+    return search_audio(folder).files
+
+
+def search_audio(folder: Path) -> FolderSearch:
+    """Find the audio files below a folder, as `search_folder` does.
+
+    Raises:
+        AudioFileNotFoundError: if there are none.
+    """
     found = search_folder(folder)
     if not found.files:
         rest = found.summary()
@@ -98,4 +118,4 @@ def audio_in(folder: Path) -> list[Path]:
             f"no audio in {display_name(folder)}: expected files that end in {', '.join(sorted(SUFFIXES))}"
             + (f"; {rest}" if rest else "")
         )
-    return found.files
+    return found

@@ -30,14 +30,16 @@ class LiveAudio(NamedTuple):
     Attributes:
         kind: what it is, see `containers.signatures.recognize`.
         rate: Hz.
-        channels: number of channels.
-        chunks: arrays [n, channels], as they arrive.
+        channels: number of channels of the chunks.
+        chunks: arrays [n] or [n, channels], as they arrive.
+        selected: whether the chunks are the chosen channel, or the mix, instead of all channels.
     """
 
     kind: str
     rate: int
     channels: int
     chunks: Iterator[npt.NDArray[Any]]
+    selected: bool = False
 
 
 class PipeReader:
@@ -123,7 +125,7 @@ def open_live(reader: PipeReader, name: str, *, channel: Channel = "mix") -> Liv
     if kind == "riff" and (live := open_wave(reader, name)) is not None:
         return live
     audio = FileAudio.from_pipe(reader, name, channel=channel)
-    return LiveAudio(kind, audio.rate, 1, audio.blocks(audio.rate))
+    return LiveAudio(kind, audio.rate, 1, audio.blocks(audio.rate), selected=True)
 
 
 def open_wave(reader: PipeReader, name: str) -> LiveAudio | None:

@@ -61,18 +61,27 @@ class Pcm:
             self._started = True
             if file:
                 raise AudioError(
-                    f"this is {file}, not raw samples: give the path of the file, or pipe raw samples in "
-                    "(ffmpeg -i FILE -f s16le -)"
+                    f"this is {file}, not raw samples: leave out the format, rate and channels, which its header "
+                    "gives, or pipe raw samples in (ffmpeg -i FILE -f s16le -)"
                 )
         return self._take_frames(joined)
 
-    def finish(self) -> npt.NDArray[Any]:
+    def flush(self) -> npt.NDArray[Any]:
         """Return the last samples, which waited for the check of the first bytes, [n, channels].
 
         Raises:
-            AudioError: if the bytes end within a frame. Its samples are lost.
+            AudioError: as for `push`.
         """
-        last = self._take_frames(self._rest)
+        self._started = True
+        return self._take_frames(self._rest)
+
+    def finish(self) -> npt.NDArray[Any]:
+        """Return the last samples, as `flush` does.
+
+        Raises:
+            AudioError: if the bytes end within a frame. Call `flush` before for the samples of complete frames.
+        """
+        last = self.flush()
         if over := len(self._rest):
             raise AudioError(
                 f"the samples end {over} of {self._frame} bytes into a frame: --format {self._form} and "

@@ -19,7 +19,7 @@ import soxr
 
 from ..errors import AudioError, AudioFileError, AudioFileNotFoundError, OptionError
 from ..features.patches import PATCH_LENGTH, SAMPLE_RATE
-from ..files import is_file, is_folder
+from ..files import display_name, is_file, is_folder
 from .channels import Channel, ChannelMixer, check_channel
 from .containers.byte_source import ByteSource
 from .containers.inspection import inspect
@@ -50,7 +50,8 @@ _UNKNOWN_BYTES: Final = 1 << 22
 _COPY_BYTES: Final = 1 << 16
 _SPARE_BITS: Final = 8
 """Integers of 32 bits or more that do not use this number of upper bits have another full scale than their type."""
-_LOGGER: Final = "haaqi_edge.audio"
+LOGGER: Final = "haaqi_edge.audio"
+"""Name of the logger of notes about files."""
 _FILE_LOCKS: Final[weakref.WeakKeyDictionary[Any, threading.Lock]] = weakref.WeakKeyDictionary()
 
 
@@ -132,6 +133,7 @@ class ArrayAudio:
         rate: Hz.
         name: name in error messages.
         channel: the chosen channel.
+        channels: number of channels.
         cancellation: see `Audio.cancellation`.
 
     Raises:
@@ -146,6 +148,7 @@ class ArrayAudio:
             raise AudioError(f"the audio is empty: {TOO_SHORT}")
         _check_scale(self._samples, isinstance(samples, np.ndarray))
         self.rate, self.name, self.channel = checked_rate(rate), "the samples given", check_channel(channel)
+        self.channels = self._samples.shape[1] if self._samples.ndim == 2 else 1
         self.cancellation: str | None = None
 
     def blocks(self, rate: int = SAMPLE_RATE) -> Iterator[Array]:
@@ -175,6 +178,7 @@ class FileAudio:
         name: name in error messages: the path, with escape sequences for characters that cannot be printed.
         rate: sample rate of the (first part of the) file, Hz.
         channel: the chosen channel.
+        channels: number of channels of the (first part of the) file.
         notes: what is unusual about the file, for example a header that does not know the length. All of the audio is
             read nevertheless.
         cancellation: see `Audio.cancellation`.
@@ -224,12 +228,12 @@ class FileAudio:
         if first is None:
             raise self._no_samples()
         self._parts = parts
-        self.rate = checked_rate(first.rate, self.name)
+        self.rate, self.channels = checked_rate(first.rate, self.name), first.channels
         if self.notes:
             import logging  # here, since few files have notes
 
             for note in self.notes:
-                logging.getLogger(_LOGGER).info("%s: %s", self.name, note)
+                logging.getLogger(LOGGER).info("%s: %s", self.name, note)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -397,17 +401,6 @@ def _is_special(path: Path) -> bool:
     except (OSError, ValueError):
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
-
-
-def display_name(path: str | os.PathLike[str]) -> str:
-    """Return a path as text that can be printed: other characters, and bytes that are no UTF-8, are escaped."""
-    text = os.fsdecode(path)
-    if text.isprintable():
-        return text
-    return "".join(
-        f"\\x{ord(c) - 0xDC00:02x}" if 0xDC80 <= ord(c) <= 0xDCFF else c if c.isprintable() else repr(c)[1:-1]
-        for c in text
-    )
 
 
 class Resampler:

@@ -10,10 +10,13 @@ if TYPE_CHECKING:
     from .parallel import parallel_map
     from .prefetch import Job, score_jobs
     from .requests import FileResult, ScoreRequest, score_files, score_part
+    from .results import Column, ResultsWriter
 
 _HOMES = {
+    "Column": "results",
     "FileResult": "requests",
     "Job": "prefetch",
+    "ResultsWriter": "results",
     "ScoreRequest": "requests",
     "parallel_map": "parallel",
     "score_files": "requests",
@@ -23,8 +26,10 @@ _HOMES = {
 """Module of this package that each public name comes from."""
 
 __all__ = [
+    "Column",
     "FileResult",
     "Job",
+    "ResultsWriter",
     "ScoreRequest",
     "parallel_map",
     "score_files",

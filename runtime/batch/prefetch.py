@@ -228,8 +228,11 @@ class _BatchEncoder:
                 patches += len(item.silent)
         blocks = [item for _, item in items if isinstance(item, PatchFeatures)]
         if blocks:
-            tokens = self._backend.encode(np.concatenate([block.features for block in blocks]))
-            parts = iter(np.split(tokens, np.cumsum([len(block.silent) for block in blocks])[:-1]))
+            if self._backend.card.front_end.block > 1:  # a clip must not share a block with another one
+                parts = iter([self._backend.encode(block.features) for block in blocks])
+            else:
+                tokens = self._backend.encode(np.concatenate([block.features for block in blocks]))
+                parts = iter(np.split(tokens, np.cumsum([len(block.silent) for block in blocks])[:-1]))
         for number, item in items:
             self._ready.append((number, item if isinstance(item, _End) else PatchTokens(next(parts), item.silent)))
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from ..audio.channels import Channel
-from ..audiogram import Audiogram
+from ..audio.reading import LOGGER
+from ..audiogram import Audiogram, EarPair
 from ..backend import Backend
-from ..errors import HaaqiEdgeError, OptionError
+from ..errors import AudioWarning, HaaqiEdgeError, OptionError
 from ..scorer import Scorer
 from ..scores import Score
 from ..windows import WindowLike
@@ -25,6 +29,7 @@ class ScoreRequest:
         model: name of a shipped model, path of a bundle's folder, or a backend. A backend must support pickling if
             other processes score the files, and excludes `provider`, `threads` and `cuda_graphs`.
         batch: patches to encode in one run; None scores one file after another.
+        ears: listeners with two ears, for stereo files, in place of `listeners`.
     """
 
     model: str | Backend
@@ -38,6 +43,7 @@ class ScoreRequest:
     threads: int | None = None
     cuda_graphs: bool = False
     channel: Channel = "mix"
+    ears: tuple[EarPair, ...] = ()
 
     def scorer(self) -> Scorer:
         """Return the scorer of this request. Each process loads a model once."""
@@ -49,7 +55,8 @@ class FileResult(NamedTuple):
 
     Attributes:
         place: index of the file in its list.
-        outcome: one `Score` per listener, or the error of the file.
+        outcome: one `Score` per listener, or the error of the file. Listeners with two ears have two, the left and the
+            right one; see `ears.pair_scores`.
     """
 
     place: int
@@ -57,11 +64,21 @@ class FileResult(NamedTuple):
 
 
 class PartResult(NamedTuple):
-    """Results of the files that one process scored, with the provider and the number of threads that it used."""
+    """Results of the files that one process scored.
+
+    Attributes:
+        files: the results.
+        provider: execution provider that was used.
+        threads: number of threads that were used.
+        warnings: warnings about the audio.
+        notes: what is unusual about the files, see `FileAudio.notes`.
+    """
 
     files: list[FileResult]
     provider: str
     threads: int
+    warnings: list[AudioWarning]
+    notes: list[str]
 
 
 def score_files(request: ScoreRequest, files: Sequence[tuple[int, Path]]) -> Iterator[FileResult]:
@@ -79,18 +96,23 @@ def score_files(request: ScoreRequest, files: Sequence[tuple[int, Path]]) -> Ite
         BundleError: see `Scorer`.
         ProviderError: see `Scorer`.
     """
-    scorer, listeners = request.scorer(), list(request.listeners)
+    scorer, listeners, ears = request.scorer(), list(request.listeners), list(request.ears)
     paths = [path for _, path in files]
     score_options: dict[str, Any] = {
         name: getattr(request, name) for name in ("level1", "spl", "nal_r", "window", "channel")
     }
     if request.batch is not None:
-        many = scorer.score_many(paths, listeners, batch=request.batch, **score_options)
+        of_whom: dict[str, Any] = {"ears": ears} if ears else {"audiograms": listeners}
+        many = scorer.score_many(paths, batch=request.batch, **of_whom, **score_options)
         yield from (FileResult(place, outcome) for (place, _), outcome in zip(files, many, strict=True))
         return
     for place, path in files:
         try:
-            yield FileResult(place, scorer.score(path, listeners, **score_options))
+            if ears:
+                both = scorer.score(path, ears=ears, **score_options)
+                yield FileResult(place, [score for one in both for score in (one.left, one.right)])
+            else:
+                yield FileResult(place, scorer.score(path, listeners, **score_options))
         except OptionError:
             raise
         except HaaqiEdgeError as error:
@@ -100,7 +122,46 @@ def score_files(request: ScoreRequest, files: Sequence[tuple[int, Path]]) -> Ite
 def score_part(request: ScoreRequest, files: Sequence[tuple[int, Path]]) -> PartResult:
     """Score files as `score_files` does, and return all results at once. For use in a worker process."""
     scorer = request.scorer()
-    return PartResult(list(score_files(request, files)), scorer.provider, scorer.threads)
+    notes: list[str] = []
+    with warnings.catch_warnings(record=True) as issued, collect_notes(notes.append):
+        results = list(score_files(request, files))
+    of_audio: list[AudioWarning] = []
+    for warning in issued:
+        if isinstance(warning.message, AudioWarning):
+            of_audio.append(warning.message)
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return PartResult(results, scorer.provider, scorer.threads, of_audio, notes)
+
+
+@contextmanager
+def collect_notes(show: Callable[[str], None]) -> Iterator[None]:
+    """Pass on the notes about files that are opened meanwhile, such as sizes in a header that are wrong.
+
+    Args:
+        show: function that takes a note, with the name of its file.
+    """
+    logger, handler = logging.getLogger(LOGGER), _NoteHandler(show)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(min(logging.INFO, level or logging.INFO))
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _NoteHandler(logging.Handler):
+    """A handler that passes messages on."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass a message on."""
+        self._show(record.getMessage())
 
 
 @cache

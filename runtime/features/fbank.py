@@ -90,10 +90,13 @@ class PatchStream:
     """Splitter of a signal that arrives in chunks into the samples of whole patches.
 
     The patches do not depend on how the signal is split into chunks.
+
+    Args:
+        block: patches that the encoder reads together. Only whole blocks are returned before `finish`.
     """
 
-    def __init__(self) -> None:
-        self._rest = np.empty(0, dtype=np.float32)
+    def __init__(self, block: int = 1) -> None:
+        self._rest, self._block = np.empty(0, dtype=np.float32), block
 
     def push(self, samples: Array) -> Array:
         """Add samples, and return those that the newly completed patches read.
@@ -102,12 +105,17 @@ class PatchStream:
             samples: float32 [n] at 16 kHz.
 
         Returns:
-            float32 [(p - 1) * 2560 + 2800] for p completed patches, or [0] if no patch is complete.
+            float32 [(p - 1) * 2560 + 2800] for p patches of completed blocks, or [0] if no block is complete.
         """
         joined = np.concatenate([self._rest, samples]) if len(self._rest) else samples
-        count = fe.patch_count(len(joined))
+        count = fe.patch_count(len(joined)) // self._block * self._block
         self._rest = joined[count * fe.PATCH_SHIFT :]
         return joined[: (count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH] if count else joined[:0]
+
+    def finish(self) -> Array:
+        """End the signal, and return the samples that the whole patches of the incomplete block read; see `push`."""
+        rest, self._rest = self._rest, self._rest[:0]
+        return rest if fe.patch_count(len(rest)) else rest[:0]
 
 
 def _mel_places() -> npt.NDArray[np.float64]:

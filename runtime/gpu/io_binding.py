@@ -42,6 +42,7 @@ class BoundModel:
         self._encoder, self._head, self._limits = encoder, head, limits
         self.predicts = card.predicts
         self._input, self._token_shape = card.encoder_input, (card.tokens_per_patch, card.width)
+        self._outputs = card.head_outputs
         self.several_clips: bool = not isinstance(head.inputs["tokens"][0], int)
         # CUDA graphs use fixed buffers, which two threads must not write at the same time.
         self._lock: AbstractContextManager[object] = threading.Lock() if encoder.captures else nullcontext()
@@ -79,17 +80,17 @@ class BoundModel:
         windows, listeners = rows.shape[:2]
         tokens_per_window = len(tasks[0].features) * self._token_shape[0]
         limit = max(1, min(self._limits.listeners or listeners, _ATTENTION // tokens_per_window**2))
-        parts: list[tuple[Array, Array]] = []
+        parts: list[list[Array]] = []
         if windows == 1:
             parts = [self._run_head(tokens, 1, rows[0, i : i + limit]) for i in range(0, listeners, limit)]
-            frames, scores = (np.concatenate(part)[None] for part in zip(*parts, strict=True))
+            outputs = [np.concatenate(part)[None] for part in zip(*parts, strict=True)]
         else:  # one listener of each clip per run
             parts = [self._run_head(tokens, windows, np.ascontiguousarray(rows[:, i])) for i in range(listeners)]
-            frames, scores = (np.stack(part, axis=1) for part in zip(*parts, strict=True))
+            outputs = [np.stack(part, axis=1) for part in zip(*parts, strict=True)]
         if self._token_shape[0] > 1:
-            frames = frames.reshape(windows, listeners, -1, self._token_shape[0]).mean(axis=3)
-        for task, curve, values in zip(tasks, frames, scores, strict=True):
-            task.clip.set_output(task.window_index, HeadOutput(curve, values))
+            outputs[0] = outputs[0].reshape(windows, listeners, -1, self._token_shape[0]).mean(axis=3)
+        for task, values in zip(tasks, zip(*outputs, strict=True), strict=True):
+            task.clip.set_output(task.window_index, HeadOutput(*values))
 
     def _encode(self, features: Array) -> Any:
         """Encode features and return the tokens in device memory."""
@@ -120,15 +121,15 @@ class BoundModel:
         self._encoder.run_bound(binding, number)
         return tokens
 
-    def _run_head(self, tokens: Any, clips: int, audiograms: Array) -> tuple[Array, Array]:
-        """Return frame scores [audiograms, tokens] and scores [audiograms] for tokens in device memory."""
+    def _run_head(self, tokens: Any, clips: int, audiograms: Array) -> list[Array]:
+        """Return the head's outputs, each [audiograms, ...], for tokens in device memory."""
         per_clip = tokens.shape()[0] * self._token_shape[0] // clips
         binding = self._head.binding()
         shape = (clips, per_clip, self._token_shape[1])
         binding.bind_input("tokens", self._head.device, 0, np.float32, shape, tokens.data_ptr())
         binding.bind_cpu_input("audiogram", np.ascontiguousarray(audiograms))
-        for name in ("frame_scores", "score"):
+        for name in self._outputs:
             binding.bind_output(name, "cpu", 0)
         self._head.run_bound(binding)
-        frame_scores, scores = binding.copy_outputs_to_cpu()
-        return frame_scores, scores
+        outputs: list[Array] = binding.copy_outputs_to_cpu()
+        return outputs

@@ -8,6 +8,7 @@ from ..lazy import resolve
 
 if TYPE_CHECKING:
     from .chunk_resampler import ChunkResampler
+    from .ear_stream import EarResult, EarStream, EarSummary, EarUpdate
     from .ring_buffer import RingBuffer
     from .signal_window import SignalWindow
     from .stream import Stream
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "ChunkResampler": "chunk_resampler",
+    "EarResult": "ear_stream",
+    "EarStream": "ear_stream",
+    "EarSummary": "ear_stream",
+    "EarUpdate": "ear_stream",
     "ListenerSummary": "updates",
     "ListenerUpdate": "updates",
     "RingBuffer": "ring_buffer",
@@ -27,6 +32,10 @@ _HOMES = {
 
 __all__ = [
     "ChunkResampler",
+    "EarResult",
+    "EarStream",
+    "EarSummary",
+    "EarUpdate",
     "ListenerSummary",
     "ListenerUpdate",
     "RingBuffer",

@@ -15,6 +15,7 @@ from ..backend import Backend, HeadOutput
 from ..features import patches as fe
 from ..features.fbank import PatchStream
 from ..features.front_ends import FEATURE_EXTRACTORS, patch_samples, silent_patches, split_batches
+from ..scores import listener_interval
 from ..windows import PatchTokens
 from .ring_buffer import RingBuffer
 from .updates import ListenerSummary, ListenerUpdate
@@ -49,7 +50,7 @@ class SignalWindow:
         card = backend.card
         self._level1, self._token_shape = card.level1, (card.tokens_per_patch, card.width)
         self._front_end = FEATURE_EXTRACTORS[card.front_end_name]
-        self._splitter = PatchStream()
+        self._splitter = PatchStream(card.front_end.block)
         self._length = length
         self._tokens = RingBuffer(length, self._token_shape)
         self._silent_patches = 0  # since the last patch with sound
@@ -64,7 +65,7 @@ class SignalWindow:
         """
         self.listeners = tuple(listeners)
         self._audiograms = np.stack([listener.array() for listener in listeners])
-        self._sums = np.zeros(len(self.listeners))
+        self._sums = np.zeros((len(self.listeners), 3))  # of scores, and of the ends of their intervals
         self._weight = 0
         self._output: HeadOutput | None = None
 
@@ -88,7 +89,9 @@ class SignalWindow:
         presented = self._presenter.push(samples)
         if last:
             presented = np.concatenate([presented, self._presenter.finish()])
-        for part in split_batches(self._splitter.push(presented)):
+        complete = self._splitter.push(presented)
+        rest = self._splitter.finish() if last else complete[:0]
+        for part in (*split_batches(complete), *split_batches(rest)):
             read = patch_samples(part)
             powers = np.vecdot(read, read) / np.float32(fe.PATCH_LENGTH)
             tokens = self._backend.encode(self._front_end(part))
@@ -115,7 +118,7 @@ class SignalWindow:
         Call this at the end of each whole window. Whole windows are consecutive and do not overlap.
         """
         if not self._is_silent():
-            self._sums += self._score().scores.astype(np.float64) * self._length
+            self._sums += _scores_and_ends(self._score()) * self._length
             self._weight += self._length
 
     def updates(self) -> list[ListenerUpdate]:
@@ -129,8 +132,9 @@ class SignalWindow:
         for i, listener in enumerate(self.listeners):
             score = None if output is None else float(output.scores[i])
             frames = np.full(self.count, np.nan, np.float32) if output is None else output.frame_scores[i]
-            mean = float(self._sums[i]) / self._weight if self._weight else None
-            updates.append(ListenerUpdate(listener, score, mean, self._level, frames))
+            mean = float(self._sums[i, 0]) / self._weight if self._weight else None
+            interval = None if output is None else listener_interval(output, i)
+            updates.append(ListenerUpdate(listener, score, mean, self._level, frames, interval))
         return updates
 
     def summaries(self, rest: int) -> list[ListenerSummary]:
@@ -140,10 +144,15 @@ class SignalWindow:
             rest: patches that belong to no whole window yet. They are the weight of the window that ends now.
         """
         counts = rest > 0 and not self._is_silent()
-        sums = self._sums + self._score().scores.astype(np.float64) * rest if counts else self._sums
+        sums = self._sums + _scores_and_ends(self._score()) * rest if counts else self._sums
         weight = self._weight + (rest if counts else 0)
-        scores = (sums / weight).tolist() if weight else [None] * len(self.listeners)
-        return [ListenerSummary(listener, score) for listener, score in zip(self.listeners, scores, strict=True)]
+        if not weight:
+            return [ListenerSummary(listener, None) for listener in self.listeners]
+        means = (sums / weight).tolist()
+        return [
+            ListenerSummary(listener, score, None if np.isnan(low) else (low, high))
+            for listener, (score, low, high) in zip(self.listeners, means, strict=True)
+        ]
 
     def _is_silent(self) -> bool:
         return self._silent_patches >= self._tokens.count
@@ -152,3 +161,12 @@ class SignalWindow:
         if self._output is None:
             self._output = self._backend.run_head(self._tokens.view(), self._audiograms)
         return self._output
+
+
+def _scores_and_ends(output: HeadOutput) -> npt.NDArray[np.float64]:
+    """Return the score and the ends of the interval for each listener, [listeners, 3]. Ends may be NaN: none."""
+    values = np.full((len(output.scores), 3), np.nan)
+    values[:, 0] = output.scores
+    if output.intervals is not None:
+        values[:, 1:] = output.intervals
+    return values

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..audiogram import Audiogram
 from ..errors import OptionError
-from ..scores import short_name
+from ..scores import Interval, short_name
 
 _Result = TypeVar("_Result")
 
@@ -31,6 +31,8 @@ class ListenerUpdate:
         level: RMS level of the presented signal in dB SPL, over the patches since the last update (175 ms each); None
             if they are silent.
         frame_scores: float32 [patches], the current score of each patch in the window; NaN if the window is silent.
+        interval: lower and upper end of the prediction interval of `score`; None if the window is silent, or if the
+            model predicts no intervals. An interval is calibrated for a full window.
     """
 
     audiogram: Audiogram
@@ -38,6 +40,7 @@ class ListenerUpdate:
     mean: float | None
     level: float | None
     frame_scores: npt.NDArray[np.float32]
+    interval: Interval | None = None
 
     def __repr__(self) -> str:
         """Return one line: the values, and the number of patches in place of the frame scores."""
@@ -75,6 +78,11 @@ class Update:
         return _only(self.readings).score
 
     @property
+    def interval(self) -> Interval | None:
+        """The prediction interval of the only listener; see `score`."""
+        return _only(self.readings).interval
+
+    @property
     def mean(self) -> float | None:
         """The mean of the only listener; see `score`."""
         return _only(self.readings).mean
@@ -103,6 +111,8 @@ class Update:
                 "mean": reading.mean,
                 "level": None if reading.level is None else round(reading.level, 2),
             }
+            if reading.interval is not None:
+                one["interval"] = list(reading.interval)
             if frames:
                 one["frame_scores"] = [None if np.isnan(v) else round(float(v), 6) for v in reading.frame_scores]
             readings.append(one)
@@ -116,10 +126,13 @@ class ListenerSummary:
     Attributes:
         audiogram: the listener.
         score: 0 to 1; None if all audio was silent.
+        interval: lower and upper end of the prediction interval of `score`, as in `Score`; None if all audio was
+            silent, or if the model predicts no intervals.
     """
 
     audiogram: Audiogram
     score: float | None
+    interval: Interval | None = None
 
     def __repr__(self) -> str:
         """Return one line: the listener and the score."""
@@ -155,7 +168,12 @@ class Summary:
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as a dict for JSON. Scores of silent audio are None."""
         totals = [
-            {"audiogram": one.audiogram.name, "levels": list(one.audiogram.levels), "score": one.score}
+            {
+                "audiogram": one.audiogram.name,
+                "levels": list(one.audiogram.levels),
+                "score": one.score,
+                **({} if one.interval is None else {"interval": list(one.interval)}),
+            }
             for one in self.totals
         ]
         return {"time": round(self.time, 4), "totals": totals}

@@ -21,7 +21,7 @@ from comparison import TOLERANCE
 from haaqi_edge.cli import console, stream_display
 from haaqi_edge.cli.stream_display import draw_level, format_update
 from haaqi_edge.runtime import Scorer
-from haaqi_edge.runtime.errors import DependencyError, DeviceError, OptionError
+from haaqi_edge.runtime.errors import AudioError, AudioFileError, DependencyError, DeviceError, OptionError
 from rich.console import Console
 from sounds import DEMO, RATE, Sound, as_int16, music
 
@@ -221,6 +221,101 @@ def test_input_that_ends_within_a_frame() -> None:
     assert b"end 1 of 2 bytes into a frame: --format s16le and --channels 1 are not" in done.stderr
     assert b"N3" in done.stdout.splitlines()[-1]
     assert b"Traceback" not in done.stderr
+
+
+# Files on standard input
+
+
+def standard_input(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a file the standard input of this process."""
+    monkeypatch.setattr(sys, "stdin", path.open())
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+def test_a_header_on_standard_input(
+    suffix: str, scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"a.{suffix}"
+    stereo = np.stack([music(3, 44_100, start=3), music(3, 44_100, start=9)], axis=1)
+    soundfile.write(path, stereo, 44_100)
+    for channel in ("mix", "right", "1"):
+        standard_input(path, monkeypatch)
+        _, summary = objects(get_output("stream", "-", "-a", "N3", "--json", "--channel", channel))
+        chosen: Any = int(channel) if channel.isdecimal() else channel
+        expected = scorer.score(path, "N3", channel=chosen)
+        assert summary["totals"][0]["score"] == pytest.approx(expected.score, abs=TOLERANCE)
+        assert summary["time"] == pytest.approx(expected.windows[-1].end)
+    standard_input(path, monkeypatch)
+    get_output("stream", "-", "-a", "N3", "--json", "--rate", "44100")
+    standard_input(path, monkeypatch)
+    outcome = run("stream", "-", "-a", "N3", "--rate", "48000")
+    assert [type(error) for error in outcome.errors] == [OptionError]
+    assert "--rate 48000, but the header of standard input says 44100: leave out --rate" in outcome.err
+    standard_input(path, monkeypatch)
+    outcome = run("stream", "-", "-a", "N3", "--channel", "7")
+    assert (outcome.code, [type(error) for error in outcome.errors]) == (2, [AudioError])
+
+
+def test_a_wav_header_contradicts_the_channels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soundfile.write(tmp_path / "a.wav", music(1, start=3), RATE)
+    standard_input(tmp_path / "a.wav", monkeypatch)
+    outcome = run("stream", "-", "-a", "N3", "--channels", "2")
+    assert "--channels 2, but the header of standard input says 1: leave out --channels" in outcome.err
+
+
+def test_updates_of_a_wav_file_come_as_its_samples_do(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", music(3, start=3), RATE)
+    data = (tmp_path / "a.wav").read_bytes()
+    process = started("-", "-a", "N3", "--json")
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(data[: 44 + 2 * 2_800])
+    assert json.loads(process.stdout.readline())["time"] == pytest.approx(0.175)
+    process.stdin.write(data[44 + 2 * 2_800 :])
+    process.stdin.close()
+    assert len(process.stdout.readlines()) == 18
+    assert process.wait() == 0
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+def test_a_file_declared_as_raw_samples(suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, music(3, 44_100, start=3), 44_100)
+    standard_input(path, monkeypatch)
+    outcome = run("stream", *RAW)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert [type(error) for error in outcome.errors] == [AudioError]
+    assert "not raw samples: leave out the format, rate and channels" in outcome.err
+
+
+def test_the_last_samples_are_scored(scorer: Scorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = music(1, start=3)
+    for data, words in ((pcm(sound), ""), (pcm(sound) + b"\0", "end 1 of 2 bytes into a frame")):
+        (tmp_path / "raw").write_bytes(data)
+        standard_input(tmp_path / "raw", monkeypatch)
+        outcome = run("stream", *RAW, "--json")
+        assert outcome.code == 0
+        assert words in outcome.err
+        _, summary = objects(outcome.out)
+        expected = scorer.score((as_int16(sound), RATE), "N3").score
+        assert summary["totals"][0]["score"] == pytest.approx(expected, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize(("data", "words"), [(b"", "is empty"), (b"%PDF-1.4" * 100, "a PDF document")])
+def test_standard_input_without_audio(data: bytes, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").write_bytes(data)
+    standard_input(tmp_path / "data", monkeypatch)
+    outcome = run("stream", "-", "-a", "N3")
+    assert (outcome.code, [type(error) for error in outcome.errors]) == (2, [AudioFileError])
+    assert words in outcome.err
+
+
+def test_raw_samples_without_a_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "raw").write_bytes(pcm(music(1, start=3)))
+    standard_input(tmp_path / "raw", monkeypatch)
+    outcome = run("stream", "-", "-a", "N3")
+    assert (outcome.code, [type(error) for error in outcome.errors]) == (2, [OptionError])
+    assert "raw samples have no header: give --format" in outcome.err
 
 
 # The microphone

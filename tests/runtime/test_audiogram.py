@@ -14,7 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 from haaqi_edge.runtime import Audiogram
-from haaqi_edge.runtime.audiogram import FREQUENCIES, STANDARD, AudiogramWarning, as_audiogram, as_audiograms
+from haaqi_edge.runtime.audiogram import (
+    FREQUENCIES,
+    STANDARD,
+    AudiogramWarning,
+    EarPair,
+    as_audiogram,
+    as_audiograms,
+    as_ears,
+    load_listeners,
+    parse_audiograms,
+    parse_ears,
+)
 from haaqi_edge.runtime.errors import AudiogramError, HaaqiEdgeError
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -345,6 +356,11 @@ TWO = [20, 30, 30, 30, 30, 30, 30, 30]
 FLAT_FROM_500 = "no level at 1000, 2000, 3000, 4000, 6000, 8000 Hz: the level at 500 Hz is used there"
 CASES: list[tuple[str, str | bytes, list[float] | str, str | None]] = [
     ("listeners.json", json.dumps({"L5001": EARS}), "give the audiogram of one listener", None),
+    ("listeners.json:L5001", json.dumps({"L5001": EARS}), "select one, such as .*listeners.json:L5001:left'", None),
+    ("listeners.json:L5001:left", json.dumps({"L5001": EARS}), HL, None),
+    ("listeners.json:l5001:R", json.dumps({"L5000": {}, "L5001": EARS}), HL[::-1], None),
+    ("listeners.json:1:right", json.dumps({"1": EARS, "2": {}}), HL[::-1], None),
+    ("listeners.json:L7:left", json.dumps({"L5001": EARS}), "no listener named 'L7' among 1: select one of L50", None),
     ("one_listener.json", json.dumps(EARS), "select one, such as .*one_listener.json:left'", None),
     ("one_listener.json:left", json.dumps(EARS), HL, None),
     ("one_listener.json:R", json.dumps(EARS), HL[::-1], None),
@@ -632,3 +648,98 @@ def test_equal_levels_and_name_are_equal() -> None:
     assert Audiogram(EXAMPLE, "me") == Audiogram(tuple(map(int, EXAMPLE)), "me")
     assert hash(Audiogram(EXAMPLE, "me")) == hash(Audiogram(tuple(map(int, EXAMPLE)), "me"))
     assert Audiogram(EXAMPLE, "me") != Audiogram(EXAMPLE)
+
+
+# Files of listeners, as the Clarity and Cadenza challenges distribute them
+
+
+@pytest.fixture
+def listeners(tmp_path: Path) -> Path:
+    path = tmp_path / "listeners.json"
+    records = {
+        name: {
+            "name": name,
+            "audiogram_cfs": CFS,
+            "audiogram_levels_l": [shift + level for level in HL],
+            "audiogram_levels_r": [shift + level for level in HL[::-1]],
+        }
+        for name, shift in (("L5001", 0), ("L5002", 5), ("L5003", -5))
+    }
+    path.write_text(json.dumps(records))
+    return path
+
+
+def test_listeners_of_the_challenges(listeners: Path) -> None:
+    pairs = load_listeners(listeners)
+    assert [pair.name for pair in pairs] == ["listeners:L5001", "listeners:L5002", "listeners:L5003"]
+    assert pairs[1].left.levels == tuple(5 + level for level in HL)
+    assert pairs[1].right == Audiogram.parse(f"{listeners}:L5002:right")
+
+    both = parse_audiograms([f"{listeners}:L5002", "N3"])
+    assert both == [pairs[1].left, pairs[1].right, Audiogram.named("N3")]
+    assert parse_audiograms([str(listeners)]) == [ear for pair in pairs for ear in (pair.left, pair.right)]
+    assert parse_ears([f"{listeners}:L5002"]) == [pairs[1]]
+    assert parse_ears([str(listeners), "N1", "N2"]) == [*pairs, EarPair(Audiogram.named("N1"), Audiogram.named("N2"))]
+    assert as_ears(pairs) == (pairs, True)
+    with pytest.raises(AudiogramError, match="has 3 listeners: give one of them"):
+        as_ears(listeners)
+    assert as_ears([f"{listeners}:L5001", ("N1", "N2")])[0][0] == pairs[0]
+    assert as_ears(f"{listeners}:L5003") == ([pairs[2]], False)
+    with pytest.raises(AudiogramError, match=r"select one of L5001, L5002, L5003, such as .*listeners.json:L5001' for"):
+        parse_ears([f"{listeners}:L5009"])
+
+
+def test_listeners_are_those_of_pyclarity(listeners: Path) -> None:
+    clarity = pytest.importorskip("clarity.utils.audiogram")
+    expected = clarity.Listener.load_listener_dict(listeners)
+    for pair, (name, listener) in zip(load_listeners(listeners), expected.items(), strict=True):
+        assert pair.left.levels == pytest.approx(listener.audiogram_left.levels)
+        assert pair.right.levels == pytest.approx(listener.audiogram_right.levels)
+        (converted,), several = as_ears(listener)
+        assert not several
+        assert (converted.name, converted.left.name) == (name, f"{name}:left")
+        assert converted.right.levels == pair.right.levels
+    with pytest.raises(AudiogramError, match=r"two ears: give its audiogram_left .* ears=listener"):
+        as_audiogram(next(iter(expected.values())))
+
+
+def test_pairs_of_ears(tmp_path: Path) -> None:
+    n1, n2 = Audiogram.named("N1"), Audiogram.named("N2")
+    pair = EarPair(n1, n2)
+    assert pair.name == "N1, N2"
+    assert as_ears(("N1", "N2")) == as_ears([n1, "n2"]) == as_ears(pair) == ([pair], False)
+    assert as_ears([("N1", "N2"), pair]) == ([pair, pair], True)
+    assert as_ears((list(n1.levels), np.array(n2.levels)))[0][0].right.levels == n2.levels
+    table = tmp_path / "ears.csv"
+    table.write_text("frequency,left,right\n250,20,25\n8000,70,75\n")
+    (from_table,) = parse_ears([str(table)])
+    assert (from_table.name, from_table.left.levels[0], from_table.right.levels[-1]) == ("ears", 20, 75)
+    clinic = tmp_path / "clinic.csv"
+    clinic.write_text("listener,ear,250,8000\nanna,left,20,70\nanna,right,25,75\nben,left,0,0\nben,right,1,1\n")
+    (anna,) = parse_ears([f"{clinic}:anna"])
+    assert (anna.name, anna.right.levels[0]) == ("clinic:anna", 25)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: parse_ears(["N2"]), "the audiogram N2 is of one ear.*-a N2 -a N3"),
+        (lambda: parse_ears(["N2", "N3", "N4"]), "the audiogram N4 is of one ear"),
+        (lambda: as_ears("N3"), "N3 is of one ear"),
+        (lambda: as_ears(EXAMPLE), r"give \(left, right\)"),  # type: ignore[arg-type]
+        (lambda: as_ears([]), r"give \(left, right\)"),
+        (lambda: as_ears(("N1", "N99")), "'N99' is not an audiogram"),
+        (lambda: load_listeners("missing.json"), "cannot read the audiogram missing.json"),
+    ],
+)
+def test_what_is_no_pair_of_ears(call: Any, message: str) -> None:
+    with pytest.raises(AudiogramError, match=message):
+        call()
+
+
+def test_a_file_of_one_listener_is_no_file_of_listeners(tmp_path: Path) -> None:
+    path = tmp_path / "me.json"
+    path.write_text(json.dumps(EARS))
+    with pytest.raises(AudiogramError, match="no file of listeners: expected a record for each"):
+        load_listeners(path)
+    assert [ear.name for ear in parse_audiograms([str(path)])] == ["me:left", "me:right"]

@@ -163,7 +163,7 @@ def score_loss(scores: Scores, labels: Tensor) -> Tensor:
 
 def evaluate_network(
     network: Callable[[Tensor, Tensor], Scores], clips: Dataset, size: int, device: torch.device
-) -> tuple[Metrics, npt.NDArray[np.float32]]:
+) -> tuple[Metrics, npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
     """Score labelled clips with a network.
 
     Args:
@@ -173,12 +173,18 @@ def evaluate_network(
         device: of the network.
 
     Returns:
-        metrics, scores: HAAQI-Net's loss, LCC, SRCC and MSE; and float32 [clips].
+        metrics, scores, intervals: HAAQI-Net's loss, LCC, SRCC and MSE; float32 [clips]; and float32 [clips, 2], None
+        if the network predicts no intervals.
     """
     predicted, total = np.empty(len(clips), np.float32), 0.0
+    intervals: npt.NDArray[np.float32] | None = None
     with torch.inference_mode():
         for places, batch in clips.batches(size):
             scores = network(batch.inputs.to(device), batch.audiograms.to(device))
             predicted[places] = scores.score.float().cpu().numpy()
+            if scores.interval is not None:
+                intervals = np.empty((len(clips), 2), np.float32) if intervals is None else intervals
+                intervals[places] = scores.interval.float().cpu().numpy()
             total += float(score_loss(scores, batch.labels.to(device)).item()) * len(places)
-    return {"valid_loss": total / len(clips), **agreement(predicted, clips.labels)._asdict()}, predicted
+    metrics = {"valid_loss": total / len(clips), **agreement(predicted, clips.labels)._asdict()}
+    return metrics, predicted, intervals

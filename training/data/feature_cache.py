@@ -23,9 +23,13 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ...model.family import Network
+from ...model.nano import Nano
+from ...model.small import Small
 from ...runtime.batch.parallel import parallel_map
 from ...runtime.errors import CorpusError, OptionError
 from ...runtime.features.fbank import fbank
+from ...runtime.features.mel import texture_mel
 from ...runtime.features.texture import VERSIONS, textures
 from ..corpus.clips import Corpus
 from ..locks import try_lock
@@ -82,8 +86,11 @@ def clean_kind(version: int = 1) -> FeatureKind:
 
 FBANK: Final = FeatureKind("fbank")
 """[frames, 128]"""
+TEXTURE_MEL: Final = FeatureKind("texture_mel")
+"""[patches, 16, 136], the input of small."""
 FRONT_ENDS: Final[Mapping[FeatureKind, Callable[[Single], Array]]] = {
     FBANK: fbank,
+    TEXTURE_MEL: texture_mel,
     **{texture_kind(version): partial(textures, version=version) for version in VERSIONS},
 }
 """Kinds that are computed from the presented sound at 16 kHz, and their functions."""
@@ -91,6 +98,13 @@ DENSE: Final = FeatureKind("targets", axis=1, missing=MISSING)
 """Dense targets of rows, uint8 [3, patches, 32], see `targets`. Rows without them have `MISSING`."""
 CLEAN: Final[Mapping[FeatureKind, int]] = {clean_kind(version): version for version in VERSIONS}
 """Kinds that are computed from the clean music, and their versions."""
+
+
+def input_kind(network: Network) -> FeatureKind:
+    """Return the kind of features that a network reads."""
+    if isinstance(network, Nano):
+        return texture_kind(network.config.texture_version)
+    return TEXTURE_MEL if isinstance(network, Small) else FBANK
 
 
 class Pack:

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from ...model.family import Network
 from ...model.loss import score_windows
 from ...model.nano import Nano
+from ...model.small import Small
 from ...model.student import Student
 from ...model.teacher import Teacher
 from ...runtime.bundle import Scale
@@ -30,7 +31,7 @@ from .. import loop
 from ..configuration import Min
 from ..data.batches import Batch, Dataset
 from ..data.examples import Example, split_by_group
-from ..data.feature_cache import FBANK, examples_fingerprint, texture_kind
+from ..data.feature_cache import examples_fingerprint, input_kind
 from ..loop import Task, TrainerConfig
 from ..run_directory import Metrics, RunDirectory
 from ..statistics import agreement
@@ -177,7 +178,10 @@ def tune(
     folds = split_folds(examples, config.folds, config.trainer.seed)
     if len({example.score for example in examples}) < 2:
         raise CorpusError(f"all {len(examples)} ratings are equal: give ratings that differ")
-    reads = texture_kind(network.config.texture_version) if isinstance(network, Nano) else FBANK
+    if isinstance(network, Nano | Small):
+        network = deepcopy(network)
+        network.drop_interval()
+    reads = input_kind(network)
     data.compute_features([reads], examples, callbacks)
 
     def clips(part: Sequence[Example]) -> Dataset:
@@ -223,13 +227,13 @@ def tune(
 
 def weights_file_name(network: Network) -> str:
     """Return the file name of a network's weights."""
-    names = {Nano: "nano.safetensors", Student: "student.pth", Teacher: "teacher.pth"}
+    names = {Nano: "nano.safetensors", Small: "small.safetensors", Student: "student.pth", Teacher: "teacher.pth"}
     return next(name for kind, name in names.items() if isinstance(network, kind))
 
 
 def save_network(network: Network, path: Path) -> None:
     """Write a network in the format of its kind."""
-    if isinstance(network, Nano):
+    if isinstance(network, Nano | Small):
         save_nano(network, path)
     elif isinstance(network, Student):
         save_student(network, path)

@@ -1,4 +1,4 @@
-"""Training of nano on label tables.
+"""Training of nano and small on label tables.
 
 A single score per clip is little supervision. The network therefore learns more targets, by linear layers that are
 dropped after training: HAAQI's parts of the clip, and, for each patch and band, the dense targets (`data.targets`) and
@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...model.nano import Nano, NanoConfig
+from ...model.nano import COVERAGE, Nano, NanoConfig
+from ...model.small import Small, SmallConfig
 from ...runtime.errors import OptionError
 from ...runtime.features.texture import BANDS
 from ...runtime.writing import write_file
@@ -41,7 +42,7 @@ _PLANE_WEIGHTS: Final = (1.0, 1.0, 4.0)
 
 @dataclass(frozen=True)
 class NanoTrainingConfig:
-    """How nano is trained.
+    """How nano is trained. The defaults of small are in `SmallTrainingConfig`.
 
     Attributes:
         batch_size: rows per step.
@@ -50,6 +51,7 @@ class NanoTrainingConfig:
         parts_weight: weight of the MSE of HAAQI's four parts.
         dense_weight: weight of the MSE of the dense targets.
         clean_weight: weight of the MSE of the clean music's level per patch and band, in standard deviations.
+        interval_weight: weight of the pinball loss of the interval's ends, if the network predicts intervals.
         ema_decay: decay per step of the moving average of the weights, which is evaluated and saved.
         audiogram_jitter_db: standard deviation of noise on the audiograms, which prevents memorizing them.
         network: sizes, and the version of the front end.
@@ -63,10 +65,27 @@ class NanoTrainingConfig:
     parts_weight: float = 0.3
     dense_weight: float = 1.0
     clean_weight: float = 0.1
+    interval_weight: float = 0.2
     ema_decay: float = 0.998
     audiogram_jitter_db: float = 1.0
     network: NanoConfig = field(default_factory=NanoConfig)
     trainer: TrainerConfig = field(default_factory=lambda: TrainerConfig(epochs=10, patience=4, max_grad_norm=1.0))
+
+
+@dataclass(frozen=True)
+class SmallTrainingConfig(NanoTrainingConfig):
+    """How small is trained; see `NanoTrainingConfig`.
+
+    Attributes:
+        pretrained_lr: learning rate of the layers that begin as those of mn04.
+        network: sizes of the texture's encoder and of the head.
+    """
+
+    batch_size: int = 48
+    lr: float = 3e-3
+    pretrained_lr: float = 6e-4
+    network: NanoConfig = field(default_factory=lambda: SmallConfig().nano)
+    trainer: TrainerConfig = field(default_factory=lambda: TrainerConfig(epochs=4, patience=4, max_grad_norm=1.0))
 
 
 class AuxiliaryHeads(nn.Module):
@@ -99,38 +118,45 @@ class _Batch(NamedTuple):
 
 
 class NanoTask(Task[_Batch]):
-    """Nano and its additional heads. A moving average of the weights is evaluated and saved.
+    """A nano or a small, and its additional heads. A moving average of the weights is evaluated and saved.
 
     Args:
-        config: see `NanoTrainingConfig`.
+        config: see `NanoTrainingConfig`. A `SmallTrainingConfig` trains a small.
         train: rows of label tables. Their targets are the dense ones and the clean levels.
         valid: rows that select the epoch.
+        pretrained: checkpoint of mn04, whose layers a small begins with.
     """
 
-    weights = "nano.safetensors"
-
-    def __init__(self, config: NanoTrainingConfig, train: Dataset, valid: Dataset) -> None:
+    def __init__(
+        self, config: NanoTrainingConfig, train: Dataset, valid: Dataset, pretrained: Path | None = None
+    ) -> None:
         self.train, self.valid, self.config = train, valid, config
         torch.manual_seed(config.trainer.seed)
-        self.nano = nano = Nano(config.network)
-        set_statistics(nano, train)
+        small = isinstance(config, SmallTrainingConfig)
+        self.weights = f"{'small' if small else 'nano'}.safetensors"
+        self.nano: Nano | Small = Small(SmallConfig(nano=config.network)) if small else Nano(config.network)
+        if pretrained is not None and isinstance(self.nano, Small):
+            self.nano.load_pretrained(pretrained)
+        set_statistics(self.nano, train)
         mean, scale = compute_moments(train.target(1, [place]) for place in statistics_indices(len(train)))
         self.clean = _LevelStatistics(torch.from_numpy(mean), torch.from_numpy(scale + np.float32(0.1)))
         self.parts = part_labels(train.examples)
-        self.heads = AuxiliaryHeads(nano.config)
+        self.heads = AuxiliaryHeads(config.network)
         average = torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
-        self.ema_model = torch.optim.swa_utils.AveragedModel(nano, multi_avg_fn=average, use_buffers=True)
-        self.trainable = nn.ModuleDict({"nano": nano, "heads": self.heads, "averaged": self.ema_model})
-        trainable = [*nano.parameters(), *self.heads.parameters()]
-        self.optimizer = torch.optim.AdamW(trainable, lr=config.lr, weight_decay=config.weight_decay)
+        self.ema_model = torch.optim.swa_utils.AveragedModel(self.nano, multi_avg_fn=average, use_buffers=True)
+        self.trainable = nn.ModuleDict({"nano": self.nano, "heads": self.heads, "averaged": self.ema_model})
+        groups = _parameter_groups(self.nano, self.heads, config)
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
         self.steps = train.steps(config.batch_size, drop_last=True)
         steps = max(config.trainer.epochs * self.steps, 11)  # the schedule divides by zero if its warm-up is one step
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(self.optimizer, config.lr, total_steps=steps, pct_start=0.1)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, [group["lr"] for group in groups], total_steps=steps, pct_start=0.1
+        )
 
     @property
-    def network(self) -> Nano:
+    def network(self) -> Nano | Small:
         """The averaged network, which is evaluated and saved."""
-        assert isinstance(self.ema_model.module, Nano)
+        assert isinstance(self.ema_model.module, Nano | Small)
         return self.ema_model.module
 
     def batches(self, rng: np.random.Generator) -> Iterator[_Batch]:
@@ -172,7 +198,19 @@ def part_labels(examples: Sequence[Example]) -> npt.NDArray[np.float32]:
     return np.array([[getattr(row, part) for part in PARTS] for row in rows], np.float32)
 
 
-def save_nano(nano: Nano, path: Path) -> None:
+def _parameter_groups(network: Nano | Small, heads: AuxiliaryHeads, config: NanoTrainingConfig) -> list[dict[str, Any]]:
+    """Return the parameters to train with their learning rates."""
+    pretrained = list(network.encoder.layers.parameters()) if isinstance(network, Small) else []
+    known = {id(parameter) for parameter in pretrained}
+    others = [p for p in (*network.parameters(), *heads.parameters()) if id(p) not in known]
+    groups: list[dict[str, Any]] = [{"params": others, "lr": config.lr}]
+    if isinstance(config, SmallTrainingConfig):
+        trained = [parameter for parameter in pretrained if parameter.requires_grad]
+        groups.append({"params": trained, "lr": config.pretrained_lr})
+    return groups
+
+
+def save_nano(nano: Nano | Small, path: Path) -> None:
     """Write a network's weights as safetensors, atomically."""
     write_file(safetensors.torch.save({k: v.contiguous() for k, v in nano.state_dict().items()}), path)
 
@@ -183,11 +221,12 @@ def statistics_indices(count: int) -> list[int]:
     return [int(place) for place in places]
 
 
-def set_statistics(nano: Nano, clips: Dataset) -> None:
-    """Set the encoder's mean and scale to the statistics of the clips' textures."""
-    mean, scale = compute_moments(clips.features([place]) for place in statistics_indices(len(clips)))
-    nano.encoder.mean.copy_(torch.from_numpy(mean))
-    nano.encoder.scale.copy_(torch.from_numpy(scale + np.float32(0.1)))
+def set_statistics(network: Nano | Small, clips: Dataset) -> None:
+    """Set the mean and scale of the texture's encoder to the statistics of the clips' textures."""
+    encoder = network.encoder.texture if isinstance(network, Small) else network.encoder
+    mean, scale = compute_moments(clips.features([place])[..., :BANDS] for place in statistics_indices(len(clips)))
+    encoder.mean.copy_(torch.from_numpy(mean))
+    encoder.scale.copy_(torch.from_numpy(scale + np.float32(0.1)))
 
 
 def compute_moments(arrays: Iterator[Array]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -202,10 +241,29 @@ def compute_moments(arrays: Iterator[Array]) -> tuple[npt.NDArray[np.float32], n
     return mean.astype(np.float32), np.sqrt(np.maximum(squares / count - mean**2, 0)).astype(np.float32)
 
 
-def _loss(nano: Nano, heads: AuxiliaryHeads, batch: _Batch, config: NanoTrainingConfig) -> Tensor:
+def pinball_loss(values: Tensor, quantiles: Tensor, probability: float) -> Tensor:
+    """Return the mean pinball loss of predicted quantiles (Koenker & Bassett 1978, "Regression quantiles")."""
+    above = values - quantiles
+    return torch.maximum(probability * above, (probability - 1) * above).mean()
+
+
+def predict_distances(
+    nano: Nano | Small, clips: Dataset, size: int, device: torch.device
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return scores [clips] and the distances to the ends of their intervals before calibration, [clips, 2]."""
+    scores, distances = np.empty(len(clips)), np.empty((len(clips), 2))
+    with torch.inference_mode():
+        for places, batch in clips.batches(size):
+            tokens = nano.encode_clips(batch.inputs.to(device))
+            x = nano.head.read_window(tokens, batch.audiograms.to(device))
+            scores[places] = nano.head.pool_scores(x).score.cpu().numpy()
+            distances[places] = nano.head.interval_widths(x).cpu().numpy()
+    return scores, distances
+
+
+def _loss(nano: Nano | Small, heads: AuxiliaryHeads, batch: _Batch, config: NanoTrainingConfig) -> Tensor:
     rows, patches = batch.texture.shape[:2]
-    tokens = nano.encode(batch.texture.flatten(0, 1)).reshape(rows, patches, -1)
-    x = nano.head.read_window(tokens, batch.audiograms)
+    x = nano.head.read_window(nano.encode_clips(batch.texture), batch.audiograms)
     shares, frame_scores = nano.head.attention_weights(x), nano.head.frame_scores(x)
     loss = F.mse_loss((shares * frame_scores).sum(-1), batch.labels)
     loss = loss + config.frame_weight * F.mse_loss(frame_scores, batch.labels[:, None].expand_as(frame_scores))
@@ -218,6 +276,12 @@ def _loss(nano: Nano, heads: AuxiliaryHeads, batch: _Batch, config: NanoTraining
         weights = error.new_tensor(_PLANE_WEIGHTS)[:, None, None]
         known_error = (error * weights)[known]  # empty if no row of the batch has dense targets
         loss = loss + config.dense_weight * known_error.sum() / max(1, known_error.numel())
+    if nano.head.predicts_interval and config.interval_weight:
+        error = batch.labels - (shares * frame_scores).sum(-1).detach()
+        low, high = nano.head.interval_widths(x).unbind(1)
+        tail = (1 - COVERAGE) / 2
+        pinball = pinball_loss(error, -low, tail) + pinball_loss(error, high, 1 - tail)
+        loss = loss + config.interval_weight * pinball
     if config.clean_weight:
         loss = loss + config.clean_weight * F.mse_loss(heads.clean(x), batch.clean)
     return loss

@@ -9,20 +9,34 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from ...model.beats import Beats
 from ...model.head import format_sizes
+from ...model.nano import Nano
+from ...model.small import Small
 from ...model.teacher import Teacher
+from ...runtime.bundle import file_sha256
 from ...runtime.errors import CorpusError
 from .. import loop
 from ..corpus.clips import Corpus
 from ..data.batches import Dataset
 from ..data.examples import Example
-from ..data.feature_cache import DENSE, FBANK, FeatureCache, FeatureKind, clean_kind, examples_fingerprint, texture_kind
+from ..data.feature_cache import (
+    DENSE,
+    FBANK,
+    TEXTURE_MEL,
+    FeatureCache,
+    FeatureKind,
+    clean_kind,
+    examples_fingerprint,
+    texture_kind,
+)
+from ..intervals import Calibration, calibrate, split_by_source
 from ..loop import Progress, Task, TrainerConfig
 from ..run_directory import Metrics, RunDirectory
 from .distillation import DistilConfig, DistilTask, NanoDistilTask, StudentTask, cache_teacher_targets
-from .nano import NanoTask, NanoTrainingConfig, part_labels
+from .nano import NanoTask, NanoTrainingConfig, SmallTrainingConfig, part_labels, predict_distances, save_nano
 from .teacher import TeacherConfig, TeacherTask, cache_frozen_layers, create_teacher
 
 
@@ -91,6 +105,13 @@ class TrainingData:
         names = " and ".join(kind.name for kind in kinds)
         self.cache.fill(kinds, examples, self.corpus, self.jobs, callbacks.for_features(names))
 
+    def clip_sources(self) -> dict[str, str]:
+        """Return the source of each clip of the tables of valid."""
+        if self.corpus is None:
+            return {}
+        tables = {example.table for example in self.valid}
+        return {clip.path: clip.source for table in tables for clip in self.corpus.part(table).clips}
+
     def fingerprints(self) -> list[str]:
         """Return the fingerprints of train and valid."""
         return [examples_fingerprint(self.train), examples_fingerprint(self.valid)]
@@ -105,15 +126,23 @@ class TrainingResult(NamedTuple):
 
 
 def train_nano(
-    config: NanoTrainingConfig, data: TrainingData, folder: Path, callbacks: Callbacks | None = None
+    config: NanoTrainingConfig,
+    data: TrainingData,
+    folder: Path,
+    callbacks: Callbacks | None = None,
+    pretrained: Path | None = None,
 ) -> TrainingResult:
-    """Train nano on label tables, or resume its training. See `loop.train`.
+    """Train nano or small on label tables, or resume its training. See `loop.train`.
+
+    If the network predicts intervals, the epoch is chosen on one half of the sources of valid, and the intervals are
+    calibrated on the other half afterwards.
 
     Args:
-        config: see `NanoTrainingConfig`.
+        config: see `NanoTrainingConfig`. A `SmallTrainingConfig` trains a small.
         data: rows of label tables.
         folder: of the run.
         callbacks: called with the progress.
+        pretrained: checkpoint of mn04, whose layers a small begins with.
 
     Raises:
         CorpusError: there are fewer rows than a batch. See also `FeatureCache.fill`.
@@ -123,15 +152,33 @@ def train_nano(
     part_labels(data.train)
     if len(data.train) < config.batch_size:
         raise CorpusError(f"{len(data.train)} rows are less than a batch of {config.batch_size}: give more rows")
-    run = RunDirectory(folder, {**asdict(config), "data": data.fingerprints()})
-    reads, clean = texture_kind(config.network.texture_version), clean_kind(config.network.texture_version)
+    origin = {"pretrained_sha256": file_sha256(pretrained)} if pretrained else {}
+    run = RunDirectory(folder, {**asdict(config), **origin, "data": data.fingerprints()})
+    version = config.network.texture_version
+    reads = TEXTURE_MEL if isinstance(config, SmallTrainingConfig) else texture_kind(version)
+    clean = clean_kind(version)
     data.compute_features([reads, clean], data.train, callbacks)
     data.compute_features([reads], [*data.valid, *data.test], callbacks)
     if data.work is not None:
         data.cache.add_targets(data.train, data.work)
     train = Dataset(data.cache, data.train, reads, (DENSE, clean))
-    task = NanoTask(config, train, Dataset(data.cache, data.valid, reads))
-    return _run(task, config.trainer, run, callbacks)
+    if not config.network.interval:
+        task = NanoTask(config, train, Dataset(data.cache, data.valid, reads), pretrained)
+        return _run(task, config.trainer, run, callbacks)
+    selection, calibration = split_by_source(data.valid, data.clip_sources())
+    task = NanoTask(config, train, Dataset(data.cache, selection, reads), pretrained)
+    result = _run(task, config.trainer, run, callbacks)
+    calibrate_weights(result.weights, Dataset(data.cache, calibration, reads), config)
+    return result
+
+
+def calibrate_weights(weights: Path, clips: Dataset, config: NanoTrainingConfig) -> Calibration:
+    """Calibrate the intervals of a network, and write its weights again. See `intervals.calibrate`."""
+    nano = (Small if isinstance(config, SmallTrainingConfig) else Nano).from_checkpoint(weights)
+    scores, distances = predict_distances(nano, clips, config.batch_size, torch.device("cpu"))
+    found = calibrate(nano.head, clips, scores, distances)
+    save_nano(nano, weights)
+    return found
 
 
 def train_teacher(

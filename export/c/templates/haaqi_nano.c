@@ -670,6 +670,35 @@ static void update_state(haaqi_nano *stream)
     }
 }
 
+#if HAAQI_INTERVAL
+
+/* Return what the listener's group, by the mean hearing loss, adds to the distances from a score to its ends. */
+static float margin_of(const float *audiogram)
+{
+    float loss = 0.0f, margin = interval_margins[0];
+    for (size_t i = 0; i < HAAQI_LEVELS; i++)
+        loss += loss_weights[i] * audiogram[i];
+    for (size_t i = 0; i < HAAQI_GROUPS; i++)
+        if (loss >= loss_groups[i])
+            margin += interval_margins[i + 1];
+    return margin;
+}
+
+/* Replace the sums by the ends of the interval. */
+static void complete_interval(haaqi_nano *stream)
+{
+    float score = stream->weighed / stream->total, distance[2];
+    for (size_t k = 0; k < 2; k++) {
+        float x = stream->ends[k] / stream->total + interval_bias[k];
+        distance[k] = (x > 20.0f ? x : logf(1.0f + expf(x))) + stream->margin;
+        distance[k] = distance[k] > 0.0f ? distance[k] : 0.0f;
+    }
+    stream->ends[0] = score > distance[0] ? score - distance[0] : 0.0f;
+    stream->ends[1] = score + distance[1] < 1.0f ? score + distance[1] : 1.0f;
+}
+
+#endif
+
 /* Start a score: compute the thresholds in the bands and the first layer of the conditioning from the audiogram. */
 static haaqi_status start_score(haaqi_nano *stream, const float *audiogram)
 {
@@ -699,6 +728,10 @@ static haaqi_status start_score(haaqi_nano *stream, const float *audiogram)
         stream->work.head.frame[i] = HAAQI_FRAME_BIAS;
         stream->work.head.share[i] = 0.0f; /* the softmax removes its bias */
     }
+#if HAAQI_INTERVAL
+    stream->margin = margin_of(audiogram);
+    memset(stream->work.head.ends, 0, sizeof stream->work.head.ends);
+#endif
     stream->first = (stream->next + HAAQI_SLOTS - stream->count) % HAAQI_SLOTS;
     stream->length = stream->count;
     stream->age = 0;
@@ -751,6 +784,10 @@ static uint32_t score_step(haaqi_nano *stream)
         for (size_t k = 0; k < HAAQI_HIDDEN; k++) {
             frame[i] += frame_weights[direction][k] * state[k];
             share[i] += share_weights[direction][k] * state[k];
+#if HAAQI_INTERVAL
+            stream->work.head.ends[0][i] += interval_weights[0][direction][k] * state[k];
+            stream->work.head.ends[1][i] += interval_weights[1][direction][k] * state[k];
+#endif
         }
         if (++task->index < 2 * length) {
             task->phase = CONDITION;
@@ -758,13 +795,16 @@ static uint32_t score_step(haaqi_nano *stream)
             task->index = 0;
             task->phase = SHARES;
         }
-        return (3 * FUNCTION + 4) * HAAQI_HIDDEN;
+        return (3 * FUNCTION + 4 + 2 * (HAAQI_INTERVAL > 0)) * HAAQI_HIDDEN;
     default: { /* SHARES: the mean of the frame scores, weighted by the softmax of their shares */
         size_t start = task->index * SHARES_PER_STEP, stop = start + SHARES_PER_STEP;
         stop = stop < length ? stop : length;
         if (start == 0) {
             stream->max_share = share[0];
             stream->total = stream->weighed = 0.0f;
+#if HAAQI_INTERVAL
+            stream->ends[0] = stream->ends[1] = 0.0f;
+#endif
             for (size_t k = 1; k < length; k++)
                 stream->max_share = share[k] > stream->max_share ? share[k] : stream->max_share;
         }
@@ -773,7 +813,15 @@ static uint32_t score_step(haaqi_nano *stream)
             frame[k] = sigmoid(frame[k]);
             stream->total += part;
             stream->weighed += part * frame[k];
+#if HAAQI_INTERVAL
+            stream->ends[0] += part * stream->work.head.ends[0][k];
+            stream->ends[1] += part * stream->work.head.ends[1][k];
+#endif
         }
+#if HAAQI_INTERVAL
+        if (stop == length)
+            complete_interval(stream);
+#endif
         advance(task, (uint32_t)((length + SHARES_PER_STEP - 1) / SHARES_PER_STEP));
         return 2 * FUNCTION * SHARES_PER_STEP + HAAQI_WINDOW;
     }
@@ -906,6 +954,9 @@ haaqi_status haaqi_init(haaqi_nano *stream, float level1)
     memset(stream, 0, sizeof *stream);
     stream->gain = good ? expf((level1 - HAAQI_LEVEL1) * 0.11512925f) : 1.0f; /* ln(10) / 20 */
     stream->silence = HAAQI_SILENCE * stream->gain;
+#if HAAQI_INTERVAL
+    stream->ends[0] = 1.0f; /* above the upper end: there is no interval yet */
+#endif
     return good ? HAAQI_OK : HAAQI_BAD_LEVEL;
 }
 
@@ -972,6 +1023,23 @@ haaqi_status haaqi_request(haaqi_nano *stream, const float audiogram[HAAQI_LEVEL
 haaqi_status haaqi_result(const haaqi_nano *stream, float *score, float *frame_scores)
 {
     return take_result(stream, score, frame_scores);
+}
+
+#endif
+
+#if HAAQI_INTERVAL
+
+haaqi_status haaqi_interval(const haaqi_nano *stream, float *low, float *high)
+{
+    if (is_scoring(stream))
+        return HAAQI_BUSY;
+    if (!is_within(stream->ends, 0.0f, 1.0001f) || !is_within(stream->ends + 1, 0.0f, 1.0001f))
+        return HAAQI_NO_SCORE;
+    if (stream->ends[0] > stream->ends[1])
+        return HAAQI_NOT_REQUESTED;
+    *low = stream->ends[0];
+    *high = stream->ends[1];
+    return HAAQI_OK;
 }
 
 #endif

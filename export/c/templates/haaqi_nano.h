@@ -75,6 +75,10 @@ typedef struct haaqi_nano {
     uint32_t first, length;                     /* its tokens */
     uint32_t age;                               /* tokens that were added since its start */
     float max_share, total, weighed;            /* sums of its softmax */
+#if HAAQI_INTERVAL
+    float margin;                               /* what the listener's group adds to the interval */
+    float ends[2];                              /* sums for its interval, then the interval */
+#endif
     float tokens[HAAQI_SLOTS][HAAQI_TOKEN];     /* ring buffer */
     float samples[HAAQI_PATCH_LENGTH];          /* of the incomplete patch */
 #if HAAQI_TEXTURE == 2
@@ -113,6 +117,9 @@ typedef struct haaqi_nano {
             float gates[2][3 * HAAQI_HIDDEN];
             float frame[HAAQI_WINDOW];
             float share[HAAQI_WINDOW];
+#if HAAQI_INTERVAL
+            float ends[2][HAAQI_WINDOW];
+#endif
 #if HAAQI_INT8
             int16_t rounded[HAAQI_HEAD_INPUTS];
 #endif
@@ -139,6 +146,13 @@ int haaqi_process(haaqi_nano *stream, const float *samples, size_t count);
  *
  * Returns HAAQI_OK, HAAQI_TOO_SHORT, HAAQI_SILENT, HAAQI_BAD_AUDIOGRAM or HAAQI_NO_SCORE. You can score any number of listeners. */
 haaqi_status haaqi_score(haaqi_nano *stream, const float audiogram[HAAQI_LEVELS], float *score, float *frame_scores);
+
+#if HAAQI_INTERVAL
+/* Get the prediction interval of the last score, from haaqi_score or haaqi_work: it contains the label of a clip such as
+ * those that the network was tested on with a probability of HAAQI_INTERVAL percent. Returns HAAQI_OK, HAAQI_BUSY,
+ * HAAQI_NOT_REQUESTED if there is no score yet, or HAAQI_NO_SCORE; low and high are set only if HAAQI_OK is returned. */
+haaqi_status haaqi_interval(const haaqi_nano *stream, float *low, float *high);
+#endif
 
 /* Return the number of encoded patches that a score would read now, at most HAAQI_WINDOW. */
 unsigned haaqi_patches(const haaqi_nano *stream);

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 from haaqi_edge.runtime.audio import folders
-from haaqi_edge.runtime.audio.folders import FFMPEG_SUFFIXES, SUFFIXES, audio_in, find_audio, search_folder
+from haaqi_edge.runtime.audio.folders import (
+    FFMPEG_SUFFIXES,
+    SUFFIXES,
+    audio_in,
+    describe_left_out,
+    find_audio,
+    search_folder,
+)
 from haaqi_edge.runtime.errors import AudioFileNotFoundError
 from sounds import DEMO
 
@@ -38,7 +45,11 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     touch(tmp_path, ".hidden")
     search = search_folder(tmp_path)
     assert (search.files, search.left_out) == (found, left_out)
-    assert search.summary() == "5 files were left out (2 .jpg, 1 .txt, 1 .wav, 1 no suffix)"
+    names = ", ".join(map(str, left_out))
+    assert search.summary() == f"5 files were left out (2 .jpg, 1 .txt, 1 .wav, 1 no suffix): {names}"
+    more = touch(tmp_path, "z.txt", "zz.txt")
+    assert search_folder(tmp_path).summary().endswith(f"{left_out[-1]} and 2 more")
+    assert describe_left_out(more[:1]) == f"1 file was left out (1 .txt): {more[0]}"
     assert search_folder(tmp_path / "absent").summary() == ""
 
 
@@ -68,6 +79,6 @@ def test_names_of_every_kind(tmp_path: Path) -> None:
 def test_a_folder_without_audio(tmp_path: Path) -> None:
     touch(tmp_path, "cover.jpg")
     with pytest.raises(
-        AudioFileNotFoundError, match=r"no audio in .*: expected files that end in .*\.wav.*; 1 files were"
+        AudioFileNotFoundError, match=r"no audio in .*: expected files that end in .*\.wav.*; 1 file was left"
     ):
         audio_in(tmp_path)

@@ -121,3 +121,11 @@ def test_a_few_bytes_are_samples() -> None:
     pcm = Pcm("s16le", 1)
     assert len(pcm.push(b"\1\0\2\0")) == 0
     np.testing.assert_array_equal(pcm.finish(), [[1], [2]])
+
+
+def test_complete_frames_before_one_that_is_cut() -> None:
+    pcm = Pcm("s16le", 1)
+    assert len(pcm.push(bytes([1, 0, 2, 0, 3]))) == 0  # too few bytes for a signature
+    np.testing.assert_array_equal(pcm.flush(), [[1], [2]])
+    with pytest.raises(AudioError, match="end 1 of 2 bytes into a frame"):
+        pcm.finish()

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 from haaqi_edge.runtime import Scorer
-from haaqi_edge.runtime.audio.reading import FileAudio, display_name, open_audio
+from haaqi_edge.runtime.audio.reading import FileAudio, open_audio
 from haaqi_edge.runtime.errors import AudioError, AudioFileError, AudioFileNotFoundError, OptionError
+from haaqi_edge.runtime.files import display_name
 from sounds import DEMO, RATE, Sound, as_int16, music, write
 
 WHOLE = np.concatenate(list(open_audio(DEMO).blocks()))

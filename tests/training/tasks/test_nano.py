@@ -30,7 +30,10 @@ from haaqi_edge.training.tasks.pipelines import Callbacks, TrainingData, train_n
 from numpy.typing import NDArray
 
 CONFIG = NanoTrainingConfig(
-    batch_size=8, ema_decay=0.8, trainer=TrainerConfig(epochs=4, patience=4, seed=3, max_grad_norm=1.0, threads=1)
+    batch_size=8,
+    ema_decay=0.8,
+    network=NanoConfig(texture_version=1, interval=False),
+    trainer=TrainerConfig(epochs=4, patience=4, seed=3, max_grad_norm=1.0, threads=1),
 )
 CPU = torch.device("cpu")
 
