@@ -59,7 +59,7 @@ def show_notes(verbose: bool) -> Iterator[None]:
     if not verbose:
         yield
         return
-    from ..runtime.batch.requests import collect_notes
+    from ..runtime.batch.messages import collect_notes
 
     with collect_notes(print_note):
         yield

@@ -12,8 +12,18 @@ from rich.table import Table
 
 from ..runtime.audio.levels import LEVEL1
 from ..runtime.errors import HaaqiEdgeError
-from .console import err, print_error, print_json, print_table, progress, require
-from .options import AUDIO, LISTENERS, AudiogramOption, JobsOption, JsonOption
+from ..runtime.files import display_name
+from .console import err, print_error, print_json, print_table, progress, require, show_notes
+from .options import (
+    AUDIO,
+    LISTENERS,
+    AudiogramOption,
+    ChannelOption,
+    JobsOption,
+    JsonOption,
+    VerboseOption,
+    parse_channel,
+)
 
 if TYPE_CHECKING:
     from ..haaqi.index import Haaqi, Listener
@@ -41,14 +51,16 @@ def haaqi(
     level1: Annotated[
         float, typer.Option(help="Level in dB SPL of a signal with RMS 1.0, for both files.", rich_help_panel=AUDIO)
     ] = LEVEL1,
+    channel: ChannelOption = "mix",
     jobs: JobsOption = None,
+    verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compute HAAQI itself: compare processed music with its clean original.
 
     HAAQI runs from 0 (bad) to 1. The reference is unamplified; HAAQI amplifies it for the listener (NAL-R). The
     processed music is the output of the hearing aid, already amplified; use --nal-r if it is not.
-    Channels are averaged. Delays are compensated. Files last up to 120 s. The first call compiles code, which takes
+    Channels are averaged; use --channel for one of them. Delays are compensated. Files last up to 120 s. The first call compiles code, which takes
     some seconds.
     Exit codes: 1 if some of several pairs could not be scored or have no partner, 2 for invalid input.
     """
@@ -60,13 +72,14 @@ def haaqi(
     from ..haaqi.index import Listener
     from ..training.pairs import match_files, score_pairs
 
+    selected_channel = parse_channel(channel)
     ears = [Listener(listener, level1=level1) for listener in listeners]
     pairs, unpaired = match_files(reference, processed)
     started = time.perf_counter()
     found: dict[int, list[Haaqi]] = {}
     failed: dict[int, HaaqiEdgeError] = {}
-    with progress() as bar:
-        work = score_pairs(pairs, ears, jobs or available_cores(), nal_r)
+    with show_notes(verbose), progress() as bar:
+        work = score_pairs(pairs, ears, jobs or available_cores(), nal_r, selected_channel)
         for place, scores in bar.track(work, total=len(pairs), description="scoring"):
             if isinstance(scores, list):
                 found[place] = scores
@@ -82,11 +95,12 @@ def haaqi(
         print_json(
             {
                 "version": importlib.metadata.version("haaqi-edge"),
-                "settings": {"level1": level1, "nal_r": nal_r},
+                "settings": {"level1": level1, "nal_r": nal_r, "channel": selected_channel},
                 "elapsed_seconds": round(time.perf_counter() - started, 4),
                 "results": [_to_document(pair, scores, ears) for pair, scores in results],
                 "errors": [
-                    {"file": str(path), "type": type(error).__name__, "message": str(error)} for path, error in errors
+                    {"file": display_name(path), "type": type(error).__name__, "message": str(error)}
+                    for path, error in errors
                 ],
             }
         )
@@ -108,7 +122,7 @@ def _print_results(results: list[tuple[Pair, list[Haaqi]]], ears: list[Listener]
         column.justify = "right"
     for pair, scores in results:
         for number, (ear, score) in enumerate(zip(ears, scores, strict=True)):
-            table.add_row("" if number else escape(str(pair.processed)), *_format_cells(ear, score._asdict()))
+            table.add_row("" if number else escape(display_name(pair.processed)), *_format_cells(ear, score._asdict()))
     if len(results) > 1:
         table.add_section()
         for number, ear in enumerate(ears):
@@ -124,8 +138,8 @@ def _format_cells(ear: Listener, score: dict[str, float]) -> list[str]:
 
 def _to_document(pair: Pair, scores: list[Haaqi], ears: list[Listener]) -> dict[str, Any]:
     return {
-        "reference": str(pair.reference),
-        "processed": str(pair.processed),
+        "reference": display_name(pair.reference),
+        "processed": display_name(pair.processed),
         "scores": [
             {"audiogram": ear.audiogram.name, "levels": list(ear.audiogram.levels), **score._asdict()}
             for ear, score in zip(ears, scores, strict=True)

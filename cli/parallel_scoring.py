@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,13 +23,11 @@ class ScoringRun(Protocol):
         provider: execution provider.
         threads: number of threads per process.
         processes: number of processes on this machine, 0 on a cluster.
-        notes: notes about the files from other processes.
     """
 
     provider: str
     threads: int
     processes: int
-    notes: list[str]
 
     def __iter__(self) -> Iterator[FileResult]: ...
 
@@ -81,7 +78,6 @@ class _LocalRun:
         self._request, self._files = request, list(enumerate(files))
         scorer = request.scorer()
         self.provider, self.threads, self.processes = scorer.provider, scorer.threads, 1
-        self.notes: list[str] = []
 
     def __iter__(self) -> Iterator[FileResult]:
         return score_files(self._request, self._files)
@@ -97,7 +93,6 @@ class _ParallelRun:
         self._parts = [places[i : i + size] for i in range(0, len(places), size)]
         self._request, self._files, self._jobs, self._scheduler = request, files, jobs, scheduler
         self.provider, self.threads, self.processes = "", 0, min(jobs, len(self._parts))
-        self.notes: list[str] = []
 
     def __iter__(self) -> Iterator[FileResult]:
         from ..runtime.batch.parallel import parallel_map
@@ -108,9 +103,7 @@ class _ParallelRun:
         ):
             providers.add(part.provider)
             self.provider, self.threads = ", ".join(sorted(providers)), part.threads
-            self.notes += part.notes
-            for warning in part.warnings:
-                warnings.warn(warning, stacklevel=1)
+            part.messages.repeat()
             for place, outcome in part.files:
                 if isinstance(outcome, HaaqiEdgeError) and self._scheduler is not None:
                     _restore_path(outcome, self._files[place])

@@ -21,7 +21,6 @@ from .console import (
     out,
     print_error,
     print_json,
-    print_note,
     print_table,
     progress,
     show_notes,
@@ -219,8 +218,6 @@ def score(
             if writer is None or as_json:
                 results[place] = outcome
     elapsed = time.perf_counter() - started
-    for note in run.notes if verbose else []:
-        print_note(note)
     if failures and len(files) == 1 and not has_folder:
         raise failures[0]
     in_order = [(files[place], results[place]) for place in sorted(results)]

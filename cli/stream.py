@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -19,6 +20,7 @@ from .options import (
     PROCESSING,
     AudiogramOption,
     ChannelOption,
+    EarsOption,
     Level1Option,
     NalROption,
     ProviderOption,
@@ -28,9 +30,12 @@ from .options import (
 )
 from .stream_display import StreamDisplay, print_summary
 from .stream_sources import Source, open_file, open_microphone, open_pipe
+from .two_ears import parse_listeners, warn_of_mix
 
 if TYPE_CHECKING:
     from ..runtime.audio.channels import Channel
+    from ..runtime.streaming.ear_stream import EarStream
+    from ..runtime.streaming.stream import Stream
 
 
 def stream(
@@ -60,7 +65,7 @@ def stream(
     channels: Annotated[
         int | None,
         typer.Option(
-            help="Number of channels of raw samples or the microphone. Default: 1 for the microphone.",
+            help="Number of channels of raw samples or the microphone. Default: 1 for the microphone, 2 with --ears.",
             rich_help_panel=AUDIO,
         ),
     ] = None,
@@ -70,7 +75,8 @@ def stream(
             help="Name or number of the microphone. Default: the system's input device.", rich_help_panel=AUDIO
         ),
     ] = None,
-    channel: ChannelOption = "mix",
+    channel: ChannelOption = None,
+    ears: EarsOption = False,
     level1: Level1Option = None,
     nal_r: NalROption = False,
     window: Annotated[
@@ -114,26 +120,28 @@ def stream(
     """
     from ..runtime import Scorer
     from ..runtime.audio.reading import TOO_SHORT
-    from ..runtime.audiogram import Audiogram
 
-    listeners = [Audiogram.parse(text) for text in audiogram]
+    who = parse_listeners(audiogram, ears, channel)
     window_length = parse_window(window)
     if frames and not as_json:
         raise OptionError("--frames adds to the output of --json: give both, or leave out --frames")
     selected_channel = parse_channel(channel)
     with show_notes(verbose):
-        source = _open_source(audio, mic, pace, sample_format, rate, channels, input_device, selected_channel)
+        source = _open_source(audio, mic, pace, sample_format, rate, channels, input_device, selected_channel, ears)
+    warn_of_mix([Path(audio)] if audio else [], who, channel)
     opened = open_model(model, provider=provider, threads=threads)
     scorer = Scorer(opened.model, **opened.options)
-    running = scorer.stream(
-        listeners,
-        source.rate,
-        window=window_length,
-        hop=hop,
-        level1=level1,
-        nal_r=nal_r,
-        channel=source.channel,
-        channels=source.channels,
+    options: dict[str, Any] = {
+        "window": window_length,
+        "hop": hop,
+        "level1": level1,
+        "nal_r": nal_r,
+        "channels": source.channels,
+    }
+    running: Stream | EarStream = (
+        scorer.stream(ears=who.pairs, sample_rate=source.rate, **options)
+        if ears
+        else scorer.stream(who.audiograms, source.rate, channel=source.channel, **options)
     )
     if scorer.card.predicts != HAAQI:
         err.print(f"scores from 0 to 1 represent {scorer.card.predicts}", markup=False, soft_wrap=True)
@@ -166,6 +174,7 @@ def _open_source(
     channels: int | None,
     input_device: str | None,
     channel: Channel,
+    ears: bool,
 ) -> Source:
     """Open the audio source.
 
@@ -191,7 +200,7 @@ def _open_source(
     if unsupported:
         raise OptionError(f"{', '.join(unsupported)} cannot be used with {kind}: leave out {', '.join(unsupported)}")
     if mic:
-        return open_microphone(input_device, rate, channels)._replace(channel=channel)
+        return open_microphone(input_device, rate, channels or (2 if ears else None))._replace(channel=channel)
     if audio == "-":
-        return open_pipe(sample_format, rate, channels, channel)
-    return open_file(str(audio), channel, real_time=pace != "fast")
+        return open_pipe(sample_format, rate, channels, channel, ears=ears)
+    return open_file(str(audio), channel, ears=ears, real_time=pace != "fast")

@@ -11,8 +11,10 @@ from rich.markup import escape
 from rich.text import Text
 
 from .console import draw_curve, out
+from .two_ears import format_ears
 
 if TYPE_CHECKING:
+    from ..runtime.streaming.ear_stream import EarResult
     from ..runtime.streaming.updates import ListenerUpdate, Summary, Update
 
 METER_MIN, METER_MAX = 20.0, 110.0
@@ -61,6 +63,8 @@ def print_summary(summary: Summary, name: str) -> None:
     out.print(f"[bold]{escape(name)}[/], {summary.time:.1f} s scored", soft_wrap=True)
     for total in summary.totals:
         out.print(f"  {escape(total.audiogram.name):>6}  [bold]{_format_score(total.score)}[/]", soft_wrap=True)
+    for line in _format_ears(summary):
+        out.print(line, soft_wrap=True)
 
 
 def format_update(update: Update, width: int) -> list[str]:
@@ -70,7 +74,13 @@ def format_update(update: Update, width: int) -> list[str]:
         update: scores of the last window.
         width: of the terminal, in characters.
     """
-    return [_format_line(update, reading, width) for reading in update.readings]
+    return [*(_format_line(update, reading, width) for reading in update.readings), *_format_ears(update)]
+
+
+def _format_ears(result: Update | Summary) -> list[str]:
+    """Format the mean of both ears of each listener, if the stream has ears."""
+    ears: tuple[EarResult, ...] = getattr(result, "ears", ())
+    return [f"  {escape(one.name)}: both ears {format_ears(one.left, one.right)}" for one in ears]
 
 
 def _format_line(update: Update, reading: ListenerUpdate, width: int) -> str:

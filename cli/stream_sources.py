@@ -42,15 +42,26 @@ class Source(NamedTuple):
     channels: int = 1
 
 
-def open_file(path: str, channel: Channel, *, real_time: bool) -> Source:
-    """Return a channel of a file as a source. In real time, a chunk comes when it would have been played."""
+def open_file(path: str, channel: Channel, *, ears: bool = False, real_time: bool) -> Source:
+    """Return a channel of a file as a source, or both for two ears. In real time, chunks come as they would be played."""
     from ..runtime.audio.reading import open_audio
+    from ..runtime.ears import open_ear
 
     audio = open_audio(path, channel=channel)
+    both = [open_ear(audio, "left"), open_ear(audio, "right")] if ears else []
+
+    def blocks() -> Chunks:
+        if not ears:
+            yield from audio.blocks(audio.rate)
+            return
+        import numpy as np
+
+        for pair in zip(*(one.blocks(audio.rate) for one in both), strict=True):
+            yield np.stack(pair, axis=1)
 
     def chunks() -> Chunks:
         step, played, started = int(CHUNK_SECONDS * audio.rate), 0, time.monotonic()
-        for block in audio.blocks(audio.rate):
+        for block in blocks():
             for start in range(0, len(block), step):
                 chunk = block[start : start + step]
                 played += len(chunk)
@@ -58,10 +69,12 @@ def open_file(path: str, channel: Channel, *, real_time: bool) -> Source:
                     time.sleep(max(0.0, started + played / audio.rate - time.monotonic()))
                 yield chunk
 
-    return Source(audio.name, audio.rate, chunks())
+    return Source(audio.name, audio.rate, chunks(), channels=2 if ears else 1)
 
 
-def open_pipe(sample_format: str | None, rate: int | None, channels: int | None, channel: Channel) -> Source:
+def open_pipe(
+    sample_format: str | None, rate: int | None, channels: int | None, channel: Channel, *, ears: bool = False
+) -> Source:
     """Return standard input as a source: an audio file, whose header is recognized, or raw samples.
 
     The samples of a wav file and raw samples come as they arrive. Another file is read to its end first.
@@ -71,6 +84,7 @@ def open_pipe(sample_format: str | None, rate: int | None, channels: int | None,
         rate: Hz; None for the rate of the header.
         channels: number of channels; None for that of the header.
         channel: the channel to score.
+        ears: whether both channels are needed.
 
     Raises:
         OptionError: raw samples lack an option, or a header contradicts an option.
@@ -100,6 +114,11 @@ def open_pipe(sample_format: str | None, rate: int | None, channels: int | None,
     live = open_live(PipeReader(read), name, channel=channel)
     if live is None:
         raise _missing_format_error()
+    if ears and live.selected:
+        raise OptionError(
+            f"--ears reads raw samples and wav from {name}, where both channels come as they arrive: give this audio as "
+            "a file, or convert it, as with `ffmpeg -i song.mp3 -f wav - | haaqi-edge stream - --ears`"
+        )
     declared = None if live.selected else live.channels
     for option, given, found in (("--rate", rate, live.rate), ("--channels", channels, declared)):
         if given is not None and found is not None and given != found:

@@ -87,20 +87,18 @@ class Texture(nn.Module):
         Raises:
             AudioError: another shape, or fewer samples than one patch.
         """
-        if waveform.ndim != 2 or waveform.shape[1] < fe.PATCH_LENGTH:
-            raise AudioError(
-                f"a waveform of shape {list(waveform.shape)} was given; expected [batch, samples] at {fe.SAMPLE_RATE} "
-                f"Hz with at least {fe.PATCH_LENGTH} samples: add the batch axis, or give a longer clip"
-            )
+        check_waveform(waveform)
         patches = _split_patches(waveform)
         flat = patches.flatten(0, 1)
-        if self.version != 1:
-            flat = self._detrend(flat)
-        x = flat.unsqueeze(1) * _UNIT
-        planes = torch.cat([self._spectral_planes(x), self._modulation_planes(x), _level_planes(x)], dim=1)
-        return planes.reshape(patches.shape[0], patches.shape[1], len(tx.PLANES), tx.BANDS)
+        planes = self.planes(flat if self.version == 1 else self.detrend(flat))
+        return planes.reshape(*patches.shape[:2], len(tx.PLANES), tx.BANDS)
 
-    def _detrend(self, x: Tensor) -> Tensor:
+    def planes(self, patches: Tensor) -> Tensor:
+        """Return the texture [patches, 16, 32] of the samples of patches, [patches, 2800]."""
+        x = patches.unsqueeze(1) * _UNIT
+        return torch.cat([self._spectral_planes(x), self._modulation_planes(x), _level_planes(x)], dim=1)
+
+    def detrend(self, x: Tensor) -> Tensor:
         """Return patches [patches, 2800] without mean, drift and rumble, as `runtime.features.texture.detrend`."""
         segments = fe.PATCH_LENGTH // tx.SEGMENT
         moments = (x.reshape(-1, segments, tx.SEGMENT) @ self.polynomials).flatten(1)
@@ -156,14 +154,23 @@ class TextureMel(nn.Module):
         Raises:
             AudioError: another shape, or fewer samples than one patch.
         """
-        texture: Tensor = self.texture(waveform)
-        power = _power_spectra(waveform.unsqueeze(1), self.kernel, fe.FRAME_SHIFT)
-        power = F.conv1d(power, self.weights.unsqueeze(2))
+        check_waveform(waveform)
+        patches = _split_patches(waveform)
+        flat = self.texture.detrend(patches.flatten(0, 1))
+        power = F.conv1d(_power_spectra(flat.unsqueeze(1), self.kernel, fe.FRAME_SHIFT), self.weights.unsqueeze(2))
         frames = ((power + mel.FLOOR).log() + mel.OFFSET) / mel.SCALE
         frames = F.pad(frames[:, mel.SILENT_BANDS :], (0, 0, mel.SILENT_BANDS, 0), value=mel.SILENT_VALUE)
-        batch, patches = texture.shape[:2]
-        frames = frames.transpose(1, 2)[:, : patches * fe.PATCH_FRAMES]
-        return torch.cat([texture, frames.reshape(batch, patches, fe.PATCH_FRAMES, mel.MEL_BANDS)], dim=3)
+        features = torch.cat([self.texture.planes(flat), frames.transpose(1, 2)], dim=2)
+        return features.reshape(*patches.shape[:2], fe.PATCH_FRAMES, tx.BANDS + mel.MEL_BANDS)
+
+
+def check_waveform(waveform: Tensor) -> None:
+    """Raise AudioError unless `waveform` is [batch, samples] with at least one patch."""
+    if waveform.ndim != 2 or waveform.shape[1] < fe.PATCH_LENGTH:
+        raise AudioError(
+            f"a waveform of shape {list(waveform.shape)} was given; expected [batch, samples] at {fe.SAMPLE_RATE} "
+            f"Hz with at least {fe.PATCH_LENGTH} samples: add the batch axis, or give a longer clip"
+        )
 
 
 def _split_patches(waveform: Tensor) -> Tensor:

@@ -124,5 +124,9 @@ class ChannelWarning(AudioWarning):
     """Issued if the channels of a recording may not be those that the audiograms belong to."""
 
 
+class SilenceWarning(AudioWarning):
+    """Issued if a signal that is compared with another one is silent."""
+
+
 class SampleFormatWarning(AudioWarning):
     """Issued if the samples of a stream suggest another full scale than that of their type."""

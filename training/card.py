@@ -1,8 +1,13 @@
-"""The training section of a model's card: results by group, the data, and attribution of the music."""
+"""The training section of a model's card: results by group, the data, and attribution of the music.
+
+python -m haaqi_edge.training.card runtime/models/nano      # write README.md and card.png of a bundle again
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -10,7 +15,8 @@ import numpy.typing as npt
 
 from ..model.nano import NANO_FREQUENCIES
 from ..runtime.audiogram import FREQUENCIES
-from ..runtime.bundle import Card
+from ..runtime.bundle import Bundle, Card
+from ..runtime.writing import replace_atomically, write_file
 from .corpus.clips import Corpus
 from .data.rows import PRESENTATION_LEVEL, SYNTHETIC, Row
 from .degradations.sampling import HELD_OUT, family, is_from_studies, is_unseen
@@ -23,8 +29,14 @@ _HELD_OUT_SINCE: Final = frozenset({"crowd"})
 """Conditions that only tables later than those of 2026-11 hold out."""
 _HELD_OUT_BEFORE: Final = frozenset({"ringing"})
 """Conditions that only the tables of 2026-11 hold out. Cards of networks trained on them list no held-out ones."""
-_POOREST: Final = 6
-"""Number of groups that the page names as limits."""
+_NAMED_GROUPS: Final = 5
+"""Number of best and of worst conditions that the summary of the page names."""
+PICTURE: Final = "card.png"
+"""File name of the plots in a bundle's folder, beside the page."""
+_BINS: Final = 25
+"""Number of bins per axis in the histogram of predictions and labels."""
+_PARTS: Final = 10
+"""Number of ranges of the prediction in which the calibration is measured."""
 _CHECKS: Final = {
     "snr": "share of clips whose score falls with the SNR (rank correlation of 0.95 or more), at least",
     "clean": "mean score of clean music with NAL-R, more than",
@@ -33,10 +45,12 @@ _CHECKS: Final = {
 }
 _WHOLE: Final = {
     "all": "all",
-    "seen": "conditions that training holds",
-    "unseen": "conditions that training does not hold",
+    "seen": "conditions in the training",
+    "unseen": "conditions not in the training",
     "comparable": "conditions of the HAAQI studies, NAL-R, 65 dB SPL",
 }
+_PLOTS: Final = "plots"
+"""Key of the data of the plots among the results of a table."""
 
 
 def metrics_by_group(
@@ -56,7 +70,7 @@ def metrics_by_group(
     Returns:
         Results of all rows (`all`), of the conditions that training includes (`seen`) and does not include (`unseen`),
         and of the rows that are comparable with HAAQI-Net's paper (`comparable`). Also results by family of condition,
-        hearing aid, listener, level and genre.
+        hearing aid, listener, level and genre, and the data of the card's plots (`plots`, see `plot_data`).
     """
     labels = np.array([row.score for row in rows])
 
@@ -98,7 +112,37 @@ def metrics_by_group(
         keys = np.array([group(row) for row in rows])
         counts = {key: int((keys == key).sum()) for key in sorted(set(keys))}
         result[name] = {key: figures(keys == key) for key, count in counts.items() if count >= MIN_GROUP_ROWS}
+    result[_PLOTS] = plot_data(predicted, labels, intervals)
     return result
+
+
+def plot_data(
+    predicted: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.float64],
+    intervals: npt.NDArray[np.float32] | None = None,
+) -> dict[str, Any]:
+    """Summarize predictions for the plots of the model card.
+
+    Args:
+        predicted: predicted scores [rows], 0 to 1.
+        labels: HAAQI [rows], 0 to 1.
+        intervals: predicted intervals [rows, 2]. None leaves out their means and coverage.
+
+    Returns:
+        `counts`: histogram [label][prediction] of the rows, with equal bins from 0 to 1. `ranges`: for each tenth of
+        the rows, ordered by prediction, the mean prediction, the 5th, 50th and 95th percentile of the labels, and the
+        mean ends and the coverage of the intervals.
+    """
+    counts, _, _ = np.histogram2d(labels, predicted, bins=_BINS, range=[(0, 1), (0, 1)])
+    ranges = []
+    for part in np.array_split(np.argsort(predicted, kind="stable"), min(_PARTS, len(labels))):
+        low, median, high = np.quantile(labels[part], [0.05, 0.5, 0.95])
+        values = {"predicted": predicted[part].mean(), "p5": low, "p50": median, "p95": high}
+        if intervals is not None:
+            values["low"], values["high"] = intervals[part].mean(axis=0)
+            values["coverage"] = coverage_of(intervals[part], labels[part])[0]
+        ranges.append({key: round(float(value), 4) for key, value in values.items()})
+    return {"counts": counts.astype(int).tolist(), "ranges": ranges}
 
 
 def is_comparable(row: Row) -> bool:
@@ -109,61 +153,206 @@ def is_comparable(row: Row) -> bool:
 def describe_model(card: Card) -> str:
     """Return the model card as Markdown, from the content of `card.json`."""
     figures, notes = card.figures["test"], card.notes
-    groups = [(name, figures[key]) for key, name in _WHOLE.items() if key in figures]
-    kinds = [kind for kind in figures if kind not in _WHOLE]
+    kinds = [kind for kind in figures if kind not in _WHOLE and kind != _PLOTS]
     held_out = notes.get("held_out", HELD_OUT.keys() - _HELD_OUT_SINCE | _HELD_OUT_BEFORE)
+    groups = [(name, figures[key]) for key, name in _WHOLE.items() if key in figures]
     groups += [(f"{kind}: {key}{_absent(key, held_out)}", f) for kind in kinds for key, f in figures[kind].items()]
-    poorest = sorted((f["lcc"], key) for kind in kinds for key, f in figures[kind].items())[:_POOREST]
-    valid = f"On the validation split, which chose the epoch: LCC {card.figures['valid']['lcc']:.3f}"
-    for name in (name for name in card.figures if name.startswith("test-")):
-        older = card.figures[name]["all"]
-        valid += (
-            f". On {name}, an older table: LCC {older['lcc']:.3f}, SRCC {older['srcc']:.3f}, MSE {older['mse']:.4f}"
-        )
-    lowest = ", ".join(f"{key} ({lcc:.2f})" for lcc, key in poorest)
-    accuracy = "\n".join(
-        f"| {name} | {f['lcc']:.3f} ({f['lcc_low']:.3f} to {f['lcc_high']:.3f}) | "
-        f"{f['srcc']:.3f} ({f['srcc_low']:.3f} to {f['srcc_high']:.3f}) | {f['mse']:.4f} | {f['rows']} |"
-        for name, f in groups
+    with_intervals = "coverage" in figures["all"]
+    heading = (
+        "| sounds | LCC (95%) | SRCC (95%) | MSE |" + (" coverage | width |" if with_intervals else "") + " number |"
     )
-    rows = ", ".join(f"{number:,} {split}" for split, number in notes["data"]["rows"].items())
-    heard = f"{notes['data']['clips']:,} clips of train, and {notes['data']['pieces']:,} pieces composed by chance"
+    table = "\n".join(
+        [heading, "|---" * (heading.count("|") - 1) + "|", *(_group_row(name, f, with_intervals) for name, f in groups)]
+    )
     music = "\n".join(f"| {name} | {s['origin']} | {s['licences']} |" for name, s in notes["data"]["sources"].items())
-    unheard = " and ".join(f"{hz:,}" for hz in FREQUENCIES if hz not in NANO_FREQUENCIES)
     return f"""# {card.name} {card.version}
 
-Predicts HAAQI (0 to 1) from the presented music and an audiogram; {card.parameters:,} parameters. This page is made
-from `card.json` when the model is trained.
+{_summary(card, held_out)}
 
-## Accuracy on the test split, music of sources not trained on
+{_plots_section(card)}<details><summary>Accuracy of {len(groups)} groups of sounds</summary>
 
-| rows | LCC (95%) | SRCC (95%) | MSE | number |
-|---|---|---|---|---|
-{accuracy}
+{table}
 
-Groups of fewer than {MIN_GROUP_ROWS} rows are left out. {valid}.
+A condition is a degradation; "combination" is several in a row. Groups of fewer than {MIN_GROUP_ROWS} sounds are left
+out.
 
-{_sanity(card.figures)}## Data
+</details>
 
-Rows: {rows}; {heard}. Labels: {notes["labels"]}.
+{_other_tables(card)}{_sanity(card.figures)}## Reproduce
 
-## Limits
+<!-- not-run: needs the corpus and takes hours -->
+```bash
+{notes["again"]}
+```
 
-{notes["limits"]}. It follows HAAQI least (LCC) for {lowest}.
-Like HAAQI itself it does not look at an audiogram's levels at {unheard} Hz.
+This page is made from `card.json`.
 
-## Again
+## Music and licences
 
-    {notes["again"]}
+None of the music is in this package. The credits of each origin name the authors and licences.
 
-## Music
-
-None of it is in this package. Whose it is, and by what licence, is told in each origin's own credits:
+<details><summary>Sources ({len(notes["data"]["sources"])})</summary>
 
 | source | origin | licences |
 |---|---|---|
 {music}
+
+</details>
 """
+
+
+def _summary(card: Card, held_out: Collection[str]) -> str:
+    """Return the first lines of the page: purpose, accuracy, weak points, data."""
+    figures, notes = card.figures["test"], card.notes
+    everything, conditions = figures["all"], figures.get("condition", {})
+    ordered = sorted((f["lcc"], key) for key, f in conditions.items())
+    unread = " and ".join(f"{hz:,}" for hz in FREQUENCIES if hz not in NANO_FREQUENCIES)
+    rows = ", ".join(f"{number:,} {split}" for split, number in notes["data"]["rows"].items())
+    lines = [
+        "**Purpose.** Predict HAAQI (0 to 1) of music at the ear from the audio and an audiogram, without the clean "
+        f"original. {card.parameters:,} parameters, {card.precision}.",
+        "**Use** it to compare versions of one piece for one listener. Do not compare different pieces.",
+        f"**Accuracy** on {everything['rows']:,} test sounds of music sources that are not in the training: "
+        f"{_agreement_text(everything)}; root mean squared error {everything['mse'] ** 0.5:.2f}.",
+    ]
+    if "unseen" in figures:
+        unseen = figures["unseen"]
+        lines.append(f"**Unseen conditions**, {unseen['rows']:,} of these sounds: {_agreement_text(unseen)}.")
+    if "coverage" in everything:
+        held = f", and {figures['unseen']['coverage']:.1%} under unseen conditions" if "unseen" in figures else ""
+        lines.append(
+            f"**Interval.** HAAQI is in the 90% interval for {everything['coverage']:.1%} of the test sounds{held}. "
+            f"Its mean width is {everything['width']:.2f}."
+        )
+    if ordered:
+        lines.append(f"**Best conditions** (LCC): {_list_groups(ordered[::-1][:_NAMED_GROUPS], held_out)}.")
+        lines.append(f"**Worst conditions** (LCC): {_list_groups(ordered[:_NAMED_GROUPS], held_out)}.")
+    if worst := sorted((f["lcc"], key) for key, f in figures.get("genre", {}).items())[:_NAMED_GROUPS]:
+        lines.append(f"**Worst genres** (LCC): {_list_groups(worst, ())}.")
+    lines += [
+        f"**Data.** Sounds: {rows}; from {notes['data']['clips']:,} recorded or rendered clips and "
+        f"{notes['data']['pieces']:,} synthetic pieces. Labels: {notes['labels']}.",
+        f"**Limits.** {_sentence(notes['limits'])} Like HAAQI, it does not read the audiogram at {unread} Hz.",
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _agreement_text(figures: Mapping[str, Any]) -> str:
+    return (
+        f"LCC {figures['lcc']:.3f} ({figures['lcc_low']:.3f} to {figures['lcc_high']:.3f}), "
+        f"SRCC {figures['srcc']:.3f}, MSE {figures['mse']:.4f}"
+    )
+
+
+def _list_groups(groups: Sequence[tuple[float, str]], held_out: Collection[str]) -> str:
+    return ", ".join(f"{key}{_absent(key, held_out)} {lcc:.2f}" for lcc, key in groups)
+
+
+def _sentence(text: str) -> str:
+    """Return a text with a capital and a full stop."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
+def _group_row(name: str, figures: Mapping[str, Any], with_intervals: bool) -> str:
+    """Return the row of a group in the table of the page."""
+    intervals = f" {figures['coverage']:.1%} | {figures['width']:.2f} |" if with_intervals else ""
+    return (
+        f"| {name} | {figures['lcc']:.3f} ({figures['lcc_low']:.3f} to {figures['lcc_high']:.3f}) | "
+        f"{figures['srcc']:.3f} ({figures['srcc_low']:.3f} to {figures['srcc_high']:.3f}) | {figures['mse']:.4f} |"
+        f"{intervals} {figures['rows']} |"
+    )
+
+
+def _plots_section(card: Card) -> str:
+    if not _has_plots(card):
+        return ""
+    return f"![Predictions and HAAQI, calibration of the interval, error by condition]({PICTURE})\n\n"
+
+
+def _has_plots(card: Card) -> bool:
+    return "condition" in card.figures["test"]
+
+
+def _other_tables(card: Card) -> str:
+    """Return the results on the validation split and on older test tables."""
+    valid = card.figures["valid"]
+    lines = [f"- Validation split, which chose the epoch: LCC {valid['lcc']:.3f}"]
+    for name in (name for name in card.figures if name.startswith("test-")):
+        lines.append(f"- On {name}, an older table: {_agreement_text(card.figures[name]['all'])}")
+    return "## Other tables\n\n" + "\n".join(lines) + "\n\n"
+
+
+def draw_card(card: Card, path: Path) -> None:
+    """Draw the plots of a model card: predictions and HAAQI, calibration of the interval, error by condition.
+
+    Cards of older trainings have the data of the last plot only. Nothing is drawn if a card has none.
+
+    Args:
+        card: the card of a bundle that was trained on label tables.
+        path: PNG file.
+    """
+    if not _has_plots(card):
+        return
+    from matplotlib.figure import Figure
+
+    figures = card.figures["test"]
+    plots = figures.get(_PLOTS)
+    figure = Figure(figsize=(12.5, 4.6) if plots else (5, 4.6), layout="constrained")
+    if plots:
+        scatter, calibration, bars = figure.subplots(1, 3)
+        counts = np.array(plots["counts"], dtype=float)
+        scatter.imshow(np.log1p(counts).T, origin="lower", extent=(0, 1, 0, 1), cmap="Blues")
+        scatter.plot([0, 1], [0, 1], color="0.4", linewidth=1)
+        scatter.set(xlabel="HAAQI", ylabel="prediction", title=f"{figures['all']['rows']:,} test sounds (log density)")
+        ranges = {key: [part[key] for part in plots["ranges"]] for key in plots["ranges"][0]}
+        if "low" in ranges:
+            calibration.fill_between(
+                ranges["predicted"],
+                ranges["low"],
+                ranges["high"],
+                color="tab:blue",
+                alpha=0.2,
+                label="90% interval, mean",
+            )
+        calibration.fill_between(
+            ranges["predicted"],
+            ranges["p5"],
+            ranges["p95"],
+            facecolor="none",
+            edgecolor="black",
+            linestyle=":",
+            label="HAAQI, 5% to 95%",
+        )
+        calibration.plot(ranges["predicted"], ranges["p50"], color="black", marker=".", label="HAAQI, median")
+        calibration.plot([0, 1], [0, 1], color="0.6", linewidth=1)
+        coverage = f": {figures['all']['coverage']:.1%} covered" if "coverage" in figures["all"] else ""
+        calibration.set(
+            xlim=(0, 1),
+            ylim=(0, 1),
+            aspect="equal",
+            xlabel="prediction",
+            ylabel="HAAQI",
+            title=f"calibration{coverage}",
+        )
+        calibration.legend(loc="upper left", fontsize=8)
+    else:
+        bars = figure.subplots()
+    errors = sorted((f["mse"] ** 0.5, key) for key, f in figures["condition"].items())
+    bars.barh([key for _, key in errors], [error for error, _ in errors], color="tab:blue")
+    bars.axvline(figures["all"]["mse"] ** 0.5, color="black", linestyle=":", label="all")
+    bars.tick_params(axis="y", labelsize=4.5)
+    bars.set(xlabel="root mean squared error", title="error by condition")
+    bars.margins(y=0.01)
+    bars.legend(loc="lower right", fontsize=8)
+    with replace_atomically(path) as part:
+        figure.savefig(part, dpi=100, format="png", metadata={"Software": None})
+
+
+def write_model_card(bundle: Path) -> None:
+    """Write the page and the plots of a bundle that was trained on label tables into its folder."""
+    card = Bundle(bundle).card
+    draw_card(card, bundle / PICTURE)
+    write_file(describe_model(card).encode(), bundle / "README.md")
 
 
 def _absent(kind: str, held_out: Collection[str]) -> str:
@@ -180,9 +369,9 @@ def _sanity(figures: Mapping[str, Any]) -> str:
         for text, check in found
         if check["figure"] is not None
     )
-    return f"""## Sense
+    return f"""## Plausibility on real music
 
-| check | figure | target | |
+| check | result | target | |
 |---|---|---|---|
 {lines}
 
@@ -233,8 +422,20 @@ def training_notes(
         ),
         "limits": (
             "the labels are an index and not people's ratings; the training music is mostly instrumental, game and "
-            "electronic music with little singing; hearing aids did nothing but NAL-R and what the conditions say"
+            "electronic music with little singing; hearing aids did nothing but NAL-R and the listed conditions"
         ),
         "fit": dict(config),
         "again": again,
     }
+
+
+def main() -> None:
+    """Write the page and the plots of bundles again, from their `card.json`."""
+    parser = argparse.ArgumentParser(prog="python -m haaqi_edge.training.card", description=main.__doc__)
+    parser.add_argument("bundles", nargs="+", type=Path, help="folders of bundles that were trained on label tables")
+    for bundle in parser.parse_args().bundles:
+        write_model_card(bundle)
+
+
+if __name__ == "__main__":
+    main()

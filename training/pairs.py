@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,12 +13,14 @@ import numpy.typing as npt
 
 from ..haaqi.cochlea import RATE, resample
 from ..haaqi.index import MAX_SECONDS, Haaqi, Listener, Reference
+from ..runtime.audio.channels import Channel
 from ..runtime.audio.folders import audio_in
-from ..runtime.audio.levels import nal_r
-from ..runtime.audio.reading import Audio, FileAudio
+from ..runtime.audio.levels import SILENCE, nal_r
+from ..runtime.audio.reading import STANDARD_INPUT, Audio, FileAudio, is_pipe
+from ..runtime.batch.messages import Messages, collect_messages
 from ..runtime.batch.parallel import parallel_map
-from ..runtime.errors import AudioError, AudioFileNotFoundError, HaaqiEdgeError, OptionError
-from ..runtime.files import is_file, is_folder
+from ..runtime.errors import AudioError, AudioFileNotFoundError, HaaqiEdgeError, OptionError, SilenceWarning
+from ..runtime.files import display_name, is_file, is_folder
 
 
 class Pair(NamedTuple):
@@ -45,8 +48,11 @@ def match_files(reference: Path, processed: Path) -> PairMatches:
         OptionError: one path is a file and the other a folder, or several references match a processed file.
     """
     for path in (reference, processed):
-        if not (is_folder(path) or is_file(path)):
-            raise AudioFileNotFoundError(f"{path} does not exist: give two audio files, or two folders of them")
+        if not (is_folder(path) or is_file(path) or is_pipe(path)):
+            name = display_name(path)
+            raise AudioFileNotFoundError(f"{name} does not exist: give two audio files, or two folders of them")
+    if str(reference) == str(processed) == STANDARD_INPUT:
+        raise OptionError("standard input is one file: give the other one by its path")
     if is_folder(reference) != is_folder(processed):
         folder, file = (reference, processed) if is_folder(reference) else (processed, reference)
         raise OptionError(f"{folder} is a folder and {file} a file: give two files, or two folders with the same names")
@@ -81,10 +87,12 @@ def match_files(reference: Path, processed: Path) -> PairMatches:
     return PairMatches(pairs, unmatched)
 
 
-def score_pair(pair: Pair, listeners: Sequence[Listener], amplify: bool = False) -> list[Haaqi]:
+def score_pair(
+    pair: Pair, listeners: Sequence[Listener], amplify: bool = False, channel: Channel = "mix"
+) -> list[Haaqi]:
     """Compute HAAQI of a pair of files for each ear.
 
-    Channels are averaged. Files are compared at their own rates. If the rates differ, a file whose rate is not a
+    Files are compared at their own rates. If the rates differ, a file whose rate is not a
     multiple of 1 kHz is first resampled to the rate of the model, which would otherwise play it at another speed
     (`Reference`).
 
@@ -92,13 +100,18 @@ def score_pair(pair: Pair, listeners: Sequence[Listener], amplify: bool = False)
         pair: the files.
         ears: the listeners.
         amplify: whether the processed file is unamplified music. If so, it is amplified for each listener (NAL-R).
+        channel: the channel of both files, as for `open_audio`. A `CancellationWarning` is issued if the channels of a
+            file cancel each other in the mix, and a `SilenceWarning` if the processed file is silent.
 
     Raises:
         AudioError: a file cannot be read, or `Reference` rejects it.
     """
-    files = [FileAudio(path) for path in pair]
+    files = [FileAudio(path, channel=channel) for path in pair]
     differ = files[0].rate != files[1].rate
     clean, processed = (_at_model_rate(file, RATE if differ and file.rate % 1000 else file.rate) for file in files)
+    if np.abs(processed).max(initial=0.0) <= SILENCE:
+        text = f"{files[1].name} is silent: its HAAQI is that of silence, not of music"
+        warnings.warn(text, SilenceWarning, stacklevel=2)
     try:
         return [
             Reference(clean, RATE, listener).score(_amplify(processed, listener, amplify), RATE)
@@ -115,29 +128,39 @@ def _amplify(processed: npt.NDArray[np.float64], listener: Listener, amplify: bo
 
 
 def score_pairs(
-    pairs: Sequence[Pair], listeners: Sequence[Listener], jobs: int, amplify: bool = False
+    pairs: Sequence[Pair],
+    listeners: Sequence[Listener],
+    jobs: int,
+    amplify: bool = False,
+    channel: Channel = "mix",
 ) -> Iterator[tuple[int, list[Haaqi] | HaaqiEdgeError]]:
     """Score pairs in `jobs` processes, and yield the index and the scores or error of each, in order of completion.
 
     Raises:
         WorkerError: a process was terminated from outside.
     """
-    yield from parallel_map(
-        partial(_attempt, listeners=listeners, amplify=amplify),
+    results = parallel_map(
+        partial(_attempt, listeners=listeners, amplify=amplify, channel=channel),
         list(enumerate(pairs)),
         jobs,
         advice="use fewer jobs, or shorter excerpts (a second of a pair takes 20 MB)",
     )
+    for place, outcome, messages in results:
+        messages.repeat()
+        yield place, outcome
 
 
 def _attempt(
-    item: tuple[int, Pair], listeners: Sequence[Listener], amplify: bool
-) -> tuple[int, list[Haaqi] | HaaqiEdgeError]:
+    item: tuple[int, Pair], listeners: Sequence[Listener], amplify: bool, channel: Channel
+) -> tuple[int, list[Haaqi] | HaaqiEdgeError, Messages]:
     place, pair = item
-    try:
-        return place, score_pair(pair, listeners, amplify)
-    except HaaqiEdgeError as error:
-        return place, error
+    outcome: list[Haaqi] | HaaqiEdgeError
+    with collect_messages() as messages:
+        try:
+            outcome = score_pair(pair, listeners, amplify, channel)
+        except HaaqiEdgeError as error:
+            outcome = error
+    return place, outcome, messages
 
 
 def _at_model_rate(audio: Audio, rate: int) -> npt.NDArray[np.float64]:

@@ -394,6 +394,11 @@ def _is_file_object(file: Any) -> bool:
     return all(callable(getattr(file, method, None)) for method in ("read", "seek", "tell", "seekable"))
 
 
+def is_pipe(path: Path) -> bool:
+    """Return whether a path is standard input, `-`, or that of a pipe, a socket or a device."""
+    return str(path) == STANDARD_INPUT or _is_special(path)
+
+
 def _is_special(path: Path) -> bool:
     """Return whether a path is a pipe, a socket or a device."""
     try:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from ..audio.channels import Channel
-from ..audio.reading import LOGGER
 from ..audiogram import Audiogram, EarPair
 from ..backend import Backend
-from ..errors import AudioWarning, HaaqiEdgeError, OptionError
+from ..errors import HaaqiEdgeError, OptionError
 from ..scorer import Scorer
 from ..scores import Score
 from ..windows import WindowLike
+from .messages import Messages, collect_messages
 
 
 @dataclass(frozen=True)
@@ -70,15 +67,13 @@ class PartResult(NamedTuple):
         files: the results.
         provider: execution provider that was used.
         threads: number of threads that were used.
-        warnings: warnings about the audio.
-        notes: what is unusual about the files, see `FileAudio.notes`.
+        messages: warnings and notes about the files.
     """
 
     files: list[FileResult]
     provider: str
     threads: int
-    warnings: list[AudioWarning]
-    notes: list[str]
+    messages: Messages
 
 
 def score_files(request: ScoreRequest, files: Sequence[tuple[int, Path]]) -> Iterator[FileResult]:
@@ -122,46 +117,9 @@ def score_files(request: ScoreRequest, files: Sequence[tuple[int, Path]]) -> Ite
 def score_part(request: ScoreRequest, files: Sequence[tuple[int, Path]]) -> PartResult:
     """Score files as `score_files` does, and return all results at once. For use in a worker process."""
     scorer = request.scorer()
-    notes: list[str] = []
-    with warnings.catch_warnings(record=True) as issued, collect_notes(notes.append):
+    with collect_messages() as messages:
         results = list(score_files(request, files))
-    of_audio: list[AudioWarning] = []
-    for warning in issued:
-        if isinstance(warning.message, AudioWarning):
-            of_audio.append(warning.message)
-        else:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    return PartResult(results, scorer.provider, scorer.threads, of_audio, notes)
-
-
-@contextmanager
-def collect_notes(show: Callable[[str], None]) -> Iterator[None]:
-    """Pass on the notes about files that are opened meanwhile, such as sizes in a header that are wrong.
-
-    Args:
-        show: function that takes a note, with the name of its file.
-    """
-    logger, handler = logging.getLogger(LOGGER), _NoteHandler(show)
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(min(logging.INFO, level or logging.INFO))
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(level)
-
-
-class _NoteHandler(logging.Handler):
-    """A handler that passes messages on."""
-
-    def __init__(self, show: Callable[[str], None]) -> None:
-        super().__init__(logging.INFO)
-        self._show = show
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Pass a message on."""
-        self._show(record.getMessage())
+    return PartResult(results, scorer.provider, scorer.threads, messages)
 
 
 @cache

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import patches as fe
-from .texture import hann, textures
+from .texture import detrend, hann, textures
 
 Array = npt.NDArray[np.float32]
 
@@ -34,14 +34,16 @@ OFFSET: Final = 4.5
 SCALE: Final = 5.0
 """Features are (log power + `OFFSET`) / `SCALE`."""
 SILENT_BANDS: Final = 8
-"""Number of the lowest bands, up to about 110 Hz, that hold `SILENT_VALUE`. A direct-current offset and rumble would
-leak into them. The texture describes these frequencies."""
+"""Number of the lowest bands, up to about 110 Hz, that hold `SILENT_VALUE`. What rumble leaves would leak into them. The
+texture describes these frequencies."""
 SILENT_VALUE: Final = -1.4
 """About the value of silence."""
 
 
 def mel_patches(samples: Array) -> Array:
     """Compute the log-mel spectrum of a signal in whole patches.
+
+    As in the texture's version 2, a direct-current offset and rumble are removed from each patch first.
 
     Args:
         samples: float32 [n] at 16 kHz, full scale 1.0. Samples after the last whole patch are ignored.
@@ -53,11 +55,13 @@ def mel_patches(samples: Array) -> Array:
     out = np.empty((count, fe.PATCH_FRAMES, MEL_BANDS), dtype=np.float32)
     if count == 0:
         return out
-    each = (count, fe.PATCH_SHIFT), (fe.PATCH_FRAMES, fe.FRAME_SHIFT)
-    frames = fe.overlapping_segments(samples, *each, length=fe.FRAME_LENGTH)
+    patches = fe.overlapping_segments(samples, (count, fe.PATCH_SHIFT), length=fe.PATCH_LENGTH)
     for start in range(0, count, _BLOCK):
         block = slice(start, start + _BLOCK)
-        spectrum = np.fft.rfft(frames[block] * hann(fe.FRAME_LENGTH), fe.FFT_LENGTH, axis=2)
+        signals = detrend(patches[block])
+        each = (len(signals), fe.PATCH_LENGTH), (fe.PATCH_FRAMES, fe.FRAME_SHIFT)
+        frames = fe.overlapping_segments(signals.reshape(-1), *each, length=fe.FRAME_LENGTH)
+        spectrum = np.fft.rfft(frames * hann(fe.FRAME_LENGTH), fe.FFT_LENGTH, axis=2)
         power = np.square(spectrum.real) + np.square(spectrum.imag)
         np.matmul(power, mel_weights(), out=out[block])  # one product per patch: see `texture`
     out += np.float32(FLOOR)

@@ -73,7 +73,7 @@ def test_json_of_two_folders(good: Path) -> None:
     found = parsed(good / "clean", good / "aided", "-a", "N3", "--hl", LEVELS)
     assert found.keys() == {"version", "settings", "elapsed_seconds", "results", "errors"}
     assert found["version"] == importlib.metadata.version("haaqi-edge")
-    assert found["settings"] == {"level1": 85.0, "nal_r": False}
+    assert found["settings"] == {"level1": 85.0, "nal_r": False, "channel": "mix"}
     assert found["errors"] == []
     for result, pair, scores in zip(found["results"], pairs(good), expected(good), strict=True):
         assert (result["reference"], result["processed"]) == tuple(map(str, pair))

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from haaqi_edge.runtime import Bundle
-from haaqi_edge.training.card import describe_model, is_comparable, metrics_by_group, training_notes
+from haaqi_edge.runtime import Bundle, Card
+from haaqi_edge.training.card import (
+    PICTURE,
+    describe_model,
+    draw_card,
+    is_comparable,
+    metrics_by_group,
+    plot_data,
+    training_notes,
+    write_model_card,
+)
 from haaqi_edge.training.corpus.clips import Clip, Corpus, Split
 from haaqi_edge.training.data.rows import Row, plan_rows
 from haaqi_edge.training.degradations.sampling import family
@@ -84,3 +95,63 @@ def test_every_source_is_named_with_its_licences(tmp_path: Path) -> None:
 def test_the_shipped_models_page_is_its_cards() -> None:
     bundle = Bundle("nano")
     assert (bundle.folder / "README.md").read_text(encoding="utf-8") == describe_model(bundle.card)
+
+
+def with_intervals(card: Card) -> Card:
+    """The card with the results that a network with intervals has, of random predictions."""
+    labels = np.random.default_rng(0).random(400)
+    predicted = np.clip(labels + np.random.default_rng(1).normal(0, 0.1, 400), 0, 1).astype(np.float32)
+    plots = plot_data(predicted, labels, np.stack([predicted - 0.2, predicted + 0.1], axis=1))
+    figures = copy.deepcopy(dict(card.figures))
+    for group in (figures["test"]["all"], figures["test"]["unseen"]):
+        group.update(coverage=0.907, width=0.3)
+    for kind in ("seen", "comparable"):
+        figures["test"].pop(kind)
+    for kind in ("condition", "aid", "listener", "level", "genre"):
+        for group in figures["test"][kind].values():
+            group.update(coverage=0.9, width=0.3)
+    figures["test"]["plots"] = plots
+    return replace(card, figures=figures)
+
+
+def test_data_of_the_plots() -> None:
+    labels = np.linspace(0, 1, 200)
+    plots = plot_data(labels.astype(np.float32), labels, np.stack([labels - 0.1, labels + 0.1], axis=1))
+    counts = np.array(plots["counts"])
+    assert counts.sum() == 200
+    assert np.trace(counts) == 200  # perfect predictions lie on the diagonal
+    assert [part["coverage"] for part in plots["ranges"]] == [1.0] * 10
+    for part in plots["ranges"]:
+        assert part["low"] < part["p5"] < part["p50"] < part["p95"] < part["high"]
+        assert part["predicted"] == pytest.approx(part["p50"], abs=1e-3)
+    assert np.array(plot_data(np.ones(30, np.float32), np.zeros(30))["counts"])[0, -1] == 30  # [label][prediction]
+
+
+def test_the_page_begins_with_a_summary() -> None:
+    card = with_intervals(Bundle("nano").card)
+    page = describe_model(card)
+    summary = page.split("<details>")[0]
+    assert 8 <= summary.count("\n- ") <= 12
+    assert "90.7% of the test sounds" in summary
+    worst = min(card.figures["test"]["condition"].items(), key=lambda item: item[1]["lcc"])
+    assert f"**Worst conditions** (LCC): {worst[0]} {worst[1]['lcc']:.2f}" in summary
+    assert page.count("<details>") == page.count("</details>") == 2
+    assert "| coverage | width |" in page
+
+
+def test_plots_of_cards_with_and_without_predictions(tmp_path: Path) -> None:
+    card = Bundle("nano").card
+    for name, one in (("old.png", card), ("new.png", with_intervals(card))):
+        draw_card(one, tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    untrained = replace(card, figures={**card.figures, "test": {"all": card.figures["test"]["all"]}})
+    draw_card(untrained, tmp_path / "none.png")
+    assert not (tmp_path / "none.png").exists()
+
+
+def test_page_and_plots_are_written_into_the_bundle(tmp_path: Path) -> None:
+    bundle = tmp_path / "nano"
+    shutil.copytree(Bundle("nano").folder, bundle, ignore=shutil.ignore_patterns("*.md", "*.png"))
+    write_model_card(bundle)
+    assert (bundle / "README.md").read_text(encoding="utf-8") == describe_model(Bundle(bundle).card)
+    assert (bundle / PICTURE).stat().st_size > 10_000
