@@ -14,7 +14,7 @@ from rich.table import Table
 
 from ..runtime.errors import DependencyError
 from .console import err, out, phases, print_json, print_table, require
-from .options import DATA, MODEL, OUTPUT, PROCESSING, JsonOption, ProviderOption
+from .options import DATA, MODEL, OUTPUT, PROCESSING, JobsOption, JsonOption, ProviderOption
 
 app = typer.Typer(no_args_is_help=True, help="Run a single study that is not part of the report.")
 
@@ -24,6 +24,51 @@ _ModelOption = Annotated[
 ]
 _TableOption = Annotated[Path, typer.Option(help="Folder of the label table's shards.", rich_help_panel=DATA)]
 _TABLE = Path("training/table")
+
+
+@app.command()
+def accuracy(
+    corpus: Annotated[Path, typer.Argument(help="Folder of the label table's music.")],
+    table: _TableOption = _TABLE,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Shipped name, folder of a bundle, or checkpoint. Repeat for several. Default: nano.",
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Number of rows of the test table. Default: all.", rich_help_panel=DATA)
+    ] = None,
+    fixed_rows: Annotated[
+        int, typer.Option(min=100, help="Number of rows with fixed conditions.", rich_help_panel=DATA)
+    ] = 1000,
+    clips: Annotated[
+        int, typer.Option(min=1, help="Number of clips that are scored clean and in noise.", rich_help_panel=DATA)
+    ] = 100,
+    jobs: JobsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how well models follow HAAQI on music that training does not hold.
+
+    Rows of the test table are scored, and rows with 100 fixed conditions, which are labelled first; then clean music,
+    music in noise, and the same music at other rates and in other formats. The results are compared with goals. An
+    asterisk marks a result that reaches the first milestone.
+    """
+    require("bench", "scipy", "numba", "pyarrow", "joblib", "av")
+    from ..benchmarks.studies import accuracy as study
+    from ..runtime.session import available_cores
+
+    models = model or ["nano"]
+    with _progress() as on_progress:
+        results = study.measure(corpus, table, models, rows, fixed_rows, clips, jobs or available_cores(), on_progress)
+    if as_json:
+        print_json(results)
+        return
+    found = Table("result", *(escape(name) for name in models), "milestone", "goal")
+    for row in study.result_rows(results):
+        found.add_row(*(escape(cell) for cell in row))
+    print_table(found)
 
 
 @app.command()

@@ -164,7 +164,7 @@ def _train_on_table(
     from ..benchmarks.studies.sanity import measure
     from ..export.bundle import load_nano_source, load_small_source, write_bundle
     from ..model.family import load_network
-    from ..training.card import describe_model, metrics_by_group, training_notes
+    from ..training.card import metrics_by_group, training_notes, write_model_card
     from ..training.data.batches import Dataset, evaluate_network
     from ..training.data.examples import load_table_examples
     from ..training.data.feature_cache import input_kind
@@ -211,8 +211,8 @@ def _train_on_table(
     write_bundle(source, output / "bundle")
     figures["sanity"] = measure(corpus.folder, output / "bundle")
     write_json(figures, output / "figures.json")
-    card, parity = write_bundle(replace(source, figures=figures), output / "bundle")
-    write_file(describe_model(card).encode(), output / "bundle" / "README.md")
+    _, parity = write_bundle(replace(source, figures=figures), output / "bundle")
+    write_model_card(output / "bundle")
     if run.as_json:
         print_json({**figures, "parity": parity.worst.difference, "bundle": str(output / "bundle")})
         return

@@ -35,6 +35,8 @@ PICTURE: Final = "card.png"
 """File name of the plots in a bundle's folder, beside the page."""
 _BINS: Final = 25
 """Number of bins per axis in the histogram of predictions and labels."""
+_DRAWN_CONDITIONS: Final = 20
+"""Number of conditions in the plot of errors."""
 _PARTS: Final = 10
 """Number of ranges of the prediction in which the calibration is measured."""
 _CHECKS: Final = {
@@ -337,11 +339,11 @@ def draw_card(card: Card, path: Path) -> None:
         calibration.legend(loc="upper left", fontsize=8)
     else:
         bars = figure.subplots()
-    errors = sorted((f["mse"] ** 0.5, key) for key, f in figures["condition"].items())
+    errors = sorted((f["mse"] ** 0.5, key) for key, f in figures["condition"].items())[-_DRAWN_CONDITIONS:]
     bars.barh([key for _, key in errors], [error for error, _ in errors], color="tab:blue")
     bars.axvline(figures["all"]["mse"] ** 0.5, color="black", linestyle=":", label="all")
-    bars.tick_params(axis="y", labelsize=4.5)
-    bars.set(xlabel="root mean squared error", title="error by condition")
+    bars.tick_params(axis="y", labelsize=7)
+    bars.set(xlabel="root mean squared error", title=f"the {len(errors)} conditions with the largest error")
     bars.margins(y=0.01)
     bars.legend(loc="lower right", fontsize=8)
     with replace_atomically(path) as part:
