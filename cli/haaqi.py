@@ -60,8 +60,8 @@ def haaqi(
 
     HAAQI runs from 0 (bad) to 1. The reference is unamplified; HAAQI amplifies it for the listener (NAL-R). The
     processed music is the output of the hearing aid, already amplified; use --nal-r if it is not.
-    Channels are averaged; use --channel for one of them. Delays are compensated. Files last up to 120 s. The first call compiles code, which takes
-    some seconds.
+    Channels are averaged; use --channel for one of them. Delays are compensated. Files last up to 120 s. The first
+    call compiles code, which takes some seconds.
     Exit codes: 1 if some of several pairs could not be scored or have no partner, 2 for invalid input.
     """
     from ..runtime.audiogram import parse_audiograms

@@ -43,7 +43,7 @@ class Source(NamedTuple):
 
 
 def open_file(path: str, channel: Channel, *, ears: bool = False, real_time: bool) -> Source:
-    """Return a channel of a file as a source, or both for two ears. In real time, chunks come as they would be played."""
+    """Return a file as a source: a channel, or both for two ears. In real time, chunks come as they would be played."""
     from ..runtime.audio.reading import open_audio
     from ..runtime.ears import open_ear
 
@@ -116,8 +116,8 @@ def open_pipe(
         raise _missing_format_error()
     if ears and live.selected:
         raise OptionError(
-            f"--ears reads raw samples and wav from {name}, where both channels come as they arrive: give this audio as "
-            "a file, or convert it, as with `ffmpeg -i song.mp3 -f wav - | haaqi-edge stream - --ears`"
+            f"--ears reads raw samples and wav from {name}, and this is neither: give this audio as a file, or convert "
+            "it, as with `ffmpeg -i song.mp3 -f wav - | haaqi-edge stream - --ears`"
         )
     declared = None if live.selected else live.channels
     for option, given, found in (("--rate", rate, live.rate), ("--channels", channels, declared)):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from command import get_output, run
 from haaqi_edge.cli import console
 from haaqi_edge.haaqi.index import Haaqi, Listener
 from haaqi_edge.runtime import Audiogram
+from haaqi_edge.runtime.errors import OptionError
 from haaqi_edge.training.pairs import Pair, score_pair
 from sounds import music
 
@@ -84,7 +87,7 @@ def test_json_of_two_folders(good: Path) -> None:
 
 def test_two_files_and_another_level(good: Path) -> None:
     found = parsed(*pairs(good)[1], "-a", "N3", "-a", LEVELS, "--level1", "70")
-    assert found["settings"] == {"level1": 70.0, "nal_r": False}
+    assert found["settings"] == {"level1": 70.0, "nal_r": False, "channel": "mix"}
     scores = [score["score"] for score in found["results"][0]["scores"]]
     assert scores == [score.score for score in expected(good, 70.0)[1]]
     assert scores != [score.score for score in expected(good)[1]]
@@ -149,6 +152,77 @@ def test_what_fails_and_what_is_alone_is_reported_after_the_rest(folder: Path) -
     assert "other.wav has no reference: expected" in outcome.err
     assert "alone.wav has no processed version: expected" in outcome.err
     assert "pairs scored: 2, failed: 1; files without a partner: 2" in outcome.err
+
+
+@pytest.fixture
+def stereo(tmp_path: Path) -> Path:
+    """Two folders of stereo files: the left channels are a pair, and the right ones cancel them in part."""
+    clean, degraded = (music(0.5, RATE, 3.0, clip) for clip in ("clean", "degraded"))
+    for name in ("a.wav", "b.wav"):
+        for folder, left, right in (("clean", clean, clean), ("aided", degraded, -0.95 * degraded)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            soundfile.write(tmp_path / folder / name, np.stack([left, right], axis=1), RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "clean.wav", clean, RATE, subtype="FLOAT")
+    soundfile.write(tmp_path / "degraded.wav", degraded, RATE, subtype="FLOAT")
+    return tmp_path
+
+
+def test_a_channel_of_both_files(stereo: Path) -> None:
+    alone = parsed(stereo / "clean.wav", stereo / "degraded.wav", "-a", "N3")
+    left = parsed(stereo / "clean", stereo / "aided", "-a", "N3", "--channel", "left")
+    assert left["settings"]["channel"] == "left"
+    assert [result["scores"] for result in left["results"]] == [alone["results"][0]["scores"]] * 2
+    outcome = run("haaqi", stereo / "clean", stereo / "aided", "-a", "N3", "--channel", "2", "--jobs", "1")
+    assert outcome.code == 1
+    assert "has no channel 2: it has 2, numbered from 0 to 1" in outcome.err
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_channels_that_cancel_each_other_are_reported(jobs: int, stereo: Path) -> None:
+    outcome = run("haaqi", stereo / "clean", stereo / "aided", "-a", "N3", "--jobs", jobs)
+    assert outcome.code == 0
+    lines = [line for line in outcome.err.splitlines() if " cancel each other" in line]
+    assert len(lines) == 2
+    assert all(line.startswith("warning: the channels of ") and "(--channel)" in line for line in lines)
+
+
+def test_a_silent_processed_file_is_reported(stereo: Path) -> None:
+    soundfile.write(stereo / "silent.wav", np.zeros(RATE // 2), RATE)
+    outcome = run("haaqi", stereo / "clean.wav", stereo / "silent.wav", "-a", "N3")
+    assert outcome.code == 0
+    (line,) = outcome.err.splitlines()
+    assert line.startswith("warning: ")
+    assert "silent.wav is silent: its HAAQI is that of silence" in line
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_verbose_names_wrong_sizes(jobs: int, stereo: Path) -> None:
+    path = stereo / "clean" / "a.wav"
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 4
+    data[at : at + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    argv = ("haaqi", stereo / "clean", stereo / "aided", "-a", "N3", "--channel", "left", "--jobs", jobs)
+    assert run(*argv).err == ""
+    (line,) = run(*argv, "--verbose").err.splitlines()
+    assert line.startswith("note: ")
+    assert "the header does not know the length; the audio is read to the end of the file" in line
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such pipes")
+def test_pipes(good: Path) -> None:
+    reference, processed = pairs(good)[0]
+    command = f"{sys.executable} -m haaqi_edge.cli.main haaqi"
+    done = subprocess.run(
+        ["bash", "-c", f"{command} - <(cat {processed}) -a N3 --json < {reference}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    scores = json.loads(done.stdout)["results"][0]["scores"]
+    assert scores[0]["score"] == pytest.approx(expected(good)[0][0].score, abs=1e-6)
+    outcome = run("haaqi", "-", "-", "-a", "N3")
+    assert (outcome.code, [type(error) for error in outcome.errors]) == (2, [OptionError])
 
 
 def test_the_help_says_what_is_what() -> None:

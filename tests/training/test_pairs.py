@@ -15,6 +15,7 @@ import soxr
 from haaqi_edge.haaqi.cochlea import RATE
 from haaqi_edge.haaqi.index import Haaqi, Listener, Reference
 from haaqi_edge.runtime.audio.levels import LEVEL1, nal_r
+from haaqi_edge.runtime.batch.messages import Messages
 from haaqi_edge.runtime.errors import AudioError, AudioFileError, AudioFileNotFoundError, OptionError, WorkerError
 from haaqi_edge.training.pairs import Pair, match_files, score_pair, score_pairs
 from sounds import Sound, as_int16, music, noise, write
@@ -182,8 +183,8 @@ def test_a_process_that_is_killed(four: list[Pair], monkeypatch: pytest.MonkeyPa
     class Killed:
         def __init__(self, **_: Any) -> None: ...
 
-        def __call__(self, _: Iterator[Any]) -> Iterator[tuple[int, list[Haaqi]]]:
-            yield 0, []
+        def __call__(self, _: Iterator[Any]) -> Iterator[tuple[int, list[Haaqi], Messages]]:
+            yield 0, [], Messages([], [])
             raise BrokenProcessPool("a worker process managed by the executor was unexpectedly terminated")
 
     monkeypatch.setattr(joblib, "Parallel", Killed)

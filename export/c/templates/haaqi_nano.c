@@ -673,7 +673,7 @@ static void update_state(haaqi_nano *stream)
 #if HAAQI_INTERVAL
 
 /* Return what the listener's group, by the mean hearing loss, adds to the distances from a score to its ends. */
-static float margin_of(const float *audiogram)
+static float group_margin(const float *audiogram)
 {
     float loss = 0.0f, margin = interval_margins[0];
     for (size_t i = 0; i < HAAQI_LEVELS; i++)
@@ -729,7 +729,7 @@ static haaqi_status start_score(haaqi_nano *stream, const float *audiogram)
         stream->work.head.share[i] = 0.0f; /* the softmax removes its bias */
     }
 #if HAAQI_INTERVAL
-    stream->margin = margin_of(audiogram);
+    stream->margin = group_margin(audiogram);
     memset(stream->work.head.ends, 0, sizeof stream->work.head.ends);
 #endif
     stream->first = (stream->next + HAAQI_SLOTS - stream->count) % HAAQI_SLOTS;

@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,6 +39,7 @@ from haaqi_edge.export.verify import probe_signal, verify_c
 from haaqi_edge.model.nano import Nano, NanoConfig
 from haaqi_edge.runtime import Audiogram, Scorer
 from haaqi_edge.runtime.errors import ExportError, OptionError
+from haaqi_edge.runtime.features.texture import textures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import READ, music, noise, samples_for
@@ -56,13 +58,15 @@ def source_of(nano: Nano) -> ExportSource:
 def small_nano(version: int = 1) -> Nano:
     """Return a nano of odd sizes for a version of the front end, with weights far from the initial ones."""
     torch.manual_seed(7)
-    config = NanoConfig(layers=(37, 21, 50), vector=27, hidden=11, conditioning=5, texture_version=version)
-    nano = Nano(config).eval()
+    sizes: dict[str, Any] = {"layers": (37, 21, 50), "vector": 27, "hidden": 11, "conditioning": 5}
+    nano = Nano(NanoConfig(**sizes, texture_version=version, interval=version == 2)).eval()
     with torch.no_grad():
         for parameter in nano.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
         nano.encoder.scale.add_(3.0)
         nano.encoder.mean.sub_(5.0)
+        if version == 2:
+            nano.head.interval_margins.copy_(torch.tensor([0.02, -0.05, 0.1, 0.03]))
     return nano
 
 
@@ -80,8 +84,8 @@ def compile_export(
 ) -> Iterator[CompiledExport]:
     cc = c_compiler()
     export = write_c(source, folder, weights, window)
-    with CNano(folder, cc, export.ram, export.window) as stream:
-        assert isinstance(source.original, Nano)
+    assert isinstance(source.original, Nano)
+    with CNano(folder, cc, export.ram, export.window, interval=source.original.config.interval) as stream:
         yield CompiledExport(export, stream, source.original)
 
 
@@ -122,6 +126,38 @@ def test_frame_scores_and_level_are_those_of_python(shipped: CompiledExport, sco
     np.testing.assert_allclose(frames, update.frame_scores, atol={"float": 1e-3, "int8": 0.02}[shipped.export.weights])
     assert update.level is not None
     assert shipped.stream.level()[1] == pytest.approx(update.level, abs=1e-3)
+
+
+@pytest.mark.parametrize("hearing_loss", [0, 25, 40, 75])
+def test_intervals_are_those_of_the_network(small: CompiledExport, hearing_loss: float) -> None:
+    if not small.nano.config.interval:
+        assert not small.stream.predicts_interval
+        return
+    audiogram = np.full(8, hearing_loss, np.float32)
+    sound = music(2.0)[: samples_for(5)]
+    stream = small.stream
+    stream.init()
+    assert stream.interval()[0] == NOT_REQUESTED
+    stream.push(sound)
+    status, score, _ = stream.score(audiogram)
+    assert status == OK
+    with torch.inference_mode():
+        texture = torch.from_numpy(textures(sound, version=2))[None]
+        expected = small.nano(texture, torch.from_numpy(audiogram)[None])
+    assert expected.interval is not None
+    tolerance = {"float": 1e-4, "int8": 0.03}[small.export.weights]
+    status, low, high = stream.interval()
+    assert status == OK
+    assert 0 <= low <= score <= high <= 1
+    assert (low, high) == pytest.approx(expected.interval[0].tolist(), abs=tolerance)
+    stream.queue(sound[-2560:])
+    stream.request(audiogram)
+    assert stream.interval()[0] == BUSY
+    while stream.work(1):
+        pass
+    assert stream.interval()[0] == OK
+    assert stream.score(np.full(8, np.nan, np.float32))[0] == BAD_AUDIOGRAM
+    assert stream.interval()[0] == OK, "a refused request leaves the last interval"
 
 
 def test_the_export_reports_verification_and_cost(shipped: CompiledExport) -> None:
