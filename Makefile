@@ -27,7 +27,7 @@ PYCLARITY := pyclarity==0.9.0
 export PIP_CONSTRAINT := $(abspath constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types check fast bare lowest figures report web web-test lock clean
+.PHONY: help demo test lint types check fast bare lowest docs outputs figures report web web-test lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F'\t' '{ printf "make %-9s %s\n", $$1, $$2 }'
@@ -80,6 +80,13 @@ lowest: $(VENV)/.test  ## the same with the lowest versions of its dependencies:
 	  $$folder/bin/haaqi-edge score demo/clean.flac --audiogram N3 --nal-r --json --frames > build/score$$folder.json || exit 1; done
 	$(PYTHON) .ci/lowest.py compare build/score$(VENV).json build/score$(VENV)-lowest.json
 	rm -rf $(VENV)-lowest
+
+# The scripts of the gallery run as well, if they or the models changed.
+docs: $(VENV)/.test  ## build the documentation into build/docs; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+outputs: $(VENV)/.test  ## write the outputs of the code blocks in README.md and docs/ anew, after a change of the models
+	HAAQI_EDGE_UPDATE_DOCS=1 OMP_NUM_THREADS=1 $(BIN)/pytest tests/docs -k test_code_blocks_run
 
 figures: $(VENV)/.test  ## write the README's tables and pictures anew, from docs/report
 	$(BIN)/python -m haaqi_edge.benchmarks.report.readme

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from ..runtime.errors import OptionError
-from ..runtime.writing import write_file, write_json
+from ..runtime.writing import write_json
 from .console import err, out, print_json, require
 from .options import DATA, MODEL, OUTPUT, TRAINING, CorpusOption, JobsOption, JsonOption, with_option_groups
 from .training_options import (

@@ -218,3 +218,54 @@ def test_a_warning_is_one_line(tmp_path: Path) -> None:
     (line,) = outcome.err.splitlines()
     assert line.startswith("warning: the channels of ")
     assert "(--channel)" in line
+
+
+# Two ears
+
+
+@pytest.fixture(scope="module")
+def stereo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("stereo") / "stereo.wav"
+    clean, rate = soundfile.read(CLEAN, dtype="float32", stop=32_000)
+    degraded, _ = soundfile.read(DEMO / "degraded.flac", dtype="float32", stop=32_000)
+    soundfile.write(path, np.stack([clean, degraded], axis=1), rate, subtype="FLOAT")
+    return path
+
+
+def test_each_ear_with_its_audiogram(scorer: Scorer, stereo: Path, tmp_path: Path) -> None:
+    expected = scorer.score(stereo, ears=("N2", "N4"))
+    found = parsed(stereo, "-a", "N2", "-a", "N4", "--ears")
+    assert found["settings"]["channel"] == "ears"
+    (result,) = found["results"]
+    assert [one["score"] for one in result["scores"]] == [expected.left.score, expected.right.score]
+    assert result["ears"] == [expected.to_dict()]
+    text = shown(stereo, "-a", "N2", "-a", "N4", "--ears")
+    left, right, both = (f"{value:.3f}" for value in (expected.left.score, expected.right.score, expected.score))
+    assert f"N2, N4: both ears {both}  left {left}, right {right}; better ear: {expected.better_ear}" in text
+    listeners = tmp_path / "listeners.json"
+    record = {"audiogram_cfs": [250, 8000], "audiogram_levels_l": [20, 60], "audiogram_levels_r": [40, 80]}
+    listeners.write_text(json.dumps({"L1": record, "L2": record}))
+    many = shown(*[stereo] * 4, "-a", listeners, "--ears")
+    assert many.splitlines()[1].count("both ears") == 2
+    output = tmp_path / "scores.csv"
+    shown(stereo, "-a", f"{listeners}:L2", "--ears", "--output", output)
+    assert [line.split(",")[1] for line in output.read_text().splitlines()[1:]] == [
+        "listeners:L2:left",
+        "listeners:L2:right",
+    ]
+
+
+def test_stereo_with_several_audiograms_is_not_taken_for_two_ears_in_silence(stereo: Path) -> None:
+    outcome = run("score", stereo, "-a", "N2", "-a", "N4", "--threads", "1")
+    assert outcome.code == 0
+    for part in ("stereo.wav has 2 channels, which are averaged", "use --ears", "use --channel mix"):
+        assert part in outcome.err
+    for options in (["--channel", "mix"], ["--channel", "left"], ["--ears"]):
+        assert run("score", stereo, "-a", "N2", "-a", "N4", *options, "--threads", "1").err == ""
+    assert run("score", stereo, "-a", "N2", "--threads", "1").err == ""
+    assert run("score", CLEAN, "-a", "N2", "-a", "N4", "--threads", "1").err == ""
+    one = run("score", stereo, "-a", "N2", "--ears")
+    assert one.code == 2
+    assert "the audiogram N2 is of one ear" in one.err
+    both = run("score", stereo, "-a", "N2", "-a", "N2", "--ears", "--channel", "left")
+    assert "--ears scores both channels: leave out --channel left" in both.err

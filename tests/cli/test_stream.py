@@ -445,3 +445,24 @@ def test_options_of_another_source() -> None:
     outcome = run("stream", DEMO, "-a", "N3", "--rate", "48000", "--input-device", "3")
     assert [type(error) for error in outcome.errors] == [OptionError]
     assert "--rate, --input-device cannot be used with a file: leave out --rate, --inp" in str(outcome.errors[0])
+
+
+def test_two_ears(scorer: Scorer, tmp_path: Path) -> None:
+    sound = np.stack([music(3, start=2), music(3, start=2, clip="degraded")], axis=1)
+    path = tmp_path / "stereo.wav"
+    soundfile.write(path, sound, RATE, subtype="FLOAT")
+    expected = scorer.score(path, ears=("N2", "N4"))
+    arguments = ("-a", "N2", "-a", "N4", "--ears")
+    updates, summary = objects(get_output("stream", path, *arguments, "--pace", "fast", "--json"))
+    for result in (summary["ears"][0], updates[-1]["ears"][0]):
+        assert result["listener"] == "N2, N4"
+    assert summary["ears"][0]["score"] == pytest.approx(expected.score, abs=TOLERANCE)
+    assert [one["score"] for one in summary["totals"]] == pytest.approx(
+        [expected.left.score, expected.right.score], abs=TOLERANCE
+    )
+    assert f"N2, N4: both ears {expected.score:.3f}" in get_output("stream", path, *arguments, "--pace", "fast")
+    process = started("-", *arguments, "--format", "f32le", "--rate", str(RATE), "--channels", "2", "--json")
+    text = process.communicate(sound.tobytes())[0].decode()
+    assert objects(text)[1]["ears"][0]["score"] == pytest.approx(expected.score, abs=TOLERANCE)
+    outcome = run("stream", path, *arguments[:4], "--pace", "fast")
+    assert "stereo.wav has 2 channels, which are averaged" in outcome.err

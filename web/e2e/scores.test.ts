@@ -56,6 +56,11 @@ function compare(expected: Scored, result: Result): void {
   const kind = expected.file.replace(/^(clean|degraded|mostly-silent|long|music-\d+)-/, "");
   worst.set(kind, Math.max(worst.get(kind) ?? 0, far));
   expect(far, `${expected.file} ${expected.listener} ${result.score} ${expected.score}`).toBeLessThan(tolerance(expected.file));
+  expect(result.interval === null).toBe(expected.interval === undefined);
+  for (const end of [0, 1]) {
+    const error = Math.abs((result.interval?.[end] ?? 0) - (expected.interval?.[end] ?? 0));
+    expect(error, `interval of ${expected.file} ${expected.listener}`).toBeLessThan(tolerance(expected.file));
+  }
   const numbers = expected.frame_scores.map((score) => score ?? NaN);
   const frames = result.frames as unknown as (number | null)[];
   expect(frames.map((score) => score === null || Number.isNaN(score))).toEqual(numbers.map(Number.isNaN));

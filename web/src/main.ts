@@ -261,7 +261,7 @@ function showClip(data: OfClip): void {
 
 function result(data: Extract<Reply, { type: "result" }>): void {
   const whole = data.done === data.total;
-  panel.show(data.version, { score: data.score, whole });
+  panel.show(data.version, { score: data.score, interval: data.interval, whole });
   timeline.curve(data.version, data);
   if (data.version === "changed") byId("legend-changed", HTMLElement).hidden = false;
   const expected = isChanged(data.settings.changes) ? "changed" : "given";
@@ -274,14 +274,15 @@ function result(data: Extract<Reply, { type: "result" }>): void {
 }
 
 function live(data: Extract<Reply, { type: "live" }>): void {
-  panel.show("given", { score: data.score, whole: true });
+  panel.show("given", { score: data.score, interval: data.interval, whole: true });
   panel.show("changed", null);
   const span = data.frames.length * 0.16;
   const start = Math.max(0, data.seconds - span);
   timeline.span(Math.max(span, 0.2), start);
   timeline.picture(data.picture);
   timeline.curve("given", null);
-  timeline.curve("given", { frames: data.frames, windows: [{ start, end: data.seconds, score: data.score }] });
+  const { score, interval } = data;
+  timeline.curve("given", { frames: data.frames, windows: [{ start, end: data.seconds, score, interval }] });
   const fullScale = byId("level1", HTMLElement).textContent;
   const level = data.level === null ? "silent" : `${spl(data.level)}, taking full scale as ${fullScale} dB SPL`;
   say("Microphone", `${clock(data.seconds)} · ${level}`);

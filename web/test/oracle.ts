@@ -8,6 +8,8 @@ export interface Scored {
   nalR: boolean;
   levels: number[];
   score: number;
+  /** Missing if the model predicts no intervals. */
+  interval?: [number, number];
   windows: { start: number; end: number; score: number | null }[];
   frame_scores: (number | null)[];
 }

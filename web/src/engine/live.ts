@@ -6,7 +6,7 @@ import { NalR } from "../dsp/nalr";
 import { Resampler } from "../dsp/resample";
 import { windowPatches } from "../dsp/windows";
 import type { Model } from "./model";
-import type { Settings } from "./protocol";
+import type { Interval, Settings } from "./protocol";
 
 /** Seconds of a recording that are kept. They are scored as a clip when the recording ends. */
 const LONGEST = 600;
@@ -16,6 +16,7 @@ export interface LiveScore {
   /** dB SPL of the last patch before amplification, or null if it is silent. */
   readonly level: number | null;
   readonly score: number | null;
+  readonly interval: Interval | null;
   /** Scores of the patches in the window. */
   readonly frames: Float32Array;
 }
@@ -114,7 +115,7 @@ export class Live {
       peak(last) <= SILENCE ? null : this.model.card.level1 + this.settings.changes.gain + 20 * Math.log10(rms(last));
     const shared = { seconds: this.came / SAMPLE_RATE, level };
     if (this.silent.every(Boolean)) {
-      return { ...shared, score: null, frames: new Float32Array(this.tokens.length).fill(NaN) };
+      return { ...shared, score: null, interval: null, frames: new Float32Array(this.tokens.length).fill(NaN) };
     }
     return { ...shared, ...(await this.model.score(joined(this.tokens), this.settings.audiogram)) };
   }

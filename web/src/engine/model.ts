@@ -1,12 +1,14 @@
 /** The shipped bundle on ONNX Runtime: samples to features to tokens, tokens and audiograms to scores. */
 import * as ort from "onnxruntime-web/wasm";
 import { PATCH_LENGTH, PATCH_SHIFT, patchCount } from "../constants";
-import type { Card } from "./protocol";
+import type { Card, Interval } from "./protocol";
 
 export interface HeadOutput {
   /** Score of each patch. */
   readonly frames: Float32Array;
   readonly score: number;
+  /** Lower and upper end of the prediction interval, or null if the model predicts none. */
+  readonly interval: Interval | null;
 }
 
 export class Model {
@@ -74,7 +76,8 @@ export class Model {
     const all = outputs.frame_scores.data as Float32Array;
     const frames = new Float32Array(all.length / each);
     for (let i = 0; i < all.length; i++) frames[Math.floor(i / each)] += all[i] / each;
-    return { frames, score: (outputs.score.data as Float32Array)[0] };
+    const ends = outputs.interval?.data as Float32Array | undefined;
+    return { frames, score: (outputs.score.data as Float32Array)[0], interval: ends ? [ends[0], ends[1]] : null };
   }
 }
 

@@ -19,6 +19,8 @@ export interface Card {
   readonly width: number;
   readonly tokens_per_patch: number;
   readonly encoder_input: string;
+  /** Probability of the prediction intervals. A card without it has none. */
+  readonly interval?: number;
   /** A card without a version has version 1. */
   readonly front_end: { readonly texture_version?: number };
   readonly source_sha256: string;
@@ -26,11 +28,16 @@ export interface Card {
   readonly figures: { readonly test?: { readonly all?: { readonly lcc: number; readonly rows: number } } };
 }
 
+/** Lower and upper end of a prediction interval, from 0 to 1. */
+export type Interval = readonly [number, number];
+
 export interface Window {
   readonly start: number;
   readonly end: number;
   /** null if the window is silent. */
   readonly score: number | null;
+  /** null if the window is silent, or if the model predicts no intervals. */
+  readonly interval: Interval | null;
 }
 
 /** The clip as given, or as changed by the sliders. */
@@ -60,11 +67,20 @@ export type Reply =
       done: number;
       total: number;
       score: number | null;
+      interval: Interval | null;
       /** Scores of all patches so far, NaN in silent windows. */
       frames: Float32Array;
       windows: Window[];
     }
   | { type: "unchanged"; clip: number }
   | { type: "sound"; clip: number; samples: Float32Array<ArrayBuffer> }
-  | { type: "live"; seconds: number; level: number | null; score: number | null; frames: Float32Array; picture: Picture }
+  | {
+      type: "live";
+      seconds: number;
+      level: number | null;
+      score: number | null;
+      interval: Interval | null;
+      frames: Float32Array;
+      picture: Picture;
+    }
   | { type: "failed"; clip: number | null; message: string };

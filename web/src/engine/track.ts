@@ -5,7 +5,7 @@ import { NalR } from "../dsp/nalr";
 import { type WindowSlice, sliceWindows, windowPatches } from "../dsp/windows";
 import { peak } from "../dsp/changes";
 import type { Model } from "./model";
-import type { Window } from "./protocol";
+import type { Interval, Window } from "./protocol";
 
 /** A listener's score of one window, and the scores of the patches that no earlier window covers. */
 interface WindowScore {
@@ -16,6 +16,7 @@ interface WindowScore {
 /** A listener's scores of the windows that are encoded so far. */
 export interface TrackScore {
   readonly score: number | null;
+  readonly interval: Interval | null;
   readonly frames: Float32Array;
   readonly windows: Window[];
 }
@@ -89,21 +90,34 @@ export class Track {
   private async scoreWindow({ start, size, added }: WindowSlice, audiogram: readonly number[]): Promise<WindowScore> {
     const span = { start: start * PATCH_SECONDS, end: patchEnd(start + size) };
     if (this.silent.subarray(start, start + size).every((is) => is === 1)) {
-      return { window: { ...span, score: null }, frames: new Float32Array(added).fill(NaN) };
+      return { window: { ...span, score: null, interval: null }, frames: new Float32Array(added).fill(NaN) };
     }
     const output = await this.model.score(this.tokens.slice(start * this.each, (start + size) * this.each), audiogram);
-    return { window: { ...span, score: output.score }, frames: output.frames.subarray(size - added) };
+    const { score, interval } = output;
+    return { window: { ...span, score, interval }, frames: output.frames.subarray(size - added) };
   }
 
-  /** Combine the windows' scores: their mean, weighted by the number of patches that each window adds. */
+  /** Combine the windows' scores, and the ends of their intervals: means, weighted by the patches that a window adds. */
   combine(windows: Window[], curves: Float32Array[]): TrackScore {
     let sum = 0;
+    let low = 0;
+    let high = 0;
     let weight = 0;
-    windows.forEach(({ score }, i) => {
+    let known = true;
+    windows.forEach(({ score, interval }, i) => {
       if (score === null) return;
-      sum += score * this.slices[i].added;
-      weight += this.slices[i].added;
+      const { added } = this.slices[i];
+      sum += score * added;
+      weight += added;
+      known &&= interval !== null;
+      low += (interval?.[0] ?? 0) * added;
+      high += (interval?.[1] ?? 0) * added;
     });
-    return { score: weight > 0 ? sum / weight : null, frames: joined(curves), windows: [...windows] };
+    return {
+      score: weight > 0 ? sum / weight : null,
+      interval: weight > 0 && known ? [low / weight, high / weight] : null,
+      frames: joined(curves),
+      windows: [...windows],
+    };
   }
 }

@@ -1,9 +1,10 @@
 /** The scores, as numbers and as marks on the scale from 0 to 1. */
-import type { Version } from "../engine/protocol";
+import type { Interval, Version } from "../engine/protocol";
 import { byId } from "./dom";
 
 interface Shown {
   readonly score: number | null;
+  readonly interval: Interval | null;
   /** Whether all windows are scored. */
   readonly whole: boolean;
 }
@@ -39,6 +40,14 @@ export class ScorePanel {
       const mark = byId(`${version}-mark`, HTMLElement);
       mark.hidden = score === null;
       if (score !== null) mark.style.left = `${100 * Math.min(1, Math.max(0, score))}%`;
+      const interval = this.shown[version]?.interval ?? null;
+      const bar = byId(`${version}-range`, HTMLElement);
+      bar.hidden = interval === null;
+      if (interval) {
+        bar.style.left = `${100 * interval[0]}%`;
+        bar.style.width = `${100 * (interval[1] - interval[0])}%`;
+      }
+      byId(`${version}-interval`, HTMLElement).textContent = interval ? `90%: ${described(interval)}` : "";
     }
     byId("changed-readout", HTMLElement).hidden = changed === null;
     byId("given-name", HTMLElement).textContent = changed ? "As it is" : `Score for ${this.listener}`;
@@ -54,6 +63,11 @@ export class ScorePanel {
     const { given, changed } = this.shown;
     if (given?.score == null) return;
     const also = changed?.score != null ? `, with your changes ${changed.score.toFixed(2)}` : "";
-    byId("spoken", HTMLElement).textContent = `Score for ${this.listener}: ${given.score.toFixed(2)}${also}`;
+    const range = given.interval ? `, with 90% probability ${described(given.interval)}` : "";
+    byId("spoken", HTMLElement).textContent = `Score for ${this.listener}: ${given.score.toFixed(2)}${range}${also}`;
   }
+}
+
+function described([low, high]: Interval): string {
+  return `${low.toFixed(2)} to ${high.toFixed(2)}`;
 }

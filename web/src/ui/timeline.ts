@@ -190,6 +190,13 @@ export class Timeline {
     halo: string,
   ): void {
     if (window.score === null) return;
+    if (window.interval) {
+      const [low, high] = window.interval;
+      pen.globalAlpha = 0.14;
+      pen.fillStyle = ink;
+      pen.fillRect(x(window.start) + 2, y(high), x(window.end) - x(window.start) - 4, y(low) - y(high));
+      pen.globalAlpha = 1;
+    }
     pen.beginPath();
     pen.moveTo(x(window.start) + 2, y(window.score));
     pen.lineTo(x(window.end) - 2, y(window.score));
