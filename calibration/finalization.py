@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -10,6 +11,19 @@ import onnx
 from ..runtime.errors import ExportError
 
 PRODUCER: Final = "haaqi-edge"
+DESCRIPTIONS: Final[Mapping[str, str]] = {
+    "waveform": "Presented signal at 16 kHz, [1, samples]; RMS 1.0 has the level `level1` of the metadata, dB SPL",
+    "samples": "Samples that each patch reads, 16 kHz, [patches, 2800]",
+    "texture": "Texture of each patch, [patches, 16, 32]; see the front end in the documentation",
+    "texture_mel": "Texture and log-mel spectrum of each patch, [patches, 16, 136]; consecutive patches of one signal",
+    "fbank": "Normalized fbank of each patch, [patches, 16, 128]",
+    "tokens": "Tokens of the patches; a patch is 160 ms",
+    "audiogram": "Hearing levels in dB HL, -10 to 120, at the `audiogram_frequencies` of the metadata, [listeners, 8]",
+    "frame_scores": "Score of each token, 0 to 1; NaN if there is no score",
+    "score": "Score of the window, 0 to 1; NaN if there is no score",
+    "interval": "Lower and upper end of the prediction interval of the score; see `interval` in the metadata",
+}
+"""Descriptions of the inputs and outputs of graphs, by name."""
 ONNX_DOMAINS: Final = ("", "ai.onnx")
 """domains of ONNX's own operators"""
 
@@ -30,7 +44,9 @@ def finalize_model(graph: onnx.ModelProto, metadata: Mapping[str, str], domains:
         raise ExportError(
             f"the graph uses operators of the domains {foreign}; expected {list(domains)}, which are portable"
         )
-    graph.producer_name = PRODUCER
+    graph.producer_name, graph.producer_version = PRODUCER, importlib.metadata.version(PRODUCER)
+    for value in (*graph.graph.input, *graph.graph.output):
+        value.doc_string = DESCRIPTIONS.get(value.name, value.doc_string)
     del graph.metadata_props[:]
     onnx.helper.set_model_props(graph, dict(metadata))
     try:

@@ -32,7 +32,8 @@ AudiogramOption = Annotated[
     typer.Option(
         *AUDIOGRAM_NAMES,
         help="The listener's audiogram: NH, N1 to N7, S1 to S3, 8 levels in dB HL such as "
-        '"[20, 30, 40, 50, 60, 70, 70, 70]", a CSV or JSON file, or listeners.json:L5001. Repeat for several.',
+        '"[20, 30, 40, 50, 60, 70, 70, 70]", or a CSV or JSON file, with :left, :right or :NAME if it has several. '
+        "Repeat for several listeners.",
         rich_help_panel=LISTENERS,
     ),
 ]

@@ -137,6 +137,10 @@ def score(
             "--resume", help="Continue an --output that was interrupted; skip its files.", rich_help_panel=OUTPUT
         ),
     ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Plot the scores of one file over its spectrogram, as PNG.", rich_help_panel=OUTPUT),
+    ] = None,
     verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -160,6 +164,10 @@ def score(
     if output is not None:
         check_results_path(output)
     files, left_out, has_folder = _list_files([*(audio or []), *(audio_option or [])])
+    if plot is not None:
+        from .score_plot import check_plot, save_score_plot
+
+        check_plot(plot, files)
     warn_of_mix(files, who, channel)
     opened = open_model(
         model,
@@ -215,11 +223,13 @@ def score(
                 failures[place] = outcome
                 continue
             seconds, done = seconds + outcome[0].windows[-1].end, done + 1
-            if writer is None or as_json:
+            if writer is None or as_json or plot is not None:
                 results[place] = outcome
     elapsed = time.perf_counter() - started
     if failures and len(files) == 1 and not has_folder:
         raise failures[0]
+    if plot is not None and results:
+        save_score_plot(files[0], results[0], selected_channel, plot)
     in_order = [(files[place], results[place]) for place in sorted(results)]
     errors = [(files[place], failures[place]) for place in sorted(failures)]
     if as_json:

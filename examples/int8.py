@@ -61,6 +61,7 @@ def main() -> None:
     scatter.scatter(fp32, int8, s=16)
     scatter.set(xlim=(0, 1), ylim=(0, 1), xlabel="nano (fp32)", ylabel="nano-int8", title="score of each window")
     histogram.hist(change, bins=20)
+    histogram.locator_params(axis="x", nbins=5)
     histogram.set(xlabel="int8 - fp32", ylabel="windows", title=f"largest change: {np.abs(change).max():.4f}")
     size.bar(list(sizes), list(sizes.values()), color=["0.6", "tab:blue"])
     size.set(ylabel="MB", title="size of the files")

@@ -17,8 +17,10 @@ from ..model.small import BLOCK, Small
 from ..model.student import Student
 from ..runtime.audio.levels import LEVEL1
 from ..runtime.bundle import HAAQI, Bundle, Card, FrontEnd, Scale
-from ..runtime.windows import DEFAULT_WINDOW
+from ..runtime.features import patches as fe
+from ..runtime.windows import DEFAULT_WINDOW, window_patches
 from ..runtime.writing import check_file, check_folder, with_files, write_file, write_files
+from .guards import guard_fused, guard_head, most_samples
 from .surgery import FoldedStudent, fold
 from .tracing import encoder_input, trace_encoder, trace_fused, trace_head
 from .verify import Parity, verify_bundle, verify_fused
@@ -149,7 +151,7 @@ def _trace_bundle(source: ExportSource, samples: bool) -> _TracedBundle:
     card = create_card(source, samples=samples)
     graphs = {
         "encoder": finalize_model(trace_encoder(source.network, samples=samples), card.metadata()),
-        "head": finalize_model(trace_head(source.network, source.width), card.metadata()),
+        "head": finalize_model(guard_head(trace_head(source.network, source.width)), card.metadata()),
     }
     parity = verify_bundle(source.original, graphs["encoder"], graphs["head"])
     figures = {**source.figures, "parity": {"largest_difference": parity.worst.difference, "cases": parity.cases}}
@@ -157,8 +159,15 @@ def _trace_bundle(source: ExportSource, samples: bool) -> _TracedBundle:
 
 
 def _trace_fused(source: ExportSource) -> tuple[bytes, Parity]:
-    graph = finalize_model(trace_fused(source.network), create_card(source, samples=True).metadata())
-    return graph, verify_fused(source.original, graph)
+    card = create_card(source, samples=True)
+    window = window_patches(card.window)
+    limits = {
+        "window": f"{card.window:g}",
+        "min_samples": str(fe.PATCH_LENGTH),
+        "max_samples": str(most_samples(window)),
+    }
+    graph = finalize_model(guard_fused(trace_fused(source.network), window), card.metadata() | limits)
+    return graph, verify_fused(source.original, graph, window)
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -110,11 +110,11 @@ def trace_encoder(network: TwoPartNetwork, *, samples: bool) -> onnx.ModelProto:
     patches = Dim("patches", min=1)
     if samples:
         example = torch.zeros(3, fe.PATCH_LENGTH)
-        return _trace(SamplesEncoder(network), {"samples": (example, {0: patches})}, ["tokens"])
+        return _trace("encoder", SamplesEncoder(network), {"samples": (example, {0: patches})}, ["tokens"])
     example = torch.from_numpy(
         FEATURE_EXTRACTORS[network.reads](np.zeros(2 * fe.PATCH_SHIFT + fe.PATCH_LENGTH, np.float32))
     )
-    return _trace(network.encoder, {encoder_input(network): (example, {0: patches})}, ["tokens"])
+    return _trace("encoder", network.encoder, {encoder_input(network): (example, {0: patches})}, ["tokens"])
 
 
 def output_names(network: TwoPartNetwork) -> list[str]:
@@ -129,7 +129,7 @@ def trace_head(network: TwoPartNetwork, width: int) -> onnx.ModelProto:
         "tokens": (torch.zeros(1, 24, width), {1: Dim("tokens", min=1)}),
         "audiogram": (torch.zeros(3, len(FREQUENCIES)), {0: Dim("batch", min=1)}),
     }
-    graph = _trace(GraphHead(network), inputs, output_names(network))
+    graph = _trace("head", GraphHead(network), inputs, output_names(network))
     _remove_prefix(graph, "head.")  # of the wrapper: the names are those of the head's state dict
     return graph
 
@@ -141,7 +141,7 @@ def trace_fused(network: TwoPartNetwork) -> onnx.ModelProto:
         "waveform": (torch.zeros(1, 5 * fe.PATCH_SHIFT + 77), {1: samples}),
         "audiogram": (torch.zeros(3, len(FREQUENCIES)), {0: Dim("batch", min=1)}),
     }
-    graph = _trace(FusedNetwork(network), inputs, output_names(network))
+    graph = _trace("fused", FusedNetwork(network), inputs, output_names(network))
     frame_scores = graph.graph.output[0].type.tensor_type.shape.dim[1]
     frame_scores.dim_param = "tokens"  # the tracer names this axis by a formula in `samples`
     return graph
@@ -169,11 +169,11 @@ def trace_teacher(teacher: Teacher, samples: int) -> onnx.ModelProto:
         "waveform": (torch.zeros(1, samples), {}),
         "audiogram": (torch.zeros(3, len(FREQUENCIES)), {0: Dim("batch", min=1)}),
     }
-    return _trace(TeacherClip(teacher), inputs, ["frame_scores", "score"])
+    return _trace("teacher", TeacherClip(teacher), inputs, ["frame_scores", "score"])
 
 
 def _trace(
-    module: nn.Module, inputs: Mapping[str, tuple[Tensor, dict[int, Any]]], outputs: list[str]
+    name: str, module: nn.Module, inputs: Mapping[str, tuple[Tensor, dict[int, Any]]], outputs: list[str]
 ) -> onnx.ModelProto:
     examples = tuple(example for example, _ in inputs.values())
     with _quiet(), torch.inference_mode():
@@ -190,6 +190,7 @@ def _trace(
         )
     assert program is not None
     graph = program.model_proto
+    graph.graph.name = name
     _name_nodes(graph)
     for node in graph.graph.node:  # metadata holds positions in the Python source, with paths of the build machine
         del node.metadata_props[:]

@@ -93,15 +93,24 @@ def verify_bundle(network: Network, encoder: bytes, head: bytes, tolerance: floa
     return check_parity(_compare(network, run, lengths), tolerance=tolerance)
 
 
-def verify_fused(network: Network, fused: bytes) -> Parity:
-    """Compare the fused graph with the network on raw samples, including incomplete patches. See `verify_bundle`."""
+def verify_fused(network: Network, fused: bytes, window: int) -> Parity:
+    """Compare the fused graph with the network on raw samples, including incomplete patches. See `verify_bundle`.
+
+    Args:
+        network: the network.
+        fused: the graph.
+        window: number of patches up to which the graph gives scores.
+    """
     session = Session(fused)
 
     def run(samples: Array, audiograms: Array) -> Sequence[Array]:
         return session.run(waveform=samples[None], audiogram=audiograms)
 
     lengths = [
-        (count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH + extra for count in PATCH_COUNTS for extra in (0, 1, 2559)
+        (count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH + extra
+        for count in PATCH_COUNTS
+        if count <= window
+        for extra in (0, 1, 2559)
     ]
     return check_parity(_compare(network, run, lengths))
 

@@ -11,9 +11,39 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .index import HAAQI_FREQUENCIES, MAX_SECONDS, MIN_SECONDS, Haaqi, Listener, Reference, Tiles
+    from .clips import CADENZA, Convention, EarHaaqi, score_clip
+    from .index import HAAQI_FREQUENCIES, MAX_SECONDS, MIN_SECONDS, Haaqi, Listener, Reference, Tiles, level1_of
 
-__all__ = ["HAAQI_FREQUENCIES", "MAX_SECONDS", "MIN_SECONDS", "Haaqi", "Listener", "Reference", "Tiles"]
+_HOMES = {
+    "CADENZA": "clips",
+    "Convention": "clips",
+    "EarHaaqi": "clips",
+    "HAAQI_FREQUENCIES": "index",
+    "Haaqi": "index",
+    "Listener": "index",
+    "MAX_SECONDS": "index",
+    "MIN_SECONDS": "index",
+    "Reference": "index",
+    "Tiles": "index",
+    "level1_of": "index",
+    "score_clip": "clips",
+}
+"""Module of this package that each public name comes from."""
+
+__all__ = [
+    "CADENZA",
+    "HAAQI_FREQUENCIES",
+    "MAX_SECONDS",
+    "MIN_SECONDS",
+    "Convention",
+    "EarHaaqi",
+    "Haaqi",
+    "Listener",
+    "Reference",
+    "Tiles",
+    "level1_of",
+    "score_clip",
+]
 
 if not TYPE_CHECKING:
 
@@ -24,7 +54,7 @@ if not TYPE_CHECKING:
             from .index import _deprecated_ear
 
             return _deprecated_ear()
-        return resolve(__name__, name, dict.fromkeys(__all__, "index"))
+        return resolve(__name__, name, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -24,16 +24,16 @@ import warnings
 import weakref
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from scipy import signal
 
-from ..runtime.audio.levels import LEVEL1, check_level, nal_r_filter
+from ..runtime.audio.levels import LEVEL1, decibels, nal_r_filter
 from ..runtime.audio.reading import checked_rate
 from ..runtime.audiogram import Audiogram, AudiogramLike, as_audiogram
-from ..runtime.errors import AudioError
+from ..runtime.errors import AudioError, OptionError
 from .alignment import Aligner
 from .bands import Array, Bands, Single, Workspace, filter_bands, hair_cells
 from .cochlea import (
@@ -65,6 +65,10 @@ MAX_SECONDS: Final = 120.0
 """maximum duration of a signal; a comparison takes 20 MB per second"""
 _MAX_AMPLITUDE: Final = 1e6
 """largest accepted amplitude of a sample: music at 85 dB SPL, amplified for a profound loss, reaches 1e4"""
+_MAX_LEVEL1: Final = 200.0
+"""largest accepted `level1` in dB SPL: that of music whose RMS is 3e-7, if it is played at 65 dB SPL"""
+Equalisation: TypeAlias = Literal[1, 2]
+"""1: the reference is unamplified, and HAAQI amplifies it (NAL-R); 2: the reference is amplified already"""
 _DISPERSION: Final = RATE * 2 // 1000
 """samples (2 ms) by which the processed signal remains delayed after its alignment"""
 
@@ -105,7 +109,7 @@ class Listener:
 
     Raises:
         AudiogramError: the audiogram has another form, or a level is not a number from -10 to 120.
-        OptionError: `level1` is not a number from 0 to 140.
+        OptionError: `level1` is not a number from 0 to 200. Levels above 140 occur for quiet samples, see `level1_of`.
     """
 
     audiogram: Audiogram
@@ -119,12 +123,56 @@ class Listener:
         else:
             levels = as_audiogram(given)
         object.__setattr__(self, "audiogram", levels)
-        object.__setattr__(self, "level1", check_level("level1", level1))
+        if isinstance(level1, bool) or not 0 <= level1 <= _MAX_LEVEL1:
+            raise OptionError(
+                f"level1={level1!r} is not a sound pressure level: give dB SPL of RMS 1.0, from 0 to {_MAX_LEVEL1:g}, "
+                f"usually 65, {LEVEL1:g}, or that of level1_of(reference, 65)"
+            )
+        object.__setattr__(self, "level1", float(level1))
 
     @cached_property
     def loss(self) -> Loss:
         """Effect of the hearing loss on each band."""
         return Loss.of(self.audiogram.at(HAAQI_FREQUENCIES))
+
+
+def level1_of(signal: npt.ArrayLike, spl: float = 65.0) -> float:
+    """Return the level at which a signal is presented at a sound pressure level: spl - 20 log10(RMS).
+
+    This is the rule of the Cadenza challenges, for the unamplified reference of each ear.
+
+    Args:
+        signal: [samples], full scale 1.0.
+        spl: level of the whole signal, dB SPL.
+
+    Returns:
+        `level1` of `Listener`, dB SPL of RMS 1.0.
+
+    Raises:
+        AudioError: the signal is silent or not finite.
+    """
+    samples = np.asarray(signal, dtype=np.float64)
+    rms = float(np.sqrt(np.mean(np.square(samples)))) if samples.size else 0.0
+    if not 0.0 < rms < np.inf:
+        raise AudioError("the signal is silent or not finite: its level cannot be set; give level1, or another signal")
+    return spl - decibels(rms)
+
+
+def check_equalisation(equalisation: object) -> Equalisation:
+    """Return the equalisation of the reference, 1 or 2.
+
+    Raises:
+        OptionError: it is another value.
+    """
+    if equalisation in (1, 2) and not isinstance(equalisation, bool):
+        return 1 if equalisation == 1 else 2
+    reason = (
+        "0 is for intelligibility (HASPI), where the reference is for normal hearing; " if equalisation == 0 else ""
+    )
+    raise OptionError(
+        f"equalisation={equalisation!r}: {reason}give 1 (the reference is unamplified, and HAAQI amplifies it by "
+        "NAL-R) or 2 (the reference is amplified already)"
+    )
 
 
 class _Ear(Listener):
@@ -173,21 +221,27 @@ class Reference:
     """A clean signal, analysed as the listener hears it with NAL-R, for comparison with processed signals.
 
     Args:
-        signal: float [samples] in [-1, 1], the unamplified original.
+        signal: float [samples] in [-1, 1], the original: unamplified, or amplified with `equalisation=2`.
         rate: in Hz. The model rounds rates to whole kHz, as pyclarity does. A processed signal should therefore have
             the rate of the reference, or both rates should be whole kHz.
-        ear: the listener.
+        listener: the listener.
         seed: of the noise that represents the auditory threshold.
+        equalisation: as in pyclarity. 1: the signal is unamplified, and is amplified for the listener (NAL-R). 2: the
+            signal is amplified already.
 
     Raises:
+        OptionError: `equalisation` is neither 1 nor 2.
         AudioError: the signal is not finite samples of one channel, is silent, has less than `MIN_SECONDS` of sound or
             more than `MAX_SECONDS`, or the rate is unusable.
     """
 
-    def __init__(self, signal: Array, rate: int, listener: Listener, seed: int = 0) -> None:
+    def __init__(
+        self, signal: Array, rate: int, listener: Listener, seed: int = 0, *, equalisation: Equalisation = 1
+    ) -> None:
+        self._equalisation = check_equalisation(equalisation)
         self._signal = _at_model_rate(signal, rate, "reference")
         self._listener, self._seed = listener, seed
-        self._whole = _ReferenceAnalysis(self._signal, listener, seed)
+        self._whole = _ReferenceAnalysis(self._signal, listener, seed, self._equalisation)
         self._cut = self._whole
 
     def score(self, processed: Array, rate: int) -> Haaqi:
@@ -213,7 +267,7 @@ class Reference:
             return self._whole
         if samples != self._cut.samples:
             try:
-                self._cut = _ReferenceAnalysis(self._signal[:samples], self._listener, self._seed)
+                self._cut = _ReferenceAnalysis(self._signal[:samples], self._listener, self._seed, self._equalisation)
             except AudioError as error:
                 raise AudioError(
                     f"the processed signal ends after {1000 * samples / RATE:.2f} ms: until there, {error}"
@@ -224,7 +278,7 @@ class Reference:
 class _ReferenceAnalysis:
     """All results that depend on the reference alone, float [samples] at `RATE`."""
 
-    def __init__(self, x: Array, listener: Listener, seed: int) -> None:
+    def __init__(self, x: Array, listener: Listener, seed: int, equalisation: Equalisation) -> None:
         self.samples, self._listener, self._seed = len(x), listener, seed
         sounding = np.flatnonzero(np.abs(x) > 0.001 * np.abs(x).max())
         if len(sounding) == 0:
@@ -237,9 +291,11 @@ class _ReferenceAnalysis:
                 f"HAAQI needs {1000 * MIN_SECONDS:g} ms or more"
             )
         self._clean, self._spectrum = x, correlation_spectrum(x)
-        taps = nal_r_filter(listener.audiogram, RATE)
-        amplified = signal.oaconvolve(x[self._start : self._stop], taps)[len(taps) - 1 :]
-        amplified = np.pad(amplified, (0, max(count - len(amplified), 0)))[:count]
+        amplified = x[self._start : self._stop]
+        if equalisation == 1:
+            taps = nal_r_filter(listener.audiogram, RATE)
+            amplified = signal.oaconvolve(amplified, taps)[len(taps) - 1 :]
+            amplified = np.pad(amplified, (0, max(count - len(amplified), 0)))[:count]
         workspace = Workspace.of(count)
         weakref.finalize(self, workspace.free).atexit = False
         bands = filter_bands(middle_ear(amplified), listener.loss, listener.level1, workspace)

@@ -110,12 +110,13 @@ def interleave(left: Sequence[_Item], right: Sequence[_Item]) -> list[_Item]:
     return [item for pair in zip(left, right, strict=True) for item in pair]
 
 
-def open_ear(audio: ArrayAudio | FileAudio, ear: Ear) -> ArrayAudio | FileAudio:
+def open_ear(audio: ArrayAudio | FileAudio, ear: Ear, *, warn: bool = True) -> ArrayAudio | FileAudio:
     """Return the channel of an ear. A recording with one channel reaches both ears, with a `ChannelWarning`.
 
     Args:
         audio: a recording that was opened without a choice of channels.
         ear: the ear.
+        warn: whether to warn of a recording with one channel.
 
     Raises:
         OptionError: if a channel was chosen already.
@@ -130,7 +131,7 @@ def open_ear(audio: ArrayAudio | FileAudio, ear: Ear) -> ArrayAudio | FileAudio:
             f"{audio.name} has {audio.channels} channels: two ears need a stereo recording; mix it down to two, or "
             "score single channels with channel=0, channel=1, ..."
         )
-    if audio.channels == 1 and ear == "left":  # once per recording
+    if audio.channels == 1 and ear == "left" and warn:  # once per recording
         warnings.warn(f"{audio.name} has one channel: both ears hear the same signal", ChannelWarning, stacklevel=2)
     one = copy.copy(audio)
     one.channel, one.name = ear, f"{audio.name} ({ear} ear)"

@@ -32,7 +32,7 @@ ON_REQUEST = "haaqi_edge.runtime.gpu"
 """Sub-package that no other part of `runtime` imports at import time."""
 THIRD_PARTY = {
     "haaqi_edge": set(),
-    "runtime": {"numpy", "onnxruntime", "soundfile", "soxr", "av", "joblib", "distributed"},
+    "runtime": {"numpy", "onnxruntime", "soundfile", "soxr", "av", "joblib", "distributed", "pyarrow"},
     "haaqi": {"numpy", "scipy", "numba", "llvmlite"},
     "model": {"numpy", "torch", "safetensors", "onnx"},
     "training": {
@@ -42,7 +42,7 @@ THIRD_PARTY = {
     "evaluation": {"numpy", "matplotlib"},
     "calibration": {"numpy", "onnx", "onnxruntime", "soundfile"},
     "export": {"numpy", "torch", "onnx", "onnxruntime", "tensorrt"},
-    "cli": {"numpy", "typer", "rich", "torch", "onnx", "sounddevice"},
+    "cli": {"numpy", "typer", "rich", "torch", "onnx", "sounddevice", "librosa", "matplotlib"},
 }
 """Third-party libraries that each package uses, no more and no less. The benchmarks may use any."""
 UNDECLARED = {"clarity"}
@@ -54,7 +54,7 @@ MODULES = {package: sorted((ROOT / package).rglob("*.py")) for package in PACKAG
 FOLDERS = sorted({path.parent for modules in MODULES.values() for path in modules})
 HEAVY = (
     *("torch", "onnx", "onnxscript", "av", "scipy", "numba", "safetensors", "pyarrow", "matplotlib", "joblib"),
-    *("distributed", "clarity"),
+    *("distributed", "clarity", "librosa"),
 )
 
 

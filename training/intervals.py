@@ -130,7 +130,7 @@ def calibrate(head: NanoHead, clips: Dataset, scores: Array, distances: Array) -
     return Calibration(tuple(margins), tuple(counts))
 
 
-def coverage_of(intervals: npt.NDArray[np.float32], labels: npt.NDArray[np.float32]) -> tuple[float, float]:
+def coverage_of(intervals: npt.NDArray[np.floating], labels: npt.NDArray[np.floating]) -> tuple[float, float]:
     """Return the share of labels within their intervals [clips, 2], and the mean width of the intervals."""
     low, high = intervals.astype(np.float64).T
     inside = (labels >= low) & (labels <= high)

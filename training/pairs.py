@@ -88,51 +88,40 @@ def match_files(reference: Path, processed: Path) -> PairMatches:
 
 
 def score_pair(
-    pair: Pair, listeners: Sequence[Listener], amplify: bool = False, channel: Channel = "mix"
+    pair: Pair,
+    listeners: Sequence[Audiogram],
+    convention: Convention = DEFAULT,
+    channel: Channel = "mix",
+    ears: Sequence[EarPair] = (),
 ) -> list[Haaqi]:
-    """Compute HAAQI of a pair of files for each ear.
-
-    Files are compared at their own rates. If the rates differ, a file whose rate is not a
-    multiple of 1 kHz is first resampled to the rate of the model, which would otherwise play it at another speed
-    (`Reference`).
+    """Compute HAAQI of a pair of files for each listener, or for both ears of each listener.
 
     Args:
         pair: the files.
-        ears: the listeners.
-        amplify: whether the processed file is unamplified music. If so, it is amplified for each listener (NAL-R).
+        listeners: the listeners; ignored with `ears`.
+        convention: level, amplification and resampling.
         channel: the channel of both files, as for `open_audio`. A `CancellationWarning` is issued if the channels of a
             file cancel each other in the mix, and a `SilenceWarning` if the processed file is silent.
+        ears: listeners with two ears, for stereo files.
+
+    Returns:
+        One result per listener. Listeners with two ears have two, the left and the right one.
 
     Raises:
         AudioError: a file cannot be read, or `Reference` rejects it.
     """
-    files = [FileAudio(path, channel=channel) for path in pair]
-    differ = files[0].rate != files[1].rate
-    clean, processed = (_at_model_rate(file, RATE if differ and file.rate % 1000 else file.rate) for file in files)
-    if np.abs(processed).max(initial=0.0) <= SILENCE:
-        text = f"{files[1].name} is silent: its HAAQI is that of silence, not of music"
-        warnings.warn(text, SilenceWarning, stacklevel=2)
-    try:
-        return [
-            Reference(clean, RATE, listener).score(_amplify(processed, listener, amplify), RATE)
-            for listener in listeners
-        ]
-    except AudioError as error:
-        raise AudioError(f"{pair.processed} cannot be compared with {pair.reference}: {error}") from error
-
-
-def _amplify(processed: npt.NDArray[np.float64], listener: Listener, amplify: bool) -> npt.NDArray[np.float64]:
-    if not amplify:
-        return processed
-    return nal_r(processed.astype(np.float32), RATE, listener.audiogram).astype(np.float64)
+    if ears:
+        return [one for both in score_ears(*pair, ears, convention) for one in (both.left, both.right)]
+    return score_listeners(*pair, listeners, convention, channel)
 
 
 def score_pairs(
     pairs: Sequence[Pair],
-    listeners: Sequence[Listener],
+    listeners: Sequence[Audiogram],
     jobs: int,
-    amplify: bool = False,
+    convention: Convention = DEFAULT,
     channel: Channel = "mix",
+    ears: Sequence[EarPair] = (),
 ) -> Iterator[tuple[int, list[Haaqi] | HaaqiEdgeError]]:
     """Score pairs in `jobs` processes, and yield the index and the scores or error of each, in order of completion.
 
@@ -140,7 +129,7 @@ def score_pairs(
         WorkerError: a process was terminated from outside.
     """
     results = parallel_map(
-        partial(_attempt, listeners=listeners, amplify=amplify, channel=channel),
+        partial(_attempt, listeners=listeners, convention=convention, channel=channel, ears=ears),
         list(enumerate(pairs)),
         jobs,
         advice="use fewer jobs, or shorter excerpts (a second of a pair takes 20 MB)",
@@ -151,26 +140,17 @@ def score_pairs(
 
 
 def _attempt(
-    item: tuple[int, Pair], listeners: Sequence[Listener], amplify: bool, channel: Channel
+    item: tuple[int, Pair],
+    listeners: Sequence[Audiogram],
+    convention: Convention,
+    channel: Channel,
+    ears: Sequence[EarPair],
 ) -> tuple[int, list[Haaqi] | HaaqiEdgeError, Messages]:
     place, pair = item
     outcome: list[Haaqi] | HaaqiEdgeError
     with collect_messages() as messages:
         try:
-            outcome = score_pair(pair, listeners, amplify, channel)
+            outcome = score_pair(pair, listeners, convention, channel, ears)
         except HaaqiEdgeError as error:
             outcome = error
     return place, outcome, messages
-
-
-def _at_model_rate(audio: Audio, rate: int) -> npt.NDArray[np.float64]:
-    """Return a sound at `RATE`, read at `rate`."""
-    blocks, count = [], 0
-    for block in audio.blocks(rate):
-        blocks.append(block)
-        count += len(block)
-        if count > MAX_SECONDS * rate:
-            raise AudioError(
-                f"{audio.name} lasts more than {MAX_SECONDS:g} s: HAAQI compares whole clips; give excerpts of it"
-            )
-    return resample(np.concatenate(blocks).astype(np.float64), rate)

@@ -1,4 +1,4 @@
-"""Update the README's table of results from a report, and its picture of the demo piece (make figures).
+"""Update the README's tables of accuracy and results, and its picture of the demo piece (make figures).
 
     python -m haaqi_edge.benchmarks.report.readme [REPORT]
 
@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from ...runtime import Bundle, Scorer
+from ...runtime import Bundle, Card, Scorer
 from ...runtime.audio.reading import open_audio
 from ...runtime.errors import OptionError
 from ...runtime.features.fbank import fbank
@@ -29,6 +29,13 @@ from .schema import Figure, Report, read_report
 
 _BEGIN: Final = "<!-- figures: made by `make figures` from docs/report/report.json -->"
 _END: Final = "<!-- end of figures -->"
+_ACCURACY_BEGIN: Final = "<!-- accuracy: made by `make figures` from runtime/models/nano/card.json -->"
+_ACCURACY_END: Final = "<!-- end of accuracy -->"
+_PUBLISHED: Final = (
+    ("*published on other data (arXiv 2401.01145):* HAAQI-Net, teacher", 0.946, 0.960, 0.0055),
+    ("*published on other data:* HAAQI-Net, distilled student", 0.915, 0.933, 0.0083),
+)
+"""names, LCC, SRCC and MSE of the networks in the paper"""
 REPORT_FOLDER: Final = Path("docs/report")
 """folder of the report that the README shows, below the checkout"""
 SCHEMA: Final = Path("docs/report.schema.json")
@@ -66,7 +73,7 @@ def results_table(report: Report) -> str:
     quick = ", quick" if report.quick else ""
     current = Bundle("nano").card.source_sha256[:12] in report.models.get("nano", "")
     outdated = "" if current else " **Nano has been trained again since: run `make report`.**"
-    return "\n".join(["| figure | value (95%) |", "|---|---|", *rows, "", f"*{source}{quick}{busy}.*{outdated}"])
+    return "\n".join(["| result | value (95%) |", "|---|---|", *rows, "", f"*{source}{quick}{busy}.*{outdated}"])
 
 
 def _sound_count(figure: Figure | None) -> str:
@@ -83,17 +90,52 @@ def _format_figure(figure: Figure | None) -> str:
     return f"{format_number(figure.value, unit)}{interval}"
 
 
+def accuracy_table(card: Card) -> str:
+    """Return the agreement of a model with HAAQI on its test split, beside the published results, as Markdown."""
+    figures = card.figures["test"]
+    everything, unseen = figures["all"], figures["unseen"]
+    measured = [
+        (
+            f"{card.name}, test split: {everything['rows']:,} sounds from sources that are not in the training",
+            everything,
+        ),
+        (f"{card.name}, of these the {unseen['rows']:,} with unseen conditions", unseen),
+    ]
+    rows = [(name, f["lcc"], f["srcc"], f["mse"], f.get("coverage")) for name, f in measured]
+    rows += [(*published, None) for published in _PUBLISHED]
+    with_intervals = "coverage" in everything
+    lines = ["| model and data | LCC | SRCC | MSE |" + (" 90% interval covers |" if with_intervals else "")]
+    lines.append("|---|---|---|---|" + ("---|" if with_intervals else ""))
+    for name, lcc, srcc, mse, coverage in rows:
+        covered = "" if coverage is None else f"{coverage:.1%}"
+        lines.append(f"| {name} | {lcc:.3f} | {srcc:.3f} | {mse:.4f} |" + (f" {covered} |" if with_intervals else ""))
+    return "\n".join(lines)
+
+
 def replace_table(readme: str, report: Report) -> str:
     """Return the text of the README with the table of a report between its marks.
 
     Raises:
         OptionError: the README does not contain the marks.
     """
-    before, _, rest = readme.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not end:
-        raise OptionError(f"the README has no lines {_BEGIN!r} and {_END!r}: put them where the table belongs")
-    return f"{before}{_BEGIN}\n{results_table(report)}\n{_END}{after}"
+    return _replace_part(readme, _BEGIN, results_table(report), _END)
+
+
+def replace_accuracy(readme: str, card: Card) -> str:
+    """Return the text of the README with the accuracy of a model between its marks.
+
+    Raises:
+        OptionError: the README does not contain the marks.
+    """
+    return _replace_part(readme, _ACCURACY_BEGIN, accuracy_table(card), _ACCURACY_END)
+
+
+def _replace_part(readme: str, begin: str, content: str, end: str) -> str:
+    before, _, rest = readme.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise OptionError(f"the README has no lines {begin!r} and {end!r}: put them where the table belongs")
+    return f"{before}{begin}\n{content}\n{end}{after}"
 
 
 def copy_report(folder: Path) -> None:
@@ -151,7 +193,8 @@ def main() -> None:
         if options.report is not None:
             copy_report(options.report)
         report = read_report(REPORT_FOLDER / REPORT)
-        write_file(replace_table(readme.read_text(encoding="utf-8"), report).encode(), readme)
+        text = replace_accuracy(readme.read_text(encoding="utf-8"), Bundle("nano").card)
+        write_file(replace_table(text, report).encode(), readme)
     draw_demo(Path("demo"), Path("docs/demo.png"))
     write_file(f"{json.dumps(report_schema(), indent=2)}\n".encode(), SCHEMA)
     print(results_table(report))

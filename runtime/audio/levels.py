@@ -83,18 +83,20 @@ def nal_r_gains(audiogram: Audiogram) -> npt.NDArray[np.float64]:
 
 
 @lru_cache(maxsize=64)
-def nal_r_filter(audiogram: Audiogram, rate: int) -> npt.NDArray[np.float64]:
+def nal_r_filter(audiogram: Audiogram, rate: int, order: int | None = None) -> npt.NDArray[np.float64]:
     """Design the linear-phase FIR filter of the NAL-R gains, as pyclarity's `NALR(order, rate).build` does.
 
     Args:
         audiogram: the listener.
         rate: sample rate of the signal, above 12 kHz.
+        order: order of the filter, even. Default: 140 at 24 kHz, and the same duration at other rates. The recipes of
+            the Clarity and Cadenza challenges use 220 at 44.1 kHz.
 
     Returns:
-        float64 [order + 1]. The order is even, and 140 at 24 kHz. The delay is order / 2 samples. If the listener needs
-        no gain, the filter is a unit impulse.
+        float64 [order + 1]. The delay is order / 2 samples. If the listener needs no gain, the filter is a unit
+        impulse.
     """
-    order = 2 * round(_NALR_TAPS * rate / 2)
+    order = 2 * round(_NALR_TAPS * rate / 2) if order is None else order
     taps = np.zeros(order + 1)
     if max(audiogram.at(_NALR_FREQUENCIES)) <= 0:
         taps[order // 2] = 1.0

@@ -39,9 +39,14 @@ def collect_messages() -> Iterator[Messages]:
     Yields:
         The messages, which are complete at the end.
     """
-    messages = Messages([], [])
-    with warnings.catch_warnings(record=True) as issued, collect_notes(messages.notes.append):
-        yield messages
+    messages, logger = Messages([], []), logging.getLogger(LOGGER)
+    handlers, propagate = logger.handlers, logger.propagate
+    logger.handlers, logger.propagate = [], False  # `repeat` logs the notes
+    try:
+        with warnings.catch_warnings(record=True) as issued, collect_notes(messages.notes.append):
+            yield messages
+    finally:
+        logger.handlers, logger.propagate = handlers, propagate
     for warning in issued:
         if isinstance(warning.message, AudioWarning):
             messages.warnings.append(warning.message)

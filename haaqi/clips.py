@@ -1,0 +1,390 @@
+"""HAAQI of whole clips: recordings, the level at which they are presented, their amplification, and two ears.
+
+    from haaqi_edge.haaqi import CADENZA, score_clip
+    score_clip("clean.flac", "enhanced.flac", ears="listeners.json:L5001", convention=CADENZA["cad1"]).score
+
+`Convention` says how two recordings become the two signals that HAAQI compares. `CADENZA` has the conventions of the
+Cadenza challenges, as pyclarity's recipes implement them.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, overload
+
+import numpy as np
+import numpy.typing as npt
+from scipy import signal
+
+from ..runtime.audio.channels import Channel
+from ..runtime.audio.levels import LEVEL1, SILENCE, check_level, nal_r, nal_r_filter
+from ..runtime.audio.reading import ArrayAudio, AudioLike, FileAudio, open_audio
+from ..runtime.audiogram import Audiogram, AudiogramLike, EarPair, EarsLike, as_audiograms, as_ears
+from ..runtime.ears import EARS, Ear, of_ear, open_ear
+from ..runtime.errors import AudioError, AudioFileError, AudiogramError, OptionError, SilenceWarning
+from ..runtime.files import is_file
+from .cochlea import RATE, resample
+from .index import MAX_SECONDS, Equalisation, Haaqi, Listener, Reference, Tiles, check_equalisation, level1_of
+
+Array = npt.NDArray[np.float64]
+Enhancer: TypeAlias = Literal["haaqi-edge", "pyclarity"]
+"""NAL-R: `haaqi-edge` filters without delay, with 5.8 ms at any rate; `pyclarity` is the recipes' `NALR(nfir=220, fs)`"""
+Resampling: TypeAlias = Literal["haaqi", "soxr"]
+"""to 24 kHz: by HAAQI's own resampler, which rounds rates to whole kHz, or before HAAQI by soxr, as the recipes do"""
+
+ENHANCERS: Final[tuple[Enhancer, ...]] = ("haaqi-edge", "pyclarity")
+_PYCLARITY_ORDER: Final = 220
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How two recordings become the two signals that HAAQI compares.
+
+    Attributes:
+        level1: presentation level, dB SPL of RMS 1.0, of both recordings. None with `spl`.
+        spl: presentation level of the reference, dB SPL; `level1` is then 65 - 20 log10(RMS) for 65, of each reference
+            and ear, before amplification.
+        equalisation: 1 if HAAQI amplifies the reference by NAL-R; 2 if the reference is amplified already.
+        amplify_reference: whether to amplify the reference by `enhancer`, which needs `equalisation` 2.
+        amplify_processed: whether to amplify the processed recording by `enhancer`.
+        enhancer: the amplification, see `Enhancer`.
+        resampling: how both recordings are resampled to 24 kHz, see `Resampling`.
+        scale_files: whether a FLAC file is multiplied by the number in a text file of its name (`song.txt` for
+            `song.flac`), as pyclarity writes and reads FLAC.
+
+    Raises:
+        OptionError: the values contradict each other, or one is invalid.
+    """
+
+    level1: float | None = LEVEL1
+    spl: float | None = None
+    equalisation: Equalisation = 1
+    amplify_reference: bool = False
+    amplify_processed: bool = False
+    enhancer: Enhancer = "haaqi-edge"
+    resampling: Resampling = "haaqi"
+    scale_files: bool = False
+
+    def __post_init__(self) -> None:
+        check_equalisation(self.equalisation)
+        if (self.level1 is None) == (self.spl is None):
+            raise OptionError(
+                f"level1={self.level1!r} and spl={self.spl!r}: give one of them (level1 is the level of RMS 1.0, spl "
+                "that of the reference)"
+            )
+        if self.spl is not None:
+            check_level("spl", self.spl)
+        if self.enhancer not in ENHANCERS:
+            raise OptionError(f"enhancer={self.enhancer!r}: give {' or '.join(map(repr, ENHANCERS))}")
+        if self.amplify_reference and self.equalisation == 1:
+            raise OptionError(
+                "amplify_reference with equalisation=1 would amplify the reference twice: give equalisation=2"
+            )
+
+
+CADENZA: Final[Mapping[str, Convention]] = MappingProxyType(
+    {
+        "cad1": Convention(None, 65.0, enhancer="pyclarity", resampling="soxr", scale_files=True),
+        "icassp24": Convention(
+            None, 65.0, 2, amplify_reference=True, enhancer="pyclarity", resampling="soxr", scale_files=True
+        ),
+        "cad2": Convention(None, 65.0, 2, enhancer="pyclarity", resampling="soxr", scale_files=True),
+    }
+)
+"""Conventions of the Cadenza challenges: CAD1 task 1, the ICASSP 2024 challenge, and CAD2 tasks 1 and 2.
+
+In CAD1 the reference is a stem, unamplified. In ICASSP 2024 it is the unamplified remix, which the recipe amplifies by
+NAL-R. In CAD2 the reference is given as the listener's multiband compressor leaves it; task 2 takes the level from the
+reference before the compressor (`level_from`).
+"""
+
+
+class EarHaaqi(NamedTuple):
+    """HAAQI of a listener's two ears. The challenges average them.
+
+    Attributes:
+        left: HAAQI of the left channel for the left audiogram.
+        right: HAAQI of the right channel for the right audiogram.
+        name: name of the listener.
+    """
+
+    left: Haaqi
+    right: Haaqi
+    name: str
+
+    @property
+    def score(self) -> float:
+        """The mean of both ears."""
+        return (self.left.score + self.right.score) / 2
+
+    @property
+    def better_ear(self) -> Ear:
+        """The ear with the higher score; the left one if they are equal."""
+        return "left" if self.left.score >= self.right.score else "right"
+
+    @property
+    def better(self) -> Haaqi:
+        """HAAQI of the better ear."""
+        return self.left if self.better_ear == "left" else self.right
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the scores as a dict for JSON."""
+        return {
+            "listener": self.name,
+            "score": self.score,
+            "left": self.left.score,
+            "right": self.right.score,
+            "better": {"ear": self.better_ear, "score": self.better.score},
+        }
+
+
+@overload
+def score_clip(
+    reference: AudioLike,
+    processed: AudioLike,
+    audiogram: AudiogramLike,
+    *,
+    convention: Convention = ...,
+    channel: Channel = ...,
+    level_from: AudioLike | None = ...,
+) -> Haaqi: ...
+
+
+@overload
+def score_clip(
+    reference: AudioLike,
+    processed: AudioLike,
+    *,
+    ears: EarsLike,
+    convention: Convention = ...,
+    level_from: AudioLike | None = ...,
+) -> EarHaaqi: ...
+
+
+def score_clip(
+    reference: AudioLike,
+    processed: AudioLike,
+    audiogram: AudiogramLike | None = None,
+    *,
+    ears: EarsLike | None = None,
+    convention: Convention = Convention(),
+    channel: Channel = "mix",
+    level_from: AudioLike | None = None,
+) -> Haaqi | EarHaaqi:
+    """Compute HAAQI of a recording for one ear, or of a stereo recording for two.
+
+    Args:
+        reference: the original: a path, an open file or `(samples, rate)`, as for `Scorer.score`.
+        processed: the processed recording, at the same level.
+        audiogram: the listener, as for `as_audiogram`.
+        ears: in place of `audiogram`, `(left, right)` or another form of two ears, as for `Scorer.score`. The left
+            channels are compared for the left audiogram, and the right ones for the right audiogram.
+        convention: level, amplification and resampling. Default: 85 dB SPL of RMS 1.0, and NAL-R on the reference.
+        channel: the channel of both recordings: `mix`, `left`, `right`, or a number from 0.
+        level_from: with `Convention.spl`, the recording whose RMS sets the level. Default: the reference.
+
+    Returns:
+        `Haaqi`, or with `ears` an `EarHaaqi`.
+
+    Raises:
+        AudioError: a recording cannot be read or compared.
+        AudiogramError: an audiogram is invalid.
+        OptionError: an option is invalid.
+    """
+    if (audiogram is None) == (ears is None):
+        raise AudiogramError("give an audiogram, or for stereo recordings ears=(left, right)")
+    if ears is not None:
+        pairs, several = as_ears(ears)
+        if several:
+            raise AudiogramError("ears= of several listeners: call score_clip for each of them")
+        return score_ears(reference, processed, pairs, convention, level_from)[0]
+    listeners, several = as_audiograms(audiogram)  # type: ignore[arg-type]
+    if several:
+        raise AudiogramError("several audiograms: call score_clip for each of them, or give ears=(left, right)")
+    return score_listeners(reference, processed, listeners, convention, channel, level_from)[0]
+
+
+def score_listeners(
+    reference: AudioLike,
+    processed: AudioLike,
+    listeners: Sequence[Audiogram],
+    convention: Convention = Convention(),
+    channel: Channel = "mix",
+    level_from: AudioLike | None = None,
+) -> list[Haaqi]:
+    """Compute HAAQI of a channel for several listeners; see `score_clip`."""
+    recordings = [_open(audio, convention, channel) for audio in (reference, processed, level_from)]
+    return [haaqi for haaqi, _ in _compare(*recordings, listeners, convention)]
+
+
+def score_ears(
+    reference: AudioLike,
+    processed: AudioLike,
+    pairs: Sequence[EarPair],
+    convention: Convention = Convention(),
+    level_from: AudioLike | None = None,
+) -> list[EarHaaqi]:
+    """Compute HAAQI of stereo recordings for the two ears of several listeners; see `score_clip`."""
+    recordings = [_open(audio, convention, "mix") for audio in (reference, processed, level_from)]
+    left, right = (
+        [haaqi for haaqi, _ in _compare(*(one.ear(ear) for one in recordings), of_ear(pairs, ear), convention)]
+        for ear in EARS
+    )
+    return [EarHaaqi(*scores, pair.name) for *scores, pair in zip(left, right, pairs, strict=True)]
+
+
+def score_one_ear(
+    reference: AudioLike,
+    processed: AudioLike,
+    listeners: Sequence[Audiogram],
+    ear: Ear,
+    convention: Convention = Convention(),
+    level_from: AudioLike | None = None,
+) -> list[Haaqi]:
+    """Compute HAAQI of one ear for several listeners. Of a stereo recording, the channel of the ear is used."""
+    recordings = [_open(audio, convention, "mix").ear(ear, warn=False) for audio in (reference, processed, level_from)]
+    return [haaqi for haaqi, _ in _compare(*recordings, listeners, convention)]
+
+
+def analyse_clip(
+    reference: AudioLike,
+    processed: AudioLike,
+    listener: Audiogram,
+    convention: Convention = Convention(),
+    *,
+    channel: Channel = "mix",
+    ear: Ear | None = None,
+) -> tuple[Haaqi, Tiles]:
+    """Compute HAAQI of a channel or an ear, and its intermediate results by band and time."""
+    recordings = [_open(audio, convention, channel) for audio in (reference, processed, None)]
+    if ear is not None:
+        recordings = [one.ear(ear, warn=False) for one in recordings]
+    return _compare(*recordings, [listener], convention)[0]
+
+
+class _Recording(NamedTuple):
+    """A recording, None if it is missing, and the factor by which it is multiplied."""
+
+    audio: ArrayAudio | FileAudio | None
+    factor: float = 1.0
+
+    def ear(self, ear: Ear, *, warn: bool = True) -> _Recording:
+        """Return the channel of an ear; see `open_ear`."""
+        return self if self.audio is None else self._replace(audio=open_ear(self.audio, ear, warn=warn))
+
+
+def _open(audio: AudioLike | None, convention: Convention, channel: Channel) -> _Recording:
+    if audio is None:
+        return _Recording(None)
+    return _Recording(open_audio(audio, channel=channel), _file_scale(audio) if convention.scale_files else 1.0)
+
+
+def _file_scale(audio: AudioLike) -> float:
+    """Return the factor in the text file beside a FLAC file, 1 without one."""
+    if not isinstance(audio, str | os.PathLike) or not os.fsdecode(audio).lower().endswith(".flac"):
+        return 1.0
+    path = Path(os.fsdecode(audio)).with_suffix(".txt")
+    if not is_file(path):
+        return 1.0
+    try:
+        factor = float(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise AudioFileError(
+            f"{path} is not the scale factor of a FLAC file ({error}): pyclarity's FLAC files may have a number in a "
+            "text file of their name; move other text files away"
+        ) from error
+    if not 0 < factor < math.inf:
+        raise AudioFileError(f"{path} holds {factor}: a scale factor is above 0")
+    return factor
+
+
+class _Clip(NamedTuple):
+    """Samples float64 [n] of one channel at their own rate in Hz."""
+
+    samples: Array
+    rate: int
+    name: str
+
+
+def _compare(
+    reference: _Recording,
+    processed: _Recording,
+    level_from: _Recording,
+    listeners: Sequence[Audiogram],
+    convention: Convention,
+) -> list[tuple[Haaqi, Tiles]]:
+    """Compare a channel of two recordings.
+
+    Raises:
+        AudioError: a recording cannot be read or compared.
+    """
+    clean, sound = _read(reference), _read(processed)
+    if np.abs(sound.samples).max(initial=0.0) <= SILENCE:
+        text = f"{sound.name} is silent: its HAAQI is that of silence, not of music"
+        warnings.warn(text, SilenceWarning, stacklevel=2)
+    level1 = convention.level1
+    try:
+        if level1 is None:
+            measured = clean if level_from.audio is None else _read(level_from)
+            level1 = level1_of(measured.samples, convention.spl if convention.spl is not None else math.nan)
+        found, differ = [], clean.rate != sound.rate
+        plain: Array | None = None
+        reference_signal: Array | None = None
+        for audiogram in listeners:
+            if convention.amplify_reference or reference_signal is None:
+                reference_signal = _present(clean, audiogram, convention, convention.amplify_reference, differ)
+            if convention.amplify_processed or plain is None:
+                plain = _present(sound, audiogram, convention, convention.amplify_processed, differ)
+            listener = Listener(audiogram, level1=level1)
+            analysis = Reference(reference_signal, RATE, listener, equalisation=convention.equalisation)
+            found.append(analysis.compare(plain, RATE))
+        return found
+    except AudioError as error:
+        raise AudioError(f"{sound.name} cannot be compared with {clean.name}: {error}") from error
+
+
+def _present(clip: _Clip, audiogram: Audiogram, convention: Convention, amplify: bool, rates_differ: bool) -> Array:
+    """Return a recording as HAAQI compares it, at `RATE`, amplified for a listener if requested."""
+    samples, by_clarity = clip.samples, amplify and convention.enhancer == "pyclarity"
+    if by_clarity:
+        samples = signal.oaconvolve(samples, nal_r_filter(audiogram, clip.rate, _PYCLARITY_ORDER))
+    if convention.resampling == "soxr":
+        samples = _resample_soxr(samples, clip)
+    elif rates_differ and clip.rate % 1000:
+        # The model rounds this rate to kHz, and would compare at two speeds.
+        samples = _resample_soxr(samples, clip)
+    else:
+        samples = resample(samples, clip.rate)
+    if amplify and not by_clarity:
+        samples = nal_r(samples.astype(np.float32), RATE, audiogram).astype(np.float64)
+    return samples
+
+
+def _resample_soxr(samples: Array, clip: _Clip) -> Array:
+    blocks = ArrayAudio(samples.astype(np.float32), clip.rate).blocks(RATE)
+    return np.concatenate(list(blocks)).astype(np.float64)
+
+
+def _read(recording: _Recording) -> _Clip:
+    """Read a channel at its own rate.
+
+    Raises:
+        AudioError: it cannot be read, or lasts more than `MAX_SECONDS`.
+    """
+    audio = recording.audio
+    assert audio is not None
+    blocks, count = [], 0
+    for block in audio.blocks(audio.rate):
+        blocks.append(block)
+        count += len(block)
+        if count > MAX_SECONDS * audio.rate:
+            raise AudioError(
+                f"{audio.name} lasts more than {MAX_SECONDS:g} s: HAAQI compares whole clips; give excerpts of it"
+            )
+    return _Clip(np.concatenate(blocks).astype(np.float64) * recording.factor, audio.rate, audio.name)
