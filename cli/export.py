@@ -112,15 +112,38 @@ def nano(
             help="For C: length of the scoring window, in seconds or `default` (10 s).", rich_help_panel=_FORMAT
         ),
     ] = None,
+    prefix: Annotated[
+        str | None,
+        typer.Option(
+            help="For C: first part of all names, so that several models fit into one program. Default: haaqi.",
+            rich_help_panel=_FORMAT,
+        ),
+    ] = None,
 ) -> None:
     """Export nano."""
     seconds = None if window is None else parse_window(window)
     if seconds == "whole":
         raise OptionError("--window whole: C has a fixed window; give a number of seconds, or `default`")
-    write = _check_options(options, weights=weights, window=None if seconds == "default" else seconds)
+    length = None if seconds == "default" else seconds
+    write = _check_options(options, weights=weights, window=length, prefix=prefix)
     from ..export.bundle import load_nano_source
 
     source = load_nano_source(checkpoint, name)
+    _export(source, options, write, is_student=False)
+
+
+@app.command()
+@with_option_groups
+def small(
+    checkpoint: Annotated[Path, typer.Argument(help="A safetensors file of `haaqi-edge train small`.")],
+    options: ExportOptions,
+    name: Annotated[str, typer.Option(help="Name of the bundle.", rich_help_panel=MODEL)] = "small",
+) -> None:
+    """Export small."""
+    write = _check_options(options)
+    from ..export.bundle import load_small_source
+
+    source = load_small_source(checkpoint, name)
     _export(source, options, write, is_student=False)
 
 

@@ -109,7 +109,7 @@ def _write_ort(source: ExportSource, output: Path, samples: bool, as_json: bool)
 
 
 def _write_c(source: ExportSource, output: Path, samples: bool, as_json: bool, **options: Any) -> None:
-    from ..export.c.writer import write_c
+    from ..export.c.writer import PREFIX, source_names, write_c
 
     if samples:
         raise OptionError("--samples cannot be used with --format c: C always includes the front end")
@@ -135,7 +135,8 @@ def _write_c(source: ExportSource, output: Path, samples: bool, as_json: bool, *
         f"of which the front end {operations.front_end:,}",
     )
     table.add_row("operations per score", f"{operations.score:,}", f"for {export.window} patches")
-    out.print(f"[bold]{escape(str(output))}[/]: haaqi_nano.h, haaqi_nano.c, an example and a Makefile", soft_wrap=True)
+    names = source_names(options.get("prefix", PREFIX))
+    out.print(f"[bold]{escape(str(output))}[/]: {', '.join(names)}", soft_wrap=True)
     out.print(table)
     if export.parity is None:
         out.print("not verified: no C compiler found (set CC, or install one)")
@@ -162,10 +163,11 @@ def _check_tensorrt(output: Path, **options: Any) -> None:
     TensorRTExport.from_options(output, **options)
 
 
-def _check_c(output: Path, **_: Any) -> None:
-    from ..export.c.writer import check_c_folder
+def _check_c(output: Path, **options: Any) -> None:
+    from ..export.c.writer import PREFIX, check_c_folder, check_prefix
 
     check_c_folder(output)
+    check_prefix(options.get("prefix", PREFIX))
 
 
 def _check_bundle(output: Path, **_: Any) -> None:
@@ -196,5 +198,5 @@ _EXPORTERS: Final = {
     "tensorrt": _Exporter(
         "--target tensorrt", frozenset({"fp16", "int8", "profile"}), _check_tensorrt, _write_tensorrt
     ),
-    "c": _Exporter("--format c", frozenset({"weights", "window"}), _check_c, _write_c),
+    "c": _Exporter("--format c", frozenset({"weights", "window", "prefix"}), _check_c, _write_c),
 }

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ..runtime.audio.levels import LEVEL1
-from ..runtime.errors import HaaqiEdgeError
+from ..runtime.errors import HaaqiEdgeError, OptionError
 from ..runtime.files import display_name
-from .console import err, print_error, print_json, print_table, progress, require, show_notes
+from .console import err, out, print_error, print_json, print_table, progress, require, show_notes
 from .options import (
     AUDIO,
     LISTENERS,
     AudiogramOption,
     ChannelOption,
+    EarsOption,
     JobsOption,
     JsonOption,
     VerboseOption,
     parse_channel,
 )
+from .two_ears import Listeners, format_ears, parse_listeners, warn_of_mix
 
 if TYPE_CHECKING:
-    from ..haaqi.index import Haaqi, Listener
+    from ..haaqi.clips import Convention, Enhancer
+    from ..haaqi.index import Haaqi
     from ..training.pairs import Pair
 
 _PARTS = ("cepstral", "synchrony", "loudness", "spectrum")
@@ -37,21 +40,58 @@ def haaqi(
     processed: Annotated[
         Path,
         typer.Argument(
-            help="The output of the hearing aid for it, at the same --level1: a file, or a folder of files with the "
-            "same names. Suffixes may differ, as in clean/a.wav and aided/a.mp3."
+            help="The output of the hearing aid for it, at the same level: a file, or a folder of files with the same "
+            "names. Suffixes may differ, as in clean/a.wav and aided/a.mp3."
         ),
     ],
     audiogram: AudiogramOption,
+    ears: EarsOption = False,
     nal_r: Annotated[
         bool,
         typer.Option(
             "--nal-r", help="Amplify the processed music for each listener (NAL-R).", rich_help_panel=LISTENERS
         ),
     ] = False,
+    equalisation: Annotated[
+        int | None,
+        typer.Option(
+            help="1: the reference is unamplified, and HAAQI amplifies it (the default). 2: it is amplified already.",
+            rich_help_panel=LISTENERS,
+        ),
+    ] = None,
+    amplify_reference: Annotated[
+        bool,
+        typer.Option(
+            "--amplify-reference",
+            help="Amplify the reference by the --enhancer instead of by HAAQI. Implies --equalisation 2.",
+            rich_help_panel=LISTENERS,
+        ),
+    ] = False,
+    enhancer: Annotated[
+        Literal["haaqi-edge", "pyclarity"] | None,
+        typer.Option(
+            help="NAL-R of --nal-r and --amplify-reference: haaqi-edge (the default), or pyclarity for NALR(220, rate).",
+            rich_help_panel=LISTENERS,
+        ),
+    ] = None,
     level1: Annotated[
-        float, typer.Option(help="Level in dB SPL of a signal with RMS 1.0, for both files.", rich_help_panel=AUDIO)
-    ] = LEVEL1,
-    channel: ChannelOption = "mix",
+        float | None,
+        typer.Option(
+            help="Level in dB SPL of a signal with RMS 1.0, for both files. Default: 85.", rich_help_panel=AUDIO
+        ),
+    ] = None,
+    spl: Annotated[
+        float | None,
+        typer.Option(help="Present each reference and ear at this level in dB SPL, such as 65.", rich_help_panel=AUDIO),
+    ] = None,
+    cadenza: Annotated[
+        Literal["cad1", "icassp24", "cad2"] | None,
+        typer.Option(
+            help="Level, equalisation and resampling of a Cadenza challenge. Other options replace single values.",
+            rich_help_panel=AUDIO,
+        ),
+    ] = None,
+    channel: ChannelOption = None,
     jobs: JobsOption = None,
     verbose: VerboseOption = False,
     as_json: JsonOption = False,
@@ -60,26 +100,25 @@ def haaqi(
 
     HAAQI runs from 0 (bad) to 1. The reference is unamplified; HAAQI amplifies it for the listener (NAL-R). The
     processed music is the output of the hearing aid, already amplified; use --nal-r if it is not.
-    Channels are averaged; use --channel for one of them. Delays are compensated. Files last up to 120 s. The first
-    call compiles code, which takes some seconds.
+    HAAQI is defined for one ear. For stereo, --ears compares each channel for its ear, and averages both scores.
+    Without --ears or --channel, channels are averaged. Delays are compensated. Files last up to 120 s. The first call
+    compiles code, which takes some seconds.
     Exit codes: 1 if some of several pairs could not be scored or have no partner, 2 for invalid input.
     """
-    from ..runtime.audiogram import parse_audiograms
     from ..runtime.session import available_cores
 
-    listeners = parse_audiograms(audiogram)
+    who, selected_channel = parse_listeners(audiogram, ears, channel), parse_channel(channel)
     require("haaqi", "scipy", "numba", "joblib")
-    from ..haaqi.index import Listener
     from ..training.pairs import match_files, score_pairs
 
-    selected_channel = parse_channel(channel)
-    ears = [Listener(listener, level1=level1) for listener in listeners]
+    convention = _parse_convention(cadenza, level1, spl, equalisation, nal_r, amplify_reference, enhancer)
     pairs, unpaired = match_files(reference, processed)
+    warn_of_mix([path for pair in pairs for path in pair], who, channel)
     started = time.perf_counter()
     found: dict[int, list[Haaqi]] = {}
     failed: dict[int, HaaqiEdgeError] = {}
     with show_notes(verbose), progress() as bar:
-        work = score_pairs(pairs, ears, jobs or available_cores(), nal_r, selected_channel)
+        work = score_pairs(pairs, who.audiograms, jobs or available_cores(), convention, selected_channel, who.pairs)
         for place, scores in bar.track(work, total=len(pairs), description="scoring"):
             if isinstance(scores, list):
                 found[place] = scores
@@ -95,9 +134,9 @@ def haaqi(
         print_json(
             {
                 "version": importlib.metadata.version("haaqi-edge"),
-                "settings": {"level1": level1, "nal_r": nal_r, "channel": selected_channel},
+                "settings": _describe_settings(convention, "ears" if ears else selected_channel),
                 "elapsed_seconds": round(time.perf_counter() - started, 4),
-                "results": [_to_document(pair, scores, ears) for pair, scores in results],
+                "results": [_to_document(pair, scores, who) for pair, scores in results],
                 "errors": [
                     {"file": display_name(path), "type": type(error).__name__, "message": str(error)}
                     for path, error in errors
@@ -106,7 +145,8 @@ def haaqi(
         )
     else:
         if results:
-            _print_results(results, ears)
+            _print_results(results, who)
+            out.print(f"[dim]{_describe_in_words(convention)}[/]", soft_wrap=True)
         for _, error in errors:
             print_error(error)
         if errors:
@@ -115,33 +155,111 @@ def haaqi(
         raise typer.Exit(1)
 
 
-def _print_results(results: list[tuple[Pair, list[Haaqi]]], ears: list[Listener]) -> None:
+def _parse_convention(
+    cadenza: str | None,
+    level1: float | None,
+    spl: float | None,
+    equalisation: int | None,
+    nal_r: bool,
+    amplify_reference: bool,
+    enhancer: Enhancer | None,
+) -> Convention:
+    """Return the convention of the options. They replace single values of --cadenza.
+
+    Raises:
+        OptionError: options contradict each other.
+    """
+    from ..haaqi.clips import CADENZA, DEFAULT
+    from ..haaqi.index import check_equalisation
+    from ..runtime.audio.levels import check_level
+
+    if level1 is not None and spl is not None:
+        raise OptionError("--level1 and --spl both set the level: give one of them")
+    changes: dict[str, Any] = {"amplify_processed": nal_r}
+    if level1 is not None or spl is not None:
+        changes |= {"level1": None if level1 is None else check_level("level1", level1), "spl": spl}
+    if amplify_reference:
+        changes |= {"amplify_reference": True, "equalisation": 2}
+    if equalisation is not None:
+        if equalisation == 1 and amplify_reference:
+            raise OptionError("--equalisation 1 amplifies the reference already: leave out --amplify-reference")
+        changes["equalisation"] = check_equalisation(equalisation)
+        if equalisation == 1:
+            changes["amplify_reference"] = False
+    if enhancer is not None:
+        changes["enhancer"] = enhancer
+    return replace(CADENZA[cadenza] if cadenza else DEFAULT, **changes)
+
+
+def _describe_settings(convention: Convention, channel: str | int) -> dict[str, Any]:
+    """Return the convention for JSON, with the amplification that was used."""
+    settings = asdict(convention)
+    amplified = settings.pop("amplify_processed")
+    used = amplified or convention.amplify_reference
+    return {**settings, "nal_r": amplified, "enhancer": convention.enhancer if used else None, "channel": channel}
+
+
+def _describe_in_words(convention: Convention) -> str:
+    """Return how the signals were presented."""
+    level = f"{convention.level1:g} dB SPL of RMS 1.0"
+    if convention.spl is not None:
+        level = f"{convention.spl:g} dB SPL of each reference"
+    name = {"haaqi-edge": "NAL-R of haaqi-edge", "pyclarity": "NALR(220, rate) of pyclarity"}[convention.enhancer]
+    reference = "the reference is amplified by HAAQI (equalisation 1)"
+    if convention.equalisation == 2:
+        by = f"by {name}" if convention.amplify_reference else "as given"
+        reference = f"the reference is amplified {by} (equalisation 2)"
+    processed = f", the processed music by {name}" if convention.amplify_processed else ""
+    return f"{level}; {reference}{processed}"
+
+
+def _print_results(results: list[tuple[Pair, list[Haaqi]]], who: Listeners) -> None:
     """Print one row per pair and listener, and the means of several pairs."""
     table = Table("file", "listener", "HAAQI", *_PARTS)
     for column in table.columns[2:]:
         column.justify = "right"
     for pair, scores in results:
-        for number, (ear, score) in enumerate(zip(ears, scores, strict=True)):
-            table.add_row("" if number else escape(display_name(pair.processed)), *_format_cells(ear, score._asdict()))
+        _add_rows(table, escape(display_name(pair.processed)), [score._asdict() for score in scores], who)
     if len(results) > 1:
         table.add_section()
-        for number, ear in enumerate(ears):
+        means = []
+        for number in range(len(who.audiograms)):
             of_all = [scores[number]._asdict() for _, scores in results]
-            mean = {name: sum(score[name] for score in of_all) / len(of_all) for name in of_all[0]}
-            table.add_row("" if number else "[bold]mean[/]", *_format_cells(ear, mean))
+            means.append({name: sum(score[name] for score in of_all) / len(of_all) for name in of_all[0]})
+        _add_rows(table, "[bold]mean[/]", means, who)
     print_table(table)
+    if who.pairs and len(results) == 1:
+        (_, scores) = results[0]
+        for left, right, pair in zip(scores[::2], scores[1::2], who.pairs, strict=True):
+            out.print(f"{escape(pair.name)}: both ears {format_ears(left.score, right.score)}", soft_wrap=True)
 
 
-def _format_cells(ear: Listener, score: dict[str, float]) -> list[str]:
-    return [escape(ear.audiogram.name), f"[bold]{score['score']:.3f}[/]", *(f"{score[name]:.3f}" for name in _PARTS)]
+def _add_rows(table: Table, name: str, scores: list[dict[str, float]], who: Listeners) -> None:
+    """Add a row for each ear, and after the two ears of a listener one with their mean."""
+    for number, (audiogram, score) in enumerate(zip(who.audiograms, scores, strict=True)):
+        table.add_row("" if number else name, *_format_cells(audiogram.name, score))
+        if who.pairs and number % 2:
+            mean = {part: (score[part] + scores[number - 1][part]) / 2 for part in score}
+            table.add_row("", *_format_cells(f"{who.pairs[number // 2].name}: both ears", mean))
 
 
-def _to_document(pair: Pair, scores: list[Haaqi], ears: list[Listener]) -> dict[str, Any]:
+def _format_cells(name: str, score: dict[str, float]) -> list[str]:
+    return [escape(name), f"[bold]{score['score']:.3f}[/]", *(f"{score[part]:.3f}" for part in _PARTS)]
+
+
+def _to_document(pair: Pair, scores: list[Haaqi], who: Listeners) -> dict[str, Any]:
+    from ..haaqi.clips import EarHaaqi
+
+    ears = [
+        EarHaaqi(left, right, both.name).to_dict()
+        for left, right, both in zip(scores[::2], scores[1::2], who.pairs, strict=False)
+    ]
     return {
         "reference": display_name(pair.reference),
         "processed": display_name(pair.processed),
         "scores": [
-            {"audiogram": ear.audiogram.name, "levels": list(ear.audiogram.levels), **score._asdict()}
-            for ear, score in zip(ears, scores, strict=True)
+            {"audiogram": audiogram.name, "levels": list(audiogram.levels), **score._asdict()}
+            for audiogram, score in zip(who.audiograms, scores, strict=True)
         ],
+        **({"ears": ears} if who.pairs else {}),
     }

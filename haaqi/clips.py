@@ -88,6 +88,9 @@ class Convention:
             )
 
 
+DEFAULT: Final = Convention()
+"""85 dB SPL of RMS 1.0, and NAL-R on the reference"""
+
 CADENZA: Final[Mapping[str, Convention]] = MappingProxyType(
     {
         "cad1": Convention(None, 65.0, enhancer="pyclarity", resampling="soxr", scale_files=True),
@@ -173,7 +176,7 @@ def score_clip(
     audiogram: AudiogramLike | None = None,
     *,
     ears: EarsLike | None = None,
-    convention: Convention = Convention(),
+    convention: Convention = DEFAULT,
     channel: Channel = "mix",
     level_from: AudioLike | None = None,
 ) -> Haaqi | EarHaaqi:
@@ -214,7 +217,7 @@ def score_listeners(
     reference: AudioLike,
     processed: AudioLike,
     listeners: Sequence[Audiogram],
-    convention: Convention = Convention(),
+    convention: Convention = DEFAULT,
     channel: Channel = "mix",
     level_from: AudioLike | None = None,
 ) -> list[Haaqi]:
@@ -227,7 +230,7 @@ def score_ears(
     reference: AudioLike,
     processed: AudioLike,
     pairs: Sequence[EarPair],
-    convention: Convention = Convention(),
+    convention: Convention = DEFAULT,
     level_from: AudioLike | None = None,
 ) -> list[EarHaaqi]:
     """Compute HAAQI of stereo recordings for the two ears of several listeners; see `score_clip`."""
@@ -244,7 +247,7 @@ def score_one_ear(
     processed: AudioLike,
     listeners: Sequence[Audiogram],
     ear: Ear,
-    convention: Convention = Convention(),
+    convention: Convention = DEFAULT,
     level_from: AudioLike | None = None,
 ) -> list[Haaqi]:
     """Compute HAAQI of one ear for several listeners. Of a stereo recording, the channel of the ear is used."""
@@ -256,7 +259,7 @@ def analyse_clip(
     reference: AudioLike,
     processed: AudioLike,
     listener: Audiogram,
-    convention: Convention = Convention(),
+    convention: Convention = DEFAULT,
     *,
     channel: Channel = "mix",
     ear: Ear | None = None,

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
-from ..haaqi.cochlea import RATE, resample
-from ..haaqi.index import MAX_SECONDS, Haaqi, Listener, Reference
+from ..haaqi.clips import DEFAULT, Convention, score_ears, score_listeners
+from ..haaqi.index import Haaqi
 from ..runtime.audio.channels import Channel
 from ..runtime.audio.folders import audio_in
-from ..runtime.audio.levels import SILENCE, nal_r
-from ..runtime.audio.reading import STANDARD_INPUT, Audio, FileAudio, is_pipe
+from ..runtime.audio.reading import STANDARD_INPUT, is_pipe
+from ..runtime.audiogram import Audiogram, EarPair
 from ..runtime.batch.messages import Messages, collect_messages
 from ..runtime.batch.parallel import parallel_map
-from ..runtime.errors import AudioError, AudioFileNotFoundError, HaaqiEdgeError, OptionError, SilenceWarning
+from ..runtime.errors import AudioFileNotFoundError, HaaqiEdgeError, OptionError
 from ..runtime.files import display_name, is_file, is_folder
 
 

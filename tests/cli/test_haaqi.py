@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from command import get_output, run
 from haaqi_edge.cli import console
+from haaqi_edge.haaqi.clips import Convention
 from haaqi_edge.haaqi.index import Haaqi, Listener
 from haaqi_edge.runtime import Audiogram
 from haaqi_edge.runtime.errors import OptionError
@@ -63,8 +64,8 @@ def pairs(folder: Path) -> list[Pair]:
 
 
 def expected(folder: Path, level1: float = 85.0) -> list[list[Haaqi]]:
-    ears = [Listener(listener, level1=level1) for listener in ("N3", Audiogram.parse(LEVELS))]
-    return [score_pair(pair, ears) for pair in pairs(folder)]
+    listeners = [Audiogram.named("N3"), Audiogram.parse(LEVELS)]
+    return [score_pair(pair, listeners, Convention(level1)) for pair in pairs(folder)]
 
 
 def parsed(*argv: object) -> dict[str, Any]:

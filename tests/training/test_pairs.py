@@ -13,7 +13,9 @@ import pytest
 import soundfile
 import soxr
 from haaqi_edge.haaqi.cochlea import RATE
+from haaqi_edge.haaqi.clips import Convention
 from haaqi_edge.haaqi.index import Haaqi, Listener, Reference
+from haaqi_edge.runtime import Audiogram
 from haaqi_edge.runtime.audio.levels import LEVEL1, nal_r
 from haaqi_edge.runtime.batch.messages import Messages
 from haaqi_edge.runtime.errors import AudioError, AudioFileError, AudioFileNotFoundError, OptionError, WorkerError
@@ -21,7 +23,11 @@ from haaqi_edge.training.pairs import Pair, match_files, score_pair, score_pairs
 from sounds import Sound, as_int16, music, noise, write
 
 SECONDS = 0.4
-LISTENERS = [Listener("N2", level1=LEVEL1), Listener((20, 30, 40, 50, 60, 70), level1=78.0)]
+LISTENERS = [Audiogram.named("N2"), Audiogram.parse("20,30,40,50,55,60,70,70")]
+
+
+def heard(audiogram: Audiogram) -> Listener:
+    return Listener(audiogram, level1=LEVEL1)
 
 
 def excerpt(clip: str, rate: int = RATE) -> Sound:
@@ -54,11 +60,11 @@ def below(pairs: list[Pair], folders: tuple[Path, Path]) -> list[tuple[str, str]
 def test_raw_music_is_amplified_for_each_listener(tmp_path: Path) -> None:
     pair = Pair(*(put(tmp_path / name, excerpt("clean")) for name in ("a.wav", "b.wav")))
     x = excerpt("clean").astype(np.float64)
-    plain, amplified = score_pair(pair, LISTENERS), score_pair(pair, LISTENERS, amplify=True)
+    plain, amplified = score_pair(pair, LISTENERS), score_pair(pair, LISTENERS, Convention(amplify_processed=True))
     for listener, own, other in zip(LISTENERS, amplified, plain, strict=True):
         assert own.score > max(0.8, other.score)  # the same music, and HAAQI amplifies its reference
-        heard = nal_r(x.astype(np.float32), RATE, listener.audiogram).astype(np.float64)
-        assert own.score == pytest.approx(Reference(x, RATE, listener).score(heard, RATE).score, abs=1e-3)
+        aided = nal_r(x.astype(np.float32), RATE, listener).astype(np.float64)
+        assert own.score == pytest.approx(Reference(x, RATE, heard(listener)).score(aided, RATE).score, abs=1e-3)
 
 
 def test_files_are_matched_by_their_place_and_stem(folders: tuple[Path, Path]) -> None:
@@ -113,7 +119,7 @@ def test_files_are_compared_at_their_own_rate(rate: int, tmp_path: Path) -> None
     x, y = excerpt("clean", rate), excerpt("degraded", rate)
     pair = Pair(put(tmp_path / "x.flac", x, rate), put(tmp_path / "y.flac", y, rate))
     x, y = (soundfile.read(path)[0] for path in pair)
-    assert score_pair(pair, LISTENERS) == [Reference(x, rate, listener).score(y, rate) for listener in LISTENERS]
+    assert score_pair(pair, LISTENERS) == [Reference(x, rate, heard(listener)).score(y, rate) for listener in LISTENERS]
 
 
 def test_channels_are_averaged(tmp_path: Path) -> None:
@@ -123,14 +129,14 @@ def test_channels_are_averaged(tmp_path: Path) -> None:
     pair = Pair(
         write(tmp_path / "x", x, RATE, "wavfloat"), write(tmp_path / "y", stereo.astype(np.float32), RATE, "wavfloat")
     )
-    wanted = Reference(x, RATE, LISTENERS[0]).score(y, RATE)
+    wanted = Reference(x, RATE, heard(LISTENERS[0])).score(y, RATE)
     np.testing.assert_allclose(score_pair(pair, LISTENERS[:1])[0], wanted, atol=1e-4)
 
 
 def test_rates_that_differ_keep_time(tmp_path: Path) -> None:
     """A rate of 44.1 kHz counts as 44 in the model: beside 48 kHz the music would drift away."""
     x, y = (music(2.0, 48_000, 4.0, clip) for clip in ("clean", "degraded"))
-    wanted = Reference(x, 48_000, LISTENERS[0]).score(y, 48_000)
+    wanted = Reference(x, 48_000, heard(LISTENERS[0])).score(y, 48_000)
     other = soxr.resample(y, 48_000, 44_100)
     pairs = [
         Pair(put(tmp_path / "x.flac", x, 48_000), put(tmp_path / "y.flac", other, 44_100)),
@@ -140,7 +146,7 @@ def test_rates_that_differ_keep_time(tmp_path: Path) -> None:
     ]
     for pair in pairs:
         np.testing.assert_allclose(score_pair(pair, LISTENERS[:1])[0], wanted, atol=0.01)
-    drifting = Reference(x, 48_000, LISTENERS[0]).score(other, 44_100)
+    drifting = Reference(x, 48_000, heard(LISTENERS[0])).score(other, 44_100)
     assert abs(drifting.score - wanted.score) > 0.02
 
 
@@ -173,7 +179,7 @@ def test_processes_find_the_same(four: list[Pair]) -> None:
 
 
 def test_long_files_are_refused_before_they_fill_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("haaqi_edge.training.pairs.MAX_SECONDS", 6.0)
+    monkeypatch.setattr("haaqi_edge.haaqi.clips.MAX_SECONDS", 6.0)
     long = put(tmp_path / "long.wav", as_int16(music(6.1, RATE)))
     with pytest.raises(AudioError, match=r"long\.wav lasts more than 6 s: .*give excerpts"):
         score_pair(Pair(long, long), LISTENERS)
