@@ -85,10 +85,10 @@ lowest: $(VENV)/.test  ## the same with the lowest versions of its dependencies:
 docs: $(VENV)/.test  ## build the documentation into build/docs; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-outputs: $(VENV)/.test  ## write the outputs of the code blocks in README.md and docs/ anew, after a change of the models
+outputs: $(VENV)/.test  ## write the outputs of the code blocks in README.md and docs/, after a change of the models
 	HAAQI_EDGE_UPDATE_DOCS=1 OMP_NUM_THREADS=1 $(BIN)/pytest tests/docs -k test_code_blocks_run
 
-figures: $(VENV)/.test  ## write the README's tables and pictures anew, from docs/report
+figures: $(VENV)/.test  ## write the README's tables and pictures from docs/report and the model card
 	$(BIN)/python -m haaqi_edge.benchmarks.report.readme
 
 # On a quiet machine. An interrupted report is resumed.
@@ -106,7 +106,7 @@ web-test: $(VENV)/.test  ## compare the page with Python
 	$(BIN)/python web/test/oracle.py build/web $(if $(MUSIC),--music $(abspath $(MUSIC)))
 	cd web && npm ci && npm run types && npm run unit && HAAQI_EDGE=$(abspath $(BIN)/haaqi-edge) npm run e2e
 
-lock:  ## write constraints.txt anew, with the newest releases
+lock:  ## write constraints.txt with the newest releases
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
 	PIP_CONSTRAINT= $(VENV)-lock/bin/python -m pip install --quiet ".[dev]"
 	PIP_CONSTRAINT= $(VENV)-lock/bin/python -m pip install --quiet --no-deps $(PYCLARITY)

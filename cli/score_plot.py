@@ -7,18 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-import numpy.typing as npt
-
-from ..runtime.audio.reading import is_pipe, open_audio
 from ..runtime.bundle import HAAQI
 from ..runtime.errors import OptionError
-from ..runtime.features.patches import SAMPLE_RATE
 from ..runtime.files import display_name
 from ..runtime.writing import check_file, replace_atomically
 from .console import require
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from ..runtime.audio.channels import Channel
     from ..runtime.scores import Score
 
@@ -37,6 +34,8 @@ def check_plot(path: Path, files: Sequence[Path]) -> None:
         OptionError: if there is more than one file, if it is a pipe, or if the path is no PNG file or not writable.
         DependencyError: if librosa or matplotlib is missing.
     """
+    from ..runtime.audio.reading import is_pipe
+
     if path.suffix.lower() != ".png":
         raise OptionError(f"--plot {display_name(path)}: give the path of a PNG file, such as scores.png")
     if len(files) != 1:
@@ -62,6 +61,8 @@ def save_score_plot(file: Path, scores: Sequence[Score], channel: Channel, path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    from ..runtime.features.patches import SAMPLE_RATE
+
     end = scores[0].windows[-1].end
     spectrum, hop = compute_spectrogram(file, channel, end)
     figure = Figure(figsize=(10, 3 + 1.7 * len(scores)), layout="constrained")
@@ -83,7 +84,7 @@ def save_score_plot(file: Path, scores: Sequence[Score], channel: Channel, path:
         figure.savefig(part, format="png", dpi=_DPI)
 
 
-def compute_spectrogram(file: Path, channel: Channel, seconds: float) -> tuple[npt.NDArray[np.float32], int]:
+def compute_spectrogram(file: Path, channel: Channel, seconds: float) -> tuple[npt.NDArray[Any], int]:
     """Compute the spectrogram of a file at 16 kHz. The memory that it needs does not depend on the file's length.
 
     Args:
@@ -96,10 +97,14 @@ def compute_spectrogram(file: Path, channel: Channel, seconds: float) -> tuple[n
         to the next.
     """
     import librosa
+    import numpy as np
+
+    from ..runtime.audio.reading import open_audio
+    from ..runtime.features.patches import SAMPLE_RATE
 
     hop = max(_MIN_HOP, int(seconds * SAMPLE_RATE / _MAX_COLUMNS))
     window = np.hanning(_FFT).astype(np.float32)
-    columns: list[npt.NDArray[np.float32]] = []
+    columns: list[npt.NDArray[Any]] = []
     held, skip = np.zeros(_FFT // 2, np.float32), 0  # frames are centred
     for block in open_audio(file, channel=channel).blocks():
         held = np.concatenate([held, block])
@@ -111,7 +116,7 @@ def compute_spectrogram(file: Path, channel: Channel, seconds: float) -> tuple[n
             held = held[hop:]
     if not columns:
         columns.append(np.zeros(_FFT // 2 + 1, np.float32))
-    levels: npt.NDArray[np.float32] = librosa.amplitude_to_db(np.stack(columns, axis=1), ref=np.max, top_db=_RANGE_DB)
+    levels: npt.NDArray[Any] = librosa.amplitude_to_db(np.stack(columns, axis=1), ref=np.max, top_db=_RANGE_DB)
     return levels, hop
 
 

@@ -55,9 +55,13 @@ def features(
         int | None, typer.Option(min=1, help="Use only the first rows of each table.", rich_help_panel=DATA)
     ] = None,
     front_end: Annotated[
-        Literal["texture", "texture-2", "fbank"],
-        typer.Option(help="texture or texture-2 for nano, fbank for student and teacher.", rich_help_panel=MODEL),
-    ] = "texture",
+        Literal["texture", "texture-2", "texture_mel", "fbank"],
+        typer.Option(
+            help="texture-2 for nano (texture for its former version), texture_mel for small, fbank for student and "
+            "teacher.",
+            rich_help_panel=MODEL,
+        ),
+    ] = "texture-2",
     output: FeaturesOption = None,
     jobs: JobsOption = None,
     as_json: JsonOption = False,
@@ -88,12 +92,13 @@ def features(
 
 def _feature_kinds(front_end: str, table: str) -> list[FeatureKind]:
     """Return the kinds of features that a network reads. Training of nano also needs those of the clean music."""
-    from ..training.data.feature_cache import FBANK, clean_kind, texture_kind
+    from ..training.data.feature_cache import FBANK, TEXTURE_MEL, clean_kind, texture_kind
 
     if front_end == "fbank":
         return [FBANK]
-    version = 2 if front_end == "texture-2" else 1
-    return [texture_kind(version), *([clean_kind(version)] if table.startswith("train") else [])]
+    version = 1 if front_end == "texture" else 2
+    reads = TEXTURE_MEL if front_end == "texture_mel" else texture_kind(version)
+    return [reads, *([clean_kind(version)] if table.startswith("train") else [])]
 
 
 WorkOption = Annotated[
@@ -221,7 +226,8 @@ def _train_on_table(
         covered = f", intervals cover {metrics['coverage']:.1%}" if "coverage" in metrics else ""
         out.print(
             f"{name}: LCC {metrics['lcc']:.3f} (95% {metrics['lcc_low']:.3f} to {metrics['lcc_high']:.3f}), "
-            f"SRCC {metrics['srcc']:.3f}, MSE {metrics['mse']:.4f} on {metrics['rows']} rows{covered}"
+            f"SRCC {metrics['srcc']:.3f}, MSE {metrics['mse']:.4f} on {metrics['rows']} rows{covered}",
+            soft_wrap=True,
         )
     out.print(f"weights and bundle in {output}", markup=False, soft_wrap=True)
 

@@ -91,7 +91,7 @@ def encode(
     """Encode a sound with PyAV.
 
     Args:
-        sound: float32 [n], or [n, channels] with 1 or 2 channels.
+        sound: float32 [n], or [n, channels] with 1, 2 or 6 channels.
         rate: Hz.
         codec: FFmpeg's name of the encoder, a key of `SAMPLE_FORMATS`.
         container: FFmpeg's name of the container.
@@ -102,7 +102,7 @@ def encode(
     """
     av = _pyav()
     sound = sound[:, None] if sound.ndim == 1 else sound
-    layout = "mono" if sound.shape[1] == 1 else "stereo"
+    layout = {1: "mono", 2: "stereo", 6: "5.1"}[sound.shape[1]]
     file: Any = _Pipe() if pipe else io.BytesIO()
     with av.open(file, "w", format=container, options=dict(container_options or {})) as out:
         stream = out.add_stream(codec, rate=rate, options=dict(options or {}))

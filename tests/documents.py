@@ -15,7 +15,9 @@ from markdown_it import MarkdownIt
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGES: Final = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / ".github").rglob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "training/LEDGER.md"]
+    path
+    for pattern in ("*.md", ".github/**/*.md", "docs/**/*.md", "training/*.md", "runtime/models/*/*.md")
+    for path in ROOT.glob(pattern)
 )
 """all pages whose links are followed"""
 RUN_PAGES: Final = [path for path in PAGES if path.parent == ROOT / "docs" or "how-to" in path.parts]

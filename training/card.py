@@ -153,7 +153,13 @@ def is_comparable(row: Row) -> bool:
 
 
 def describe_model(card: Card) -> str:
-    """Return the model card as Markdown, from the content of `card.json`."""
+    """Return the model card as Markdown, from the content of `card.json`.
+
+    Args:
+        card: of a bundle that was trained on label tables, or of an int8 bundle that was quantized from one.
+    """
+    if "quantization" in card.figures:
+        return _describe_quantized(card)
     figures, notes = card.figures["test"], card.notes
     kinds = [kind for kind in figures if kind not in _WHOLE and kind != _PLOTS]
     held_out = notes.get("held_out", HELD_OUT.keys() - _HELD_OUT_SINCE | _HELD_OUT_BEFORE)
@@ -200,6 +206,58 @@ None of the music is in this package. The credits of each origin name the author
 {music}
 
 </details>
+"""
+
+
+def _describe_quantized(card: Card) -> str:
+    """Return the model card of an int8 bundle."""
+    found = card.figures["quantization"]
+    chosen, accuracy = found["chosen"], found["accuracy"]
+    change = chosen["change"]
+    original = card.name.removesuffix("-int8")
+    lines = [
+        f"**Purpose.** The same as `{original}`, in int8: smaller files, for devices with little memory. "
+        f"{card.parameters:,} parameters.",
+        f"**Size.** {chosen['bytes'] / 1e6:.2f} MB instead of {found['fp32_bytes'] / 1e6:.2f} MB.",
+        f"**Scores.** The changes have a 99th percentile of {change['p99']:.4f} (budget: {found['budget']:g}), a "
+        f"maximum of {change['largest']:.4f} and a mean of {change['mean']:.4f}, in {accuracy['scores']} scores of "
+        f"{accuracy['excerpts']} excerpts ({accuracy['source']}).",
+        f"**Accuracy** against HAAQI: that of `{original}`, apart from these changes. See its model card.",
+    ]
+    if chosen.get("speed"):
+        speed, machine = chosen["speed"]["whole_times_faster"], found["machine"]
+        lines.append(
+            f"**Time** from samples to score: {speed['median']:.2f} times as fast as fp32 (95%: {speed['low']:.2f} to "
+            f"{speed['high']:.2f}) on {machine['processor']}, {machine['cores']} cores, ONNX Runtime "
+            f"{machine['onnxruntime']}. Most of the time is spent in the front end, which stays in floating point."
+        )
+    lines += [
+        f"**Format.** {chosen['method'].capitalize()} int8 for `{found['target']}` ({found['formats']}). Layer groups "
+        f"in fp32: {', '.join(chosen['left_in_fp32']) or 'none'}.",
+        f"**Streaming.** {'Yes.' if card.streamable else 'No: the tokens of a patch depend on the other patches.'}",
+    ]
+    summary = "\n".join(f"- {line}" for line in lines)
+    alone = "\n".join(f"| {one['group']} | {one['p99']:.4f} | {one['largest']:.4f} |" for one in chosen["alone"])
+    return f"""# {card.name} {card.version}
+
+{summary}
+
+<details><summary>Changes of the scores if one layer group alone is quantized</summary>
+
+| layer group | 99th percentile | largest |
+|---|---|---|
+{alone}
+
+</details>
+
+## Reproduce
+
+<!-- not-run: takes one to two minutes on two cores -->
+```bash
+{card.notes["again"]}
+```
+
+This page is made from `card.json`.
 """
 
 
@@ -272,7 +330,7 @@ def _plots_section(card: Card) -> str:
 
 
 def _has_plots(card: Card) -> bool:
-    return "condition" in card.figures["test"]
+    return "condition" in card.figures.get("test", {})
 
 
 def _other_tables(card: Card) -> str:
@@ -351,7 +409,7 @@ def draw_card(card: Card, path: Path) -> None:
 
 
 def write_model_card(bundle: Path) -> None:
-    """Write the page and the plots of a bundle that was trained on label tables into its folder."""
+    """Write the page of a bundle into its folder, and the plots if it was trained on label tables."""
     card = Bundle(bundle).card
     draw_card(card, bundle / PICTURE)
     write_file(describe_model(card).encode(), bundle / "README.md")
@@ -434,7 +492,9 @@ def training_notes(
 def main() -> None:
     """Write the page and the plots of bundles again, from their `card.json`."""
     parser = argparse.ArgumentParser(prog="python -m haaqi_edge.training.card", description=main.__doc__)
-    parser.add_argument("bundles", nargs="+", type=Path, help="folders of bundles that were trained on label tables")
+    parser.add_argument(
+        "bundles", nargs="+", type=Path, help="folders of bundles, trained on label tables or quantized"
+    )
     for bundle in parser.parse_args().bundles:
         write_model_card(bundle)
 

@@ -58,7 +58,8 @@ def split_by_source(examples: Sequence[Example], sources: Mapping[str, str]) -> 
     if len(counts) < 2:
         raise CorpusError(
             f"the {len(examples)} validation rows come from {len(counts)} source(s) of music: at least two are needed, "
-            "since the epoch is chosen on one half of the sources, and intervals are calibrated on the other"
+            "since the epoch is chosen on one half of the sources, and intervals are calibrated on the other; add "
+            "clips of another source, or train without intervals (in the settings: `network: {interval: false}`)"
         )
     sizes, half = [0, 0], dict[str, int]()
     for name in sorted(counts, key=lambda name: (-counts[name], hashlib.sha256(name.encode()).hexdigest())):

@@ -15,7 +15,7 @@ import soundfile
 from command import get_output, run
 from haaqi_edge.cli import console
 from haaqi_edge.haaqi.clips import Convention
-from haaqi_edge.haaqi.index import Haaqi, Listener
+from haaqi_edge.haaqi.index import Haaqi
 from haaqi_edge.runtime import Audiogram
 from haaqi_edge.runtime.errors import OptionError
 from haaqi_edge.training.pairs import Pair, score_pair

@@ -50,7 +50,7 @@ def test_intervals_and_other_scales_are_drawn(clip: Path, tmp_path: Path, monkey
 
     bands: list[tuple[float, float]] = []
     lines: list[float] = []
-    monkeypatch.setattr(Axes, "fill_between", lambda _, x, low, high, **__: bands.append((low, high)))
+    monkeypatch.setattr(Axes, "fill_between", lambda _, __, low, high, **___: bands.append((low, high)))
     monkeypatch.setattr(Axes, "hlines", lambda _, y, *__, **___: lines.append(float(y)))
     monkeypatch.setattr(Axes, "legend", lambda *_, **__: None)
     windows = (Window(0.0, 1.0, 0.5, (0.25, 0.75)), Window(1.0, 2.0, None), Window(2.0, 3.0, 0.75, (0.5, 1.0)))
@@ -101,7 +101,7 @@ def test_what_cannot_be_plotted(
 
 def test_what_a_plot_needs(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "librosa" else find(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *_: None if name == "librosa" else find(name))
     outcome = run("score", clip, "-a", "N3", "--plot", tmp_path / "a.png")
     assert [type(one) for one in outcome.errors] == [DependencyError]
     assert "run pip install 'haaqi-edge[plot]'" in outcome.err

@@ -36,8 +36,9 @@ ROWS = 24
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("music")
     lines = [f"{split}.flac,{split},demo-{split},acoustic,20,CC0-1.0" for split in ("train", "valid", "test")]
+    lines.append("other.flac,valid,demo-other,acoustic,20,CC0-1.0")  # the other half of the sources of valid
     (folder / "CLIPS.csv").write_text("clip,split,source,genre,duration_s,licence\n" + "\n".join(lines) + "\n")
-    for split in ("train", "valid", "test"):
+    for split in ("train", "valid", "test", "other"):
         (folder / f"{split}.flac").symlink_to(DEMO / "clean.flac")
     return folder
 
@@ -51,7 +52,8 @@ def table(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows = []
         for row in plan_rows(opened.of(split), split, 0, ROWS, 0.6):
             score = round(float(rng.random()), 3)
-            named: dict[str, Any] = {**dict.fromkeys(PARTS, score), "score": score, "clip": f"{split}.flac"}
+            clip = "other" if split == "valid" and len(rows) % 2 else split
+            named: dict[str, Any] = {**dict.fromkeys(PARTS, score), "score": score, "clip": f"{clip}.flac"}
             rows.append(replace(row, **named, start=1.0, variation="", chain="clip(peak=0.5)"))
         write_rows(folder / f"{name}-0000.parquet", rows, None if name.endswith("-11") else opened.digest)
     return folder
@@ -85,7 +87,7 @@ def test_features_are_computed_once(
     assert len(rendered) == 20
     assert run(*argv, "--front-end", "fbank", "--rows", 4).code == 0
     kept = sorted(str(path.relative_to(tmp_path / "kept")) for path in (tmp_path / "kept").rglob("*.npy"))
-    assert kept == ["test-2026-11/texture.npy", "train/clean.npy", "train/fbank.npy", "train/texture.npy"]
+    assert kept == ["test-2026-11/texture-2.npy", "train/clean-2.npy", "train/fbank.npy", "train/texture-2.npy"]
 
 
 def test_an_interruption_says_what_is_saved(
@@ -106,13 +108,14 @@ def test_an_interruption_says_what_is_saved(
     argv = ["train", "features", "--table", table, "--corpus", corpus, "--features", tmp_path / "kept", "--jobs", 1]
     outcome = run(*argv)
     assert outcome.code == 130
-    assert "saved: texture and clean of 4 of 24 sounds" in " ".join(outcome.err.split())
+    assert "saved: texture-2 and clean-2 of 4 of 24 sounds" in " ".join(outcome.err.split())
     assert run(*argv).code == 0
     assert len(calls) == 6 + 20
 
 
-def test_nano_ends_in_a_bundle(
-    corpus: Path, table: Path, tmp_path: Path, rendered: list[Row], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("family", ["nano", "small"])
+def test_a_training_ends_in_a_bundle(
+    family: str, corpus: Path, table: Path, tmp_path: Path, rendered: list[Row], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check = {"figure": 0.5, "target": 0.5, "met": True}
     measured: list[Path] = []
@@ -122,12 +125,14 @@ def test_nano_ends_in_a_bundle(
         return dict.fromkeys(card._CHECKS, check)
 
     monkeypatch.setattr(sanity, "measure", measure)
-    argv = ["train", "nano", "--table", table, "--corpus", corpus, "--features", tmp_path / "kept", "--jobs", 1]
+    argv = ["train", family, "--table", table, "--corpus", corpus, "--features", tmp_path / "kept", "--jobs", 1]
     argv += ["--train-split", "train", "--train-split", "train-2026-11", "--epochs", 1, "--batch-size", 4, "--lr", 1e-3]
     outcome = run(*argv, "--device", "cpu", "--rows", 20, "-o", tmp_path / "run", "--json")
     assert outcome.code == 0, outcome.err
     found = json.loads(outcome.out)
-    assert found["test"]["all"]["rows"] == found["test-2026-11"]["all"]["rows"] == found["valid"]["rows"] == ROWS
+    assert found["test"]["all"]["rows"] == found["test-2026-11"]["all"]["rows"] == ROWS
+    assert found["valid"]["rows"] == ROWS // 2
+    assert 0 <= found["test"]["all"]["coverage"] <= 1
     assert list(found["test"]["condition"]) == ["clip"]
     assert list(found["test"]["genre"]) == ["acoustic"]
     assert measured == [corpus]
@@ -135,11 +140,14 @@ def test_nano_ends_in_a_bundle(
     asked = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (asked["batch_size"], asked["lr"], asked["trainer"]["epochs"]) == (4, 1e-3, 1)
     scorer = Scorer(found["bundle"], threads=1)
-    assert 0 <= scorer.score(DEMO / "clean.flac", "N3").score <= 1
+    score = scorer.score(DEMO / "clean.flac", "N3")
+    assert score.interval is not None
+    assert 0 <= score.interval[0] <= score.score <= score.interval[1] <= 1
+    assert (scorer.card.family, scorer.card.interval) == (family, 0.9)
     data = scorer.card.notes["data"]
     assert data["rows"] == {"train": 20, "train-2026-11": 20, "valid": ROWS, "test": ROWS, "test-2026-11": ROWS}
     assert data["clips"] == 1
-    assert list(data["sources"]) == ["demo-test", "demo-train", "demo-valid"]
+    assert list(data["sources"]) == ["demo-other", "demo-test", "demo-train", "demo-valid"]
     page = (tmp_path / "run" / "bundle" / "README.md").read_text()
     assert "On test-2026-11, an older table: LCC" in page
     printed = run(*argv, "--rows", 20, "-o", tmp_path / "run")  # finished already, so only reported again

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from haaqi_edge.runtime import Bundle, Card
+from haaqi_edge.runtime import Bundle, Card, shipped_models
 from haaqi_edge.training.card import (
     PICTURE,
     describe_model,
@@ -92,9 +92,12 @@ def test_every_source_is_named_with_its_licences(tmp_path: Path) -> None:
     }
 
 
-def test_the_shipped_models_page_is_its_cards() -> None:
-    bundle = Bundle("nano")
-    assert (bundle.folder / "README.md").read_text(encoding="utf-8") == describe_model(bundle.card)
+@pytest.mark.parametrize("name", shipped_models())
+def test_the_page_of_a_shipped_model_is_made_from_its_card(name: str) -> None:
+    bundle = Bundle(name)
+    page = (bundle.folder / "README.md").read_text(encoding="utf-8")
+    assert page == describe_model(bundle.card), "run `python -m haaqi_edge.training.card runtime/models/*`"
+    assert (bundle.folder / PICTURE).is_file() == (PICTURE in page)
 
 
 def with_intervals(card: Card) -> Card:

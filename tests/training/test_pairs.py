@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from haaqi_edge.haaqi.cochlea import RATE
 from haaqi_edge.haaqi.clips import Convention
+from haaqi_edge.haaqi.cochlea import RATE
 from haaqi_edge.haaqi.index import Haaqi, Listener, Reference
 from haaqi_edge.runtime import Audiogram
 from haaqi_edge.runtime.audio.levels import LEVEL1, nal_r
