@@ -82,7 +82,7 @@ def on_files(files: Any, config: Any) -> Any:
         gallery.append(f"## [{title}]({name}.md)\n\n[![{title}]({name}.png)]({name}.md)")
         files.append(File.generated(config, f"{GALLERY}/{name}.md", content=page))
         files.append(File.generated(config, f"{GALLERY}/{name}.png", abs_src_path=str(picture)))
-    head = "# Gallery\n\nEach script is run when this site is built, on the demo piece, which takes seconds."
+    head = "# Gallery\n\nEach script was run on a small input, such as the demo piece, when this site was built."
     files.append(File.generated(config, f"{GALLERY}/index.md", content="\n\n".join([head, *gallery])))
     return files
 
@@ -157,10 +157,10 @@ def describe_command(command: Any, name: str) -> Iterator[str]:
     if not members:
         yield from ("", "```text", " ".join(["haaqi-edge", name, *command.collect_usage_pieces(context)]), "```")
     arguments_first = sorted(command.params, key=lambda parameter: parameter.param_type_name)
-    rows = [(parameter, parameter.get_help_record(context)) for parameter in arguments_first]
-    if rows:
+    records = [parameter.get_help_record(context) for parameter in arguments_first]
+    if records:
         yield from ("", "| argument or option | |", "|---|---|")
-    for parameter, record in rows:
+    for record in records:
         if record is not None:  # None for what is hidden
             names, _, metavar = record[0].replace(" <", "\n<").partition("\n")
             yield f"| `{names}` {escape(metavar)} | {escape(record[1] or '')} |"
