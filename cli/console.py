@@ -129,3 +129,10 @@ def draw_curve(values: list[float | None], width: int = 60) -> str:
         part = [v for v in values[i * len(values) // columns : (i + 1) * len(values) // columns] if v is not None]
         cells.append(_BARS[1 + min(7, int(8 * sum(part) / len(part)))] if part else "·")
     return "".join(cells)
+
+
+def format_interval(interval: tuple[float, float] | None, coverage: float | None = 0.9) -> str:
+    """Format a prediction interval to follow a score, such as `, 90%: 0.48 to 0.83`; empty if there is none."""
+    if interval is None or coverage is None:
+        return ""
+    return f", {coverage:.0%}: {interval[0]:.2f} to {interval[1]:.2f}"

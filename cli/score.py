@@ -18,6 +18,7 @@ from ..runtime.files import display_name, is_folder
 from .console import (
     draw_curve,
     err,
+    format_interval,
     out,
     print_error,
     print_json,
@@ -338,7 +339,8 @@ def _print_scores(path: Path, scores: list[Score], pairs: list[EarPair]) -> None
     for score in scores:
         values = score.to_dict()["frame_scores"]
         scale = "" if score.scale == HAAQI else f" {escape(str(score.scale))} "
-        name, value = escape(score.audiogram.name), f"[bold]{score.value:.3f}[/]"
+        name = escape(score.audiogram.name)
+        value = f"[bold]{score.value:.3f}[/]{format_interval(score.interval)}"
         out.print(f"  {name:>6}  {value}{scale}  {draw_curve(values)}", soft_wrap=True)
     for left, right, pair in zip(scores[::2], scores[1::2], pairs, strict=False):
         out.print(f"  {escape(pair.name)}: both ears {format_ears(left.value, right.value)}", soft_wrap=True)

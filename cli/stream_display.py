@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
 
-from .console import draw_curve, out
+from .console import draw_curve, format_interval, out
 from .two_ears import format_ears
 
 if TYPE_CHECKING:
@@ -62,7 +62,10 @@ def print_summary(summary: Summary, name: str) -> None:
     """Print the summary at the end of a stream."""
     out.print(f"[bold]{escape(name)}[/], {summary.time:.1f} s scored", soft_wrap=True)
     for total in summary.totals:
-        out.print(f"  {escape(total.audiogram.name):>6}  [bold]{_format_score(total.score)}[/]", soft_wrap=True)
+        interval = format_interval(total.interval)
+        out.print(
+            f"  {escape(total.audiogram.name):>6}  [bold]{_format_score(total.score)}[/]{interval}", soft_wrap=True
+        )
     for line in _format_ears(summary):
         out.print(line, soft_wrap=True)
 
