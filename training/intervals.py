@@ -5,11 +5,16 @@ training data, and too short on new music. The calibration adds a margin for eac
 that is exchangeable with the calibration clips is covered with the stated probability. Source: Romano, Patterson &
 Candes 2019, "Conformalized quantile regression" (NeurIPS), with groups as in Vovk 2012, "Conditional validity of
 inductive conformal predictors".
+
+Clips of one piece of music resemble each other, and a new clip comes from a new piece. Every piece therefore has the
+same weight, and the finite number of pieces counts, not that of clips. Source: Dunn, Wasserman & Ramdas 2023,
+"Distribution-free prediction sets for two-layer hierarchical models" (JASA), pooling CDFs.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
@@ -76,6 +81,12 @@ def _source(example: Example, sources: Mapping[str, str]) -> str:
     return sources.get(clip, clip)
 
 
+def _piece(example: Example) -> str:
+    """Return the piece of music of an example: its clip without the number of the excerpt, as in `piece-2.flac`."""
+    clip = example.source.clip if isinstance(example.source, Row) else str(example.source)
+    return re.sub(r"-\d+(?=\.\w+$)", "", clip)
+
+
 def listener_groups(audiograms: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
     """Return the group of each listener, from 0 (no hearing loss) to 3.
 
@@ -87,21 +98,25 @@ def listener_groups(audiograms: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]
     return groups
 
 
-def margin(scores: Array, distances: Array, labels: Array, coverage: float = COVERAGE) -> float:
+def margin(scores: Array, distances: Array, labels: Array, pieces: Sequence[str], coverage: float = COVERAGE) -> float:
     """Return the margin by which intervals must grow to cover new clips with a probability.
 
     Args:
         scores: [clips].
         distances: [clips, 2], from the scores to the lower and upper ends.
         labels: [clips].
+        pieces: the piece of music of each clip.
         coverage: the probability.
 
     Returns:
         The margin, which may be negative.
     """
-    outside = np.sort(np.maximum(scores - distances[:, 0] - labels, labels - scores - distances[:, 1]))
-    rank = int(np.ceil((len(outside) + 1) * coverage))
-    return float(outside[min(rank, len(outside)) - 1])
+    outside = np.maximum(scores - distances[:, 0] - labels, labels - scores - distances[:, 1])
+    _, piece, counts = np.unique(np.asarray(pieces), return_inverse=True, return_counts=True)
+    order = np.argsort(outside)
+    share = np.cumsum(1 / counts[piece[order]]) / len(counts)
+    level = min(coverage * (1 + 1 / len(counts)), 1.0)
+    return float(outside[order[min(int(np.searchsorted(share, level - 1e-12)), len(order) - 1)]])
 
 
 def calibrate(head: NanoHead, clips: Dataset, scores: Array, distances: Array) -> Calibration:
@@ -118,10 +133,11 @@ def calibrate(head: NanoHead, clips: Dataset, scores: Array, distances: Array) -
     """
     labels = clips.labels.astype(np.float64)
     groups = listener_groups(clips.audiograms)
-    common = margin(scores, distances, labels)
+    pieces = np.array([_piece(example) for example in clips.examples])
+    common = margin(scores, distances, labels, pieces)
     counts = [int((groups == group).sum()) for group in range(len(LOSS_GROUPS) + 1)]
     margins = [
-        margin(scores[groups == group], distances[groups == group], labels[groups == group])
+        margin(*(values[groups == group] for values in (scores, distances, labels, pieces)))
         if count >= MIN_GROUP
         else common
         for group, count in enumerate(counts)

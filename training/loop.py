@@ -195,7 +195,8 @@ class _Loop(Generic[B]):
         if self.run.has_checkpoint():
             self._restore(self.run.load())
         else:
-            self.run.begin()
+            precision = "float32" if self.type is None else str(self.type).removeprefix("torch.")
+            self.run.begin({"device": str(self.device), "precision": precision})
         with self._handle_interrupts():
             while not self._is_finished():
                 self._epoch()

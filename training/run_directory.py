@@ -1,6 +1,6 @@
 """The folder of a training run: settings, metrics, curves, best weights, and the checkpoint for resuming.
 
-config.json      the settings, and a fingerprint of the data
+config.json      the settings, a fingerprint of the data, and the provenance: command, versions, files, device
 metrics.jsonl    one line per epoch
 curves.png       the metrics as a plot
 checkpoint.pt    networks, optimizer, schedule, random state: `loop.train` resumes from it
@@ -9,7 +9,14 @@ WEIGHTS          the best weights, in the task's format
 
 from __future__ import annotations
 
+import contextlib
+import datetime
+import hashlib
+import importlib.metadata
 import json
+import platform
+import shlex
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +34,11 @@ PLOT_INTERVAL: Final = 20.0
 """Seconds between two plots of a run."""
 IGNORED_SETTINGS: Final = ("threads", "trainer.threads")
 """Settings that may differ when a run is resumed, because they do not affect the results."""
+PROVENANCE: Final = "provenance"
+"""Key of config.json for the record of how the run was made. It may differ when a run is resumed."""
+_PACKAGES: Final = ("haaqi-edge", "torch", "numpy", "scipy", "numba", "soxr")
+_MAX_HASHED: Final = 1 << 30
+"""bytes of the largest file whose hash is recorded"""
 
 
 class RunDirectory:
@@ -53,9 +65,14 @@ class RunDirectory:
         """Return whether there is a run to resume."""
         return (self.folder / CHECKPOINT).is_file()
 
-    def begin(self) -> None:
-        """Write the settings. The files of an earlier run are overwritten as this one proceeds."""
-        write_json(self.config, self.folder / "config.json")
+    def begin(self, resolved: Mapping[str, str] | None = None) -> None:
+        """Write the settings and the provenance. The files of an earlier run are overwritten as this one proceeds.
+
+        Args:
+            resolved: values of settings that are `auto`, such as the device and the precision in use.
+        """
+        provenance = {**describe_provenance(), **(resolved or {})}
+        write_json({**self.config, PROVENANCE: provenance}, self.folder / "config.json")
         self.record([])
 
     def record(self, history: Sequence[Metrics], last: bool = False) -> None:
@@ -87,8 +104,9 @@ class RunDirectory:
     def _check(self) -> None:
         path = self.folder / "config.json"
         try:
-            known = _flat(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
+            found = json.loads(path.read_text(encoding="utf-8"))
+            known = _flat({key: value for key, value in found.items() if key != PROVENANCE})
+        except (OSError, ValueError, AttributeError) as error:
             raise OptionError(
                 f"{path} cannot be read ({error}), so the run there cannot be resumed: remove it"
             ) from error
@@ -104,6 +122,49 @@ class RunDirectory:
                 f"{self.folder} holds a run that has other settings ({changes}): use the same settings to resume, "
                 "or give another folder"
             )
+
+
+def describe_provenance(command: Sequence[str] | None = None) -> dict[str, Any]:
+    """Describe how a run is made: the command, the versions, and the files that the command names.
+
+    Args:
+        command: the program's arguments. Default: those of this process.
+
+    Returns:
+        `command`, `started` (UTC), `versions` of Python and of packages, `platform`, and `files`: the files and folders
+        among the arguments, with size and SHA-256 of files. The fingerprint of examples is in the settings (`data`).
+    """
+    arguments = list(sys.argv if command is None else command)
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    files = (_describe_path(part.rpartition("=")[2]) for part in arguments[1:])
+    return {
+        "command": shlex.join([Path(arguments[0]).name, *arguments[1:]]) if arguments else "",
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": versions,
+        "platform": platform.platform(),
+        "files": [file for file in files if file is not None],
+    }
+
+
+def _describe_path(text: str) -> dict[str, Any] | None:
+    """Return the path, size and hash of a file, or the path of a folder; None for other text."""
+    path = Path(text)
+    try:
+        if text and path.is_dir():
+            return {"path": str(path.absolute())}
+        if not text or not path.is_file():
+            return None
+        size = path.stat().st_size
+        described: dict[str, Any] = {"path": str(path.absolute()), "bytes": size}
+        if size <= _MAX_HASHED:
+            with path.open("rb") as file:
+                described["sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+        return described
+    except (OSError, ValueError):  # an argument that is no path, or a file that only a later step can read
+        return None
 
 
 def _flat(config: Mapping[str, Any], within: str = "") -> dict[str, Any]:

@@ -22,12 +22,14 @@ from hypothesis import strategies as st
 
 CPU = torch.device("cpu")
 READS = texture_kind(2)
+CLIPS = 100
 
 
 def clips(cache: FeatureCache, table: str, count: int, seed: int) -> Dataset:
     """Random textures whose labels have an error that grows with the hearing loss."""
     rng = np.random.default_rng(seed)
-    planned = plan_rows([Clip("a.flac", table, "s", "g", 10.0)], "train", 0, count, 1.0)
+    music = [Clip(f"{number}.flac", "train", "s", "g", 10.0) for number in range(CLIPS)]
+    planned = plan_rows(music, "train", 0, count, 1.0)
     examples = [
         Example(f"{table}{n}", tuple(rng.uniform(0, 80) + rng.uniform(-5, 5, 8)), float(rng.random()), row, "g", table)
         for n, row in enumerate(planned)
@@ -75,9 +77,21 @@ def test_the_margin_covers_the_share_that_it_must(errors: list[float], coverage:
     """At least ceil((n + 1) p) of n calibration clips lie within, as the theorem needs."""
     labels = np.asarray(errors)
     distances = np.full((len(labels), 2), 0.1)
-    grown = distances + margin(np.zeros(len(labels)), distances, labels, coverage)
+    pieces = [str(number) for number in range(len(labels))]
+    grown = distances + margin(np.zeros(len(labels)), distances, labels, pieces, coverage)
     inside = (labels <= grown[:, 1] + 1e-9) & (-labels <= grown[:, 0] + 1e-9)
     assert inside.sum() >= min(np.ceil((len(labels) + 1) * coverage), len(labels))
+
+
+def test_every_piece_has_the_same_weight() -> None:
+    """A piece with many clips does not outvote the others: 20 pieces, one of them with 1000 easy clips."""
+    rng = np.random.default_rng(0)
+    easy, hard = rng.uniform(0, 0.01, 1000), rng.uniform(0.2, 0.3, 190)
+    labels = np.concatenate([easy, hard])
+    pieces = ["easy"] * 1000 + [f"hard {number // 10}" for number in range(190)]
+    found = margin(np.zeros(len(labels)), np.zeros((len(labels), 2)), labels, pieces, 0.9)
+    assert found == pytest.approx(np.quantile(hard, (0.9 * 21 / 20 * 20 - 1) / 19), abs=0.01)
+    assert margin(np.zeros(3), np.zeros((3, 2)), np.array([0.1, 0.2, 0.3]), ["a", "b", "c"], 0.9) == 0.3
 
 
 def test_halves_share_no_source(tmp_path: Path) -> None:

@@ -184,6 +184,50 @@ class Labelling:
                     on_chunk(number)
             self.collect()
 
+    def run_trial(self, count: int, jobs: int, on_group: Callable[[int], None] | None = None) -> int:
+        """Label the first rows of the split for a trial, and write them as the only shard of the table.
+
+        The table cannot be extended later. The rows are those that a complete table begins with.
+
+        Args:
+            count: number of rows. Complete groups of `GROUP` rows are labelled.
+            jobs: number of processes.
+            on_group: called with the number of rows that are done.
+
+        Returns:
+            The number of rows of the shard.
+
+        Raises:
+            CorpusError: see `label_rows`, or the table is of another corpus.
+            OptionError: the table has another number of rows, another process labels the split, or a file cannot be
+                written.
+            WorkerError: a process was killed.
+        """
+        rows = self._plan(0, -(-count // GROUP) * GROUP)
+        path = self.shard(0)
+        with self._lock():
+            if path.exists():
+                found = len(_read_shard(path))
+                if found != len(rows):
+                    raise OptionError(
+                        f"{path} has {found:,} rows, and --rows {count} would write {len(rows):,}: give another "
+                        "--table, or delete it"
+                    )
+                self._check(path, 0, len(rows))
+                return len(rows)
+            groups = [(start, rows[start : start + GROUP]) for start in range(0, len(rows), GROUP)]
+            done: dict[int, list[Row]] = {}
+            for start, labelled in parallel_map(self._label_group, groups, jobs, advice="use fewer --jobs"):
+                done[start] = labelled
+                if on_group:
+                    on_group(len(done) * GROUP)
+            write_rows(path, [row for start in sorted(done) for row in done[start]], self.corpus.digest)
+        return len(rows)
+
+    def _label_group(self, group: tuple[int, list[Row]]) -> tuple[int, list[Row]]:
+        start, rows = group
+        return start, label_rows(rows, self.corpus).rows
+
     @contextlib.contextmanager
     def _lock(self) -> Iterator[None]:
         """Let no other process label the split into the same table or working folder."""
@@ -332,7 +376,11 @@ def shard_paths(folder: str | Path, name: str) -> list[Path]:
     found = sorted(Path(folder).glob(f"{name}-{'[0-9]' * 4}.parquet"))
     if not found:
         there = ", ".join(table_names(folder)) or "none"
-        raise CorpusError(f"no table {name} in {folder}: expected {name}-0000.parquet and so on; there is {there}")
+        known = name in SECONDS
+        hint = f". Make it with `haaqi-edge label --corpus CORPUS --table {folder} --split {name}`" if known else ""
+        raise CorpusError(
+            f"no table {name} in {folder}: expected {name}-0000.parquet and so on; there is {there}{hint}"
+        )
     return found
 
 

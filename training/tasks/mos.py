@@ -7,11 +7,11 @@ number of epochs of the folds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...model.family import Network
-from ...model.loss import score_windows
+from ...model.loss import score_tokens, score_windows
 from ...model.nano import Nano
 from ...model.small import Small
 from ...model.student import Student
@@ -32,7 +32,7 @@ from ..configuration import Min
 from ..data.batches import Batch, Dataset
 from ..data.examples import Example, split_by_group
 from ..data.feature_cache import examples_fingerprint, input_kind
-from ..loop import Task, TrainerConfig
+from ..loop import Task, TrainerConfig, resolve_device
 from ..run_directory import Metrics, RunDirectory
 from ..statistics import agreement
 from .distillation import save_student
@@ -69,6 +69,48 @@ class MosConfig:
     trainer: TrainerConfig = field(default_factory=lambda: TrainerConfig(epochs=60, patience=8, max_grad_norm=1.0))
 
 
+class EncodedClips:
+    """Clips whose tokens are computed once, for networks whose encoder is frozen.
+
+    Args:
+        clips: the clips.
+        tokens: the tokens of each clip by its `Example.listening_key`, from `encode_examples`.
+    """
+
+    def __init__(self, clips: Dataset, tokens: Mapping[Any, Tensor]) -> None:
+        self._clips = clips
+        self._tokens = [tokens[example.listening_key] for example in clips.examples]
+        self.labels = clips.labels
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def steps(self, size: int) -> int:
+        """Return the number of batches of an epoch."""
+        return self._clips.steps(size)
+
+    def batches(self, size: int, rng: np.random.Generator | None = None) -> Iterator[tuple[Sequence[int], Batch]]:
+        """Yield the clips of each batch, and the batch with tokens as inputs; see `Dataset.batches`."""
+        for places, batch in self._clips.batches(size, rng):
+            yield places, batch._replace(inputs=torch.stack([self._tokens[place] for place in places]))
+
+
+Clips: TypeAlias = Dataset | EncodedClips
+
+
+def encode_examples(network: Nano | Small, clips: Dataset, device: torch.device, size: int = 16) -> dict[Any, Tensor]:
+    """Compute the tokens of clips, [patches, width] for each, by its `Example.listening_key`."""
+    encoder = deepcopy(network).to(device).eval()
+    found: dict[Any, Tensor] = {}
+    with torch.no_grad():  # not inference mode, whose tensors cannot be used in training
+        for places, batch in clips.batches(size):
+            tokens = encoder.encode_clips(batch.inputs.to(device)).cpu()
+            found |= {
+                clips.examples[place].listening_key: one.clone() for place, one in zip(places, tokens, strict=True)
+            }
+    return found
+
+
 class TuningResult(NamedTuple):
     """The tuned network, its file, its results, and cross-validated predictions (0 to 1) before and after tuning."""
 
@@ -102,7 +144,7 @@ def freeze_parameters(network: Network, what: Freeze) -> list[str]:
 class MosTask(Task[Batch]):
     """A network, the ratings to tune it on, and ratings that select the epoch. With None, the last epoch is used."""
 
-    def __init__(self, network: Network, config: MosConfig, train: Dataset, valid: Dataset | None) -> None:
+    def __init__(self, network: Network, config: MosConfig, train: Clips, valid: Clips | None) -> None:
         torch.manual_seed(config.trainer.seed)
         self.config, self.clips, self.valid = config, train, valid
         self.network: Network = deepcopy(network)
@@ -124,7 +166,7 @@ class MosTask(Task[Batch]):
         return (batch for _, batch in self.clips.batches(self.config.batch_size, rng))
 
     def loss(self, batch: Batch) -> Tensor:
-        score = score_windows(self.network, batch.inputs, batch.audiograms)
+        score = _score(self.network, batch, self.clips)
         moved = torch.stack(
             [(now - then).square().sum() for now, then in zip(self.tuned_parameters, self.start, strict=True)]
         )
@@ -139,13 +181,22 @@ class MosTask(Task[Batch]):
         save_network(self.network, path)
 
 
-def predict_scores(network: Network, clips: Dataset, batch_size: int = 16) -> npt.NDArray[np.float32]:
+def _score(network: Network, batch: Batch, clips: Clips) -> Tensor:
+    """Return the scores [batch] of a batch of clips."""
+    if isinstance(clips, EncodedClips):
+        assert isinstance(network, Nano | Small)
+        return score_tokens(network, batch.inputs, batch.audiograms)
+    return score_windows(network, batch.inputs, batch.audiograms)
+
+
+def predict_scores(network: Network, clips: Clips, batch_size: int = 16) -> npt.NDArray[np.float32]:
     """Return the scores [clips], each of the whole clip."""
     predicted, device = np.empty(len(clips), np.float32), next(network.parameters()).device
     network.eval()
     with torch.inference_mode():
         for places, batch in clips.batches(batch_size):
-            score = score_windows(network, batch.inputs.to(device), batch.audiograms.to(device))
+            moved = batch._replace(inputs=batch.inputs.to(device), audiograms=batch.audiograms.to(device))
+            score = _score(network, moved, clips)
             predicted[places] = score.float().cpu().numpy()
     return predicted
 
@@ -184,8 +235,13 @@ def tune(
     reads = input_kind(network)
     data.compute_features([reads], examples, callbacks)
 
-    def clips(part: Sequence[Example]) -> Dataset:
-        return Dataset(data.cache, part, reads)
+    tokens: dict[Any, Tensor] | None = None
+    if isinstance(network, Nano | Small) and config.freeze != "nothing":  # the encoder does not change
+        tokens = encode_examples(network, Dataset(data.cache, examples, reads), resolve_device(config.trainer.device))
+
+    def clips(part: Sequence[Example]) -> Clips:
+        found = Dataset(data.cache, part, reads)
+        return found if tokens is None else EncodedClips(found, tokens)
 
     asked = {**asdict(config), "checkpoint": network.checkpoint_sha256, "data": [examples_fingerprint(examples)]}
     whole = clips(examples)

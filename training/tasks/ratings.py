@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -143,4 +143,42 @@ def rating_metrics(
             "lcc_p": changed.lcc_p,
             "error_p": changed.error_p,
         }
+    verdict = judge_tuning(result)
+    result["verdict"], result["verdict_text"] = verdict.name, verdict.text
     return result
+
+
+class Verdict(NamedTuple):
+    """Whether tuning helped: `better`, `rescaled`, `worse` or `unclear`, and a sentence for people."""
+
+    name: str
+    text: str
+
+
+def judge_tuning(metrics: Mapping[str, Any]) -> Verdict:
+    """Judge by the cross-validated intervals of `rating_metrics` whether tuning helped.
+
+    The squared error decides, and the linear correlation if the change of the error is within chance. Undefined
+    intervals decide nothing.
+    """
+    before, line = metrics["after_against_before"], metrics["after_against_line"]
+    better = before["mse"][1] < 0 or (before["lcc"][0] > 0 and not before["mse"][0] > 0)
+    worse = before["mse"][0] > 0 or (before["lcc"][1] < 0 and not before["mse"][1] < 0)
+    errors = f"MSE {metrics['before']['mse']:.3f} before, {metrics['after']['mse']:.3f} after"
+    if worse:
+        return Verdict(
+            "worse", f"Tuning made the predictions of unheard ratings worse ({errors}): do not use the tuned bundle."
+        )
+    if not better:
+        return Verdict(
+            "unclear",
+            f"These ratings do not show that tuning helped ({errors}, within chance): give more ratings, or use the "
+            "model as it was.",
+        )
+    if line["mse"][1] < 0 or line["lcc"][0] > 0:
+        return Verdict("better", f"Tuning helped ({errors}), and more than a straight line through the scores.")
+    return Verdict(
+        "rescaled",
+        f"Tuning lowered the error ({errors}), but not more than a straight line through the scores of the model does: "
+        "it changed their scale, not their order.",
+    )

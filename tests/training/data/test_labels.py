@@ -494,7 +494,10 @@ def test_older_tables_are_verified_with_the_music_inside(tiny: tuple[Path, Corpu
 
 def test_verifying_needs_the_table_and_its_clips(tiny: tuple[Path, Corpus], tmp_path: Path) -> None:
     table, corpus = tiny
-    with pytest.raises(CorpusError, match=r"no table test in .*; there is valid"):
+    with pytest.raises(
+        CorpusError,
+        match=r"there is valid\. Make it with `haaqi-edge label .* --table .* --split test`",
+    ):
         next(verify_table(table, "test", corpus, 1))
     (tmp_path / "CLIPS.csv").write_text("clip,split,source,genre,duration_s\nnew.flac,valid,new,jazz,20\n")
     with pytest.raises(CorpusError, match=r"clean\.flac does not exist"):
@@ -532,7 +535,7 @@ def test_tables_are_told_apart_by_name(tmp_path: Path) -> None:
     ]
     assert read_corpus_digest(shard_paths(tmp_path, "train")[0]) == "abc"
     assert read_corpus_digest(shard_paths(tmp_path, "train-2026-11")[0]) is None
-    with pytest.raises(CorpusError, match=r"no table test-2026-11 in .*; there is train, train-2026-11"):
+    with pytest.raises(CorpusError, match=r"no table test-2026-11 in .*; there is train, train-2026-11$"):
         read_rows(tmp_path, "test-2026-11")
 
 

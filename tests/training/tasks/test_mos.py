@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +19,25 @@ from haaqi_edge.training.data.feature_cache import FeatureCache, texture_kind
 from haaqi_edge.training.loop import TrainerConfig, train
 from haaqi_edge.training.run_directory import RunDirectory
 from haaqi_edge.training.tasks.distillation import save_student
-from haaqi_edge.training.tasks.mos import FREEZES, Freeze, MosConfig, MosTask, freeze_parameters, tune
+from haaqi_edge.training.tasks.mos import (
+    FREEZES,
+    EncodedClips,
+    Freeze,
+    MosConfig,
+    MosTask,
+    encode_examples,
+    freeze_parameters,
+    predict_scores,
+    tune,
+)
 from haaqi_edge.training.tasks.pipelines import TrainingData
-from haaqi_edge.training.tasks.ratings import compare_predictions, read_ratings, split_folds
+from haaqi_edge.training.tasks.ratings import (
+    compare_predictions,
+    judge_tuning,
+    rating_metrics,
+    read_ratings,
+    split_folds,
+)
 from sounds import music, write
 
 MOS = Scale("MOS", 1.0, 5.0)
@@ -140,6 +157,49 @@ def test_the_anchor_holds(ratings: Path, tmp_path: Path) -> None:
         assert isinstance(task.network, Nano)
         far.append((task.network.head.frame.weight - Nano.shipped().head.frame.weight).norm().item())
     assert far[1] < 0.8 * far[0]
+
+
+def test_tokens_that_are_computed_once_give_the_same_scores(ratings: Path) -> None:
+    cache, examples, nano = FeatureCache(ratings.parent / "features"), read_ratings(ratings, MOS), Nano.shipped()
+    reads = texture_kind(nano.config.texture_version)
+    cache.fill([reads], examples, None)
+    clips = Dataset(cache, examples, reads)
+    encoded = EncodedClips(clips, encode_examples(nano, clips, torch.device("cpu"), size=5))
+    np.testing.assert_allclose(predict_scores(nano, encoded), predict_scores(nano, clips), rtol=0, atol=1e-6)
+    assert (len(encoded), encoded.steps(5)) == (len(clips), clips.steps(5))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict", "words"),
+    [
+        (1.0, 0.1, "better", "Tuning helped .*more than a straight line"),
+        (0.1, 1.0, "worse", "do not use the tuned bundle"),
+        (0.5, 0.5, "unclear", "give more ratings, or use the model as it was"),
+    ],
+)
+def test_whether_tuning_helped_is_said_in_words(before: float, after: float, verdict: str, words: str) -> None:
+    draw = np.random.default_rng(0)
+    truth = draw.uniform(0.1, 0.9, 60)
+    first, second = (truth + spread * draw.standard_normal(60) for spread in (before, after))
+    found = rating_metrics(first, first, second, truth, [str(i) for i in range(60)], MOS)
+    assert found["verdict"] == verdict
+    assert re.search(words, found["verdict_text"])
+
+
+def test_a_change_of_scale_alone_is_said() -> None:
+    draw = np.random.default_rng(0)
+    truth = draw.uniform(0.1, 0.9, 60)
+    second = truth + 0.1 * draw.standard_normal(60)
+    found = rating_metrics(0.2 * second, second, second, truth, [str(i) for i in range(60)], MOS)
+    assert found["verdict"] == "rescaled"
+    assert "not more than a straight line" in found["verdict_text"]
+
+
+def test_undefined_correlations_decide_nothing() -> None:
+    same, truth = np.full(6, 0.5), np.linspace(0, 1, 6)
+    found = rating_metrics(same, same, same, truth, list("abcdef"), MOS)
+    assert np.isnan(found["before"]["lcc"])
+    assert judge_tuning(found).name == "unclear"
 
 
 @pytest.mark.parametrize("what", FREEZES)
