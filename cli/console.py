@@ -38,19 +38,26 @@ def print_json_line(value: Any) -> None:
     print(to_json(value, indent=None), flush=True)
 
 
+def printable(text: str) -> str:
+    """Return text with escape sequences in place of characters that cannot be printed, such as those of file names."""
+    from ..runtime.files import display_name
+
+    return "\n".join(display_name(line) for line in text.split("\n"))
+
+
 def print_error(error: HaaqiEdgeError) -> None:
     """Print an error on standard error, without a traceback."""
-    err.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+    err.print(f"[bold red]error:[/] {escape(printable(str(error)))}", soft_wrap=True)
 
 
 def print_warning(message: str) -> None:
     """Print a warning on standard error."""
-    err.print(f"[bold yellow]warning:[/] {escape(message)}", soft_wrap=True)
+    err.print(f"[bold yellow]warning:[/] {escape(printable(message))}", soft_wrap=True)
 
 
 def print_note(text: str) -> None:
     """Print a note on standard error."""
-    err.print(f"[bold]note:[/] {escape(text)}", soft_wrap=True)
+    err.print(f"[bold]note:[/] {escape(printable(text))}", soft_wrap=True)
 
 
 @contextmanager

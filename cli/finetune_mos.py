@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -102,8 +103,9 @@ def _write_bundle(result: TuningResult, scale: Scale, figures: dict[str, Any], f
     from ..model import Nano, Small, Student
 
     metrics = result.metrics
+    ratings = f"{metrics['ratings']} ratings of {metrics['groups']} groups; {metrics['freeze']} frozen"
     notes = {
-        "tuning": f"{metrics['ratings']} ratings of {metrics['groups']} groups; {metrics['freeze']} frozen",
+        "tuning": f"{ratings}. {metrics['verdict_text']}",
         "limits": "the model is limited to the raters, the music and the hearing losses of these ratings",
     }
     if isinstance(result.network, Nano):
@@ -125,18 +127,28 @@ def _print_metrics(metrics: dict[str, Any], scale: Scale) -> None:
     names = {"before": "before", "line": "before, with a linear fit*", "after": "fine-tuned"}
     for key, name in names.items():
         row = metrics[key]
-        table.add_row(name, f"{row['lcc']:.3f}", f"{row['srcc']:.3f}", f"{row['mse']:.3f}")
+        table.add_row(name, *(_format(row[metric]) for metric in ("lcc", "srcc", "mse")))
     changes = {"after_against_before": "fine-tuned - before, 95%", "after_against_line": "fine-tuned - linear fit, 95%"}
     for key, name in changes.items():
-        table.add_row(
-            name, *(f"{metrics[key][m][0]:+.3f} to {metrics[key][m][1]:+.3f}" for m in ("lcc", "srcc", "mse"))
-        )
+        table.add_row(name, *(_format_interval(metrics[key][metric]) for metric in ("lcc", "srcc", "mse")))
     print_table(table)
+    colour = {"better": "green", "rescaled": "yellow", "worse": "red", "unclear": "yellow"}[metrics["verdict"]]
+    out.print(f"[{colour}]{metrics['verdict_text']}[/]", soft_wrap=True)
     tested = metrics["after_against_before"]
     out.print(
         f"{metrics['ratings']} ratings, {metrics['folds']} folds by group; fine-tuned against before: p of equal LCCs "
-        f"{tested['lcc_p']:.2g} (Williams), of equal errors {tested['error_p']:.2g} (Wilcoxon)\n"
+        f"{_format(tested['lcc_p'], '.2g')} (Williams), of equal errors {_format(tested['error_p'], '.2g')} "
+        "(Wilcoxon)\n"
         "* In each fold, the line and the networks are fitted to the ratings of the other folds. A row pools the "
         "predictions of all folds.",
         soft_wrap=True,
     )
+
+
+def _format(value: float, form: str = ".3f") -> str:
+    """Format a number; NaN is undefined, as the correlation with a constant."""
+    return "undefined" if math.isnan(value) else format(value, form)
+
+
+def _format_interval(ends: list[float]) -> str:
+    return "undefined" if any(map(math.isnan, ends)) else f"{ends[0]:+.3f} to {ends[1]:+.3f}"

@@ -14,10 +14,12 @@ from rich.table import Table
 from ..runtime.errors import HaaqiEdgeError, OptionError
 from ..runtime.files import display_name
 from .console import err, out, print_error, print_json, print_table, progress, require, show_notes
+from .haaqi_manifest import ManifestOptions, run_manifest
 from .options import (
     AUDIO,
+    AUDIOGRAM_NAMES,
     LISTENERS,
-    AudiogramOption,
+    OUTPUT,
     ChannelOption,
     EarsOption,
     JobsOption,
@@ -30,21 +32,37 @@ from .two_ears import Listeners, format_ears, parse_listeners, warn_of_mix
 if TYPE_CHECKING:
     from ..haaqi.clips import Convention, Enhancer
     from ..haaqi.index import Haaqi
+    from ..runtime.audio.channels import Channel
     from ..training.pairs import Pair
 
 _PARTS = ("cepstral", "synchrony", "loudness", "spectrum")
 
 
 def haaqi(
-    reference: Annotated[Path, typer.Argument(help="The clean, unamplified music: a file or a folder.")],
+    reference: Annotated[Path | None, typer.Argument(help="The clean, unamplified music: a file or a folder.")] = None,
     processed: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             help="The output of the hearing aid for it, at the same level: a file, or a folder of files with the same "
             "names. Suffixes may differ, as in clean/a.wav and aided/a.mp3."
         ),
-    ],
-    audiogram: AudiogramOption,
+    ] = None,
+    audiogram: Annotated[
+        list[str] | None,
+        typer.Option(
+            *AUDIOGRAM_NAMES,
+            help="The listener's audiogram: NH, N1 to N7, S1 to S3, 8 levels in dB HL, a CSV or JSON file, or "
+            "listeners.json:L5001. Repeat for several. With --manifest: the listeners that it names.",
+            rich_help_panel=LISTENERS,
+        ),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV or JSON Lines with columns reference, processed, and optionally listener, ear, system, group.",
+            rich_help_panel=AUDIO,
+        ),
+    ] = None,
     ears: EarsOption = False,
     nal_r: Annotated[
         bool,
@@ -70,7 +88,7 @@ def haaqi(
     enhancer: Annotated[
         Literal["haaqi-edge", "pyclarity"] | None,
         typer.Option(
-            help="NAL-R of --nal-r and --amplify-reference: haaqi-edge (the default), or pyclarity for NALR(220, rate).",
+            help="NAL-R of --nal-r and --amplify-reference: haaqi-edge (default), or pyclarity, its NALR(220, rate).",
             rich_help_panel=LISTENERS,
         ),
     ] = None,
@@ -93,6 +111,28 @@ def haaqi(
     ] = None,
     channel: ChannelOption = None,
     jobs: JobsOption = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="With --manifest: write the results to a .csv, .jsonl, .json or .parquet file.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Continue an --output that was interrupted; skip its rows.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            help="For two files: PNG file of envelope correlation and synchrony, by band and time.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     verbose: VerboseOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -107,12 +147,28 @@ def haaqi(
     """
     from ..runtime.session import available_cores
 
-    who, selected_channel = parse_listeners(audiogram, ears, channel), parse_channel(channel)
     require("haaqi", "scipy", "numba", "joblib")
+    convention = _parse_convention(cadenza, level1, spl, equalisation, nal_r, amplify_reference, enhancer)
+    selected_channel = parse_channel(channel)
+    if manifest is not None:
+        if reference is not None or processed is not None or ears or plot is not None:
+            raise OptionError("--manifest names the files and ears: leave out files, --ears and --plot")
+        settings = _describe_settings(convention, selected_channel)
+        options = ManifestOptions(jobs or available_cores(), output, resume, verbose, as_json)
+        run_manifest(manifest, audiogram or [], convention, selected_channel, settings, options)
+        return
+    if output is not None or resume:
+        raise OptionError("--output and --resume write the results of a --manifest: give one, or use --json")
+    if reference is None or processed is None:
+        raise OptionError("no files: give the clean music and the processed music, or --manifest FILE")
+    if not audiogram:
+        raise OptionError("no audiogram: give -a, such as -a N3, or -a listeners.json:L5001 --ears")
     from ..training.pairs import match_files, score_pairs
 
-    convention = _parse_convention(cadenza, level1, spl, equalisation, nal_r, amplify_reference, enhancer)
+    who = parse_listeners(audiogram, ears, channel)
     pairs, unpaired = match_files(reference, processed)
+    if plot is not None:
+        _check_plot(plot, pairs, reference)
     warn_of_mix([path for pair in pairs for path in pair], who, channel)
     started = time.perf_counter()
     found: dict[int, list[Haaqi]] = {}
@@ -126,6 +182,8 @@ def haaqi(
                 raise scores
             else:
                 failed[place] = scores
+    if plot is not None:
+        _save_plot(pairs[0], who, convention, selected_channel, plot)
     results = [(pairs[place], found[place]) for place in sorted(found)]
     errors = [*((pairs[place].processed, failed[place]) for place in sorted(failed)), *unpaired]
     if as_json:
@@ -191,6 +249,29 @@ def _parse_convention(
     return replace(CADENZA[cadenza] if cadenza else DEFAULT, **changes)
 
 
+def _check_plot(plot: Path, pairs: list[Pair], reference: Path) -> None:
+    """Raise an error unless there is a single pair, and a PNG file can be written."""
+    require("plot", "matplotlib")
+    if len(pairs) != 1 or pairs[0].reference != reference:
+        raise OptionError("--plot draws one comparison: give two files, not folders")
+    if plot.suffix.lower() != ".png" or not plot.absolute().parent.is_dir():
+        raise OptionError(f"--plot {plot}: give the path of a PNG file, in a folder that exists")
+
+
+def _save_plot(pair: Pair, who: Listeners, convention: Convention, channel: Channel, path: Path) -> None:
+    """Plot the comparison for each audiogram."""
+    from ..evaluation.plots import HaaqiPanel, save_haaqi_plot
+    from ..haaqi.clips import analyse_clip
+    from ..runtime.ears import EARS
+
+    panels = []
+    for place, audiogram in enumerate(who.audiograms):
+        ear = EARS[place % 2] if who.pairs else None
+        result, tiles = analyse_clip(*pair, audiogram, convention, channel=channel, ear=ear)
+        panels.append(HaaqiPanel(f"{audiogram.name} ({ear} ear)" if ear else audiogram.name, result, tiles))
+    save_haaqi_plot(panels, path)
+
+
 def _describe_settings(convention: Convention, channel: str | int) -> dict[str, Any]:
     """Return the convention for JSON, with the amplification that was used."""
     settings = asdict(convention)
@@ -230,8 +311,8 @@ def _print_results(results: list[tuple[Pair, list[Haaqi]]], who: Listeners) -> N
     print_table(table)
     if who.pairs and len(results) == 1:
         (_, scores) = results[0]
-        for left, right, pair in zip(scores[::2], scores[1::2], who.pairs, strict=True):
-            out.print(f"{escape(pair.name)}: both ears {format_ears(left.score, right.score)}", soft_wrap=True)
+        for left, right, both in zip(scores[::2], scores[1::2], who.pairs, strict=True):
+            out.print(f"{escape(both.name)}: both ears {format_ears(left.score, right.score)}", soft_wrap=True)
 
 
 def _add_rows(table: Table, name: str, scores: list[dict[str, float]], who: Listeners) -> None:

@@ -14,7 +14,7 @@ from .console import err, out, print_json, progress, require
 from .options import DATA, OUTPUT, CorpusOption, JobsOption, JsonOption
 
 if TYPE_CHECKING:
-    from ..training.corpus.clips import Corpus
+    from ..training.corpus.clips import Corpus, Split
 
 
 def label(
@@ -28,7 +28,18 @@ def label(
             help="train, valid or test. With --verify also an older table, such as test-2026-11.", rich_help_panel=DATA
         ),
     ] = "train",
-    shards: Annotated[int, typer.Option(min=1, help="Number of shards, of 2,000 rows each.", rich_help_panel=DATA)] = 1,
+    shards: Annotated[
+        int | None,
+        typer.Option(min=1, help="Number of shards, of 2,000 rows each. Default: 1.", rich_help_panel=DATA),
+    ] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="For a trial: only this number of rows, in a table that cannot be extended.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
     dense_targets: Annotated[
         int,
         typer.Option(
@@ -66,22 +77,22 @@ def label(
         if path.exists() and not path.is_dir():
             raise OptionError(f"{path} is a file: give a folder")
     cores = jobs or available_cores()
-    if verify is not None:
+    if rows is not None and (shards is not None or dense_targets or verify is not None):
+        raise OptionError("--rows labels a few rows for a trial: leave out --shards, --dense-targets and --verify")
+    if rows is not None:
+        _label_trial(Corpus(corpus), table, split, rows, folder, cores, as_json)
+    elif verify is not None:
         _verify_labels(Corpus(corpus), table, split, verify, cores, as_json)
     else:
-        _make_labels(Corpus(corpus), table, split, shards, dense_targets, folder, cores, as_json)
+        _make_labels(Corpus(corpus), table, split, shards or 1, dense_targets, folder, cores, as_json)
 
 
 def _make_labels(
     corpus: Corpus, table: Path, split: str, shards: int, dense_targets: int, folder: Path, jobs: int, as_json: bool
 ) -> None:
-    from ..training.corpus.clips import Split
     from ..training.data.labels import CHUNK, SHARD_ROWS, Labelling
 
-    known: dict[str, Split] = {name: name for name in get_args(Split)}
-    if split not in known:
-        raise OptionError(f"--split {split!r}: expected one of {', '.join(known)}")
-    labelling = Labelling(corpus, known[split], table, folder, dense_targets)
+    labelling = Labelling(corpus, _check_split(split), table, folder, dense_targets)
     rows = shards * SHARD_ROWS
     finished = 0
     new_folders = [path for path in (table, folder) if not path.exists()]
@@ -116,6 +127,29 @@ def _make_labels(
         print_json({"split": split, "shards": paths, "rows": rows, "corpus": corpus.digest})
     else:
         out.print(f"{shards} shard{'s' if shards > 1 else ''} of {split} in {table}", markup=False, soft_wrap=True)
+
+
+def _check_split(split: str) -> Split:
+    from ..training.corpus.clips import Split
+
+    known: dict[str, Split] = {name: name for name in get_args(Split)}
+    if split not in known:
+        raise OptionError(f"--split {split!r}: expected one of {', '.join(known)}")
+    return known[split]
+
+
+def _label_trial(corpus: Corpus, table: Path, split: str, count: int, folder: Path, jobs: int, as_json: bool) -> None:
+    """Label a few rows."""
+    from ..training.data.labels import Labelling
+
+    labelling = Labelling(corpus, _check_split(split), table, folder)
+    with progress() as bar:
+        task = bar.add_task(f"labelling {split}", total=count)
+        rows = labelling.run_trial(count, jobs, lambda done: bar.update(task, completed=done))
+    if as_json:
+        print_json({"split": split, "shards": [str(labelling.shard(0))], "rows": rows, "corpus": corpus.digest})
+    else:
+        out.print(f"{rows} rows of {split} in {labelling.shard(0)}", markup=False, soft_wrap=True)
 
 
 def _verify_labels(corpus: Corpus, table: Path, name: str, count: int, jobs: int, as_json: bool) -> None:

@@ -36,6 +36,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "quantize": "Quantize a bundle to int8 within a budget of score changes.",
         "build-engine": "Build the TensorRT engines of a bundle on this GPU.",
         "check": "Compare the scores of two models.",
+        "evaluate": "Evaluate a model on files with labels: HAAQI, ratings or references.",
     },
     "Data and training": {
         "corpus": "Build and inspect a corpus of music and speech.",

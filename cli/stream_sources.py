@@ -92,6 +92,8 @@ def open_pipe(
     """
     from ..runtime.audio.live import PipeReader, open_live
 
+    if sample_format is not None and (rate is None or channels is None):
+        raise _missing_format_error()
     name = "standard input"
     try:
         descriptor, is_terminal = sys.stdin.fileno(), sys.stdin.isatty()

@@ -66,6 +66,21 @@ def find_linked_files(start: list[str]) -> set[str]:
     return linked
 
 
+def on_config(config: Any) -> Any:
+    """Add model cards, decisions, and how-to pages that mkdocs.yml does not list to the navigation."""
+    sections = {title: pages for entry in config.nav for title, pages in entry.items()}
+    background = {
+        title: pages for entry in sections["Background"] if isinstance(entry, dict) for title, pages in entry.items()
+    }
+    cards = sorted((ROOT / "runtime" / "models").glob("*/README.md"))
+    background["Model cards"] += [{path.parent.name: to_page(path.relative_to(ROOT).as_posix())} for path in cards]
+    listed = str(config.nav)
+    for pages, folder in ((background["Decisions"], "decisions"), (sections["How-to"], "how-to")):
+        found = sorted(path.relative_to(ROOT / DOCS).as_posix() for path in (ROOT / DOCS / folder).glob("*.md"))
+        pages += [page for page in found if f"'{page}'" not in listed]
+    return config
+
+
 def on_files(files: Any, config: Any) -> Any:
     """Add the pages outside docs/."""
     from mkdocs.structure.files import File
@@ -88,7 +103,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Point the links between docs/ and the rest of the checkout to the pages of the site."""
+    """Point links between docs/ and the rest of the checkout to pages of the site, and read Markdown in folds."""
     source, folder = to_source(page.file.src_uri), posixpath.dirname(page.file.src_uri)
     if page.file.src_uri.startswith(f"{GALLERY}/"):
         return markdown
@@ -97,7 +112,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(source), found[1]))
         return posixpath.relpath(to_page(target), folder or ".")
 
-    return LINK.sub(replace, markdown)
+    return LINK.sub(replace, markdown).replace("<details>", '<details markdown="1">')
 
 
 def run_example(script: Path) -> tuple[str, str, Path]:

@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .comparison import Comparison, compare, compare_agreement, summarize_changes
-    from .plots import save_plot
+    from .labelled_files import Evaluation, LabelledFile, compute_labels, evaluate, read_labels
+    from .manifest import ManifestRow, read_manifest, score_manifest, summarize_systems
+    from .plots import save_plot, save_scatter
     from .predictors import Predictor, ScorerPredictor, open_predictor
     from .sounds import Sound, list_folder_sounds, list_table_sounds, load_audio
     from .timing import Speedup, Timing, compute_speedup, summarize_times, time_interleaved
 
 _HOMES = {
     "Comparison": "comparison",
+    "Evaluation": "labelled_files",
+    "LabelledFile": "labelled_files",
+    "ManifestRow": "manifest",
     "Predictor": "predictors",
     "ScorerPredictor": "predictors",
     "Sound": "sounds",
@@ -20,13 +25,20 @@ _HOMES = {
     "Timing": "timing",
     "compare": "comparison",
     "compare_agreement": "comparison",
+    "compute_labels": "labelled_files",
     "compute_speedup": "timing",
+    "evaluate": "labelled_files",
     "list_folder_sounds": "sounds",
     "list_table_sounds": "sounds",
     "load_audio": "sounds",
     "open_predictor": "predictors",
+    "read_labels": "labelled_files",
+    "read_manifest": "manifest",
     "save_plot": "plots",
+    "save_scatter": "plots",
+    "score_manifest": "manifest",
     "summarize_changes": "comparison",
+    "summarize_systems": "manifest",
     "summarize_times": "timing",
     "time_interleaved": "timing",
 }
@@ -34,6 +46,9 @@ _HOMES = {
 
 __all__ = [
     "Comparison",
+    "Evaluation",
+    "LabelledFile",
+    "ManifestRow",
     "Predictor",
     "ScorerPredictor",
     "Sound",
@@ -41,13 +56,20 @@ __all__ = [
     "Timing",
     "compare",
     "compare_agreement",
+    "compute_labels",
     "compute_speedup",
+    "evaluate",
     "list_folder_sounds",
     "list_table_sounds",
     "load_audio",
     "open_predictor",
+    "read_labels",
+    "read_manifest",
     "save_plot",
+    "save_scatter",
+    "score_manifest",
     "summarize_changes",
+    "summarize_systems",
     "summarize_times",
     "time_interleaved",
 ]

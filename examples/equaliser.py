@@ -157,9 +157,9 @@ def main() -> None:
     parser.add_argument("--listener", default="N3")
     parser.add_argument("--model", default="nano", help="nano, or a checkpoint")
     parser.add_argument("--chain", default="tilt(slope=-5)", help="degradations of the music")
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--clips", type=int, default=16, help="number of clips for training")
-    parser.add_argument("--held-out", type=int, default=8, help="number of clips for the evaluation")
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--clips", type=int, default=12, help="number of clips for training")
+    parser.add_argument("--held-out", type=int, default=6, help="number of clips for the evaluation")
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
 

@@ -32,6 +32,8 @@ def main() -> None:
 
     for name, colour in LISTENERS.items():
         audiograms.semilogx(FREQUENCIES, Audiogram.named(name).levels, marker="o", color=colour, label=name)
+    audiograms.minorticks_off()
+    audiograms.set_xticks([250, 500, 1000, 2000, 4000, 8000], ["250", "500", "1k", "2k", "4k", "8k"])
     audiograms.set(xlabel="Hz", ylabel="dB HL", title="audiograms", ylim=(100, -10))
     audiograms.legend()
 

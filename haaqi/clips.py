@@ -34,7 +34,7 @@ from .index import MAX_SECONDS, Equalisation, Haaqi, Listener, Reference, Tiles,
 
 Array = npt.NDArray[np.float64]
 Enhancer: TypeAlias = Literal["haaqi-edge", "pyclarity"]
-"""NAL-R: `haaqi-edge` filters without delay, with 5.8 ms at any rate; `pyclarity` is the recipes' `NALR(nfir=220, fs)`"""
+"""NAL-R: `haaqi-edge` filters without delay, in 5.8 ms at any rate; `pyclarity` is `NALR(220, rate)` of the recipes"""
 Resampling: TypeAlias = Literal["haaqi", "soxr"]
 """to 24 kHz: by HAAQI's own resampler, which rounds rates to whole kHz, or before HAAQI by soxr, as the recipes do"""
 
@@ -222,8 +222,8 @@ def score_listeners(
     level_from: AudioLike | None = None,
 ) -> list[Haaqi]:
     """Compute HAAQI of a channel for several listeners; see `score_clip`."""
-    recordings = [_open(audio, convention, channel) for audio in (reference, processed, level_from)]
-    return [haaqi for haaqi, _ in _compare(*recordings, listeners, convention)]
+    recordings = _Recordings.open(reference, processed, level_from, convention, channel)
+    return [haaqi for haaqi, _ in _compare(recordings, listeners, convention)]
 
 
 def score_ears(
@@ -234,12 +234,11 @@ def score_ears(
     level_from: AudioLike | None = None,
 ) -> list[EarHaaqi]:
     """Compute HAAQI of stereo recordings for the two ears of several listeners; see `score_clip`."""
-    recordings = [_open(audio, convention, "mix") for audio in (reference, processed, level_from)]
+    recordings = _Recordings.open(reference, processed, level_from, convention)
     left, right = (
-        [haaqi for haaqi, _ in _compare(*(one.ear(ear) for one in recordings), of_ear(pairs, ear), convention)]
-        for ear in EARS
+        [haaqi for haaqi, _ in _compare(recordings.of_ear(ear), of_ear(pairs, ear), convention)] for ear in EARS
     )
-    return [EarHaaqi(*scores, pair.name) for *scores, pair in zip(left, right, pairs, strict=True)]
+    return [EarHaaqi(*scores) for scores in zip(left, right, (pair.name for pair in pairs), strict=True)]
 
 
 def score_one_ear(
@@ -251,8 +250,8 @@ def score_one_ear(
     level_from: AudioLike | None = None,
 ) -> list[Haaqi]:
     """Compute HAAQI of one ear for several listeners. Of a stereo recording, the channel of the ear is used."""
-    recordings = [_open(audio, convention, "mix").ear(ear, warn=False) for audio in (reference, processed, level_from)]
-    return [haaqi for haaqi, _ in _compare(*recordings, listeners, convention)]
+    recordings = _Recordings.open(reference, processed, level_from, convention).of_ear(ear, warn=False)
+    return [haaqi for haaqi, _ in _compare(recordings, listeners, convention)]
 
 
 def analyse_clip(
@@ -265,27 +264,51 @@ def analyse_clip(
     ear: Ear | None = None,
 ) -> tuple[Haaqi, Tiles]:
     """Compute HAAQI of a channel or an ear, and its intermediate results by band and time."""
-    recordings = [_open(audio, convention, channel) for audio in (reference, processed, None)]
+    recordings = _Recordings.open(reference, processed, None, convention, channel)
     if ear is not None:
-        recordings = [one.ear(ear, warn=False) for one in recordings]
-    return _compare(*recordings, [listener], convention)[0]
+        recordings = recordings.of_ear(ear, warn=False)
+    return _compare(recordings, [listener], convention)[0]
 
 
 class _Recording(NamedTuple):
-    """A recording, None if it is missing, and the factor by which it is multiplied."""
+    """A recording, and the factor by which it is multiplied."""
 
-    audio: ArrayAudio | FileAudio | None
-    factor: float = 1.0
-
-    def ear(self, ear: Ear, *, warn: bool = True) -> _Recording:
-        """Return the channel of an ear; see `open_ear`."""
-        return self if self.audio is None else self._replace(audio=open_ear(self.audio, ear, warn=warn))
+    audio: ArrayAudio | FileAudio
+    factor: float
 
 
-def _open(audio: AudioLike | None, convention: Convention, channel: Channel) -> _Recording:
-    if audio is None:
-        return _Recording(None)
-    return _Recording(open_audio(audio, channel=channel), _file_scale(audio) if convention.scale_files else 1.0)
+class _Recordings(NamedTuple):
+    """The recordings of a comparison. That of the level is None if it is the reference."""
+
+    reference: _Recording
+    processed: _Recording
+    level_from: _Recording | None
+
+    @classmethod
+    def open(
+        cls,
+        reference: AudioLike,
+        processed: AudioLike,
+        level_from: AudioLike | None,
+        convention: Convention,
+        channel: Channel = "mix",
+    ) -> _Recordings:
+        """Open the recordings."""
+
+        def open_one(audio: AudioLike) -> _Recording:
+            factor = _file_scale(audio) if convention.scale_files else 1.0
+            return _Recording(open_audio(audio, channel=channel), factor)
+
+        return cls(open_one(reference), open_one(processed), None if level_from is None else open_one(level_from))
+
+    def of_ear(self, ear: Ear, *, warn: bool = True) -> _Recordings:
+        """Return the channels of an ear; see `open_ear`."""
+        reference, processed, level_from = (
+            None if one is None else one._replace(audio=open_ear(one.audio, ear, warn=warn)) for one in self
+        )
+        assert reference is not None
+        assert processed is not None
+        return _Recordings(reference, processed, level_from)
 
 
 def _file_scale(audio: AudioLike) -> float:
@@ -316,25 +339,21 @@ class _Clip(NamedTuple):
 
 
 def _compare(
-    reference: _Recording,
-    processed: _Recording,
-    level_from: _Recording,
-    listeners: Sequence[Audiogram],
-    convention: Convention,
+    recordings: _Recordings, listeners: Sequence[Audiogram], convention: Convention
 ) -> list[tuple[Haaqi, Tiles]]:
     """Compare a channel of two recordings.
 
     Raises:
         AudioError: a recording cannot be read or compared.
     """
-    clean, sound = _read(reference), _read(processed)
+    clean, sound = _read(recordings.reference), _read(recordings.processed)
     if np.abs(sound.samples).max(initial=0.0) <= SILENCE:
         text = f"{sound.name} is silent: its HAAQI is that of silence, not of music"
         warnings.warn(text, SilenceWarning, stacklevel=2)
     level1 = convention.level1
     try:
         if level1 is None:
-            measured = clean if level_from.audio is None else _read(level_from)
+            measured = clean if recordings.level_from is None else _read(recordings.level_from)
             level1 = level1_of(measured.samples, convention.spl if convention.spl is not None else math.nan)
         found, differ = [], clean.rate != sound.rate
         plain: Array | None = None
@@ -381,7 +400,6 @@ def _read(recording: _Recording) -> _Clip:
         AudioError: it cannot be read, or lasts more than `MAX_SECONDS`.
     """
     audio = recording.audio
-    assert audio is not None
     blocks, count = [], 0
     for block in audio.blocks(audio.rate):
         blocks.append(block)

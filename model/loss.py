@@ -13,10 +13,10 @@ from typing import Any, Final, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from ..runtime.audio.levels import LEVEL1, amplitude, check_level
+from ..runtime.audio.levels import LEVEL1, SILENCE, amplitude, check_level
 from ..runtime.audiogram import MAX_HEARING_LEVEL, MIN_HEARING_LEVEL, AudiogramLike, as_audiograms
 from ..runtime.errors import AudioError, AudiogramError, OptionError
-from ..runtime.features.patches import PATCH_FRAMES, PATCH_LENGTH, SAMPLE_RATE
+from ..runtime.features.patches import PATCH_FRAMES, PATCH_LENGTH, PATCH_SHIFT, SAMPLE_RATE
 from ..runtime.windows import DEFAULT_WINDOW, window_patches
 from .family import Network, load_network
 from .fbank import Fbank
@@ -31,10 +31,13 @@ WINDOW: Final = window_patches(DEFAULT_WINDOW)
 Audiograms: TypeAlias = "AudiogramLike | Sequence[AudiogramLike] | Tensor"
 
 
-def score_windows(network: Network, features: Tensor, audiogram: Tensor, patches: int = WINDOW) -> Tensor:
+def score_windows(
+    network: Network, features: Tensor, audiogram: Tensor, patches: int = WINDOW, silent: Tensor | None = None
+) -> Tensor:
     """Score clips of any length, and return the scores [batch].
 
-    A clip's score is the mean over its windows, weighted by the number of patches that each window adds.
+    A clip's score is the mean over its windows, weighted by the number of patches that each window adds. Silent windows
+    are left out, as in `Scorer.score`.
 
     Args:
         network: the network that reads the features.
@@ -42,22 +45,59 @@ def score_windows(network: Network, features: Tensor, audiogram: Tensor, patches
             small, normalized fbank [batch, frames, 128] for the others.
         audiogram: [batch, 8], in dB HL.
         patches: the length of a window. The last window ends at the end of the clip.
+        silent: bool [batch, patches]: the silent patches. None if there are none. The score of a clip whose windows
+            are all silent is NaN.
     """
-    score: Callable[[Tensor, Tensor], Scores]
     if isinstance(network, Nano | Small):  # tokens do not depend on the window
-        features, frames, score = network.encode_clips(features), 1, network.head
-    else:
-        frames, score = PATCH_FRAMES, network.score if isinstance(network, Teacher) else network
+        return _mean_of_windows(network.head, network.encode_clips(features), 1, audiogram, patches, silent)
+    score = network.score if isinstance(network, Teacher) else network
+    return _mean_of_windows(score, features, PATCH_FRAMES, audiogram, patches, silent)
+
+
+def score_tokens(network: Nano | Small, tokens: Tensor, audiogram: Tensor, patches: int = WINDOW) -> Tensor:
+    """Score clips of any length from their tokens, as `score_windows` does.
+
+    Args:
+        network: the network whose encoder made the tokens.
+        tokens: [batch, patches, width], from `encode_clips`.
+        audiogram: [batch, 8], in dB HL.
+        patches: the length of a window.
+    """
+    return _mean_of_windows(network.head, tokens, 1, audiogram, patches)
+
+
+def _mean_of_windows(
+    score: Callable[[Tensor, Tensor], Scores],
+    features: Tensor,
+    frames: int,
+    audiogram: Tensor,
+    patches: int,
+    silent: Tensor | None = None,
+) -> Tensor:
+    """Return the mean of the windows' scores, [batch].
+
+    Args:
+        score: maps features and audiograms to scores.
+        features: [batch, patches * frames, ...].
+        frames: number of frames of a patch.
+        audiogram: [batch, 8], in dB HL.
+        patches: the length of a window.
+        silent: bool [batch, patches]; see `score_windows`.
+    """
     count = features.shape[1] // frames
-    if count <= patches:
+    if count <= patches and silent is None:
         return _clip_score(score(features, audiogram))
-    total, done = features.new_zeros(()), 0
+    total, weight, done = features.new_zeros(()), features.new_zeros(()), 0
     while done < count:
         stop = min(done + patches, count)
-        part = features[:, (stop - patches) * frames : stop * frames]
-        total = total + (stop - done) / count * _clip_score(score(part, audiogram))
-        done = stop
-    return total
+        start = max(0, stop - patches)
+        part = _clip_score(score(features[:, start * frames : stop * frames], audiogram))
+        added = torch.full_like(part, stop - done)
+        if silent is not None:
+            quiet = silent[:, start:stop].all(dim=1)
+            added, part = added.masked_fill(quiet, 0.0), part.masked_fill(quiet, 0.0)
+        total, weight, done = total + added * part, weight + added, stop
+    return total / weight
 
 
 def _clip_score(scores: Any) -> Tensor:
@@ -68,8 +108,9 @@ def _clip_score(scores: Any) -> Tensor:
 class HAAQILoss(nn.Module):
     """Loss of the signal that reaches a listener's ear: 1 minus the predicted HAAQI, or its distance from a target.
 
-    The network is frozen and its dropout is off, in training mode too. Gradients flow to the waveform only. The front
-    end computes in fp32 even under autocast.
+    The network is frozen and its dropout is off, in training mode too. Gradients flow to the waveform only, second
+    derivatives included. Front end and network compute in fp32 even under autocast. `torch.compile` leaves out the
+    front end: its complex spectra are not supported by Inductor, and compiling its constants takes minutes.
 
         loss = HAAQILoss("nano", "N3")
         loss(network(noisy)).backward()
@@ -80,6 +121,8 @@ class HAAQILoss(nn.Module):
         level1: dB SPL of a waveform with an RMS of 1.0.
         target: the score to approach, 0 to 1, or one per clip [batch]. None maximizes the score.
         reduction: `mean`, `sum` or `none` over the batch.
+        check: whether samples that are not finite, and clips that are silent throughout, are errors. On a GPU the
+            checks wait for it at each call. With False, the scores of such clips are NaN.
 
     Raises:
         AudiogramError: an invalid audiogram.
@@ -95,6 +138,7 @@ class HAAQILoss(nn.Module):
         *,
         target: float | Tensor | None = None,
         reduction: str = "mean",
+        check: bool = True,
     ) -> None:
         super().__init__()
         if reduction not in ("mean", "sum", "none"):
@@ -109,7 +153,7 @@ class HAAQILoss(nn.Module):
         else:
             self.front_end = TextureMel() if isinstance(self.network, Small) else Fbank()
         self.gain = amplitude(check_level("level1", level1) - LEVEL1)
-        self.reduction = reduction
+        self.reduction, self.check = reduction, check
         self.register_buffer("target", goal, persistent=False)
         self.register_buffer("audiogram", None if audiogram is None else _levels(audiogram), persistent=False)
         self.train(self.training)
@@ -128,8 +172,8 @@ class HAAQILoss(nn.Module):
 
         Args:
             waveform: the signal at the ear, amplification included, at least 2,800 samples of any floating-point type.
-                It is computed in fp32, or in fp64 after `.double()`. A sample that is not finite makes the loss NaN:
-                checking for it would have to wait for the GPU.
+                It is computed in fp32, or in fp64 after `.double()`. Silent windows are left out of the mean, as in
+                `Scorer.score`.
             audiogram: [batch, 8] or [8] in dB HL, anything that `as_audiogram` accepts, or a list of these for the
                 batch. The default is the audiogram of the constructor.
 
@@ -137,7 +181,8 @@ class HAAQILoss(nn.Module):
             A scalar, or [batch] if the reduction is `none`.
 
         Raises:
-            AudioError: another shape or type of the waveform.
+            AudioError: another shape or type of the waveform; with `check`, samples that are not finite, or clips that
+                are silent throughout.
             AudiogramError: another shape or type of the audiogram, or levels outside -10 to 120 dB HL.
             OptionError: the number of targets differs from the number of clips.
         """
@@ -158,11 +203,13 @@ class HAAQILoss(nn.Module):
                 f"a waveform of shape {list(waveform.shape)} was given; expected [batch, samples] at {SAMPLE_RATE} Hz "
                 f"with at least {PATCH_LENGTH} samples: add the batch axis, or give longer clips"
             )
+        front_end = _exclude_from_compilation() if torch.compiler.is_compiling() else _compute_features
         with torch.autocast(waveform.device.type, enabled=False):
             double = next(self.network.parameters()).dtype == torch.float64
             exact = waveform.double() if double else waveform.float()
-            features = self.front_end(exact * self.gain)
-        return score_windows(self.network, features, self._audiograms(audiogram, exact))
+            levels = self._audiograms(audiogram, exact)
+            features, silent = front_end(self.front_end, exact, self.gain, self.check)
+            return score_windows(self.network, features, levels, silent=silent)
 
     def _audiograms(self, given: Audiograms | None, waveform: Tensor) -> Tensor:
         if given is None and self.audiogram is None:
@@ -177,6 +224,55 @@ class HAAQILoss(nn.Module):
             )
         converted: Tensor = levels.to(waveform)
         return converted
+
+
+def _compute_features(front_end: nn.Module, waveform: Tensor, gain: float, check: bool) -> tuple[Tensor, Tensor | None]:
+    """Return the features of waveforms [batch, samples], and which patches are silent, bool [batch, patches].
+
+    The second is None if no patch is silent.
+
+    Args:
+        front_end: the front end of the network.
+        waveform: the waveforms, before the gain.
+        gain: factor of the presentation level.
+        check: whether to raise an error for samples that are not finite, and for silent clips.
+
+    Raises:
+        AudioError: see `check`.
+    """
+    peaks = waveform.detach().abs().unfold(1, PATCH_LENGTH, PATCH_SHIFT).amax(dim=2)
+    silent = peaks <= SILENCE
+    if check:
+        finite, sounding = torch.isfinite(waveform.detach()).all(dim=1), ~silent.all(dim=1)
+        if not bool((finite & sounding).all()):
+            raise _unusable_clips(waveform.detach(), finite, sounding)
+        if not bool(silent.any()):
+            return front_end(waveform * gain), None
+    return front_end(waveform * gain), silent
+
+
+def _exclude_from_compilation() -> Callable[[nn.Module, Tensor, float, bool], tuple[Tensor, Tensor | None]]:
+    """Return `_compute_features`, which `torch.compile` runs as it is. Importing the compiler takes over a second."""
+    disable: Any = torch.compiler.disable  # without types
+    excluded: Callable[[nn.Module, Tensor, float, bool], tuple[Tensor, Tensor | None]] = disable(_compute_features)
+    return excluded
+
+
+def _unusable_clips(waveform: Tensor, finite: Tensor, sounding: Tensor) -> AudioError:
+    """Return the error for clips that have samples that are not finite, or are silent throughout."""
+    broken = (~finite).nonzero().flatten().tolist()
+    if broken:
+        first = int((~torch.isfinite(waveform[broken[0]])).nonzero()[0])
+        return AudioError(
+            f"clips {broken[:8]} of the batch hold samples that are not finite (clip {broken[0]} at "
+            f"{first / SAMPLE_RATE:.3f} s): look for a division by zero or a diverged training; HAAQILoss(check=False) "
+            "gives NaN for them"
+        )
+    silent = (~sounding).nonzero().flatten().tolist()
+    return AudioError(
+        f"clips {silent[:8]} of the batch are silent throughout, for which there is no quality: leave them out; "
+        "HAAQILoss(check=False) gives NaN for them"
+    )
 
 
 def _levels(given: Audiograms) -> Tensor:

@@ -194,5 +194,7 @@ def read_audio(data: bytes, tolerate: bool = False) -> Read:
         warnings.simplefilter("ignore")
         kind, parts = inspect(source, findings)
     blocks = [block for part in parts for block in decode(source, part, kind, 5.0, findings)]
+    if not blocks:
+        list(audio.blocks())  # raises the error for a file without samples
     assert audio.rate == blocks[0].rate
     return Read(audio.rate, np.concatenate([block.samples for block in blocks]), list(audio.notes))

@@ -119,6 +119,11 @@ CASES: Final = (
     WavCase("JUNK before", lambda p, r: _wav(p, r, before=chunk(b"JUNK", bytes(28))), _all),
     WavCase("130 kB of padding before", lambda p, r: _wav(p, r, before=chunk(b"pad ", bytes(130_308))), _all),
     WavCase("an odd chunk before", lambda p, r: _wav(p, r, before=chunk(b"LIST", b"INFOISFT\x03\0\0\0abc")), _all),
+    WavCase(
+        "an odd chunk without padding",
+        lambda p, r: _wav(p, r, before=b"LIST" + struct.pack("<I", 15) + b"INFOISFT\x03\0\0\0abc"),
+        _all,
+    ),
     WavCase("a chunk behind", lambda p, r: _wav(p, r, after=_INFO), _all),
     WavCase("an unknown chunk behind", lambda p, r: _wav(p, r, after=chunk(b"LGWX", bytes(100))), _all),
     WavCase("a cut chunk behind", lambda p, r: _wav(p, r, after=b"_PMX\x40\x9c\0\0<x:xmpmeta/>"), _all),
@@ -130,11 +135,6 @@ CASES: Final = (
 _INFO: Final = chunk(b"LIST", b"INFOISFT\x0e\0\0\0Lavf57.56.101\0")
 
 PYTHON_CASES: Final = (
-    WavCase(
-        "an odd chunk without padding",
-        lambda p, r: _wav(p, r, before=b"LIST" + struct.pack("<I", 15) + b"INFOISFT\x03\0\0\0abc"),
-        _all,
-    ),
     WavCase(
         "two chunks of data", lambda p, r: _wav(p, r, after=chunk(b"data", p.astype("<i2").tobytes())), lambda n: 2 * n
     ),

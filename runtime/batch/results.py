@@ -207,6 +207,11 @@ class ResultsWriter:
             )
         self.resumed, self.rows = len(self._done), sum(map(len, self._done.values()))
 
+    @property
+    def resumed_rows(self) -> list[dict[str, Any]]:
+        """The rows of the items that a run before has finished."""
+        return [row for rows in self._done.values() for row in rows]
+
     def is_done(self, *key: str | os.PathLike[str]) -> bool:
         """Return whether a run before has finished an item.
 

@@ -15,7 +15,8 @@ from compilers import c_compiler
 from haaqi_edge.export.c.check import compile_c
 from haaqi_edge.runtime import Audiogram, Bundle, Scorer
 from haaqi_edge.runtime.errors import BundleNotFoundError, OptionError
-from sounds import RATE, music, noise, samples_for, write
+from sounds import RATE, as_int16, music, noise, samples_for, write
+from wav_cases import CASES, WavCase
 
 NOWHERE = [
     ["nano", "--format", "c", "-o", "/proc/out"],
@@ -116,6 +117,21 @@ def test_the_examples_mean_is_that_of_score(example: Path, tmp_path: Path, patch
     name, mean = out.splitlines()[-1].split()
     assert name == "mean"
     assert float(mean) == pytest.approx(Scorer("nano", threads=1).score(path, "N3").score, abs=0.02)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_example_follows_the_table_of_wav_headers(case: WavCase, example: Path, tmp_path: Path) -> None:
+    pcm = np.stack([as_int16(music(1.5, start=5.0 + 3 * i)) for i in range(2)], axis=1)
+    path, plain = tmp_path / "case.wav", tmp_path / "plain.wav"
+    path.write_bytes(case.build(pcm, RATE))
+    code, out, err = outcome(example, path, LEVELS)
+    if isinstance(case.frames, str):
+        assert (code, out) == (2, "")
+        assert case.frames in err
+        return
+    plain.write_bytes(CASES[0].build(pcm[: case.frames(len(pcm))], RATE))
+    assert (code, out, err) == outcome(example, plain, LEVELS)
+    assert code == 0
 
 
 def test_the_example_refuses_what_it_cannot_score(example: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from command import get_output, run
 from haaqi_edge.cli import console
-from haaqi_edge.haaqi.clips import Convention
+from haaqi_edge.haaqi.clips import CADENZA, Convention, score_clip
 from haaqi_edge.haaqi.index import Haaqi
 from haaqi_edge.runtime import Audiogram
 from haaqi_edge.runtime.errors import OptionError
@@ -23,6 +23,17 @@ from sounds import music
 
 LEVELS = "[20, 30, 40, 50, 60, 70, 70, 70]"
 RATE = 24_000
+SETTINGS = {
+    "level1": 85.0,
+    "spl": None,
+    "equalisation": 1,
+    "amplify_reference": False,
+    "nal_r": False,
+    "enhancer": None,
+    "resampling": "haaqi",
+    "scale_files": False,
+    "channel": "mix",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +88,7 @@ def test_json_of_two_folders(good: Path) -> None:
     found = parsed(good / "clean", good / "aided", "-a", "N3", "--hl", LEVELS)
     assert found.keys() == {"version", "settings", "elapsed_seconds", "results", "errors"}
     assert found["version"] == importlib.metadata.version("haaqi-edge")
-    assert found["settings"] == {"level1": 85.0, "nal_r": False, "channel": "mix"}
+    assert found["settings"] == SETTINGS
     assert found["errors"] == []
     for result, pair, scores in zip(found["results"], pairs(good), expected(good), strict=True):
         assert (result["reference"], result["processed"]) == tuple(map(str, pair))
@@ -88,7 +99,7 @@ def test_json_of_two_folders(good: Path) -> None:
 
 def test_two_files_and_another_level(good: Path) -> None:
     found = parsed(*pairs(good)[1], "-a", "N3", "-a", LEVELS, "--level1", "70")
-    assert found["settings"] == {"level1": 70.0, "nal_r": False, "channel": "mix"}
+    assert found["settings"] == {**SETTINGS, "level1": 70.0}
     scores = [score["score"] for score in found["results"][0]["scores"]]
     assert scores == [score.score for score in expected(good, 70.0)[1]]
     assert scores != [score.score for score in expected(good)[1]]
@@ -228,5 +239,84 @@ def test_pipes(good: Path) -> None:
 
 def test_the_help_says_what_is_what() -> None:
     text = " ".join(get_output("haaqi", "--help").replace("│", " ").split())
-    for part in ("clean, unamplified music", "output of the hearing aid", "same --level1", "NAL-R", "--audiogram"):
+    for part in ("clean, unamplified music", "output of the hearing aid", "same level", "NAL-R", "--audiogram"):
         assert part in text
+
+
+# Two ears, conventions, plots
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A stereo pair: the left channels are equal, and the right one is degraded."""
+    folder = tmp_path_factory.mktemp("two")
+    clean, degraded = (music(0.5, RATE, 3.0, clip) for clip in ("clean", "degraded"))
+    for name, right in (("clean.wav", clean), ("aided.wav", degraded)):
+        soundfile.write(folder / name, np.stack([clean, right], axis=1), RATE, subtype="FLOAT")
+    return folder / "clean.wav", folder / "aided.wav"
+
+
+def test_each_ear_and_the_better_one(two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console.out, "width", 200)
+    argv = ("haaqi", *two, "-a", "N2", "-a", "N4", "--ears", "--nal-r", "--jobs", "1")
+    found = json.loads(get_output(*argv, "--json"))
+    expected = score_clip(*two, ears=("N2", "N4"), convention=Convention(amplify_processed=True))
+    (result,) = found["results"]
+    assert [one["score"] for one in result["scores"]] == [expected.left.score, expected.right.score]
+    assert result["ears"] == [expected.to_dict()]
+    assert (found["settings"]["channel"], found["settings"]["enhancer"]) == ("ears", "haaqi-edge")
+    text = get_output(*argv)
+    assert f"N2, N4: both ears {expected.score:.3f}  left {expected.left.score:.3f}" in text
+    assert "better ear: left" in text
+    assert "85 dB SPL of RMS 1.0; the reference is amplified by HAAQI (equalisation 1)" in text
+    mixed = run(*argv[:7], "--jobs", "1")
+    assert mixed.code == 0
+    assert "has 2 channels, which are averaged" in mixed.err
+
+
+def test_the_conventions_of_the_challenges(two: tuple[Path, Path]) -> None:
+    for preset in CADENZA:
+        found = parsed(*two, "-a", "N2", "-a", "N4", "--ears", "--cadenza", preset)
+        expected = score_clip(*two, ears=("N2", "N4"), convention=CADENZA[preset])
+        assert found["results"][0]["ears"] == [expected.to_dict()]
+        assert (found["settings"]["spl"], found["settings"]["level1"]) == (65.0, None)
+    changed = parsed(
+        *two, "-a", "N2", "--channel", "left", "--cadenza", "cad2", "--level1", "70", "--equalisation", "1"
+    )
+    assert [changed["settings"][name] for name in ("level1", "spl", "equalisation")] == [70.0, None, 1]
+    by_hand = parsed(
+        *two, "-a", "N2", "--channel", "left", "--spl", "65", "--amplify-reference", "--enhancer", "pyclarity"
+    )
+    assert [by_hand["settings"][name] for name in ("equalisation", "enhancer")] == [2, "pyclarity"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--level1", "85", "--spl", "65"], "--level1 and --spl both set the level"),
+        (["--equalisation", "0"], "equalisation=0: 0 is for intelligibility"),
+        (["--equalisation", "1", "--amplify-reference"], "leave out --amplify-reference"),
+        (["--ears"], "the audiogram N2 is of one ear"),
+        (["--resume"], "--output and --resume write the results of a --manifest"),
+        (["--plot", "plot.pdf"], "give the path of a PNG file"),
+        (["--manifest", "x.csv"], "--manifest names the files"),
+    ],
+)
+def test_options_that_contradict_each_other(two: tuple[Path, Path], options: list[str], message: str) -> None:
+    outcome = run("haaqi", *two, "-a", "N2", *options)
+    assert outcome.code == 2
+    assert message in " ".join(outcome.err.split())
+
+
+def test_files_and_audiograms_are_needed(two: tuple[Path, Path]) -> None:
+    assert "no files: give the clean music" in run("haaqi", "-a", "N2").err
+    assert "no audiogram: give -a" in " ".join(run("haaqi", *two).err.split())
+
+
+def test_the_plot(two: tuple[Path, Path], tmp_path: Path) -> None:
+    path = tmp_path / "inside.png"
+    outcome = run("haaqi", *two, "-a", "N2", "-a", "N4", "--ears", "--jobs", "1", "--plot", path)
+    assert outcome.code == 0, outcome.err
+    assert path.read_bytes().startswith(b"\x89PNG")
+    refused = run("haaqi", two[0].parent, two[0].parent, "-a", "N2", "--plot", path)
+    assert "give two files, not folders" in " ".join(refused.err.split())

@@ -283,3 +283,23 @@ def test_a_build_needs_the_folders_of_its_recipe(folders: list[str], words: str,
     assert [type(error) for error in outcome.errors] == [CorpusError]
     assert words in str(outcome.errors[0])
     assert not (tmp_path / "out" / "CLIPS.csv").exists()
+
+
+# A few rows for a trial
+
+
+def test_a_few_rows(music: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table"
+    argv = ["--corpus", music, "--table", table, "--split", "valid", "--jobs", 1]
+    assert labelled(*argv, "--rows", 6) == f"8 rows of valid in {table / 'valid-0000.parquet'}\n"
+    rows = read_rows(table, "valid")
+    corpus = Corpus(music)
+    planned = plan_rows(corpus.of("valid"), "valid", 0, 8, labels.SECONDS["valid"])
+    assert [(row.clip, row.seed, row.chain) for row in rows] == [(row.clip, row.seed, row.chain) for row in planned]
+    assert read_corpus_digest(table / "valid-0000.parquet") == corpus.digest
+    assert json.loads(labelled(*argv, "--rows", 8, "--json"))["rows"] == 8  # they are there already
+    outcome = run("label", *argv, "--rows", 12)
+    assert outcome.code == 2
+    assert "has 8 rows, and --rows 12 would write 12: give another --table" in " ".join(outcome.err.split())
+    outcome = run("label", *argv, "--rows", 4, "--shards", 1)
+    assert "leave out --shards, --dense-targets and --verify" in " ".join(outcome.err.split())

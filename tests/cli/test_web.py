@@ -129,7 +129,7 @@ def test_package_holds_each_file_of_the_page_once() -> None:
         ("/", "text/html; charset=utf-8"),
         ("/index.html?x=1", "text/html; charset=utf-8"),
         ("/ort.wasm.gz", "application/gzip"),
-        ("/front-end/texture-1.onnx", "application/octet-stream"),
+        ("/front-end/texture-2.onnx", "application/octet-stream"),
         ("/model/card.json", "application/json"),
         ("/model/encoder.onnx", "application/octet-stream"),
         ("/demo/clean.flac", "audio/flac"),

@@ -18,11 +18,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from command import run
 from compilers import c_compiler
 from documents import PAGES, ROOT, RUN_PAGES, CodeBlock, code_blocks, find_command, inline_commands, shell_commands
+from haaqi_edge.runtime import Bundle
 
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SLOW = {
     "microcontrollers",
     "export-student",
@@ -59,6 +63,9 @@ def practice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, clip in (("song", "clean"), ("degraded", "degraded")):
         for folder in (tmp_path, tmp_path / "album"):
             shutil.copy(ROOT / "demo" / f"{clip}.flac", folder / f"{name}.flac")
+    left, rate = soundfile.read(ROOT / "demo" / "clean.flac")
+    right, _ = soundfile.read(ROOT / "demo" / "degraded.flac")
+    soundfile.write(tmp_path / "stereo.wav", np.stack([left, right], axis=1), rate)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("COLUMNS", "120")
@@ -169,6 +176,8 @@ def test_code_blocks_run(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_commands_that_are_not_run_have_valid_options(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if page.parent.parent.name == "models" and Bundle(page.parent).card.version != PROJECT["version"]:
+        pytest.skip("the model was made by an earlier version, whose commands its card names")
     monkeypatch.setenv("HAAQI_EDGE_CORPUS", "corpus")
     blocks = [block for block in code_blocks(page) if block.language == "bash" and (block.not_run or not is_run(block))]
     for words in (words for block in blocks for words in shell_commands(block.code)):
@@ -180,8 +189,8 @@ def test_commands_that_are_not_run_have_valid_options(page: Path, monkeypatch: p
             makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
             assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets), words
         elif words[:2] == ["pip", "install"]:
-            extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-            assert set(re.findall(r"\w+", "".join(re.findall(r"\.\[(.*?)\]", " ".join(words))))) <= set(extras), words
+            extras = re.findall(r"\w+", ",".join(re.findall(r"\.\[(.*?)\]", " ".join(words))))
+            assert set(extras) <= set(PROJECT["optional-dependencies"]), words
         elif words[0] == "python" and words[1].endswith(".py") and "/" in words[1]:
             assert (ROOT / words[1]).is_file(), words
 
@@ -203,3 +212,9 @@ def test_commands_in_the_text_have_valid_options(page: Path) -> None:
 def test_code_blocks_of_other_kinds_are_output_or_fragments() -> None:
     languages = {block.language for page in RUN_PAGES for block in code_blocks(page)}
     assert languages <= {"bash", "python", "text", "c", "json", "yaml"}
+
+
+def test_the_readme_lists_all_extras() -> None:
+    table = (ROOT / "README.md").read_text(encoding="utf-8").split("| extra | for |")[1].split("\n\n")[0]
+    listed = {extra for row in table.splitlines() for extra in re.findall(r"`([a-z]+)`", row.partition(" | ")[0])}
+    assert listed == set(PROJECT["optional-dependencies"])

@@ -23,7 +23,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built site."""
     folder = tmp_path_factory.mktemp("site")
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
+        # not `python -m mkdocs`: it puts the checkout on the path, whose folder haaqi_edge is a part of the package
+        [Path(sys.executable).with_name("mkdocs"), "build", "--strict", "--quiet", "--site-dir", str(folder)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -67,3 +68,10 @@ def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
         assert 'class="mermaid"' not in text  # material would load a library from another host
     for style in site.rglob("*.css"):
         assert not re.findall(r"url\(['\"]?(?:https?:)?//[^)]*", style.read_text(encoding="utf-8")), style
+
+
+def test_folds_hold_tables(site: Path) -> None:
+    for page in ("data.html", "repository/runtime/models/nano/index.html"):
+        folds = re.findall(r"<details>.*?</details>", (site / page).read_text(encoding="utf-8"), re.DOTALL)
+        assert folds
+        assert all("<table>" in fold and "| ---" not in fold for fold in folds), page

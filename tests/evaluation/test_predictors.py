@@ -106,7 +106,7 @@ def test_a_name_a_folder_or_a_checkpoint_opens_a_predictor(checkpoint: Path, onn
 
 def test_other_checkpoints_and_names_are_refused(tmp_path: Path) -> None:
     safetensors.torch.save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
-    with pytest.raises(OptionError, match="none of nano, student and teacher"):
+    with pytest.raises(OptionError, match="none of nano, small, student and teacher"):
         open_predictor(tmp_path / "other.safetensors")
     with pytest.raises(BundleNotFoundError):
         open_predictor("micro")

@@ -110,17 +110,17 @@ def test_the_shipped_model() -> None:
 
 def test_a_card_tells_the_version_of_its_texture(copy: Path) -> None:
     shipped = Bundle("nano").card
-    assert shipped.front_end.texture_version == 1
-    assert shipped.front_end_name == "texture"
-    assert "texture_version" not in shipped.metadata()
-    edited(copy, lambda card: card["front_end"].update(texture_version=2))
-    second = Bundle(copy).card
-    assert (second.encoder_input, second.front_end_name) == ("texture", "texture-2")
-    assert second.metadata()["texture_version"] == "2"
-    inside = dataclasses.replace(second, encoder_input="samples")
+    assert shipped.front_end.texture_version == 2
+    assert (shipped.encoder_input, shipped.front_end_name) == ("texture", "texture-2")
+    assert shipped.metadata()["texture_version"] == "2"
+    inside = dataclasses.replace(shipped, encoder_input="samples")
     assert inside.front_end_name == "samples"
+    edited(copy, lambda card: card["front_end"].update(texture_version=1))
+    first = Bundle(copy).card
+    assert first.front_end_name == "texture"
+    assert "texture_version" not in first.metadata()
     with pytest.raises(BundleError, match=r"the encoder of .*copy disagrees with its card on \['texture_version'\]"):
-        Scorer(copy, threads=1)  # the graphs are of version 1
+        Scorer(copy, threads=1)  # the graphs are of version 2
     edited(copy, lambda card: card["front_end"].update(texture_version=3))
     with pytest.raises(BundleError, match=r"texture_version=3.*texture_version one of 1, 2: update haaqi-edge"):
         Bundle(copy)

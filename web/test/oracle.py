@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,7 +23,8 @@ from haaqi_edge.runtime.audio.levels import nal_r, nal_r_filter, nal_r_gains
 from haaqi_edge.runtime.audiogram import STANDARD, Audiogram
 from haaqi_edge.runtime.windows import PatchTokens, slice_windows
 
-DEMO: Final = Path(__file__).resolve().parents[2] / "demo"
+ROOT: Final = Path(__file__).resolve().parents[2]
+DEMO: Final = ROOT / "demo"
 RATES: Final = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
 MUSIC_CLIPS: Final = 4
 LONGEST: Final = 35.0
@@ -116,6 +118,23 @@ def write_demo(folder: Path) -> list[Path]:
     return [*files, folder / "mostly-silent-16000.wav", folder / "long-16000.wav"]
 
 
+def write_wav_cases(folder: Path) -> None:
+    """Write the files of the table of wav headers, which the tests of Python and of the C example share."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from wav_cases import CASES
+
+    folder.mkdir(parents=True, exist_ok=True)
+    samples, rate = soundfile.read(DEMO / "clean.flac", dtype="int16", start=5 * 24_000, frames=int(1.5 * 24_000))
+    pcm = np.stack([samples, samples[::-1]], axis=1)
+    cases = []
+    for number, case in enumerate(CASES):
+        file = f"{number}.wav"
+        (folder / file).write_bytes(case.build(pcm, rate))
+        frames = case.frames if isinstance(case.frames, str) else case.frames(len(pcm))
+        cases.append({"name": case.name, "file": file, "frames": frames})
+    (folder / "cases.json").write_text(json.dumps({"align": 4, "cases": cases}), encoding="utf-8")
+
+
 def write_music(music: Path, folder: Path) -> list[Path]:
     """Write random clips of a folder's music, seeded, as wav at 16 kHz and at their own rate."""
     found = sorted(path for path in music.rglob("*") if path.suffix in {".ogg", ".mp3", ".flac", ".wav"})
@@ -149,6 +168,7 @@ def main() -> None:
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
     music, _ = soundfile.read(DEMO / "clean.flac", dtype="float32")
+    write_wav_cases(given.folder / "wav-cases")
     files = write_demo(given.folder) + (write_music(given.music, given.folder) if given.music else [])
     oracle = {
         "nalR": nal_r_cases(music),

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK = 256, MAX_CHANNELS = 8, PCM = 1, IEEE_FLOAT = 3, EXTENSIBLE = 0xFFFE };
+enum { CHUNK = 256, MAX_CHANNELS = 8, SLACK = 256, PCM = 1, IEEE_FLOAT = 3, EXTENSIBLE = 0xFFFE };
 
 typedef struct wav {
     FILE *file;
@@ -30,34 +30,111 @@ static unsigned long little_endian(const unsigned char *at, unsigned bytes)
     return value;
 }
 
-/* Return whether a file has fewer than `size` more bytes. Streams of unknown length are written with 2^32 - 1. */
-static int is_truncated(FILE *file, unsigned long size)
+static int is_placeholder(unsigned long size)
 {
-    long here = ftell(file), end;
-    if (size == 0xFFFFFFFFul || here < 0 || fseek(file, 0, SEEK_END) != 0)
+    /* Sizes that ffmpeg, sox and arecord write into pipes, give or take a header. */
+    static const unsigned long sizes[] = {0x7FFFF000ul, 0x7FFFFFFFul, 0x80000000ul, 0xFFFFFFFFul};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        if ((size > sizes[i] ? size - sizes[i] : sizes[i] - size) <= SLACK)
+            return 1;
+    return size == 0;
+}
+
+/* Return whether a known chunk begins at a position. Read its name and size. */
+static int is_known(FILE *file, unsigned long at, unsigned char *head)
+{
+    static const char names[] = "LIST id3  ID3  bext fact cue  smpl inst PEAK JUNK junk _PMX iXML LGWV acid PAD  "
+                                "fmt  data ";
+    if (fseek(file, (long)at, SEEK_SET) != 0 || fread(head, 1, 8, file) != 8)
         return 0;
-    end = ftell(file);
-    return fseek(file, here, SEEK_SET) != 0 || end < here || (unsigned long)(end - here) < size;
+    for (size_t i = 0; i + 5 < sizeof names; i += 5)
+        if (memcmp(head, names + i, 4) == 0)
+            return 1;
+    return 0;
+}
+
+/* Return whether a chunk begins at a position: a known one, or one that ends within the file. */
+static int is_chunk(FILE *file, unsigned long at, unsigned long end)
+{
+    unsigned char head[8] = {0};
+    if (at >= end || is_known(file, at, head))
+        return 1;
+    for (int i = 0; i < 4; i++)
+        if (head[i] < 0x20 || head[i] > 0x7E)
+            return 0;
+    return at + 8 + little_endian(head + 4, 4) <= end;
+}
+
+/* Skip a chunk. A byte follows one of odd size, but some programs leave it out. */
+static int skip_chunk(FILE *file, unsigned long size)
+{
+    unsigned char head[8];
+    unsigned long end = (unsigned long)ftell(file) + size;
+    if ((size & 1) != 0 && (!is_known(file, end, head) || is_known(file, end + 1, head)))
+        end++;
+    return fseek(file, (long)end, SEEK_SET) == 0;
+}
+
+/* Return whether the bytes from `at` to `end` are more audio than the header announces: neither few nor zeros. */
+static int is_audio(FILE *file, unsigned long at, unsigned long end, unsigned long bytes_per_second)
+{
+    int byte = 0;
+    if (end <= at || end - at < bytes_per_second / 4 || fseek(file, (long)at, SEEK_SET) != 0)
+        return 0;
+    while (at < end && (byte = fgetc(file)) == 0)
+        at++;
+    return at < end && byte != EOF;
+}
+
+/* Find the end of the samples, from `start` on, and return a description of the error, or NULL. The rules are those of
+ * `haaqi-edge score`: a placeholder means the rest of the file, a size that is too large a truncated file, unless the
+ * file is whole by its other size, and one that is too small is ignored. */
+static const char *find_end(wav *in, unsigned long start, unsigned long size, unsigned long riff)
+{
+    unsigned long frame = in->channels * in->bytes, per_second = frame * HAAQI_SAMPLE_RATE, used, after, limit, end;
+    int known = !is_placeholder(riff), complete;
+    if (fseek(in->file, 0, SEEK_END) != 0 || ftell(in->file) < 0)
+        return "is not a regular file";
+    end = (unsigned long)ftell(in->file);
+    complete = known && (riff + 8 > end ? riff + 8 - end : end - riff - 8) <= 1;
+    used = end > start ? end - start : 0;
+    if (!is_placeholder(size) || (size == 0 && is_chunk(in->file, start, end))) {
+        if (size > used && size - used >= frame && !(complete && size - used <= SLACK))
+            return "is truncated: copy it again";
+        used = size < used ? size : used;
+        after = start + used + (used & 1);
+        limit = known && riff + 8 < end ? riff + 8 : end;
+        if (limit > after) {
+            if (!is_chunk(in->file, after, end) && is_audio(in->file, start + used, limit, per_second))
+                used = limit - start;
+        } else if (!is_chunk(in->file, after, end) && is_audio(in->file, start + used, end, per_second)) {
+            used = end - start;
+        }
+    }
+    in->frames = used / frame;
+    if (in->frames == 0)
+        return "holds no samples";
+    return fseek(in->file, (long)start, SEEK_SET) == 0 ? NULL : "cannot be read";
 }
 
 /* Read the header of a wav file. Return a description of the error, or NULL. */
 static const char *open_wav(wav *in, const char *path)
 {
     unsigned char head[40];
-    unsigned long size;
+    unsigned long size, riff;
     in->format = 0;
     in->file = fopen(path, "rb");
     if (in->file == NULL)
         return "cannot be opened";
     if (fread(head, 1, 12, in->file) != 12 || memcmp(head, "RIFF", 4) != 0 || memcmp(head + 8, "WAVE", 4) != 0)
         return "is not a wav file";
+    riff = little_endian(head + 4, 4);
     while (fread(head, 1, 8, in->file) == 8) {
         size = little_endian(head + 4, 4);
         if (memcmp(head, "data", 4) == 0) {
             if (in->format == 0)
                 return "has no format";
-            in->frames = size / (in->channels * in->bytes);
-            return is_truncated(in->file, size) ? "is truncated: copy it again" : NULL;
+            return find_end(in, (unsigned long)ftell(in->file), size, riff);
         }
         if (memcmp(head, "fmt ", 4) == 0 && size >= 16 && size <= sizeof head) {
             if (fread(head, 1, size, in->file) != size)
@@ -74,11 +151,11 @@ static const char *open_wav(wav *in, const char *path)
             if (!(in->format == PCM && in->bytes >= 2 && in->bytes <= 4) &&
                 !(in->format == IEEE_FLOAT && in->bytes == 4))
                 return "contains neither integers of 16 to 32 bits nor floats of 32 bits";
-        } else if (fseek(in->file, (long)(size + (size & 1)), SEEK_CUR) != 0) {
+        } else if (!skip_chunk(in->file, size)) {
             break;
         }
     }
-    return "ends before its samples";
+    return "is truncated: it ends before its samples";
 }
 
 static float sample(const wav *in, const unsigned char *at)

@@ -38,6 +38,8 @@ _SEARCH: Final = 1 << 20
 _MAX_GARBAGE: Final = 16_384
 """Maximum number of unknown bytes behind the last frame. More are audio that was destroyed."""
 _SYNC: Final = re.compile(b"\xff[\xe2-\xff][\x00-\xef]")
+_MAX_ENCODER_PADDING: Final = 3_456
+"""Samples that encoders add at both ends together at most. Programs that cut mp3 files may announce more."""
 _DECODER_DELAY: Final = 529
 """Samples by which a decoder of layer III delays the signal, in addition to the delay of the encoder."""
 _MISSING_SECONDS: Final = 0.1
@@ -377,6 +379,8 @@ class _Walk:
                 self._findings.truncated(f"its header announces {header.frames} frames, and {count} are there")
             if header.delay is not None:
                 delay = header.delay + _DECODER_DELAY
+                if header.delay + header.padding > _MAX_ENCODER_PADDING:
+                    self._findings.trimmed(header.delay, header.padding)
                 if missing >= 0 and header.frames:  # else another file follows, or the count is unknown
                     stop = min(header.frames * samples - header.padding + _DECODER_DELAY, count * samples)
             if 0 < header.frames < count:

@@ -79,6 +79,19 @@ class Findings:
             text = f"{self.name} has {count} bytes {where} that are neither audio nor a tag; they were skipped"
             warnings.warn(text, SkippedBytesWarning, stacklevel=2)
 
+    def trimmed(self, start: int, end: int) -> None:
+        """Warn that a header has more samples cut off than an encoder adds. It may be corrupt.
+
+        Args:
+            start: number of samples at the beginning.
+            end: number of samples at the end.
+        """
+        text = (
+            f"{self.name}: its header says that {start} samples at the beginning and {end} at the end are padding, "
+            "which is more than encoders add; they are not scored"
+        )
+        warnings.warn(text, SkippedBytesWarning, stacklevel=2)
+
     def truncated(self, why: str) -> None:
         """Report that the end of the file is missing.
 

@@ -269,7 +269,12 @@ def parse_format(order: str, fmt: bytes, findings: Findings) -> WaveFormat:
         width, frames = (bits + 7) // 8, 1
         if align != channels * width:
             # 24 bits in 32, for example. The rate of bytes decides whether the alignment or the bits are right.
-            if align % channels or not width < align // channels <= 4 or codec != _PCM or per_second != rate * align:
+            if (
+                align % channels
+                or not 0 < width < align // channels <= 4
+                or codec != _PCM
+                or per_second != rate * align
+            ):
                 raise findings.unreadable(
                     f"the chunk fmt contradicts itself: {channels} channels of {bits} bits in {align} bytes"
                 )

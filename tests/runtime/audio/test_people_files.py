@@ -30,6 +30,7 @@ from sounds import DEMO
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::haaqi_edge.runtime.errors.AudioWarning"),
     pytest.mark.skipif(sys.platform == "win32", reason="not every name is possible"),
 ]
 
@@ -46,7 +47,7 @@ LOSSLESS = [
     "rate8000.wav", "rate96000.wav", "ref.wav", "rf64.wav", "rf64_ffmpeg.wav", "semi;colon,comma.wav", "size_0.wav",
     "size_7ffff000.wav", "size_80000000.wav", "size_ffff.wav", "size_plus16.wav", "size_riff_plus8.wav",
     "size_riff_small.wav", "size_riffok_data0.wav", "size_riffok_dataffff.wav", "soxpipe.wav", "stereo.wav",
-    "sub_ALAW.wav", "sub_DOUBLE.wav", "sub_FLOAT.wav", "sub_IMA_ADPCM.wav", "sub_MS_ADPCM.wav", "sub_PCM_24.wav",
+    "sub_ALAW.wav", "sub_DOUBLE.wav", "sub_FLOAT.wav", "sub_PCM_24.wav",
     "sub_PCM_32.wav", "sub_PCM_U8.wav", "sub_ULAW.wav", "tab\there.wav", "tail3bytes.wav", "tiny.wav", "vorbis.ogg",
     "w64.w64", "wav_named.mp3", "wide.wav", "with space.wav", "wv.wv", "xmp_tail_broken.wav",
     "za\u017c\xf3\u0142\u0107 \u97f3\u697d \U0001f3b5.wav",
@@ -54,7 +55,8 @@ LOSSLESS = [
 LOSSY = [
     "aac.m4a", "adts.aac", "art900k.mp3", "art_sync.mp3", "bare.mp3", "cbr.mp3", "garbage_tail.mp3", "h1.opus",
     "h2.opus", "mp2.mp2", "mp3_in_wav.wav", "mp3_named.wav", "mpeg25_11k.mp3", "mpeg25_8k.mp3", "opus.mka",
-    "opus.opus", "opus.webm", "opus51.opus", "vbr.mp3", "vbr_noxing.mp3", "wma.wma", "zeros_head.mp3",
+    "opus.opus", "opus.webm", "opus51.opus",
+    "sub_IMA_ADPCM.wav", "sub_MS_ADPCM.wav", "vbr.mp3", "vbr_noxing.mp3", "wma.wma", "zeros_head.mp3",
 ]  # fmt: skip
 SAME_AS = {
     "chained.ogg": ("h1.ogg", "h2.ogg"),
@@ -102,11 +104,6 @@ def test_the_table_has_every_file(folder: Path) -> None:
 def test_lossless_files_are_read_as_pyav_reads_them(name: str, folder: Path) -> None:
     data = (folder / name).read_bytes()
     expected = pyav_decode(data)
-    channels = expected.samples.shape[1]
-    if channels > 64:
-        with pytest.raises(AudioError, match="channels"):
-            list(FileAudio(folder / name).blocks())
-        return
     found = read_audio(data)
     assert (found.rate, found.samples.shape, expected.errors) == (expected.rate, expected.samples.shape, 0)
     np.testing.assert_allclose(found.samples, expected.samples, atol=1e-3 * max(1.0, np.abs(expected.samples).max()))

@@ -1,6 +1,6 @@
 /** Decode a file to channels with the browser's decoders. */
 import { rateOf } from "./rate";
-import { flawOf } from "./wav";
+import { repairWav } from "./wav";
 
 export interface Decoded {
   readonly channels: Float32Array[];
@@ -15,11 +15,10 @@ const USUAL_RATE = 48_000;
 export async function decode(file: Blob): Promise<Decoded> {
   const data = await file.arrayBuffer();
   if (data.byteLength === 0) throw new Error("This file is empty.");
-  const flaw = flawOf(new Uint8Array(data));
-  if (flaw !== null) throw new Error(flaw);
-  const rate = rateOf(new Uint8Array(data)) ?? USUAL_RATE;
+  const bytes = repairWav(new Uint8Array(data))?.bytes ?? new Uint8Array(data);
+  const rate = rateOf(bytes) ?? USUAL_RATE;
   if (rate < LOWEST_RATE) throw new Error(`This file's rate is ${rate} Hz: give audio from ${LOWEST_RATE} Hz upwards.`);
-  const buffer = await decoded(data, rate);
+  const buffer = await decoded(bytes.buffer as ArrayBuffer, rate);
   const channels = Array.from({ length: buffer.numberOfChannels }, (_, i) => buffer.getChannelData(i).slice());
   return { channels, rate: buffer.sampleRate };
 }

@@ -261,3 +261,15 @@ def test_what_is_no_mp3() -> None:
     for data in (random.bytes(100_000), b"\xff\xfb\x90\x64" * 1000, b"\xff" * 10_000, b"ID3", id3v2(bytes(100))):
         with pytest.raises(AudioFileError, match="cannot be read as audio"):
             read_audio(data)
+
+
+def test_more_padding_than_encoders_add() -> None:
+    """Programs that cut files announce it, and so may a corrupt header: it is done, and reported."""
+    data = bytearray(mp3(xing=True))
+    header = max(data.find(b"Xing"), data.find(b"Info"))
+    at = min(found for mark in (b"LAME", b"Lavf", b"Lavc") if (found := data.find(mark, header)) >= 0) + 21
+    whole = read_audio(bytes(data))
+    data[at : at + 3] = (2_500 << 12 | 2_500).to_bytes(3, "big")
+    with pytest.warns(SkippedBytesWarning, match="2500 samples at the beginning and 2500 at the end are padding"):
+        read = read_audio(bytes(data))
+    assert len(whole.samples) - 5_000 < len(read.samples) < len(whole.samples)

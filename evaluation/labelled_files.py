@@ -1,0 +1,273 @@
+"""Evaluation of a model on files with labels: HAAQI, ratings, or references from which HAAQI is computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..haaqi.clips import Convention
+from ..runtime.audiogram import Audiogram
+from ..runtime.bundle import HAAQI, Scale
+from ..runtime.errors import AudiogramError, HaaqiEdgeError, OptionError
+from ..runtime.scorer import Scorer
+from ..runtime.scores import Interval
+from ..training.pairs import Pair, score_pairs
+from ..training.statistics import agreement, agreement_intervals, bootstrap_interval, members, none_if_undefined
+from .manifest import ListenerTable, read_records, to_text
+
+Array = npt.NDArray[np.float64]
+LABELS: Final = ("haaqi", "rating", "reference")
+MIN_GROUP: Final = 3
+"""minimum number of files of a group whose agreement is reported"""
+_RESAMPLES: Final = 1000
+
+
+@dataclass(frozen=True)
+class LabelledFile:
+    """A file, a listener, and the label, or the reference from which HAAQI is computed.
+
+    Attributes:
+        file: path of the audio, the signal at the ear.
+        listener: the audiogram.
+        label: HAAQI or rating, from 0 to 1; None if it is missing.
+        reference: path of the clean original; None without one.
+        group: what must be resampled together. Default: the file.
+    """
+
+    file: Path
+    listener: Audiogram
+    label: float | None
+    reference: Path | None
+    group: str
+
+
+def read_labels(path: Path, listeners: Sequence[str] = (), scale: Scale | None = None) -> list[LabelledFile]:
+    """Read files with their labels.
+
+    Args:
+        path: a CSV file with a header, or JSON Lines. Columns: `file`; `audiogram` or `listener`; `haaqi` (0 to 1),
+            `rating` (on `scale`) or `reference` (the clean original, from which HAAQI is computed where the label is
+            missing); optionally `group`. Paths are relative to the folder of the table.
+        listeners: texts as for `parse_audiograms`, such as the path of a `listeners.json`.
+        scale: scale of the ratings. Required if there are ratings.
+
+    Raises:
+        OptionError: the table cannot be read, lacks a column, or has an invalid value.
+        AudiogramError: a listener is invalid or unknown.
+    """
+    find = ListenerTable(listeners)
+    rows: list[LabelledFile] = []
+    for number, record in read_records(path, ["file"], ["audiogram or listener", *LABELS, "group"]):
+        rows.append(_parse_row(record, path, f"{path}, line {number}", find, scale))
+    if not rows:
+        raise OptionError(f"{path} has no rows: add lines below the names of the columns")
+    return rows
+
+
+def _parse_row(
+    record: Mapping[str, Any], path: Path, place: str, find: ListenerTable, scale: Scale | None
+) -> LabelledFile:
+    values = {name: to_text(record.get(name)) for name in ("file", "audiogram", "listener", *LABELS, "group")}
+    if not values["file"]:
+        raise OptionError(f"{place}: no file: give the path of an audio file")
+    if values["haaqi"] and values["rating"]:
+        raise OptionError(f"{place}: haaqi and rating are both given: a file has one label")
+    try:
+        who = find(values["audiogram"] or values["listener"], "")
+    except AudiogramError as error:
+        raise AudiogramError(f"{place}: {error}") from error
+    if not isinstance(who, Audiogram):
+        raise AudiogramError(f"{place}: {who.name} has two ears: name one, as in {values['listener']}:left")
+    label: float | None = None
+    if values["haaqi"]:
+        label = _parse_label(values["haaqi"], HAAQI, place)
+    elif values["rating"]:
+        if scale is None:
+            raise OptionError(
+                f"{place}: ratings need a scale: give --scale with the lowest and the highest, such as 1 5"
+            )
+        label = _parse_label(values["rating"], scale, place)
+    elif not values["reference"]:
+        raise OptionError(f"{place}: no label: give haaqi, rating, or the reference, from which HAAQI is computed")
+    reference = path.parent / values["reference"] if values["reference"] else None
+    return LabelledFile(path.parent / values["file"], who, label, reference, values["group"] or values["file"])
+
+
+def _parse_label(text: str, scale: Scale, place: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not scale.low <= value <= scale.high:
+        raise OptionError(f"{place}: label {text!r} is not a number from {scale.low:g} to {scale.high:g}")
+    return scale.to_score(value)
+
+
+class FileError(NamedTuple):
+    """A file that could not be evaluated, and the error."""
+
+    file: Path
+    error: HaaqiEdgeError
+
+
+def compute_labels(
+    rows: Sequence[LabelledFile], convention: Convention, jobs: int, count: Callable[[], None] = lambda: None
+) -> tuple[list[LabelledFile], list[FileError]]:
+    """Compute HAAQI from the references of rows without a label.
+
+    Args:
+        rows: the files.
+        convention: level and amplification.
+        jobs: number of processes.
+        count: called after each row that is computed.
+
+    Returns:
+        The rows with labels, and the rows that failed.
+    """
+    labelled, errors = list(rows), list[FileError]()
+    by_listener: dict[Audiogram, list[int]] = {}
+    for place, row in enumerate(rows):
+        if row.label is None:
+            by_listener.setdefault(row.listener, []).append(place)
+    for listener, places in by_listener.items():
+        pairs = []
+        for place in places:
+            reference = rows[place].reference
+            assert reference is not None
+            pairs.append(Pair(reference, rows[place].file))
+        for index, outcome in score_pairs(pairs, [listener], jobs, convention):
+            place = places[index]
+            if isinstance(outcome, HaaqiEdgeError):
+                errors.append(FileError(rows[place].file, outcome))
+            else:
+                labelled[place] = replace(rows[place], label=min(max(outcome[0].score, 0.0), 1.0))
+            count()
+    return [row for row in labelled if row.label is not None], errors
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions of a model for files with labels.
+
+    Attributes:
+        rows: the files that could be scored.
+        predicted: float64 [files], the scores, from 0 to 1.
+        labels: float64 [files], from 0 to 1.
+        intervals: the prediction interval of each file; None if the model predicts none.
+        errors: the files that could not be scored.
+    """
+
+    rows: list[LabelledFile]
+    predicted: Array
+    labels: Array
+    intervals: list[Interval] | None
+    errors: list[FileError]
+
+    @property
+    def groups(self) -> list[str]:
+        """The group of each file."""
+        return [row.group for row in self.rows]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all results as plain values. Undefined correlations are None."""
+        result: dict[str, Any] = {"files": len(self.rows), "groups": len(set(self.groups))}
+        result |= _describe_agreement(self.predicted, self.labels, self.groups)
+        if self.intervals is not None:
+            inside = self._inside()
+            interval = bootstrap_interval(_mean, inside, groups=self.groups, resamples=_RESAMPLES)
+            result["coverage"] = {"value": float(inside.mean()), "interval": list(map(none_if_undefined, interval))}
+            result["mean_width"] = float(np.mean([high - low for low, high in self.intervals]))
+        result["by_group"] = self._describe_groups()
+        return result
+
+    def _inside(self) -> Array:
+        assert self.intervals is not None
+        ends = np.array(self.intervals)
+        return ((ends[:, 0] <= self.labels) & (self.labels <= ends[:, 1])).astype(np.float64)
+
+    def _describe_groups(self) -> list[dict[str, Any]]:
+        """Return the agreement of each group of at least `MIN_GROUP` files."""
+        found = []
+        for places in members(self.groups):
+            if len(places) < MIN_GROUP:
+                continue
+            one = agreement(self.predicted[places], self.labels[places])
+            entry = {
+                "group": self.rows[int(places[0])].group,
+                "files": len(places),
+                "lcc": none_if_undefined(one.lcc),
+                "srcc": none_if_undefined(one.srcc),
+                "mse": one.mse,
+                "rmse": math.sqrt(one.mse),
+                "bias": float(np.mean(self.predicted[places] - self.labels[places])),
+            }
+            if self.intervals is not None:
+                entry["coverage"] = float(self._inside()[places].mean())
+            found.append(entry)
+        return found
+
+
+def _describe_agreement(predicted: Array, labels: Array, groups: Sequence[str]) -> dict[str, Any]:
+    """Return LCC, SRCC, MSE and RMSE, each with its 95% interval by resampling groups."""
+    found = agreement(predicted, labels)
+    intervals = agreement_intervals(predicted, labels, groups=groups, resamples=_RESAMPLES)
+    values = {"lcc": found.lcc, "srcc": found.srcc, "mse": found.mse, "rmse": math.sqrt(found.mse)}
+    ends = {**intervals._asdict(), "rmse": np.sqrt(intervals.mse)}
+    return {
+        name: {"value": none_if_undefined(value), "interval": [none_if_undefined(float(end)) for end in ends[name]]}
+        for name, value in values.items()
+    }
+
+
+def evaluate(
+    rows: Sequence[LabelledFile],
+    scorer: Scorer,
+    *,
+    level1: float | None = None,
+    nal_r: bool = False,
+    count: Callable[[], None] = lambda: None,
+) -> Evaluation:
+    """Score files with a model, and compare with their labels.
+
+    Args:
+        rows: files with labels.
+        scorer: the model.
+        level1: dB SPL of RMS 1.0; see `Scorer.score`.
+        nal_r: whether the files are unamplified music.
+        count: called after each file.
+    """
+    by_file: dict[Path, list[int]] = {}
+    for place, row in enumerate(rows):
+        by_file.setdefault(row.file, []).append(place)
+    predicted: dict[int, tuple[float, Interval | None]] = {}
+    errors: list[FileError] = []
+    for file, places in by_file.items():
+        try:
+            scores = scorer.score(file, [rows[place].listener for place in places], level1=level1, nal_r=nal_r)
+        except OptionError:
+            raise
+        except HaaqiEdgeError as error:
+            errors.append(FileError(file, error))
+        else:
+            for place, score in zip(places, scores, strict=True):
+                predicted[place] = score.score, score.interval
+        count()
+    scored = [place for place in range(len(rows)) if place in predicted]
+    intervals = [interval for _, interval in (predicted[place] for place in scored) if interval is not None]
+    labels = [rows[place].label for place in scored]
+    return Evaluation(
+        [rows[place] for place in scored],
+        np.array([predicted[place][0] for place in scored]),
+        np.array(labels, dtype=np.float64),
+        intervals if scored and len(intervals) == len(scored) else None,
+        errors,
+    )
+
+
+_mean: Callable[..., Any] = np.mean

@@ -1,0 +1,124 @@
+"""What the commands print as JSON is what `docs/output.schema.json` describes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import soundfile
+from command import get_output, run
+from sounds import DEMO, RATE, music
+
+ROOT = Path(__file__).resolve().parents[2]
+SCHEMA: dict[str, Any] = json.loads((ROOT / "docs" / "output.schema.json").read_text(encoding="utf-8"))
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "object": dict, "array": list, "string": str, "boolean": bool, "null": type(None), "integer": int,
+    "number": (int, float),
+}  # fmt: skip
+_KEYWORDS = {
+    "$ref", "type", "properties", "required", "additionalProperties", "items", "minItems", "maxItems", "minimum",
+    "maximum", "const", "description",
+}  # fmt: skip
+
+
+def flaws(value: Any, schema: dict[str, Any], where: str = "") -> list[str]:
+    """Return how a value differs from a schema, of the keywords that the file uses."""
+    assert schema.keys() <= _KEYWORDS, schema.keys() - _KEYWORDS
+    found = []
+    if "$ref" in schema:
+        found += flaws(value, SCHEMA["$defs"][schema["$ref"].removeprefix("#/$defs/")], where)
+    if "const" in schema and value != schema["const"]:
+        found.append(f"{where} is {value!r}")
+    names = schema.get("type", [])
+    names = [names] if isinstance(names, str) else names
+    if names and not any(
+        isinstance(value, _TYPES[name]) and (not isinstance(value, bool) or name == "boolean") for name in names
+    ):
+        return [*found, f"{where} is {value!r}, expected {names}"]
+    if isinstance(value, dict):
+        properties = schema.get("properties", {})
+        found += [f"{where} lacks {name}" for name in schema.get("required", []) if name not in value]
+        if schema.get("additionalProperties") is False:
+            found += [f"{where}.{name} is not described" for name in value if name not in properties]
+        for name, inner in value.items():
+            found += flaws(inner, properties.get(name, {}), f"{where}.{name}")
+    if isinstance(value, list):
+        if not schema.get("minItems", 0) <= len(value) <= schema.get("maxItems", len(value)):
+            found.append(f"{where} has {len(value)} items")
+        for number, inner in enumerate(value):
+            found += flaws(inner, schema.get("items", {}), f"{where}[{number}]")
+    if isinstance(value, int | float) and not schema.get("minimum", value) <= value <= schema.get("maximum", value):
+        found.append(f"{where} is {value}")
+    return found
+
+
+def check(text: str, name: str) -> Any:
+    """Check a document, and return it."""
+    document = json.loads(text)
+    assert flaws(document, SCHEMA["$defs"][name]) == []
+    return document
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("music")
+    soundfile.write(folder / "a.wav", music(1.0, start=3.0), RATE)
+    (folder / "b.wav").write_bytes(b"no audio")
+    (folder / "c.txt").touch()
+    return folder
+
+
+def test_the_check_finds_flaws() -> None:
+    row = {"file": "a", "listener": "N3", "levels": [0] * 8, "score": 0.5, "seconds": 1, "windows": 1, "error": None}
+    schema = SCHEMA["$defs"]["results_row"]
+    assert flaws(row, schema) == []
+    for change in ({"score": 1.5}, {"levels": [0] * 7}, {"file": None}, {"more": 1}, {"windows": 1.5}):
+        assert len(flaws(row | change, schema)) == 1, change
+    del row["error"]
+    assert len(flaws(row, schema)) == 1
+
+
+@pytest.mark.parametrize("options", [(), ("--frames",), ("--window", "whole"), ("--spl", "65", "--nal-r")])
+def test_score(options: tuple[str, ...], folder: Path, tmp_path: Path) -> None:
+    outcome = run("score", folder, "-a", "N3", "-a", "S2", *options, "--json", "--threads", "1")
+    document = check(outcome.out, "score")
+    assert (len(document["results"]), len(document["errors"]), len(document["left_out"])) == (1, 1, 1)
+    output = tmp_path / "scores.json"
+    outcome = run("score", folder, "-a", "N3", "-o", output, *options, "--json", "--threads", "1")
+    assert check(outcome.out, "score")["resumed"] == 0
+    assert len(check(output.read_text(encoding="utf-8"), "results_file")["results"]) == 2
+
+
+def test_rows_of_results(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "scores.jsonl"
+    run("score", folder, "-a", "N3", "-o", output, "--threads", "1")
+    rows = [check(line, "results_row") for line in output.read_text(encoding="utf-8").splitlines()]
+    assert [row["error"] is None for row in rows] == [True, False]
+    assert check(output.with_name("scores.jsonl.run.json").read_text(encoding="utf-8"), "run")["complete"]
+
+
+@pytest.mark.parametrize("options", [(), ("--frames",)])
+def test_stream(options: tuple[str, ...], folder: Path) -> None:
+    *updates, summary = get_output(
+        "stream", folder / "a.wav", "-a", "N3", "--pace", "fast", "--json", *options
+    ).splitlines()
+    assert len(updates) == 6
+    for line in updates:
+        check(line, "stream_update")
+    check(summary, "stream_summary")
+
+
+def test_haaqi(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    for name in ("a.wav", "d.wav"):
+        soundfile.write(tmp_path / "more" / name, music(1.0, start=3.0, clip="degraded"), RATE)
+    outcome = run("haaqi", folder, tmp_path / "more", "-a", "N3", "--json", "--jobs", "1")
+    document = check(outcome.out, "haaqi")
+    assert (len(document["results"]), len(document["errors"])) == (1, 2)
+
+
+def test_the_demo_has_an_interval_or_none() -> None:
+    document = check(get_output("score", DEMO, "-a", "N3", "--json", "--threads", "1"), "score")
+    assert len(document["results"][0]["scores"][0]["windows"]) == 2
