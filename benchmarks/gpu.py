@@ -36,7 +36,6 @@ from ..model.student import Student
 from ..model.teacher import Teacher
 from ..runtime import Audiogram
 from ..runtime.bundle import Bundle
-from ..runtime.encoder import Encoder
 from ..runtime.errors import OptionError
 from ..runtime.features import patches as fe
 from ..runtime.features.front_ends import FEATURE_EXTRACTORS
@@ -44,6 +43,7 @@ from ..runtime.gpu.device import first_gpu
 from ..runtime.gpu.io_binding import BoundModel
 from ..runtime.gpu.provider_options import resolve_provider_options
 from ..runtime.head import Head
+from ..runtime.onnx_backend import Encoder
 from ..runtime.scores import ScoreAggregator
 from ..runtime.session import CUDA, Session, provider_name
 from ..runtime.window_scoring import WindowTask

@@ -98,14 +98,14 @@ def listener_groups(audiograms: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]
     return groups
 
 
-def margin(scores: Array, distances: Array, labels: Array, pieces: Sequence[str], coverage: float = COVERAGE) -> float:
+def margin(scores: Array, distances: Array, labels: Array, pieces: npt.ArrayLike, coverage: float = COVERAGE) -> float:
     """Return the margin by which intervals must grow to cover new clips with a probability.
 
     Args:
         scores: [clips].
         distances: [clips, 2], from the scores to the lower and upper ends.
         labels: [clips].
-        pieces: the piece of music of each clip.
+        pieces: the piece of music of each clip, [clips] strings.
         coverage: the probability.
 
     Returns:

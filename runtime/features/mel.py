@@ -34,8 +34,8 @@ OFFSET: Final = 4.5
 SCALE: Final = 5.0
 """Features are (log power + `OFFSET`) / `SCALE`."""
 SILENT_BANDS: Final = 8
-"""Number of the lowest bands, up to about 110 Hz, that hold `SILENT_VALUE`. What rumble leaves would leak into them. The
-texture describes these frequencies."""
+"""Number of the lowest bands, up to about 110 Hz, that hold `SILENT_VALUE`. What rumble leaves would leak into them.
+The texture describes these frequencies."""
 SILENT_VALUE: Final = -1.4
 """About the value of silence."""
 

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from comparison import TOLERANCE, assert_scores_equal, assert_tokens_equal
 from haaqi_edge.runtime import Audiogram, Bundle, Scorer
-from haaqi_edge.runtime.encoder import Encoder
 from haaqi_edge.runtime.errors import OptionError
 from haaqi_edge.runtime.features.front_ends import read_patches
 from haaqi_edge.runtime.features.texture import textures
+from haaqi_edge.runtime.onnx_backend import Encoder
 from haaqi_edge.runtime.session import Session
 from hypothesis import given, settings
 from hypothesis import strategies as st

@@ -16,9 +16,9 @@ import pytest
 from comparison import TOLERANCE, slice_tokens
 from haaqi_edge.runtime import Audiogram, Bundle, Scorer, Stream, Update
 from haaqi_edge.runtime.audiogram import STANDARD
-from haaqi_edge.runtime.encoder import Encoder
 from haaqi_edge.runtime.errors import AudioError, AudiogramError, BundleError, HaaqiEdgeError, OptionError, StreamError
 from haaqi_edge.runtime.features import patches as fe
+from haaqi_edge.runtime.onnx_backend import Encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sounds import PATCH, RATE, READ, Sound, music, noise, samples_for
