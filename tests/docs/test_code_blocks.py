@@ -35,6 +35,8 @@ SLOW = {
     "ort-format",
     "quantize",
     "compare-models",
+    "evaluate",
+    "stereo",
     "tensorrt-cuda",
 }
 """pages that take more than a few seconds, because they export models or compile HAAQI"""
