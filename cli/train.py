@@ -10,7 +10,7 @@ import typer
 
 from ..runtime.errors import OptionError
 from ..runtime.writing import write_json
-from .console import err, out, print_json, require
+from .console import err, out, phases, print_json, require
 from .options import DATA, MODEL, OUTPUT, TRAINING, CorpusOption, JobsOption, JsonOption, with_option_groups
 from .training_options import (
     DataOptions,
@@ -214,7 +214,8 @@ def _train_on_table(
     load = load_small_source if family == "small" else load_nano_source
     source = load(result.weights, figures=figures, notes=notes)
     write_bundle(source, output / "bundle")
-    figures["sanity"] = measure(corpus.folder, output / "bundle")
+    with phases() as on_progress:
+        figures["sanity"] = measure(corpus.folder, output / "bundle", on_progress=on_progress)
     write_json(figures, output / "figures.json")
     _, parity = write_bundle(replace(source, figures=figures), output / "bundle")
     write_model_card(output / "bundle")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,8 +30,10 @@ from .schema import Figure, Report, read_report
 
 _BEGIN: Final = "<!-- figures: made by `make figures` from docs/report/report.json -->"
 _END: Final = "<!-- end of figures -->"
-_ACCURACY_BEGIN: Final = "<!-- accuracy: made by `make figures` from runtime/models/nano/card.json -->"
+_ACCURACY_BEGIN: Final = "<!-- accuracy: made by `make figures` from the cards in runtime/models -->"
 _ACCURACY_END: Final = "<!-- end of accuracy -->"
+MODELS: Final = ("nano", "small")
+"""models whose accuracy the README shows"""
 _PUBLISHED: Final = (
     ("*published on other data (arXiv 2401.01145):* HAAQI-Net, teacher", 0.946, 0.960, 0.0055),
     ("*published on other data:* HAAQI-Net, distilled student", 0.915, 0.933, 0.0083),
@@ -90,20 +93,18 @@ def _format_figure(figure: Figure | None) -> str:
     return f"{format_number(figure.value, unit)}{interval}"
 
 
-def accuracy_table(card: Card) -> str:
-    """Return the agreement of a model with HAAQI on its test split, beside the published results, as Markdown."""
-    figures = card.figures["test"]
-    everything, unseen = figures["all"], figures["unseen"]
-    measured = [
-        (
-            f"{card.name}, test split: {everything['rows']:,} sounds from sources that are not in the training",
-            everything,
-        ),
-        (f"{card.name}, of these the {unseen['rows']:,} with unseen conditions", unseen),
-    ]
+def accuracy_table(cards: Sequence[Card]) -> str:
+    """Return the agreement of models with HAAQI on their test split, beside the published results, as Markdown."""
+    measured: list[tuple[str, Mapping[str, float]]] = []
+    for card in cards:
+        figures = card.figures["test"]
+        everything, unseen = figures["all"], figures["unseen"]
+        name = f"{card.name}, test split: {everything['rows']:,} sounds from sources that are not in the training"
+        measured.append((name, everything))
+        measured.append((f"{card.name}, of these the {unseen['rows']:,} with unseen conditions", unseen))
     rows = [(name, f["lcc"], f["srcc"], f["mse"], f.get("coverage")) for name, f in measured]
     rows += [(*published, None) for published in _PUBLISHED]
-    with_intervals = "coverage" in everything
+    with_intervals = any("coverage" in f for _, f in measured)
     lines = ["| model and data | LCC | SRCC | MSE |" + (" 90% interval covers |" if with_intervals else "")]
     lines.append("|---|---|---|---|" + ("---|" if with_intervals else ""))
     for name, lcc, srcc, mse, coverage in rows:
@@ -121,13 +122,13 @@ def replace_table(readme: str, report: Report) -> str:
     return _replace_part(readme, _BEGIN, results_table(report), _END)
 
 
-def replace_accuracy(readme: str, card: Card) -> str:
-    """Return the text of the README with the accuracy of a model between its marks.
+def replace_accuracy(readme: str, cards: Sequence[Card]) -> str:
+    """Return the text of the README with the accuracy of models between its marks.
 
     Raises:
         OptionError: the README does not contain the marks.
     """
-    return _replace_part(readme, _ACCURACY_BEGIN, accuracy_table(card), _ACCURACY_END)
+    return _replace_part(readme, _ACCURACY_BEGIN, accuracy_table(cards), _ACCURACY_END)
 
 
 def _replace_part(readme: str, begin: str, content: str, end: str) -> str:
@@ -193,7 +194,7 @@ def main() -> None:
         if options.report is not None:
             copy_report(options.report)
         report = read_report(REPORT_FOLDER / REPORT)
-        text = replace_accuracy(readme.read_text(encoding="utf-8"), Bundle("nano").card)
+        text = replace_accuracy(readme.read_text(encoding="utf-8"), [Bundle(name).card for name in MODELS])
         write_file(replace_table(text, report).encode(), readme)
     draw_demo(Path("demo"), Path("docs/demo.png"))
     write_file(f"{json.dumps(report_schema(), indent=2)}\n".encode(), SCHEMA)

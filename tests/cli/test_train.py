@@ -120,7 +120,7 @@ def test_a_training_ends_in_a_bundle(
     check = {"figure": 0.5, "target": 0.5, "met": True}
     measured: list[Path] = []
 
-    def measure(music: Path, _: Path) -> dict[str, Any]:
+    def measure(music: Path, _: Path, **__: Any) -> dict[str, Any]:
         measured.append(music)
         return dict.fromkeys(card._CHECKS, check)
 
