@@ -31,6 +31,10 @@ _HELD_OUT_BEFORE: Final = frozenset({"ringing"})
 """Conditions that only the tables of 2026-11 hold out. Cards of networks trained on them list no held-out ones."""
 _NAMED_GROUPS: Final = 5
 """Number of best and of worst conditions that the summary of the page names."""
+PRETRAINED: Final = (
+    "the first layers of the encoder are those of mn04 (EfficientAT: Schmid, Koutini & Widmer 2023; MIT licence), "
+    "which was trained on AudioSet; the first four of them are unchanged, the others were trained further"
+)
 PICTURE: Final = "card.png"
 """File name of the plots in a bundle's folder, beside the page."""
 _BINS: Final = 25
@@ -292,6 +296,7 @@ def _summary(card: Card, held_out: Collection[str]) -> str:
     lines += [
         f"**Data.** Sounds: {rows}; from {notes['data']['clips']:,} recorded or rendered clips and "
         f"{notes['data']['pieces']:,} synthetic pieces. Labels: {notes['labels']}.",
+        *([f"**Pretrained layers.** {_sentence(notes['pretrained'])}"] if "pretrained" in notes else []),
         f"**Limits.** {_sentence(notes['limits'])} Like HAAQI, it does not read the audiogram at {unread} Hz.",
     ]
     return "\n".join(f"- {line}" for line in lines)
@@ -486,6 +491,7 @@ def training_notes(
         ),
         "fit": dict(config),
         "again": again,
+        **({"pretrained": PRETRAINED} if model_family == "small" else {}),
     }
 
 

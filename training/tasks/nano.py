@@ -242,6 +242,14 @@ def compute_moments(arrays: Iterator[Array]) -> tuple[npt.NDArray[np.float32], n
     return mean.astype(np.float32), np.sqrt(np.maximum(squares / count - mean**2, 0)).astype(np.float32)
 
 
+def round_weights(network: nn.Module, size: int = 256) -> None:
+    """Round parameters of at least `size` values to 16 bits. They stay float32; a wheel compresses them to half."""
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.numel() >= size:
+                parameter.copy_(parameter.half().float())
+
+
 def pinball_loss(values: Tensor, quantiles: Tensor, probability: float) -> Tensor:
     """Return the mean pinball loss of predicted quantiles (Koenker & Bassett 1978, "Regression quantiles")."""
     above = values - quantiles

@@ -36,7 +36,15 @@ from ..intervals import Calibration, calibrate, split_by_source
 from ..loop import Progress, Task, TrainerConfig
 from ..run_directory import Metrics, RunDirectory
 from .distillation import DistilConfig, DistilTask, NanoDistilTask, StudentTask, cache_teacher_targets
-from .nano import NanoTask, NanoTrainingConfig, SmallTrainingConfig, part_labels, predict_distances, save_nano
+from .nano import (
+    NanoTask,
+    NanoTrainingConfig,
+    SmallTrainingConfig,
+    part_labels,
+    predict_distances,
+    round_weights,
+    save_nano,
+)
 from .teacher import TeacherConfig, TeacherTask, cache_frozen_layers, create_teacher
 
 
@@ -175,6 +183,8 @@ def train_nano(
 def calibrate_weights(weights: Path, clips: Dataset, config: NanoTrainingConfig) -> Calibration:
     """Calibrate the intervals of a network, and write its weights again. See `intervals.calibrate`."""
     nano = (Small if isinstance(config, SmallTrainingConfig) else Nano).from_checkpoint(weights)
+    if isinstance(nano, Small):
+        round_weights(nano)
     scores, distances = predict_distances(nano, clips, config.batch_size, torch.device("cpu"))
     found = calibrate(nano.head, clips, scores, distances)
     save_nano(nano, weights)
