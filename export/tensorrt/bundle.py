@@ -11,7 +11,9 @@ from typing import Final, Literal
 import onnx
 
 from ...calibration.finalization import finalize_model
+from ...model.small import Small
 from ...runtime.bundle import Bundle, Card
+from ...runtime.errors import OptionError
 from ...runtime.gpu.optimization_profiles import OptimizationProfile, default_profiles
 from ...runtime.writing import check_folder, with_files, write_files
 from ..bundle import ExportSource, create_card
@@ -52,11 +54,16 @@ def write_tensorrt(
         The card, the manifest, and the parity with PyTorch (None for int8, whose card holds its own measurements).
 
     Raises:
-        OptionError: the folder holds something that is not a bundle.
+        OptionError: the folder holds something that is not a bundle, or the network is a small.
         ExportError: TensorRT would reject a graph, a shape stays unknown, or scores differ from the network's. Nothing
             is written then.
     """
     check_folder(folder)
+    if isinstance(source.original, Small):
+        raise OptionError(
+            f"{source.name} is of the family small, which cannot be exported for TensorRT: it completes the last block "
+            "of patches by operators whose shapes TensorRT cannot infer; use ONNX Runtime (`export small -o FOLDER`), or nano"
+        )
     card = replace(create_card(source, samples=True), precision="fp32" if precision == "int8" else precision)
     models = {"encoder": trace_encoder(source.network, samples=True), "head": trace_head(source.network, source.width)}
     make_clips_dynamic(models["head"])
