@@ -251,11 +251,14 @@ def _parse_convention(
 
 def _check_plot(plot: Path, pairs: list[Pair], reference: Path) -> None:
     """Raise an error unless there is a single pair, and a PNG file can be written."""
+    from ..runtime.writing import check_file
+
     require("plot", "matplotlib")
     if len(pairs) != 1 or pairs[0].reference != reference:
         raise OptionError("--plot draws one comparison: give two files, not folders")
     if plot.suffix.lower() != ".png" or not plot.absolute().parent.is_dir():
         raise OptionError(f"--plot {plot}: give the path of a PNG file, in a folder that exists")
+    check_file(plot)
 
 
 def _save_plot(pair: Pair, who: Listeners, convention: Convention, channel: Channel, path: Path) -> None:
@@ -282,9 +285,10 @@ def _describe_settings(convention: Convention, channel: str | int) -> dict[str, 
 
 def _describe_in_words(convention: Convention) -> str:
     """Return how the signals were presented."""
-    level = f"{convention.level1:g} dB SPL of RMS 1.0"
     if convention.spl is not None:
         level = f"{convention.spl:g} dB SPL of each reference"
+    else:
+        level = f"{convention.level1:g} dB SPL of RMS 1.0"
     name = {"haaqi-edge": "NAL-R of haaqi-edge", "pyclarity": "NALR(220, rate) of pyclarity"}[convention.enhancer]
     reference = "the reference is amplified by HAAQI (equalisation 1)"
     if convention.equalisation == 2:

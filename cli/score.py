@@ -330,7 +330,7 @@ def _explain_interruption(writer: ResultsWriter | None) -> Iterator[None]:
     except KeyboardInterrupt:
         if writer is not None and writer.rows:
             path = escape(display_name(writer.path))
-            err.print(f"interrupted: {writer.rows} rows are in {path}; continue with --resume", soft_wrap=True)
+            err.print(f"interrupted: {writer.rows} rows for {path} are saved; continue with --resume", soft_wrap=True)
         raise
 
 

@@ -62,7 +62,7 @@ def write_tensorrt(
     if isinstance(source.original, Small):
         raise OptionError(
             f"{source.name} is of the family small, which cannot be exported for TensorRT: it completes the last block "
-            "of patches by operators whose shapes TensorRT cannot infer; use ONNX Runtime (`export small -o FOLDER`), or nano"
+            "of patches by operators whose shapes TensorRT cannot infer; use ONNX Runtime (`export small -o FOLDER`)"
         )
     card = replace(create_card(source, samples=True), precision="fp32" if precision == "int8" else precision)
     models = {"encoder": trace_encoder(source.network, samples=True), "head": trace_head(source.network, source.width)}

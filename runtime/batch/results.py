@@ -157,8 +157,8 @@ class ResultsWriter:
     cannot be printed are written as escape sequences, so that a row of CSV or JSON Lines is one line.
 
     Args:
-        path: the file. Its suffix chooses the format. An existing file is replaced unless it is from an interrupted
-            run.
+        path: the file. Its suffix chooses the format. The results of a complete run of the same command are replaced,
+            any other existing file is not.
         columns: the columns.
         run: record of the run, from `describe_run`.
         key: columns that identify an item, such as a file.
@@ -171,8 +171,8 @@ class ResultsWriter:
         rows: number of rows in the file.
 
     Raises:
-        OptionError: if the file cannot be written, if it is from an interrupted run and `resume` is False, or if
-            `resume` is True and its rows are from a run with another record.
+        OptionError: if the file cannot be written, if it exists and holds something else, if it is from an interrupted
+            run and `resume` is False, or if `resume` is True and its rows are from a run with another record.
         DependencyError: if the format needs pyarrow, which is not installed.
     """
 
@@ -204,6 +204,11 @@ class ResultsWriter:
             raise OptionError(
                 f"{display_name(self.path)} is from a run that was interrupted ({unfinished} rows): resume it with "
                 f"--resume, or delete {display_name(self._run_path)} to start again"
+            )
+        elif self.path.is_file() and not self._is_own():
+            raise OptionError(
+                f"{display_name(self.path)} exists and is not a results file of this command: give another --output, "
+                "or delete it first"
             )
         self.resumed, self.rows = len(self._done), sum(map(len, self._done.values()))
 
@@ -287,6 +292,19 @@ class ResultsWriter:
 
     def _key_of(self, row: Row) -> tuple[Any, ...]:
         return tuple(row.get(name) for name in self._key)
+
+    def _is_own(self) -> bool:
+        """Return whether the existing file is from a run of the same command."""
+        try:
+            if self._suffix in _AS_FINISHED:
+                run = json.loads(self._run_path.read_text(encoding="utf-8"))
+            elif self._suffix == ".json":
+                run = json.loads(self.path.read_text(encoding="utf-8"))["run"]
+            else:
+                run = _read_parquet(self.path)[0]
+            return bool(run["command"] == self._run["command"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def _unfinished_rows(self) -> int | None:
         """Return the number of rows of an interrupted run, or None if there is none."""

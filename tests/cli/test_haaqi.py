@@ -280,6 +280,8 @@ def test_the_conventions_of_the_challenges(two: tuple[Path, Path]) -> None:
         expected = score_clip(*two, ears=("N2", "N4"), convention=CADENZA[preset])
         assert found["results"][0]["ears"] == [expected.to_dict()]
         assert (found["settings"]["spl"], found["settings"]["level1"]) == (65.0, None)
+    text = get_output("haaqi", *two, "-a", "N2", "-a", "N4", "--ears", "--cadenza", "cad1", "--jobs", "1")
+    assert "65 dB SPL of each reference; the reference is amplified by HAAQI (equalisation 1)" in text
     changed = parsed(
         *two, "-a", "N2", "--channel", "left", "--cadenza", "cad2", "--level1", "70", "--equalisation", "1"
     )

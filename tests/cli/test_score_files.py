@@ -140,7 +140,7 @@ def test_ctrl_c_keeps_what_is_done(folder: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=240)
     assert process.returncode == 130
-    assert told == f"interrupted: 8 rows are in {output}; continue with --resume\n"
+    assert told == f"interrupted: 8 rows for {output} are saved; continue with --resume\n"
     fifo.unlink()
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=True)
     assert "8 rows of 8 files, 8 of them from a run before" in done.stdout

@@ -200,6 +200,21 @@ def test_what_is_no_results_file_is_not_resumed(path: Path) -> None:
     assert path.read_text() == "Hz,dB\n250,20\n"
 
 
+def test_other_files_are_not_replaced(path: Path) -> None:
+    path.write_bytes(b"a,b\n1,2\n")
+    with pytest.raises(OptionError, match="exists and is not a results file of this command"):
+        writer(path)
+    assert path.read_bytes() == b"a,b\n1,2\n"
+    path.unlink()
+    with writer(path) as first:
+        first.write(rows("a.wav"))
+    with pytest.raises(OptionError, match="not a results file of this command"):
+        writer(path, run=describe_run("haaqi", None, {}, LISTENERS))
+    with writer(path) as second:  # a complete run of the same command is replaced
+        second.write(rows("b.wav"))
+    assert {row["file"] for row in read(path)} == {"b.wav"}
+
+
 def test_resuming_nothing_starts(path: Path) -> None:
     with writer(path, resume=True) as out:
         out.write(rows("a.wav"))
