@@ -140,7 +140,8 @@ class NanoHead(nn.Module):
             self.register_buffer("interval_margins", torch.zeros(len(LOSS_GROUPS) + 1))
             loss_weights = [(f in LOSS_FREQUENCIES) / len(LOSS_FREQUENCIES) for f in FREQUENCIES]
             self.register_buffer("loss_weights", torch.tensor(loss_weights), persistent=False)
-            self.register_buffer("loss_groups", torch.tensor(LOSS_GROUPS), persistent=False)
+            # All listeners are at or above the first limit.
+            self.register_buffer("loss_groups", torch.tensor((-1e9, *LOSS_GROUPS)), persistent=False)
 
     def forward(self, tokens: Tensor, audiogram: Tensor) -> Scores:
         """Return the scores of `tokens` [batch or 1, tokens, width] for `audiogram` [batch, 8] in dB HL."""
@@ -176,7 +177,7 @@ class NanoHead(nn.Module):
         Source: Romano, Patterson & Candes 2019, "Conformalized quantile regression"; Vovk 2012 for groups.
         """
         loss = (audiogram * self.loss_weights).sum(1, keepdim=True)
-        in_group = F.pad((loss >= self.loss_groups).to(loss.dtype), (1, 0), value=1.0)
+        in_group = (loss >= self.loss_groups).to(loss.dtype)
         return (in_group * self.interval_margins).sum(1, keepdim=True)
 
     def interval_ends(self, score: Tensor, distances: Tensor) -> Tensor:

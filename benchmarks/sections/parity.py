@@ -34,7 +34,7 @@ TITLE: Final = "Parity"
 _PATCHES: Final = (1, 2, 7, 62, 63, 188, 375, 1_250, 3_750)
 """durations of the clips in patches, up to 10 minutes"""
 _QUICK_PATCHES: Final = (1, 7, 62, 63)
-_FUSED_PATCHES: Final = (1, 2, 7, 62, 63, 187)
+_FUSED_PATCHES: Final = (1, 2, 7, 31, 61, 62)
 """durations in patches for bundles fused to one file, up to 30 s"""
 _FLOOR: Final = 1e-9
 """smallest difference in the plot; smaller ones are plotted at this value"""

@@ -255,7 +255,7 @@ class CConstants:
             self._add("float interval_bias[2]", _array(head.interval.bias) + net.INTERVAL_BIAS)
             self._add("float interval_margins[HAAQI_GROUPS + 1]", _array(head.interval_margins))
             self._add("float loss_weights[HAAQI_LEVELS]", _array(head.loss_weights))
-            self._add("float loss_groups[HAAQI_GROUPS]", _array(head.loss_groups))
+            self._add("float loss_groups[HAAQI_GROUPS]", _array(head.loss_groups)[1:])
 
         linears = [one for one in encoder.layers if isinstance(one, nn.Linear)] + [encoder.linear]
         norms = [one for one in encoder.layers if isinstance(one, nn.LayerNorm)] + [encoder.norm]

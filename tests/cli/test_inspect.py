@@ -41,7 +41,11 @@ def test_json(by: str) -> None:
     assert ran.keys() == {"CPUExecutionProvider"}
     assert ran["CPUExecutionProvider"]["GRU"] == 1
     assert found["files"]["head"]["inputs"] == {"tokens": [1, "tokens", width], "audiogram": ["batch", 8]}
-    assert found["files"]["head"]["outputs"] == {"frame_scores": ["batch", "tokens"], "score": ["batch"]}
+    assert found["files"]["head"]["outputs"] == {
+        "frame_scores": ["batch", "tokens"],
+        "score": ["batch"],
+        "interval": ["batch", 2],
+    }
 
 
 def test_for_people() -> None:

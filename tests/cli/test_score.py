@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from command import get_output, run
 from haaqi_edge.cli import console
-from haaqi_edge.cli.console import draw_curve
+from haaqi_edge.cli.console import draw_curve, format_interval
 from haaqi_edge.runtime import Audiogram, Scorer
 
 DEMO = Path(__file__).resolve().parents[2] / "demo"
@@ -67,7 +67,7 @@ def test_json_says_what_the_scorer_says(scorer: Scorer) -> None:
     scores = found["results"][0]["scores"]
     assert [s["audiogram"] for s in scores] == ["N3", LEVELS, "S2"]
     for got, score in zip(scores, expected, strict=True):
-        assert got.keys() == {"audiogram", "levels", "score", "windows", "frame_scores", "times"}
+        assert got.keys() == {"audiogram", "levels", "score", "interval", "windows", "frame_scores", "times"}
         assert got["score"] == score.score
         assert 0 < got["score"] < 1
         assert got["levels"] == list(score.audiogram.levels)
@@ -82,7 +82,7 @@ def test_json_says_what_the_scorer_says(scorer: Scorer) -> None:
 
 def test_json_leaves_the_frames_out_unless_asked() -> None:
     found = parsed(CLEAN, "-a", "N3")
-    assert found["results"][0]["scores"][0].keys() == {"audiogram", "levels", "score", "windows"}
+    assert found["results"][0]["scores"][0].keys() == {"audiogram", "levels", "score", "interval", "windows"}
 
 
 @pytest.mark.parametrize(
@@ -132,8 +132,8 @@ def test_one_file_is_shown_with_its_curve(scorer: Scorer) -> None:
     assert lines[0].startswith("clean.flac, 20.0 s") or lines[0].startswith("clean.flac, 19.9 s")
     for score in expected:
         line = next(line for line in lines if line.split()[0] == score.audiogram.name)
-        assert line.split()[1] == f"{score.score:.3f}"
-        assert set(line.split()[2]) <= set("▁▂▃▄▅▆▇█·")
+        assert line.startswith(f"  {score.audiogram.name:>6}  {score.score:.3f}{format_interval(score.interval)}  ")
+        assert set(line.split()[-1]) <= set("▁▂▃▄▅▆▇█·")
         windows = next(line for line in lines if line.split()[0] == score.audiogram.name and "windows of" in line)
         assert windows.split()[-2:] == [f"{w.score:.3f}" for w in score.windows]
     assert "with nano on CPUExecutionProvider, 1 thread" in lines[-1]

@@ -19,6 +19,7 @@ import soundfile
 from command import Outcome, get_output, run
 from comparison import TOLERANCE
 from haaqi_edge.cli import console, stream_display
+from haaqi_edge.cli.console import format_interval
 from haaqi_edge.cli.stream_display import draw_level, format_update
 from haaqi_edge.runtime import Scorer
 from haaqi_edge.runtime.errors import AudioError, AudioFileError, DependencyError, DeviceError, OptionError
@@ -104,7 +105,7 @@ def test_lines_for_people(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> No
         assert set("▁▂▃▄▅▆▇█") & set(row)
     assert "clean.flac, 19.9 s scored" in heading
     assert [line.split() for line in (first, second)] == [
-        [score.audiogram.name, f"{score.score:.3f}"] for score in expected
+        f"{score.audiogram.name} {score.score:.3f}{format_interval(score.interval)}".split() for score in expected
     ]
 
 
@@ -197,7 +198,7 @@ def test_ctrl_c_ends_with_the_summary(as_json: bool, scorer: Scorer) -> None:
     if as_json:
         assert json.loads(rest)["totals"][0]["score"] == pytest.approx(expected, abs=TOLERANCE)
     else:
-        assert rest.splitlines()[-1].split() == ["N3", f"{expected:.3f}"]
+        assert rest.splitlines()[-1].split()[:2] == ["N3", f"{expected:.3f},"]
 
 
 @pytest.mark.slow

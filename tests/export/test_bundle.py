@@ -124,27 +124,25 @@ def files(exported: Exported) -> list[Path]:
     return [*roles, exported.fused]
 
 
-def expected_scores(
-    source: ExportSource, samples: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return frame scores [listeners, tokens] and scores [listeners] of the original network in PyTorch."""
+def expected_scores(source: ExportSource, samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Return frame scores, scores, and intervals if there are any, of the original network in PyTorch."""
     audiograms = torch.from_numpy(np.stack([Audiogram.named(name).array() for name in LISTENERS]))
     features = torch.from_numpy(FEATURE_EXTRACTORS[source.network.reads](samples))
     if source.network.reads == "fbank":
         features = features.flatten(0, 1)
     with torch.inference_mode():
-        frames, scores = source.original(features.expand(len(LISTENERS), *features.shape), audiograms)
-    return frames.numpy(), scores.numpy()
+        found = source.original(features.expand(len(LISTENERS), *features.shape), audiograms)
+    return [value.numpy() for value in found if value is not None]
 
 
 def test_verification_covers_all_lengths_and_listeners(exported: Exported) -> None:
-    assert [parity.cases for parity in exported.parities] == [24, 24, 72]
+    assert [parity.cases for parity in exported.parities] == [24, 24, 48]  # fused: lengths up to a window
     assert all(0 <= parity.worst.difference < 1e-5 for parity in exported.parities)
 
 
 def test_the_scorer_equals_the_network(exported: Exported) -> None:
     samples = probe_signal(16_000 * 9 + 123, seed=9)
-    frames, scores = expected_scores(exported.source, samples)
+    frames, scores = expected_scores(exported.source, samples)[:2]
     assert np.ptp(scores) > 1e-3
     for folder in (exported.bundle, exported.samples):
         results = Scorer(folder, threads=1).score((samples, 16_000), LISTENERS, window="whole")
@@ -153,10 +151,8 @@ def test_the_scorer_equals_the_network(exported: Exported) -> None:
         np.testing.assert_allclose([result.frame_scores for result in results], per_patch, atol=1e-5)
 
 
-@pytest.mark.parametrize("length", [2_800, 2_801, 5_359, 5_360, 40_000, 60 * 16_000])
+@pytest.mark.parametrize("length", [2_800, 2_801, 5_359, 5_360, 40_000, 10 * 16_000])
 def test_the_fused_file_equals_the_network(exported: Exported, length: int) -> None:
-    if exported.source.family == "student" and length > 40_000:
-        length = 25 * 16_000  # its attention over 60 s needs too much memory
     samples = probe_signal(length, seed=4)
     session = onnxruntime.InferenceSession(exported.fused)
     audiograms = np.stack([Audiogram.named(name).array() for name in LISTENERS])
@@ -187,6 +183,8 @@ def test_names_and_axes(exported: Exported) -> None:
         return {value.name: value.shape for value in inputs}, {value.name: value.shape for value in outputs}
 
     results = {name: AXES[name] for name in ("frame_scores", "score")}
+    if Bundle(exported.bundle).card.interval is not None:
+        results["interval"] = ["batch", 2]
     for folder, given in ((exported.bundle, encoder_input(exported.source.network)), (exported.samples, "samples")):
         assert values(folder / "encoder.onnx") == ({given: AXES[given]}, {"tokens": ["patches", per_patch, width]})
         tokens = {"tokens": [1, "tokens", width], "audiogram": AXES["audiogram"]}
@@ -199,7 +197,11 @@ def test_every_file_has_the_metadata(exported: Exported) -> None:
     version = {"texture_version": "2"} if exported.source.network.reads == "texture-2" else {}
     for path in files(exported):
         metadata = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
+        limits = {"window": "10", "min_samples": "2800", "max_samples": "161519"} if path == exported.fused else {}
+        interval = {} if card.interval is None else {"interval": "0.9"}
         assert metadata == {
+            **limits,
+            **interval,
             "name": exported.source.name,
             "version": card.version,
             "family": exported.source.family,

@@ -145,7 +145,7 @@ def test_the_card(name: str) -> None:
     backend = TorchBackend(create(name), name)
     assert isinstance(backend, Backend)
     card = backend.card
-    assert card.front_end_name == {"nano": "texture", "student": "fbank", "teacher": "samples"}.get(name, name)
+    assert card.front_end_name == {"nano": "texture-2", "student": "fbank", "teacher": "samples"}.get(name, name)
     assert card.tokens_per_patch == (8 if name in ("student", "teacher") else 1)
     assert card.parameters == sum(parameter.numel() for parameter in backend.network.parameters())
     assert len(card.source_sha256) == 64

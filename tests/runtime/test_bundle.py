@@ -122,7 +122,9 @@ def test_a_card_tells_the_version_of_its_texture(copy: Path) -> None:
     with pytest.raises(BundleError, match=r"the encoder of .*copy disagrees with its card on \['texture_version'\]"):
         Scorer(copy, threads=1)  # the graphs are of version 2
     edited(copy, lambda card: card["front_end"].update(texture_version=3))
-    with pytest.raises(BundleError, match=r"texture_version=3.*texture_version one of 1, 2: update haaqi-edge"):
+    with pytest.raises(
+        BundleError, match=r"texture_version=3.*texture_version one of 1, 2 and block from 1 to 64: update haaqi-edge"
+    ):
         Bundle(copy)
 
 
@@ -140,6 +142,8 @@ def test_every_graph_carries_the_cards_metadata() -> None:
         "level1": "85",
         "audiogram_frequencies": "250,500,1000,2000,3000,4000,6000,8000",
         "source_sha256": card.source_sha256,
+        "texture_version": "2",
+        "interval": "0.9",
     }
     assert card.metadata() == expected
     for role in card.files:

@@ -111,7 +111,7 @@ def test_blocks_of_any_length_are_encoded_alike(scorer: Scorer) -> None:
     encoder, sound = Encoder(Bundle("nano"), None, 1), np.tile(music(20), 2)
     expected = scorer.encode((sound, RATE)).encoded
     for step in (len(sound), samples_for(65), samples_for(64), 30_000, 1_000):
-        parts = list(read_patches([sound[at : at + step] for at in range(0, len(sound), step)], "texture", 0.0))
+        parts = list(read_patches([sound[at : at + step] for at in range(0, len(sound), step)], "texture-2", 0.0))
         assert max(len(part.silent) for part in parts) <= 64
         tokens = np.concatenate([encoder.encode(part.features) for part in parts])
         assert tokens.shape == expected.tokens.shape
@@ -134,11 +134,11 @@ def test_a_score_is_what_the_graphs_give(scorer: Scorer) -> None:
     """Front end, encoder and head run by hand."""
     bundle, sound = Bundle("nano"), music(6, start=5)
     assert bundle.card.encoder_input == "texture"
-    (tokens,) = Session(bundle.path("encoder"), threads=1).run(texture=textures(sound))
+    (tokens,) = Session(bundle.path("encoder"), threads=1).run(texture=textures(sound, version=2))
     assert_tokens_equal(scorer.encode((sound, RATE)).encoded.tokens, tokens)
     audiograms = np.stack([Audiogram.named(name).array() for name in ("N2", "S3")])
     head = Session(bundle.path("head"), threads=1)
-    frames, values = head.run(tokens=tokens.reshape(1, -1, tokens.shape[2]), audiogram=audiograms)
+    frames, values, _ = head.run(tokens=tokens.reshape(1, -1, tokens.shape[2]), audiogram=audiograms)
     for got, curve, value in zip(scorer.score((sound, RATE), ["N2", "S3"]), frames, values, strict=True):
         np.testing.assert_allclose(
             got.frame_scores, curve.reshape(len(tokens), -1).mean(axis=1), rtol=0, atol=TOLERANCE

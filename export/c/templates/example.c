@@ -223,7 +223,7 @@ int main(int argc, char **argv)
 {
     float audiogram[HAAQI_LEVELS], samples[CHUNK], level1 = HAAQI_LEVEL1, score = 0.0f, level = 0.0f;
     double total = 0.0;
-    wav in;
+    wav in = {0};
     const char *wrong;
     size_t got;
     long patches = 0, scored = 0, added = 0; /* scored: in windows that have a score; added: in no window yet */

@@ -38,7 +38,7 @@ def test_operations_are_those_of_the_layers() -> None:
     nano, bundle = Nano.shipped(), Bundle("nano")
     samples = music(10)
     count = patch_count(len(samples))
-    once = {"head.conditioning.0", "head.conditioning.2"}
+    once = {"head.conditioning.0", "head.conditioning.2", "head.interval"}
     needed = 0
     for name, module in nano.named_modules():
         if isinstance(module, torch.nn.Linear):

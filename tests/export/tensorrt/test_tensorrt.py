@@ -26,7 +26,7 @@ from haaqi_edge.export.tensorrt.bundle import make_clips_dynamic, write_tensorrt
 from haaqi_edge.export.tensorrt.manifest import MANIFEST, Manifest, create_manifest
 from haaqi_edge.export.tensorrt.shapes import check_profiles, infer_shapes
 from haaqi_edge.export.tensorrt.support import find_problems, load_support
-from haaqi_edge.export.tracing import trace_teacher
+from haaqi_edge.export.tracing import trace_head, trace_teacher
 from haaqi_edge.export.verify import Difference, Parity, probe_signal
 from haaqi_edge.model import Student
 from haaqi_edge.model.beats import BeatsConfig
@@ -75,7 +75,9 @@ def small(folder: Path) -> Mapping[str, onnx.ModelProto]:
 @cache
 def nano() -> Mapping[str, onnx.ModelProto]:
     """Return the graphs of the shipped nano in fp16, with a head for several clips."""
-    halves = {role: convert_to_fp16(model) for role, model in models().items()}
+    source = load_nano_source(None)
+    graphs = {**models(), "head": trace_head(source.network, source.width)}  # without guards, as for TensorRT
+    halves = {role: convert_to_fp16(model) for role, model in graphs.items()}
     make_clips_dynamic(halves["head"])
     return halves
 
@@ -147,9 +149,9 @@ def test_a_head_accepts_several_clips(name: str, small: Mapping[str, Any]) -> No
     rng = np.random.default_rng(0)
     tokens = rng.standard_normal((4, 31, width)).astype(np.float32)
     audiograms = rng.uniform(0, 80, (4, 8)).astype(np.float32)
-    frames, scores = session.run(tokens=tokens, audiogram=audiograms)
+    frames, scores = session.run(tokens=tokens, audiogram=audiograms)[:2]
     for i in range(4):
-        frame, score = session.run(tokens=tokens[i : i + 1], audiogram=audiograms[i : i + 1])
+        frame, score = session.run(tokens=tokens[i : i + 1], audiogram=audiograms[i : i + 1])[:2]
         np.testing.assert_allclose(frames[i], frame[0], atol=1e-6)
         np.testing.assert_allclose(scores[i], score[0], atol=1e-6)
     assert len(set(session.run(tokens=tokens[:1], audiogram=audiograms)[1])) == 4
