@@ -259,7 +259,7 @@ def _print_changes(comparison: Comparison, everything: bool) -> None:
         print_table(table)
     by_chance = ""
     if comparison.interval_count:
-        by_chance = f" ({comparison.expected_by_chance:.0f} of {comparison.interval_count} are expected to by chance)"
+        by_chance = f" ({comparison.expected_by_chance:.0f} of {comparison.interval_count} are expected to, at random)"
     out.print(
         f"{len(comparison.significant)} of {len(comparison.changes)} results changed by more than the noise{by_chance}"
         f"; {len(comparison.removed)} removed, {len(comparison.added)} added",

@@ -17,11 +17,11 @@ from .options import (
     AUDIOGRAM_NAMES,
     DATA,
     LISTENERS,
-    MODEL,
     OUTPUT,
     JobsOption,
     JsonOption,
     Level1Option,
+    ModelOption,
     NalROption,
     ProviderOption,
 )
@@ -39,15 +39,7 @@ def evaluate(
             "optionally group."
         ),
     ],
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Name of a shipped model, folder of a bundle, or file of a checkpoint (needs PyTorch).",
-            rich_help_panel=MODEL,
-        ),
-    ] = "nano",
+    model: ModelOption = "nano",
     audiogram: Annotated[
         list[str] | None,
         typer.Option(

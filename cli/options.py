@@ -64,6 +64,15 @@ ChannelOption = Annotated[
         rich_help_panel=AUDIO,
     ),
 ]
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Name of a shipped model, folder of a bundle, or file of a checkpoint (needs PyTorch).",
+        rich_help_panel=MODEL,
+    ),
+]
 ProviderOption = Annotated[
     str | None,
     typer.Option(

@@ -36,6 +36,7 @@ from .options import (
     EarsOption,
     JsonOption,
     Level1Option,
+    ModelOption,
     NalROption,
     ProviderOption,
     SplOption,
@@ -60,15 +61,7 @@ def score(
         list[str] | None,
         typer.Argument(help="Audio files, folders to search for them, m3u playlists, or @LIST with a path per line."),
     ] = None,
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Name of a shipped model, folder of a bundle, or file of a checkpoint (needs PyTorch).",
-            rich_help_panel=MODEL,
-        ),
-    ] = "nano",
+    model: ModelOption = "nano",
     config: Annotated[
         Path | None,
         typer.Option(help="HAAQI-Net's config.yaml, which must describe the checkpoint.", rich_help_panel=MODEL),

@@ -170,9 +170,8 @@ def _train_on_table(
     from ..export.bundle import load_nano_source, load_small_source, write_bundle
     from ..model.family import load_network
     from ..training.card import metrics_by_group, training_notes, write_model_card
-    from ..training.data.batches import Dataset, evaluate_network
+    from ..training.data.batches import Dataset, evaluate_network, input_kind
     from ..training.data.examples import load_table_examples
-    from ..training.data.feature_cache import input_kind
     from ..training.data.labels import table_names
     from ..training.loop import resolve_device
     from ..training.settings import build_settings

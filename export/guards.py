@@ -1,8 +1,8 @@
 """Guards of exported graphs: NaN where there is no score, and no input of the right rank ends the program.
 
 ONNX has no exceptions. Without guards, a recurrent layer ends the host program if an axis is empty, and bad input gives
-a plausible score. The guards are added to the traced graph: axes that are empty are padded, and the outputs become NaN
-if the input is not valid. Valid inputs give the same numbers as without guards.
+a plausible score. The guards are added to the traced graph: axes that are too short are padded with NaN, and the
+outputs become NaN if the input is not valid. Valid inputs give the same numbers as without guards.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from ..runtime.audio.levels import SILENCE
 from ..runtime.audio.reading import MAX_AMPLITUDE
@@ -33,8 +34,7 @@ def guard_head(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     guards = _Guards(model)
     tokens = guards.pad("tokens", axis=1, least=1)
-    known = guards.all_within(tokens, _MAX_TOKEN)
-    guards.finish([guards.and_(known, guards.at_least("tokens", 1, 1)), guards.valid_audiograms()])
+    guards.finish(guards.nan_unless(guards.within(tokens, _MAX_TOKEN)))
     return model
 
 
@@ -52,14 +52,12 @@ def guard_fused(model: onnx.ModelProto, window: int) -> onnx.ModelProto:
     guards = _Guards(model)
     most = most_samples(window)
     waveform = guards.pad("waveform", axis=1, least=fe.PATCH_LENGTH, most=most)
-    loud = guards.node("Greater", guards.peak(guards.whole_patches(waveform)), guards.constant(SILENCE, np.float32))
-    known = guards.and_(
-        guards.all_within(waveform, MAX_AMPLITUDE),
-        guards.and_(
-            loud, guards.and_(guards.at_least("waveform", 1, fe.PATCH_LENGTH), guards.at_most("waveform", 1, most))
-        ),
+    peak = guards.node("ReduceMax", guards.node("Abs", guards.whole_patches(waveform)), keepdims=0)
+    guards.finish(
+        guards.nan_unless(guards.within(waveform, MAX_AMPLITUDE)),
+        guards.nan_unless(guards.node("Greater", peak, guards.constant(SILENCE, np.float32))),
+        guards.nan_unless(guards.at_most("waveform", 1, most)),
     )
-    guards.finish([known, guards.valid_audiograms()])
     return model
 
 
@@ -75,34 +73,39 @@ class _Guards:
         self._graph = model.graph
         self._before: list[onnx.NodeProto] = []
         self._count = 0
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
+        self._shapes: dict[str, str] = {}
         self._replaced: dict[str, str] = {}
         self._audiogram = self.pad("audiogram", axis=0, least=1)
 
     def constant(self, value: object, dtype: type) -> str:
-        name = self._name("constant")
-        self._graph.initializer.append(numpy_helper.from_array(np.asarray(value, dtype), name))
-        return name
+        """Add a constant, and return its name. Equal constants are one."""
+        array: npt.NDArray[Any] = np.asarray(value, dtype)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            self._constants[key] = self._name()
+            self._graph.initializer.append(numpy_helper.from_array(array, self._constants[key]))
+        return self._constants[key]
 
     def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Add a node, and return the name of its output."""
-        name = self._name(operator)
-        self._before.append(helper.make_node(operator, list(inputs), [name], f"guard/{name}", **attributes))
+        name = self._name()
+        self._before.append(helper.make_node(operator, list(inputs), [name], f"guard/{self._count}", **attributes))
         return name
 
     def pad(self, name: str, axis: int, least: int, most: int | None = None) -> str:
-        """Pad an input with zeros up to a size, and cut it at another one. The model then reads the result."""
-        shape = self.node("Shape", name)
-        size = self.node("Gather", shape, self.constant([axis], np.int64))
-        missing = self.node(
-            "Max", self.node("Sub", self.constant([least], np.int64), size), self.constant([0], np.int64)
-        )
+        """Pad an input with NaN up to a size, and cut it at another one. The model then reads the result.
+
+        A comparison with NaN is false, so that padded input is not valid.
+        """
         rank = len(next(value for value in self._graph.input if value.name == name).type.tensor_type.shape.dim)
-        parts = [
-            missing if place == axis else self.node("Gather", shape, self.constant([place], np.int64))
-            for place in range(rank)
-        ]
-        zeros = self.node("ConstantOfShape", self.node("Concat", *parts, axis=0))
-        padded = self.node("Concat", name, zeros, axis=axis)
+        size = self.node("Gather", self._shape(name), self.constant([axis], np.int64))
+        missing = self.node("Sub", self.constant([least], np.int64), size)
+        missing = self.node("Max", missing, self.constant([0], np.int64))
+        before = self.constant([0] * (rank + axis), np.int64)
+        after = [self.constant([0] * (rank - axis - 1), np.int64)] if rank - axis > 1 else []
+        pads = self.node("Concat", before, missing, *after, axis=0)
+        padded = self.node("Pad", name, pads, self.constant(np.nan, np.float32))
         if most is not None:
             bounds = (self.constant([value], np.int64) for value in (0, most, axis))
             padded = self.node("Slice", padded, *bounds)
@@ -111,45 +114,33 @@ class _Guards:
 
     def whole_patches(self, name: str) -> str:
         """Return the samples of whole patches of a waveform [1, samples] with at least one patch."""
-        size = self.node("Gather", self.node("Shape", name), self.constant([1], np.int64))
+        size = self.node("Gather", self._shape(name), self.constant([1], np.int64))
         length, shift = (self.constant([value], np.int64) for value in (fe.PATCH_LENGTH, fe.PATCH_SHIFT))
         shifts = self.node("Div", self.node("Sub", size, length), shift)
         end = self.node("Add", self.node("Mul", shifts, shift), length)
         return self.node("Slice", name, self.constant([0], np.int64), end, self.constant([1], np.int64))
 
-    def peak(self, name: str) -> str:
-        """Return the largest absolute value, a scalar."""
-        return self.node("ReduceMax", self.node("Abs", name), keepdims=0)
+    def within(self, name: str, limit: float) -> str:
+        """Return whether each value is within +-limit. It is false for NaN."""
+        return self.node("LessOrEqual", self.node("Abs", name), self.constant(limit, np.float32))
 
-    def all_within(self, name: str, limit: float) -> str:
-        """Return whether all values are within +-limit, a scalar. It is false for NaN."""
-        inside = self.node("LessOrEqual", self.node("Abs", name), self.constant(limit, np.float32))
-        return self._all(inside)
-
-    def at_least(self, name: str, axis: int, least: int) -> str:
-        """Return whether an axis has a minimum size, a scalar."""
-        return self.node("GreaterOrEqual", self._size(name, axis), self.constant(least, np.int64))
+    def nan_unless(self, condition: str, axis: int | None = None) -> str:
+        """Return 0 if a condition holds everywhere, otherwise NaN: a scalar, or [rows] with an axis to reduce."""
+        values = self.node("Where", condition, self.constant(0.0, np.float32), self.constant(np.nan, np.float32))
+        axes = [] if axis is None else [self.constant([axis], np.int64)]
+        return self.node("ReduceSum", values, *axes, keepdims=0)
 
     def at_most(self, name: str, axis: int, most: int) -> str:
         """Return whether an axis has a maximum size, a scalar."""
         return self.node("LessOrEqual", self._size(name, axis), self.constant(most, np.int64))
 
-    def and_(self, one: str, other: str) -> str:
-        return self.node("And", one, other)
-
-    def valid_audiograms(self) -> str:
-        """Return whether each audiogram is valid, [audiograms]."""
-        low, high = (self.constant(level, np.float32) for level in (MIN_HEARING_LEVEL, MAX_HEARING_LEVEL))
-        inside = self.and_(
-            self.node("GreaterOrEqual", self._audiogram, low), self.node("LessOrEqual", self._audiogram, high)
-        )
-        return self.and_(self._all(inside, axis=1), self.at_least("audiogram", 0, 1))
-
-    def finish(self, conditions: list[str]) -> None:
-        """Make the outputs NaN unless all conditions hold, and put all nodes into the model."""
-        valid = self.and_(*conditions)
-        zero, nan = (self.constant(value, np.float32) for value in (0.0, np.nan))
-        offset = self.node("Where", valid, zero, nan)  # [audiograms]
+    def finish(self, *offsets: str) -> None:
+        """Add offsets of 0 or NaN to the outputs, also for invalid audiograms, and put all nodes into the model."""
+        middle, reach = (MIN_HEARING_LEVEL + MAX_HEARING_LEVEL) / 2, (MAX_HEARING_LEVEL - MIN_HEARING_LEVEL) / 2
+        centred = self.node("Sub", self._audiogram, self.constant(middle, np.float32))
+        offset = self.nan_unless(self.within(centred, reach), axis=1)  # [audiograms]
+        for other in offsets:
+            offset = self.node("Add", offset, other)
         column = self.node("Unsqueeze", offset, self.constant([1], np.int64))
         after = []
         for output in self._graph.output:
@@ -167,17 +158,14 @@ class _Guards:
         self._graph.node.extend(nodes)
         del self._graph.value_info[:]  # sizes may differ now; they are inferred again
 
-    def _all(self, name: str, axis: int | None = None) -> str:
-        numbers = self.node("Cast", name, to=TensorProto.FLOAT)
-        if axis is None:
-            least = self.node("ReduceMin", numbers, keepdims=0)
-        else:
-            least = self.node("ReduceMin", numbers, self.constant([axis], np.int64), keepdims=0)
-        return self.node("Greater", least, self.constant(0.5, np.float32))
-
     def _size(self, name: str, axis: int) -> str:
-        return self.node("Gather", self.node("Shape", name), self.constant(axis, np.int64))
+        return self.node("Gather", self._shape(name), self.constant(axis, np.int64))
 
-    def _name(self, kind: str) -> str:
+    def _shape(self, name: str) -> str:
+        if name not in self._shapes:
+            self._shapes[name] = self.node("Shape", name)
+        return self._shapes[name]
+
+    def _name(self) -> str:
         self._count += 1
-        return f"guard_{kind.lower()}_{self._count}"
+        return f"guard_{self._count}"

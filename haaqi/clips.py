@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Literal, NamedTuple, TypeAlias, overload
+from typing import Final, Literal, NamedTuple, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,7 @@ from ..runtime.audio.channels import Channel
 from ..runtime.audio.levels import LEVEL1, SILENCE, check_level, nal_r, nal_r_filter
 from ..runtime.audio.reading import ArrayAudio, AudioLike, FileAudio, open_audio
 from ..runtime.audiogram import Audiogram, AudiogramLike, EarPair, EarsLike, as_audiograms, as_ears
-from ..runtime.ears import EARS, Ear, of_ear, open_ear
+from ..runtime.ears import EARS, Ear, TwoEars, of_ear, open_ear
 from ..runtime.errors import AudioError, AudioFileError, AudiogramError, OptionError, SilenceWarning
 from ..runtime.files import is_file
 from .cochlea import RATE, resample
@@ -108,43 +108,9 @@ reference before the compressor (`level_from`).
 """
 
 
-class EarHaaqi(NamedTuple):
-    """HAAQI of a listener's two ears. The challenges average them.
-
-    Attributes:
-        left: HAAQI of the left channel for the left audiogram.
-        right: HAAQI of the right channel for the right audiogram.
-        name: name of the listener.
-    """
-
-    left: Haaqi
-    right: Haaqi
-    name: str
-
-    @property
-    def score(self) -> float:
-        """The mean of both ears."""
-        return (self.left.score + self.right.score) / 2
-
-    @property
-    def better_ear(self) -> Ear:
-        """The ear with the higher score; the left one if they are equal."""
-        return "left" if self.left.score >= self.right.score else "right"
-
-    @property
-    def better(self) -> Haaqi:
-        """HAAQI of the better ear."""
-        return self.left if self.better_ear == "left" else self.right
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the scores as a dict for JSON."""
-        return {
-            "listener": self.name,
-            "score": self.score,
-            "left": self.left.score,
-            "right": self.right.score,
-            "better": {"ear": self.better_ear, "score": self.better.score},
-        }
+@dataclass(frozen=True)
+class EarHaaqi(TwoEars[Haaqi]):
+    """HAAQI of a listener's two ears. The challenges average them."""
 
 
 @overload

@@ -36,8 +36,6 @@ LEVEL_UNIT: Final = 30.0
 PLANES: Final = len(tx.PLANES)
 COVERAGE: Final = 0.9
 """Probability that a prediction interval contains the label."""
-INTERVAL_BIAS: Final = -2.0
-"""Added before the softplus, so that the ends of an untrained interval are at about 0.13 from the score."""
 LOSS_FREQUENCIES: Final = (500, 1000, 2000, 4000)
 """Hz; a listener's hearing loss is the mean of the levels at these frequencies (Mathers et al. 2000, WHO)."""
 LOSS_GROUPS: Final = (20.0, 35.0, 50.0)
@@ -116,6 +114,7 @@ class NanoHead(nn.Module):
     interval_margins: Tensor
     loss_weights: Tensor
     loss_groups: Tensor
+    directions: Tensor
 
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
@@ -136,21 +135,25 @@ class NanoHead(nn.Module):
         self.predicts_interval = config.interval
         if config.interval:
             self.interval = nn.Linear(2 * config.hidden, 2)
+            nn.init.constant_(self.interval.bias, -2.0)  # so that the ends are at about 0.13 from the score at first
+            self.register_buffer("directions", torch.tensor([-1.0, 1.0]), persistent=False)
             # Of the first group, and what each further group adds.
             self.register_buffer("interval_margins", torch.zeros(len(LOSS_GROUPS) + 1))
             loss_weights = [(f in LOSS_FREQUENCIES) / len(LOSS_FREQUENCIES) for f in FREQUENCIES]
-            self.register_buffer("loss_weights", torch.tensor(loss_weights), persistent=False)
+            self.register_buffer("loss_weights", torch.tensor(loss_weights).unsqueeze(1), persistent=False)
             # All listeners are at or above the first limit.
             self.register_buffer("loss_groups", torch.tensor((-1e9, *LOSS_GROUPS)), persistent=False)
 
     def forward(self, tokens: Tensor, audiogram: Tensor) -> Scores:
         """Return the scores of `tokens` [batch or 1, tokens, width] for `audiogram` [batch, 8] in dB HL."""
         x = self.read_window(tokens, audiogram)
-        scores = self.pool_scores(x)
         if not self.predicts_interval:
-            return scores
-        ends = self.interval_ends(scores.score, self.interval_widths(x) + self.group_margins(audiogram))
-        return scores._replace(interval=ends)
+            return self.pool_scores(x)
+        shares, frame_scores = self.attention_weights(x), self.frame_scores(x)
+        score = (shares * frame_scores).sum(-1)
+        distances = F.relu(self.interval_distances(x, shares) + self.group_margins(audiogram))
+        interval = (score.unsqueeze(1) + distances * self.directions).clamp(0, 1)
+        return Scores(frame_scores, score, interval)
 
     def pool_scores(self, x: Tensor) -> Scores:
         """Return the scores for the output of `read_window`, without intervals."""
@@ -160,35 +163,28 @@ class NanoHead(nn.Module):
     def drop_interval(self) -> None:
         """Remove the prediction of intervals."""
         if self.predicts_interval:
-            del self.interval, self.interval_margins, self.loss_weights, self.loss_groups
+            del self.interval, self.interval_margins, self.loss_weights, self.loss_groups, self.directions
             self.predicts_interval = False
 
-    def interval_widths(self, x: Tensor) -> Tensor:
+    def interval_distances(self, x: Tensor, shares: Tensor) -> Tensor:
         """Return the distances from the score to the ends of the interval, [batch, 2], before calibration.
 
         They are quantiles of the error, learned by the pinball loss (Koenker & Bassett 1978, "Regression quantiles").
+
+        Args:
+            x: output of `read_window`.
+            shares: its `attention_weights`.
         """
-        pooled = (self.attention_weights(x).unsqueeze(-1) * x).sum(1)
-        return F.softplus(self.interval(pooled) + INTERVAL_BIAS)
+        return F.softplus(self.interval((shares.unsqueeze(-1) * x).sum(1)))
 
     def group_margins(self, audiogram: Tensor) -> Tensor:
         """Return what the calibration adds to the distances, [batch, 1], by the group of the listener.
 
         Source: Romano, Patterson & Candes 2019, "Conformalized quantile regression"; Vovk 2012 for groups.
         """
-        loss = (audiogram * self.loss_weights).sum(1, keepdim=True)
+        loss = audiogram @ self.loss_weights
         in_group = (loss >= self.loss_groups).to(loss.dtype)
         return (in_group * self.interval_margins).sum(1, keepdim=True)
-
-    def interval_ends(self, score: Tensor, distances: Tensor) -> Tensor:
-        """Return the ends of the intervals, [batch, 2], from 0 to 1.
-
-        Args:
-            score: [batch].
-            distances: [batch, 2], from the score to the ends.
-        """
-        low, high = F.relu(distances).unbind(1)
-        return torch.stack([F.relu(score - low), 1 - F.relu(1 - score - high)], dim=1)
 
     def read_window(self, tokens: Tensor, audiogram: Tensor) -> Tensor:
         """Return the output of the GRU for a window, [batch, tokens, 2 hidden]. See `forward` for the arguments."""
@@ -262,7 +258,7 @@ class Nano(nn.Module):
             CheckpointError: the file does not hold exactly nano's weights.
         """
         checkpoint = read_checkpoint(path)
-        version = _texture_version(checkpoint.state.get(f"encoder.{TEXTURE_VERSION}"), str(path))
+        version = stored_texture_version(checkpoint.state.get(f"encoder.{TEXTURE_VERSION}"), str(path))
         nano = cls(NanoConfig(texture_version=version, interval="head.interval.weight" in checkpoint.state))
         load_strictly(nano, checkpoint.state, network_name="nano", source=str(path))
         nano.checkpoint_sha256 = checkpoint.sha256
@@ -300,7 +296,7 @@ class Nano(nn.Module):
         return scores
 
 
-def _texture_version(stored: Tensor | None, source: str) -> int:
+def stored_texture_version(stored: Tensor | None, source: str) -> int:
     """Return the version of the front end that a checkpoint stores; 1 if it stores none."""
     if stored is None:
         return 1

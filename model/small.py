@@ -23,7 +23,7 @@ from ..runtime.features import patches as fe
 from ..runtime.features import texture as tx
 from .checkpoint import load_strictly, read_checkpoint
 from .head import Scores, check_audiogram
-from .nano import NanoConfig, NanoEncoder, NanoHead
+from .nano import NanoConfig, NanoEncoder, NanoHead, stored_texture_version
 
 BLOCK: Final = 8
 """Patches in a block."""
@@ -228,9 +228,12 @@ class Small(nn.Module):
         checkpoint = read_checkpoint(path)
         nano = replace(SmallConfig().nano, interval="head.interval.weight" in checkpoint.state)
         small = cls(SmallConfig(nano=nano))
-        stored = checkpoint.state.get(f"encoder.texture.{TEXTURE_VERSION}")
-        if stored is None or stored.numel() != 1 or stored.item() != nano.texture_version:
-            raise CheckpointError(f"{path} needs another version of the texture front end than {nano.texture_version}")
+        version = stored_texture_version(checkpoint.state.get(f"encoder.texture.{TEXTURE_VERSION}"), str(path))
+        if version != nano.texture_version:
+            raise CheckpointError(
+                f"{path} needs version {version} of the texture front end, and small reads version "
+                f"{nano.texture_version}: give another checkpoint"
+            )
         load_strictly(small, checkpoint.state, network_name="small", source=str(path))
         small.checkpoint_sha256 = checkpoint.sha256
         return small.eval()

@@ -218,6 +218,11 @@ class Card:
         """Return the text of `card.json`."""
         return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the card, hex. Cards with the same content have the same digest."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
+
     @classmethod
     def from_json(cls, text: str, origin: str) -> Card:
         """Read a card.

@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Literal, Protocol, TypeAlias, TypeVar
 
 from .audio.reading import ArrayAudio, FileAudio
 from .audiogram import Audiogram, EarPair
@@ -20,8 +20,58 @@ EARS: Final[tuple[Ear, Ear]] = ("left", "right")
 _Item = TypeVar("_Item")
 
 
+class _Scored(Protocol):
+    """A result with a score: `Score`, or HAAQI itself."""
+
+    @property
+    def score(self) -> float: ...
+
+
+_Result = TypeVar("_Result", bound=_Scored)
+
+
 @dataclass(frozen=True, repr=False)
-class EarScores:
+class TwoEars(Generic[_Result]):
+    """The results of a listener's two ears. The score of both is their mean, as in the Cadenza challenges.
+
+    Attributes:
+        left: the result of the left channel with the left audiogram.
+        right: the result of the right channel with the right audiogram.
+        name: name of the listener.
+    """
+
+    left: _Result
+    right: _Result
+    name: str
+
+    @property
+    def score(self) -> float:
+        """The mean of both ears, 0 to 1."""
+        return (self.left.score + self.right.score) / 2
+
+    @property
+    def better_ear(self) -> Ear:
+        """The ear with the higher score; the left one if they are equal."""
+        return "left" if self.left.score >= self.right.score else "right"
+
+    @property
+    def better(self) -> _Result:
+        """The result of the better ear."""
+        return self.left if self.better_ear == "left" else self.right
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the scores as a dict for JSON."""
+        return {
+            "listener": self.name,
+            "score": self.score,
+            "left": self.left.score,
+            "right": self.right.score,
+            "better": {"ear": self.better_ear, "score": self.better.score},
+        }
+
+
+@dataclass(frozen=True, repr=False)
+class EarScores(TwoEars[Score]):
     """The predicted quality of a stereo clip for a listener's two ears.
 
     Each ear is scored with its channel and its audiogram. The score of both is their mean, as in the Cadenza
@@ -33,10 +83,6 @@ class EarScores:
         name: name of the listener.
     """
 
-    left: Score
-    right: Score
-    name: str
-
     def __repr__(self) -> str:
         """Return one line: the mean, both ears and the listener."""
         return (
@@ -45,24 +91,9 @@ class EarScores:
         )
 
     @property
-    def score(self) -> float:
-        """The mean of both ears, 0 to 1."""
-        return (self.left.score + self.right.score) / 2
-
-    @property
     def value(self) -> float:
         """The mean of both ears on the scale of the predicted quantity; see `Score.value`."""
         return (self.left.value + self.right.value) / 2
-
-    @property
-    def better_ear(self) -> Ear:
-        """The ear with the higher score; the left one if they are equal."""
-        return "left" if self.left.score >= self.right.score else "right"
-
-    @property
-    def better(self) -> Score:
-        """The score of the better ear."""
-        return self.left if self.better_ear == "left" else self.right
 
     @property
     def interval(self) -> Interval | None:
@@ -78,13 +109,9 @@ class EarScores:
     def to_dict(self) -> dict[str, Any]:
         """Return the summary of both ears as a dict for JSON. `left.to_dict()` has the details of an ear."""
         return {
-            "listener": self.name,
-            "score": self.score,
+            **super().to_dict(),
             **({} if self.interval is None else {"interval": list(self.interval)}),
             **({} if self.left.scale == HAAQI else {"value": self.value}),
-            "left": self.left.score,
-            "right": self.right.score,
-            "better": {"ear": self.better_ear, "score": self.better.score},
         }
 
 

@@ -145,7 +145,7 @@ class Scorer:
 
         The model must be installed, or its folder must exist, where the scorer is unpickled.
         """
-        return _reopen, (type(self), self._model, self._options, self.card)
+        return _reopen, (type(self), self._model, self._options, self.card.digest)
 
     @overload
     def score(  # type: ignore[overload-overlap]  # text is one listener, although also a sequence of text
@@ -589,14 +589,14 @@ class Scorer:
             )
 
 
-def _reopen(kind: type[Scorer], model: str | Backend, options: Mapping[str, Any], card: Card) -> Scorer:
+def _reopen(kind: type[Scorer], model: str | Backend, options: Mapping[str, Any], card_digest: str) -> Scorer:
     """Open the model of a pickled scorer.
 
     Raises:
         BundleError: if the model is not the one of the pickled scorer.
     """
     scorer = kind(model, **options)
-    if scorer.card != card:
+    if scorer.card.digest != card_digest:
         raise BundleError(
             f"{model} is not the model that it was when this scorer was pickled: create the scorer again, with "
             f"Scorer({model!r})"

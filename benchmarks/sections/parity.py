@@ -59,7 +59,7 @@ def measure(context: BenchContext) -> Section:
             lambda of=(name, network, fp32, int8): _compare_implementations(context, patch_counts, listeners, *of),  # type: ignore[misc]
         )
         if context.options.quick:
-            builder.add_missing(f"{name} fused to one file, clips longer than 10 s", "a quick run has no time for it")
+            builder.add_missing(f"{name} fused to one file", "a quick run has no time for it")
             continue
         found |= context.store.load_or_measure(
             f"parity/{name}, fused",
@@ -80,7 +80,7 @@ def measure(context: BenchContext) -> Section:
         "Differences of a clip's score",
         ["", "scores", "largest", "99th percentile", "mean"],
         rows,
-        f"Clips of {durations} s in windows of 10 s (fused: one window of up to 30 s), for "
+        f"Clips of {durations} s in windows of 10 s (fused: one window of up to 10 s), for "
         f"{', '.join(a.name for a in listeners)}.",
     )
     for name in families:

@@ -7,7 +7,6 @@ sample rates, and in other file formats. All of it is music that training does n
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
@@ -17,18 +16,17 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import soundfile
 import soxr
 from scipy import signal
 
-from ...evaluation.predictors import open_predictor
+from ...evaluation.predictors import ScorerPredictor, open_predictor
+from ...evaluation.timing import time_interleaved
 from ...haaqi.index import Listener, Reference
 from ...runtime.audio.levels import LEVEL1
 from ...runtime.audiogram import Audiogram
 from ...runtime.batch.parallel import parallel_map
 from ...runtime.errors import OptionError
 from ...runtime.features.front_ends import FEATURE_EXTRACTORS
-from ...runtime.scorer import Scorer
 from ...training.card import metrics_by_group
 from ...training.corpus.clips import Corpus
 from ...training.data.features import resample_to_front_end
@@ -36,9 +34,10 @@ from ...training.data.labels import read_rows
 from ...training.data.rendering import render_row
 from ...training.data.rows import Row
 from ...training.degradations import format_chain
-from ...training.statistics import agreement, none_if_undefined, ordered_pairs, spearman
+from ...training.intervals import coverage_of
+from ...training.statistics import agreement, none_if_undefined, ordered_pairs
 from ..progress import Progress, no_progress
-from .sanity import MIN_CORRELATION, SNRS, make_row, select_trials
+from .sanity import MIN_CORRELATION, compare_formats, make_row, score_in_noise, select_trials
 
 Array = npt.NDArray[np.float64]
 
@@ -51,7 +50,8 @@ _PAPER_LISTENERS: Final = ("N1", "N2", "N3", "N4", "N5", "N6", "N7", "S1", "S2",
 """The audiograms of HAAQI-Net's paper (Bisgaard, Vlaming & Dahlquist 2010)."""
 _OFFSET: Final = 0.5
 """Direct-current offset, relative to full scale."""
-_LOWER_RATE: Final = 44_100
+_OTHER_RATES: Final = (44_100, 48_000)
+"""Sample rates to which clips are resampled, Hz."""
 _GENRES: Final = ("piano", "voice", "guitar", "trumpet")
 """Parts of the genres' names that are listed by themselves."""
 
@@ -147,15 +147,21 @@ def plan_fixed_rows(corpus: Corpus, count: int) -> list[Row]:
 
 
 class _Scored(NamedTuple):
-    """The HAAQI of a row, and the score and the interval (or NaN) of each model, [models, 3]."""
+    """The HAAQI of a row, and the results of each model.
+
+    Attributes:
+        label: HAAQI.
+        results: [models, 5]: the score, the ends of its interval, and the ends if the clip is scored in two windows;
+            NaN if the model predicts no intervals.
+    """
 
     label: float
-    scores: Array
+    results: Array
 
 
 @cache
-def _open(model: str) -> Scorer:
-    return open_predictor(model, threads=1).scorer
+def _open(model: str) -> ScorerPredictor:
+    return open_predictor(model, threads=1)
 
 
 @cache
@@ -163,29 +169,25 @@ def _corpus(folder: str) -> Corpus:
     return Corpus(folder)
 
 
-def _predict(models: Sequence[str], sound: Array, rate: int, audiogram: Audiogram) -> Array:
-    found = np.full((len(models), 3), np.nan)
-    for index, model in enumerate(models):
-        result = _open(model).score((sound, rate), audiogram)
-        found[index] = (result.score, *(result.interval or (np.nan, np.nan)))
-    return found
-
-
 def _predict_row(models: Sequence[str], row: Row, presented: Array, rate: int) -> Array:
-    """Score a row as one window.
+    """Score a row as one window and as two, see `_Scored.results`.
 
     `Scorer` would refuse the loudest rows, because music at their level, amplified for a severe hearing loss, is louder
     than any music that is not amplified yet.
     """
     samples = resample_to_front_end(presented, rate, row.duration)
-    found = np.full((len(models), 3), np.nan)
+    audiogram = np.array([row.audiogram], np.float32)
+    found = np.full((len(models), 5), np.nan)
     for index, model in enumerate(models):
-        backend = _open(model).backend
+        backend = _open(model).scorer.backend
         tokens = backend.encode(FEATURE_EXTRACTORS[backend.card.front_end_name](samples))
-        output = backend.run_head(tokens, np.array([row.audiogram], np.float32))
+        output = backend.run_head(tokens, audiogram)
         found[index, 0] = output.scores[0]
         if output.intervals is not None:
-            found[index, 1:] = output.intervals[0]
+            half = len(tokens) // 2
+            parts = [backend.run_head(part, audiogram).intervals for part in (tokens[:half], tokens[-half:])]
+            found[index, 1:3] = output.intervals[0]
+            found[index, 3:] = np.mean([part[0] for part in parts if part is not None], axis=0)
     return found
 
 
@@ -204,31 +206,36 @@ def _score_rows(rows: Sequence[tuple[int, Row]], folder: str, models: Sequence[s
 
 
 def _score_clip(number: int, folder: str, models: Sequence[str], clips: int) -> dict[str, Array]:
-    """Score a clip clean, in noise, and changed in ways that HAAQI does not hear.
+    """Score a clip clean, in noise, and changed in ways that HAAQI hardly hears.
 
     Returns:
-        `clean` [models], `noise` [SNRs, models], and `change` [models], the largest change of a score.
+        arrays [models]: `clean`, `correlation` of score and SNR, and `change`, the largest change of a score.
     """
     trial = _trials(folder, clips)[number]
-    score = partial(_predict, models, audiogram=trial.listener)
     presented, rate = trial.render()
-    clean = score(presented, rate)[:, 0]
-    noisy = [score(*trial.render(format_chain(("noise", {"snr": snr}))))[:, 0] for snr in SNRS]
-    changes = [score(presented + _OFFSET, rate)]
-    for other in (_LOWER_RATE, 48_000):
-        changes.append(score(soxr.resample(presented, rate, other, "VHQ"), other))
+    changed = [(presented + _OFFSET, rate)]
+    for other in _OTHER_RATES:
         divisor = int(np.gcd(rate, other))
-        changes.append(score(signal.resample_poly(presented, other // divisor, rate // divisor), other))
-    with tempfile.TemporaryDirectory() as temporary:
-        scale = min(1.0, 0.9 / float(np.abs(presented).max()))
-        level1 = LEVEL1 - 20 * np.log10(scale)
-        for suffix, subtype in (("wav", "PCM_16"), ("wav", "PCM_24"), ("wav", "FLOAT"), ("flac", "PCM_16")):
-            path = Path(temporary) / f"clip.{suffix}"
-            soundfile.write(path, presented * scale, rate, subtype=subtype)
-            values = [[_open(m).score(path, trial.listener, level1=level1).score] * 3 for m in models]
-            changes.append(np.array(values))
-    change = np.max([np.abs(one[:, 0] - clean) for one in changes], axis=0)
-    return {"clean": clean, "noise": np.array(noisy), "change": change}
+        changed.append((soxr.resample(presented, rate, other, "VHQ"), other))
+        changed.append((signal.resample_poly(presented, other // divisor, rate // divisor), other))
+    rows = []
+    for model in models:
+        predictor = _open(model)
+        clean = predictor((presented, rate), trial.listener)
+        changes = [abs(predictor(sound, trial.listener) - clean) for sound in changed]
+        largest = max(*changes, *compare_formats(trial, predictor).values())
+        rows.append((clean, score_in_noise(trial, predictor).correlation, largest))
+    clean, correlation, change = np.array(rows).T
+    return {"clean": clean, "correlation": correlation, "change": change}
+
+
+def _relative_times(models: Sequence[str]) -> list[float]:
+    """Return the times that the models take for 10 s of audio on one thread, divided by that of the first model."""
+    sound = np.random.default_rng(0).normal(0, 0.1, 160_000).astype(np.float32)
+    listener = Audiogram.named("N3")
+    runs = time_interleaved({model: partial(_open(model), (sound, 16_000), listener) for model in models}, runs=15)
+    medians = [float(np.median(runs[model])) for model in models]
+    return [median / medians[0] for median in medians]
 
 
 @cache
@@ -279,7 +286,11 @@ def measure(
         on_progress("clean music and noise", done, count)
         checks.append(one)
     genres = {clip.path: clip.genre for clip in part.clips}
-    return {model: _results(index, labelled, tested, in_set, checks, genres) for index, model in enumerate(models)}
+    times = _relative_times(models)
+    return {
+        model: _results(index, labelled, tested, in_set, checks, genres, times[index])
+        for index, model in enumerate(models)
+    }
 
 
 def _score_all(
@@ -301,10 +312,11 @@ def _results(
     fixed: Sequence[_Scored],
     checks: Sequence[Mapping[str, Array]],
     genres: Mapping[str, str],
+    relative_time: float = 1.0,
 ) -> dict[str, Any]:
-    values = np.array([one.scores[index] for one in tested])
+    values = np.array([one.results[index] for one in tested])
     labels = np.array([one.label for one in tested])
-    intervals = None if np.isnan(values[:, 1]).any() else values[:, 1:].astype(np.float32)
+    intervals = None if np.isnan(values[:, 1]).any() else values[:, 1:3].astype(np.float32)
     groups = metrics_by_group(rows, values[:, 0].astype(np.float32), genres, intervals)
     found: dict[str, float | None] = {
         "LCC": groups["all"]["lcc"],
@@ -315,14 +327,14 @@ def _results(
         found[f"{name}: LCC"] = groups.get(group, {}).get("lcc")
     found["babble: LCC"] = groups["condition"].get("babble", {}).get("lcc")
     if fixed:
-        overall = agreement([one.scores[index, 0] for one in fixed], [one.label for one in fixed])
+        overall = agreement([one.results[index, 0] for one in fixed], [one.label for one in fixed])
         found["100 fixed conditions: LCC"], found["100 fixed conditions: SRCC"] = overall.lcc, overall.srcc
-        by_condition = _by_condition([one.scores[index, 0] for one in fixed], [one.label for one in fixed])
+        by_condition = _by_condition([one.results[index, 0] for one in fixed], [one.label for one in fixed])
         found["100 fixed conditions, means by condition: LCC"] = by_condition
     clean = np.array([one["clean"][index] for one in checks])
     found["clean music with NAL-R: mean score"] = float(clean.mean())
     found["clean music with NAL-R: standard deviation over music"] = float(clean.std())
-    falls = [float(spearman(SNRS, one["noise"][:, index])) >= MIN_CORRELATION for one in checks]
+    falls = [one["correlation"][index] >= MIN_CORRELATION for one in checks]
     found["score falls with the SNR: share of clips"] = float(np.mean(falls))
     pieces = [f"{row.clip} {row.start} {row.level} {row.audiogram}" for row in rows]
     pairs = ordered_pairs(values[:, 0], labels, min_difference=MIN_PAIR_DIFFERENCE, groups=pieces)
@@ -333,6 +345,7 @@ def _results(
     found["largest change by offset, resampling or file format"] = float(max(one["change"][index] for one in checks))
     if intervals is not None:
         found["intervals: coverage"], found["intervals: mean width"] = groups["all"]["coverage"], groups["all"]["width"]
+        found["intervals: coverage of clips in two windows"] = coverage_of(values[:, 3:], labels)[0]
         found["intervals: coverage under unseen conditions"] = groups.get("unseen", {}).get("coverage")
         large = [
             metrics["coverage"]
@@ -341,6 +354,7 @@ def _results(
             if metrics["rows"] >= 100
         ]
         found["intervals: lowest coverage of a group of 100 rows or more"] = min(large, default=None)
+    found["time for 10 s of audio, one thread, relative to the first model"] = relative_time
     return {"goals": {name: _rounded(value) for name, value in found.items()}, "groups": groups}
 
 

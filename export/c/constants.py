@@ -252,9 +252,9 @@ class CConstants:
 
         if self._nano.config.interval:
             self._add("float interval_weights[2][2][HAAQI_HIDDEN]", _array(head.interval.weight).reshape(2, 2, -1))
-            self._add("float interval_bias[2]", _array(head.interval.bias) + net.INTERVAL_BIAS)
+            self._add("float interval_bias[2]", _array(head.interval.bias))
             self._add("float interval_margins[HAAQI_GROUPS + 1]", _array(head.interval_margins))
-            self._add("float loss_weights[HAAQI_LEVELS]", _array(head.loss_weights))
+            self._add("float loss_weights[HAAQI_LEVELS]", _array(head.loss_weights).ravel())
             self._add("float loss_groups[HAAQI_GROUPS]", _array(head.loss_groups)[1:])
 
         linears = [one for one in encoder.layers if isinstance(one, nn.Linear)] + [encoder.linear]

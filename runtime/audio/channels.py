@@ -23,7 +23,7 @@ _PART: Final = 0.1
 
 
 _SECTION_SECONDS: Final = 1.0
-"""Minimum length of a section whose energies are compared. A few samples cancel by chance."""
+"""Minimum length of a section whose energies are compared. A few samples may cancel at random."""
 _MIN_SECONDS: Final = 0.175
 """Shorter recordings are not scored."""
 

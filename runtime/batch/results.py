@@ -17,6 +17,7 @@ import importlib.util
 import io
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -381,7 +382,7 @@ class ResultsWriter:
         )
 
 
-class _LineFormat:
+class _LineFormat(ABC):
     """A format with one line per row."""
 
     def __init__(self, columns: Sequence[Column]) -> None:
@@ -391,17 +392,17 @@ class _LineFormat:
         """Return the text before the rows."""
         return ""
 
+    @abstractmethod
     def line(self, row: Row) -> str:
         """Return a row as a line."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, text: str) -> list[dict[str, Any]]:
         """Return the rows of a file. A last line that was not finished is left out.
 
         Raises:
             ValueError: if the text has other columns.
         """
-        raise NotImplementedError
 
 
 class _JsonLines(_LineFormat):

@@ -21,9 +21,9 @@ from haaqi_edge.runtime.errors import AudioError
 )
 def test_messages_are_printable(text: str, expected: str) -> None:
     assert printable(text) == expected
-    told = io.StringIO()
-    with contextlib.redirect_stderr(told):
+    printed = io.StringIO()
+    with contextlib.redirect_stderr(printed):
         print_error(AudioError(text))
         print_warning(text)
         print_note(text)
-    assert told.getvalue() == f"error: {expected}\nwarning: {expected}\nnote: {expected}\n"
+    assert printed.getvalue() == f"error: {expected}\nwarning: {expected}\nnote: {expected}\n"

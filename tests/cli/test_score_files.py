@@ -138,9 +138,9 @@ def test_ctrl_c_keeps_what_is_done(folder: Path, tmp_path: Path) -> None:
     while time.monotonic() < until and (not output.exists() or len(rows(output)) < 8):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=240)
+    _, printed = process.communicate(timeout=240)
     assert process.returncode == 130
-    assert told == f"interrupted: 8 rows for {output} are saved; continue with --resume\n"
+    assert printed == f"interrupted: 8 rows for {output} are saved; continue with --resume\n"
     fifo.unlink()
     done = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=True)
     assert "8 rows of 8 files, 8 of them from a run before" in done.stdout
@@ -176,11 +176,11 @@ def test_verbose_names_wrong_sizes(jobs: int, folder: Path) -> None:
     (folder / "0.wav").write_bytes(data)
     plain = score(folder / "0.wav", folder / "1.wav", "--jobs", jobs)
     assert (plain.code, plain.err) == (0, "")
-    told = score(folder / "0.wav", folder / "1.wav", "--jobs", jobs, "--verbose")
-    assert told.err.startswith("note: ")
-    assert "0.wav: " in told.err
-    assert len(told.err.splitlines()) == 1
-    assert open_audio(folder / "0.wav").notes[0] in told.err
+    printed = score(folder / "0.wav", folder / "1.wav", "--jobs", jobs, "--verbose")
+    assert printed.err.startswith("note: ")
+    assert "0.wav: " in printed.err
+    assert len(printed.err.splitlines()) == 1
+    assert open_audio(folder / "0.wav").notes[0] in printed.err
 
 
 def test_warnings_of_other_processes_are_shown(folder: Path) -> None:

@@ -16,7 +16,7 @@ from haaqi_edge.evaluation.manifest import (
     score_manifest,
     summarize_systems,
 )
-from haaqi_edge.haaqi.clips import CADENZA, score_clip
+from haaqi_edge.haaqi.clips import CADENZA, EarHaaqi, score_clip
 from haaqi_edge.haaqi.cochlea import RATE
 from haaqi_edge.runtime.audiogram import Audiogram, EarPair
 from haaqi_edge.runtime.errors import AudioFileNotFoundError, AudiogramError, OptionError
@@ -123,7 +123,8 @@ def test_rows_are_compared_as_their_ears_say(corpus: Path) -> None:
     both = score_clip(
         corpus / "song.wav", corpus / "out.wav", ears=f"{corpus}/listeners.json:L1", convention=CADENZA["cad1"]
     )
-    assert found[0][:2] == both[:2]  # type: ignore[index]
+    assert isinstance(found[0], EarHaaqi)
+    assert (found[0].left, found[0].right) == (both.left, both.right)
     assert (found[1], found[2]) == (both.left, both.right)
     assert isinstance(found[3], AudioFileNotFoundError)
     results = [result_row(row, found[place]) for place, row in enumerate(rows)]

@@ -358,7 +358,7 @@ def test_a_scorer_pickles(model: str, scorer: Scorer, tmp_path: Path, monkeypatc
         monkeypatch.chdir(tmp_path)
         original = Scorer("mine", threads=1)
     text = pickle.dumps(original)
-    assert len(text) < 120_000  # the name of the model and its card, not its weights
+    assert len(text) < 20_000  # the name of the model, not its weights
     monkeypatch.chdir("/")
     again = pickle.loads(text)
     assert (again.card, again.provider, again.threads) == (original.card, original.provider, 1)
@@ -386,13 +386,14 @@ def test_a_score_is_a_line_of_text(scorer: Scorer) -> None:
     interval = f"interval=({one.interval[0]:.4f}, {one.interval[1]:.4f})"
     assert repr(one) == f"Score(score={one.score:.4f}, {interval}, audiogram='N3', windows=2, seconds=19.9)"
     long = dataclasses.replace(
-        one, audiogram=Audiogram(one.audiogram.levels, "left ear of\n" * 20), scale=Scale("MOS", 1, 5)
+        one,
+        audiogram=Audiogram(one.audiogram.levels, "left ear of\n" * 20),
+        scale=Scale("MOS", 1, 5),
+        interval=None,  # a model that was tuned to ratings has none
     )
-    assert repr(long).startswith(
-        f"Score(score={one.score:.4f}, value={long.value:.4g} (MOS, 1 to 5), {interval}, audiogram='left"
-    )
+    assert repr(long).startswith(f"Score(score={one.score:.4f}, value={long.value:.4g} (MOS, 1 to 5), audiogram='left")
     assert len(repr(long).splitlines()) == 1
-    assert len(repr(long)) < 170
+    assert len(repr(long)) < 140
 
 
 def test_tokens_are_a_line_of_text(scorer: Scorer) -> None:

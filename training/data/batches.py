@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ...model.family import Network
 from ...model.head import Scores
+from ...model.nano import Nano
+from ...model.small import Small
 from ...runtime.errors import CorpusError
 from ..run_directory import Metrics
 from ..statistics import agreement
 from .examples import Example
-from .feature_cache import FeatureCache, FeatureKind, Pack, make_batches
+from .feature_cache import FBANK, TEXTURE_MEL, FeatureCache, FeatureKind, Pack, make_batches, texture_kind
 
 Array = npt.NDArray[Any]
 
@@ -147,6 +150,13 @@ class _Column:
 def _tensor(array: Array) -> Tensor:
     """Convert an array to a tensor: float16 to float32, other types unchanged."""
     return torch.from_numpy(array.astype(np.float32) if array.dtype == np.float16 else array)
+
+
+def input_kind(network: Network) -> FeatureKind:
+    """Return the kind of features that a network reads."""
+    if isinstance(network, Nano):
+        return texture_kind(network.config.texture_version)
+    return TEXTURE_MEL if isinstance(network, Small) else FBANK
 
 
 def score_loss(scores: Scores, labels: Tensor) -> Tensor:

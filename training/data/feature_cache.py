@@ -23,9 +23,6 @@ from typing import Any, Final, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ...model.family import Network
-from ...model.nano import Nano
-from ...model.small import Small
 from ...runtime.batch.parallel import parallel_map
 from ...runtime.errors import CorpusError, OptionError
 from ...runtime.features.fbank import fbank
@@ -98,13 +95,6 @@ DENSE: Final = FeatureKind("targets", axis=1, missing=MISSING)
 """Dense targets of rows, uint8 [3, patches, 32], see `targets`. Rows without them have `MISSING`."""
 CLEAN: Final[Mapping[FeatureKind, int]] = {clean_kind(version): version for version in VERSIONS}
 """Kinds that are computed from the clean music, and their versions."""
-
-
-def input_kind(network: Network) -> FeatureKind:
-    """Return the kind of features that a network reads."""
-    if isinstance(network, Nano):
-        return texture_kind(network.config.texture_version)
-    return TEXTURE_MEL if isinstance(network, Small) else FBANK
 
 
 class Pack:

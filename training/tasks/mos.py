@@ -29,9 +29,9 @@ from ...runtime.bundle import Scale
 from ...runtime.errors import CorpusError, OptionError
 from .. import loop
 from ..configuration import Min
-from ..data.batches import Batch, Dataset
+from ..data.batches import Batch, Dataset, input_kind
 from ..data.examples import Example, split_by_group
-from ..data.feature_cache import examples_fingerprint, input_kind
+from ..data.feature_cache import examples_fingerprint
 from ..loop import Task, TrainerConfig, resolve_device
 from ..run_directory import Metrics, RunDirectory
 from ..statistics import agreement

@@ -265,8 +265,9 @@ def predict_distances(
         for places, batch in clips.batches(size):
             tokens = nano.encode_clips(batch.inputs.to(device))
             x = nano.head.read_window(tokens, batch.audiograms.to(device))
-            scores[places] = nano.head.pool_scores(x).score.cpu().numpy()
-            distances[places] = nano.head.interval_widths(x).cpu().numpy()
+            shares = nano.head.attention_weights(x)
+            scores[places] = (shares * nano.head.frame_scores(x)).sum(-1).cpu().numpy()
+            distances[places] = nano.head.interval_distances(x, shares).cpu().numpy()
     return scores, distances
 
 
@@ -287,7 +288,7 @@ def _loss(nano: Nano | Small, heads: AuxiliaryHeads, batch: _Batch, config: Nano
         loss = loss + config.dense_weight * known_error.sum() / max(1, known_error.numel())
     if nano.head.predicts_interval and config.interval_weight:
         error = batch.labels - (shares * frame_scores).sum(-1).detach()
-        low, high = nano.head.interval_widths(x).unbind(1)
+        low, high = nano.head.interval_distances(x, shares).unbind(1)
         tail = (1 - COVERAGE) / 2
         pinball = pinball_loss(error, -low, tail) + pinball_loss(error, high, 1 - tail)
         loss = loss + config.interval_weight * pinball

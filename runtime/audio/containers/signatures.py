@@ -62,7 +62,7 @@ def recognize(head: bytes) -> str:
 
     Returns:
         `riff`, `wave64`, `aiff`, `iff`, `flac`, `ogg`, `mpeg`, `au`, `caf`, `nist`, a key of `FFMPEG_ONLY`, or an empty
-        string if the bytes are not recognized. `mpeg` is tentative: four bytes may look like a frame by chance.
+        string if the bytes are not recognized. `mpeg` is tentative: four random bytes may look like a frame.
     """
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         return "avi"

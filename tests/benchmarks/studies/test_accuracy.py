@@ -48,7 +48,9 @@ def scored(rows: list[Row], error: float) -> list[Any]:
     found = []
     for number, row in enumerate(rows):
         score = row.score + (error if number % 2 else -error)
-        found.append(accuracy._Scored(row.score, np.array([[score, score - 0.1, score + 0.1]])))
+        found.append(
+            accuracy._Scored(row.score, np.array([[score, score - 0.1, score + 0.1, score - 0.04, score + 0.04]]))
+        )
     return found
 
 
@@ -57,10 +59,9 @@ def test_results_of_known_scores() -> None:
     rows = [replace(row, score=float(rng.uniform(0.1, 0.9))) for row in plan_rows(CLIPS, "test", 0, 400, 10.0)]
     fixed = [replace(row, score=float(rng.random())) for row in plan_fixed_rows(Music(), 200)]  # type: ignore[arg-type]
     checks = [
-        {"clean": np.array([0.9]), "noise": np.linspace(0.9, 0.1, 12)[:, None], "change": np.array([0.002])},
-        {"clean": np.array([0.8]), "noise": np.tile([[0.5], [0.4]], (6, 1)), "change": np.array([0.004])},
+        {"clean": np.array([0.9]), "correlation": np.array([1.0]), "change": np.array([0.002])},
+        {"clean": np.array([0.8]), "correlation": np.array([0.5]), "change": np.array([0.004])},
     ]
-    checks = [{**one, "noise": one["noise"][: len(accuracy.SNRS)]} for one in checks]
     genres = {clip.path: clip.genre for clip in CLIPS}
     found = accuracy._results(0, rows, scored(rows, 0.05), scored(fixed, 0.0), checks, genres)["goals"]
     assert found["MSE"] == pytest.approx(0.0025)
@@ -71,6 +72,7 @@ def test_results_of_known_scores() -> None:
     assert found["score falls with the SNR: share of clips"] == 0.5
     assert found["largest change by offset, resampling or file format"] == 0.004
     assert found["intervals: coverage"] == 1
+    assert found["intervals: coverage of clips in two windows"] == 0
     assert found["solo piano: LCC"] > 0.9
     assert "rock: LCC" not in found
     table = {name: rest for name, *rest in result_rows({"a": {"goals": found}, "b": {"goals": {"LCC": 0.5}}})}

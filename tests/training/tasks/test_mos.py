@@ -130,10 +130,10 @@ def test_folds_of_other_groups_are_another_run(ratings: Path, tmp_path: Path) ->
 def test_tuning_learns_the_ratings_and_changes_the_output_alone(ratings: Path, tmp_path: Path) -> None:
     nano = Nano.shipped()
     data = TrainingData(read_ratings(ratings, MOS), [], FeatureCache(ratings.parent / "features"))
-    config = MosConfig(folds=2, trainer=TrainerConfig(epochs=12, patience=12), batch_size=3, lr=0.1, anchor_weight=0.0)
+    config = MosConfig(folds=2, trainer=TrainerConfig(epochs=40, patience=40), batch_size=3, lr=0.03, anchor_weight=0.0)
     tuned = tune(nano, config, data, tmp_path, MOS)
     found = tuned.metrics
-    assert found["after"]["lcc"] > 0.35
+    assert found["after"]["lcc"] > 0.5
     assert found["after"]["mse"] < 0.5 * found["before"]["mse"]
     assert found["after_against_before"]["mse"][1] < 0
     assert found["after_against_before"]["error_p"] < 0.05
