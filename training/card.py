@@ -6,6 +6,7 @@ python -m haaqi_edge.training.card runtime/models/nano      # write README.md an
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -44,16 +45,17 @@ _DRAWN_CONDITIONS: Final = 20
 _PARTS: Final = 10
 """Number of ranges of the prediction in which the calibration is measured."""
 _CHECKS: Final = {
-    "snr": "share of clips whose score falls with the SNR (rank correlation of 0.95 or more), at least",
-    "clean": "mean score of clean music with NAL-R, more than",
-    "formats": "largest difference between formats of one file, at most",
-    "listeners": "share of changes of listener in which the score moves as HAAQI does, at least",
+    "snr": ("share of clips whose score falls with the SNR (rank correlation of at least 0.95)", "at least"),
+    "clean": ("mean score of clean music that is amplified by NAL-R", "more than"),
+    "formats": ("largest difference of a clip's score between file formats", "at most"),
+    "listeners": ("share of pairs of listeners between whom the score changes in the direction of HAAQI", "at least"),
 }
+"""For each check of plausibility: its text, and how the result compares with the target."""
 _WHOLE: Final = {
     "all": "all",
     "seen": "conditions in the training",
     "unseen": "conditions not in the training",
-    "comparable": "conditions of the HAAQI studies, NAL-R, 65 dB SPL",
+    "comparable": "conditions of the HAAQI studies with NAL-R at 65 dB SPL",
 }
 _PLOTS: Final = "plots"
 """Key of the data of the plots among the results of a table."""
@@ -181,27 +183,32 @@ def describe_model(card: Card) -> str:
 
 {_summary(card, held_out)}
 
-{_plots_section(card)}<details><summary>Accuracy of {len(groups)} groups of sounds</summary>
+{_plots_section(card)}<details><summary>Accuracy of {len(groups)} groups of test sounds</summary>
+
+A condition is a degradation (see `docs/data.md`), and "combination" is several in a row. "coverage" is the share of
+sounds whose HAAQI is in the 90% interval, "width" the mean width of this interval. Groups of fewer than
+{MIN_GROUP_ROWS} sounds are left out.
 
 {table}
 
-A condition is a degradation; "combination" is several in a row. Groups of fewer than {MIN_GROUP_ROWS} sounds are left
-out.
-
 </details>
 
-{_other_tables(card)}{_sanity(card.figures)}## Reproduce
+{_other_tables(card)}{_sanity(card.figures)}## Labels
+
+{_sentences(notes["labels"])}
+
+## Reproduce
 
 <!-- not-run: needs the corpus and takes hours -->
 ```bash
 {notes["again"]}
 ```
 
-This page is made from `card.json`.
+{_remarks(notes)}This page is made from `card.json`.
 
 ## Music and licences
 
-None of the music is in this package. The credits of each origin name the authors and licences.
+None of the music is in this package. An origin is a Debian package or a repository; its credits name the authors.
 
 <details><summary>Sources ({len(notes["data"]["sources"])})</summary>
 
@@ -220,13 +227,13 @@ def _describe_quantized(card: Card) -> str:
     change = chosen["change"]
     original = card.name.removesuffix("-int8")
     lines = [
-        f"**Purpose.** The same as `{original}`, in int8: smaller files, for devices with little memory. "
+        f"**Purpose.** The model `{original}` in int8: smaller files, for devices with little memory. "
         f"{card.parameters:,} parameters.",
         f"**Size.** {chosen['bytes'] / 1e6:.2f} MB instead of {found['fp32_bytes'] / 1e6:.2f} MB.",
-        f"**Scores.** The changes have a 99th percentile of {change['p99']:.4f} (budget: {found['budget']:g}), a "
-        f"maximum of {change['largest']:.4f} and a mean of {change['mean']:.4f}, in {accuracy['scores']} scores of "
-        f"{accuracy['excerpts']} excerpts ({accuracy['source']}).",
-        f"**Accuracy** against HAAQI: that of `{original}`, apart from these changes. See its model card.",
+        f"**Scores.** They differ from those of `{original}` by {change['mean']:.4f} on average and "
+        f"{change['largest']:.4f} at most. The 99th percentile is {change['p99']:.4f} (budget: {found['budget']:g}). "
+        f"Measured on {accuracy['scores']} scores of {accuracy['excerpts']} excerpts ({accuracy['source']}).",
+        f"**Accuracy** against HAAQI: that of `{original}`, apart from these differences. See its model card.",
     ]
     if chosen.get("speed"):
         speed, machine = chosen["speed"]["whole_times_faster"], found["machine"]
@@ -236,8 +243,8 @@ def _describe_quantized(card: Card) -> str:
             f"{machine['onnxruntime']}. Most of the time is spent in the front end, which stays in floating point."
         )
     lines += [
-        f"**Format.** {chosen['method'].capitalize()} int8 for `{found['target']}` ({found['formats']}). Layer groups "
-        f"in fp32: {', '.join(chosen['left_in_fp32']) or 'none'}.",
+        f"**Format.** {chosen['method'].capitalize()} int8 for `{found['target']}` ({found['formats']}). Parts of the "
+        f"network that stay in fp32: {', '.join(chosen['left_in_fp32']) or 'none'}.",
         f"**Streaming.** {'Yes.' if card.streamable else 'No: the tokens of a patch depend on the other patches.'}",
     ]
     summary = "\n".join(f"- {line}" for line in lines)
@@ -246,9 +253,9 @@ def _describe_quantized(card: Card) -> str:
 
 {summary}
 
-<details><summary>Changes of the scores if one layer group alone is quantized</summary>
+<details><summary>Differences of the scores if one part of the network alone is quantized</summary>
 
-| layer group | 99th percentile | largest |
+| part (layer group) | 99th percentile | largest |
 |---|---|---|
 {alone}
 
@@ -269,21 +276,25 @@ def _summary(card: Card, held_out: Collection[str]) -> str:
     """Return the first lines of the page: purpose, accuracy, weak points, data."""
     figures, notes = card.figures["test"], card.notes
     everything, conditions = figures["all"], figures.get("condition", {})
-    ordered = sorted((f["lcc"], key) for key, f in conditions.items())
+    ordered = sorted((f["lcc"], key, f["rows"]) for key, f in conditions.items())
     unread = " and ".join(f"{hz:,}" for hz in FREQUENCIES if hz not in NANO_FREQUENCIES)
-    rows = ", ".join(f"{number:,} {split}" for split, number in notes["data"]["rows"].items())
+    rows = ", ".join(f"{number:,} ({split})" for split, number in notes["data"]["rows"].items())
     lines = [
-        "**Purpose.** Predict HAAQI (0 to 1) of music at the ear from the audio and an audiogram, without the clean "
-        f"original. {card.parameters:,} parameters, {card.precision}.",
+        "**Purpose.** Predict HAAQI, the hearing-aid audio quality index (0 to 1), from music and an audiogram, "
+        f"without the clean original. {card.parameters:,} parameters, {card.precision}.",
         "**Use** it to compare versions of one piece for one listener. Do not compare different pieces.",
         f"**Accuracy** on {everything['rows']:,} test sounds of music sources that are not in the training: "
-        f"{_agreement_text(everything)}; root mean squared error {everything['mse'] ** 0.5:.2f}.",
+        f"{_agreement_text(everything)}. LCC and SRCC are the linear and the rank correlation with HAAQI. MSE is "
+        f"the mean squared error; its root is {everything['mse'] ** 0.5:.2f}.",
     ]
     if "unseen" in figures:
         unseen = figures["unseen"]
-        lines.append(f"**Unseen conditions**, {unseen['rows']:,} of these sounds: {_agreement_text(unseen)}.")
+        lines.append(
+            f"**Unseen conditions.** {unseen['rows']:,} of these sounds are degraded in ways that are not in the "
+            f"training: {_agreement_text(unseen)}."
+        )
     if "coverage" in everything:
-        held = f", and {figures['unseen']['coverage']:.1%} under unseen conditions" if "unseen" in figures else ""
+        held = f", and for {figures['unseen']['coverage']:.1%} of the unseen conditions" if "unseen" in figures else ""
         lines.append(
             f"**Interval.** HAAQI is in the 90% interval for {everything['coverage']:.1%} of the test sounds{held}. "
             f"Its mean width is {everything['width']:.2f}."
@@ -291,31 +302,37 @@ def _summary(card: Card, held_out: Collection[str]) -> str:
     if ordered:
         lines.append(f"**Best conditions** (LCC): {_list_groups(ordered[::-1][:_NAMED_GROUPS], held_out)}.")
         lines.append(f"**Worst conditions** (LCC): {_list_groups(ordered[:_NAMED_GROUPS], held_out)}.")
-    if worst := sorted((f["lcc"], key) for key, f in figures.get("genre", {}).items())[:_NAMED_GROUPS]:
+    if worst := sorted((f["lcc"], key, f["rows"]) for key, f in figures.get("genre", {}).items())[:_NAMED_GROUPS]:
         lines.append(f"**Worst genres** (LCC): {_list_groups(worst, ())}.")
     lines += [
-        f"**Data.** Sounds: {rows}; from {notes['data']['clips']:,} recorded or rendered clips and "
-        f"{notes['data']['pieces']:,} synthetic pieces. Labels: {notes['labels']}.",
-        *([f"**Pretrained layers.** {_sentence(notes['pretrained'])}"] if "pretrained" in notes else []),
-        f"**Limits.** {_sentence(notes['limits'])} Like HAAQI, it does not read the audiogram at {unread} Hz.",
+        f"**Data.** Sounds: {rows}. The music of the training: {notes['data']['clips']:,} recorded or rendered clips "
+        f"and {notes['data']['pieces']:,} synthetic pieces.",
+        *([f"**Pretrained layers.** {_sentences(notes['pretrained'])}"] if "pretrained" in notes else []),
+        f"**Limits.** {_sentences(notes['limits'])} Like HAAQI, the model does not read the audiogram at {unread} Hz.",
     ]
     return "\n".join(f"- {line}" for line in lines)
 
 
 def _agreement_text(figures: Mapping[str, Any]) -> str:
     return (
-        f"LCC {figures['lcc']:.3f} ({figures['lcc_low']:.3f} to {figures['lcc_high']:.3f}), "
+        f"LCC {figures['lcc']:.3f} (95%: {figures['lcc_low']:.3f} to {figures['lcc_high']:.3f}), "
         f"SRCC {figures['srcc']:.3f}, MSE {figures['mse']:.4f}"
     )
 
 
-def _list_groups(groups: Sequence[tuple[float, str]], held_out: Collection[str]) -> str:
-    return ", ".join(f"{key}{_absent(key, held_out)} {lcc:.2f}" for lcc, key in groups)
+def _list_groups(groups: Sequence[tuple[float, str, int]], held_out: Collection[str]) -> str:
+    return ", ".join(f"{key}{_absent(key, held_out)} {lcc:.2f} (n={rows})" for lcc, key, rows in groups)
 
 
-def _sentence(text: str) -> str:
-    """Return a text with a capital and a full stop."""
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+def _sentences(text: str) -> str:
+    """Return the parts of a text, which semicolons divide, as sentences. Semicolons in brackets divide nothing."""
+    parts = re.split(r"(?<=[^;]); (?![^(]*\))", text)
+    return " ".join(f"{part[:1].upper()}{part[1:].rstrip('.')}." for part in parts)
+
+
+def _remarks(notes: Mapping[str, Any]) -> str:
+    """Return how the training of the shipped weights differed from the command, if it did."""
+    return f"These weights were {notes['remarks']}.\n\n" if "remarks" in notes else ""
 
 
 def _group_row(name: str, figures: Mapping[str, Any], with_intervals: bool) -> str:
@@ -341,10 +358,10 @@ def _has_plots(card: Card) -> bool:
 def _other_tables(card: Card) -> str:
     """Return the results on the validation split and on older test tables."""
     valid = card.figures["valid"]
-    lines = [f"- Validation split, which chose the epoch: LCC {valid['lcc']:.3f}"]
+    lines = [f"- Validation split, which was used to choose the epoch: LCC {valid['lcc']:.3f}"]
     for name in (name for name in card.figures if name.startswith("test-")):
-        lines.append(f"- On {name}, an older table: {_agreement_text(card.figures[name]['all'])}")
-    return "## Other tables\n\n" + "\n".join(lines) + "\n\n"
+        lines.append(f"- {name}, an older test split: {_agreement_text(card.figures[name]['all'])}")
+    return "## Accuracy on other data\n\n" + "\n".join(lines) + "\n\n"
 
 
 def draw_card(card: Card, path: Path) -> None:
@@ -406,7 +423,7 @@ def draw_card(card: Card, path: Path) -> None:
     bars.barh([key for _, key in errors], [error for error, _ in errors], color="tab:blue")
     bars.axvline(figures["all"]["mse"] ** 0.5, color="black", linestyle=":", label="all")
     bars.tick_params(axis="y", labelsize=7)
-    bars.set(xlabel="root mean squared error", title=f"the {len(errors)} conditions with the largest error")
+    bars.set(xlabel="root mean squared error", title="largest errors by condition")
     bars.margins(y=0.01)
     bars.legend(loc="lower right", fontsize=8)
     with replace_atomically(path) as part:
@@ -428,10 +445,10 @@ def _sanity(figures: Mapping[str, Any]) -> str:
     """Return the section on plausibility, if it was measured (`benchmarks.studies.sanity`)."""
     if "sanity" not in figures:
         return ""
-    found = [(text, figures["sanity"][name]) for name, text in _CHECKS.items()]
+    found = [(*texts, figures["sanity"][name]) for name, texts in _CHECKS.items()]
     lines = "\n".join(
-        f"| {text} | {check['figure']:.4f} | {check['target']:g} | {'met' if check['met'] else 'missed'} |"
-        for text, check in found
+        f"| {text} | {check['figure']:.4f} | {bound} {check['target']:g} | {'met' if check['met'] else 'missed'} |"
+        for text, bound, check in found
         if check["figure"] is not None
     )
     return f"""## Plausibility on real music
@@ -482,12 +499,13 @@ def training_notes(
         "held_out": sorted(HELD_OUT),
         "labels": (
             "HAAQI v1 (Kates & Arehart 2016) by haaqi_edge.haaqi, within 1e-3 of pyclarity's, against the clean music "
-            "with NAL-R; sounds amplified by NAL-R for the listener (70%), wrongly fitted (20%) or not at all (10%), "
-            "half of them presented at 65 dB SPL, the rest at 45 to 85"
+            "with NAL-R; 70% of the sounds are amplified by NAL-R for their listener, 20% by NAL-R that is wrongly "
+            "fitted, 10% not at all; half of them are presented at 65 dB SPL, the others at 45 to 85 dB SPL"
         ),
         "limits": (
             "the labels are an index and not people's ratings; the training music is mostly instrumental, game and "
-            "electronic music with little singing; hearing aids did nothing but NAL-R and the listed conditions"
+            "electronic music with little singing; the hearing aids of the training amplify by NAL-R, and do nothing "
+            "else apart from the listed conditions"
         ),
         "fit": dict(config),
         "again": again,
