@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -26,6 +28,12 @@ DESCRIPTIONS: Final[Mapping[str, str]] = {
 """Descriptions of the inputs and outputs of graphs, by name."""
 ONNX_DOMAINS: Final = ("", "ai.onnx")
 """domains of ONNX's own operators"""
+_EXPORTERS_SCOPE: Final = re.compile(r"_empty_nn_module_stack_\w*/")
+"""scope that torch's exporter gives to nodes that come from no module"""
+_EXPORTERS_NAME: Final = re.compile(
+    r"(val|guard|view|reshape|expand|clone)_\d+(/\w+)?|(scalar_tensor|new_full|lift|_tensor)\w*|\w+_cast"
+)
+"""names that torch's exporter and the guards give to constants"""
 
 
 def finalize_model(graph: onnx.ModelProto, metadata: Mapping[str, str], domains: Sequence[str] = ONNX_DOMAINS) -> bytes:
@@ -35,6 +43,8 @@ def finalize_model(graph: onnx.ModelProto, metadata: Mapping[str, str], domains:
         graph: it is modified in place.
         metadata: see `Card.metadata`.
         domains: domains of the operators that the graph may use.
+
+    Names are those of `name_values`. Descriptions that the exporter leaves behind are removed.
 
     Raises:
         ExportError: the graph is invalid, or uses an operator of another domain.
@@ -47,7 +57,12 @@ def finalize_model(graph: onnx.ModelProto, metadata: Mapping[str, str], domains:
     graph.producer_name, graph.producer_version = PRODUCER, importlib.metadata.version(PRODUCER)
     for value in (*graph.graph.input, *graph.graph.output):
         value.doc_string = DESCRIPTIONS.get(value.name, value.doc_string)
-    del graph.metadata_props[:]
+    name_values(graph)
+    values = (*graph.graph.input, *graph.graph.output, *graph.graph.value_info)
+    for entry in (graph, graph.graph, *graph.graph.node, *values):
+        del entry.metadata_props[:]
+    for node in graph.graph.node:
+        node.doc_string = ""
     onnx.helper.set_model_props(graph, dict(metadata))
     try:
         onnx.checker.check_model(graph, full_check=True)
@@ -55,3 +70,36 @@ def finalize_model(graph: onnx.ModelProto, metadata: Mapping[str, str], domains:
         raise ExportError(f"the graph is not valid ONNX: {error}") from error
     content: bytes = graph.SerializeToString(deterministic=True)
     return content
+
+
+def name_values(graph: onnx.ModelProto) -> None:
+    """Name nodes by their scope and operator, and values by the node that computes them. Repetition changes nothing.
+
+    A constant without a name of its own gets the name of the first node that reads it, and its position there. Inputs,
+    outputs and weights keep their names.
+
+    Args:
+        graph: with named nodes. It is modified in place.
+    """
+    counts = Counter(node.name for node in graph.graph.node if not _EXPORTERS_SCOPE.match(node.name))
+    for node in graph.graph.node:
+        if _EXPORTERS_SCOPE.match(node.name):
+            counts[node.op_type] += 1
+            node.name = node.op_type if counts[node.op_type] == 1 else f"{node.op_type}.{counts[node.op_type]}"
+    fixed = {value.name for value in (*graph.graph.input, *graph.graph.output)}
+    constants = {constant.name for constant in graph.graph.initializer}
+    names: dict[str, str] = {}
+    for node in graph.graph.node:
+        for index, name in enumerate(node.input):
+            if name in constants and name not in names and _EXPORTERS_NAME.fullmatch(name):
+                names[name] = f"{node.name}_{index}"
+        outputs = [name for name in node.output if name and name not in fixed]
+        for index, name in enumerate(outputs):
+            names[name] = node.name if len(node.output) == 1 else f"{node.name}_out{index}"
+    used = [*names.values(), *constants.difference(names), *fixed]
+    assert len(set(used)) == len(used), "names of nodes are unique"
+    for node in graph.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for value in (*graph.graph.initializer, *graph.graph.value_info):
+        value.name = names.get(value.name, value.name)

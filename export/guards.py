@@ -7,6 +7,7 @@ outputs become NaN if the input is not valid. Valid inputs give the same numbers
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Final
 
 import numpy as np
@@ -73,6 +74,7 @@ class _Guards:
         self._graph = model.graph
         self._before: list[onnx.NodeProto] = []
         self._count = 0
+        self._operators: Counter[str] = Counter()
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._shapes: dict[str, str] = {}
         self._replaced: dict[str, str] = {}
@@ -89,8 +91,10 @@ class _Guards:
 
     def node(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Add a node, and return the name of its output."""
-        name = self._name()
-        self._before.append(helper.make_node(operator, list(inputs), [name], f"guard/{self._count}", **attributes))
+        self._operators[operator] += 1
+        count = self._operators[operator]
+        name, node = self._name(), f"guard/{operator}" if count == 1 else f"guard/{operator}.{count}"
+        self._before.append(helper.make_node(operator, list(inputs), [name], node, **attributes))
         return name
 
     def pad(self, name: str, axis: int, least: int, most: int | None = None) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
+import onnx
 import onnxruntime
 from onnxruntime.tools.ort_format_model import create_config_from_models
 
@@ -78,15 +79,39 @@ def write_ort(bundle: Bundle, folder: Path) -> OrtExport:
 
 
 def _convert(source: Path, target: Path) -> None:
+    """Convert an ONNX file.
+
+    The nodes of the new file have no names and its values have short ones, since the format repeats them.
+    """
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(target)
     options.log_severity_level = 3
     options.add_session_config_entry("session.save_model_format", "ORT")
     # ARM multiplies int8 by int8. Without this entry, activations become unsigned.
     options.add_session_config_entry("session.qdqisint8allowed", "1")
+    model = onnx.load(source)
+    _shorten_names(model.graph)
     onnxruntime.InferenceSession(
-        str(source), options, providers=["CPUExecutionProvider"], disabled_optimizers=list(_DISABLED_OPTIMIZERS)
+        model.SerializeToString(),
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=list(_DISABLED_OPTIMIZERS),
     )
+
+
+def _shorten_names(graph: onnx.GraphProto) -> None:
+    """Replace the names of values that are neither inputs nor outputs by numbers, and remove those of nodes.
+
+    Shapes are removed as well. ONNX Runtime infers them again.
+    """
+    names = {value.name: value.name for value in (*graph.input, *graph.output)} | {"": ""}
+    for node in graph.node:
+        node.name = ""
+        for values in (node.input, node.output):
+            values[:] = [names.setdefault(name, f"{len(names):x}") for name in values]
+    for constant in graph.initializer:
+        constant.name = names.setdefault(constant.name, f"{len(names):x}")
+    del graph.value_info[:]
 
 
 def _create_config(card: Card, paths: Sequence[Path], types: bool) -> bytes:
