@@ -103,10 +103,17 @@ def haaqi(
         typer.Option(help="Present each reference and ear at this level in dB SPL, such as 65.", rich_help_panel=AUDIO),
     ] = None,
     cadenza: Annotated[
-        Literal["cad1", "icassp24", "cad2"] | None,
+        Literal["cad1", "icassp24", "cad2", "cad2-task2"] | None,
         typer.Option(
             help="Level, equalisation and resampling of a Cadenza challenge. Other options replace single values.",
             rich_help_panel=AUDIO,
+        ),
+    ] = None,
+    compressors: Annotated[
+        Path | None,
+        typer.Option(
+            help="CAD2's compressor_params.json: pass the reference through the compressor of each listener's ear.",
+            rich_help_panel=LISTENERS,
         ),
     ] = None,
     channel: ChannelOption = None,
@@ -148,17 +155,19 @@ def haaqi(
     from ..runtime.session import available_cores
 
     require("haaqi", "scipy", "numba", "joblib")
-    convention = _parse_convention(cadenza, level1, spl, equalisation, nal_r, amplify_reference, enhancer)
+    convention = _parse_convention(cadenza, level1, spl, equalisation, nal_r, amplify_reference, enhancer, compressors)
     selected_channel = parse_channel(channel)
     if manifest is not None:
         if reference is not None or processed is not None or ears or plot is not None:
             raise OptionError("--manifest names the files and ears: leave out files, --ears and --plot")
-        settings = _describe_settings(convention, selected_channel)
+        settings = _describe_settings(convention, selected_channel, compressors)
         options = ManifestOptions(jobs or available_cores(), output, resume, verbose, as_json)
         run_manifest(manifest, audiogram or [], convention, selected_channel, settings, options)
         return
     if output is not None or resume:
         raise OptionError("--output and --resume write the results of a --manifest: give one, or use --json")
+    if compressors is not None and not ears:
+        raise OptionError("--compressors are those of two ears: give --ears and -a listeners.json, or --manifest")
     if reference is None or processed is None:
         raise OptionError("no files: give the clean music and the processed music, or --manifest FILE")
     if not audiogram:
@@ -192,7 +201,7 @@ def haaqi(
         print_json(
             {
                 "version": importlib.metadata.version("haaqi-edge"),
-                "settings": _describe_settings(convention, "ears" if ears else selected_channel),
+                "settings": _describe_settings(convention, "ears" if ears else selected_channel, compressors),
                 "elapsed_seconds": round(time.perf_counter() - started, 4),
                 "results": [_to_document(pair, scores, who) for pair, scores in results],
                 "errors": [
@@ -221,6 +230,7 @@ def _parse_convention(
     nal_r: bool,
     amplify_reference: bool,
     enhancer: Enhancer | None,
+    compressors: Path | None,
 ) -> Convention:
     """Return the convention of the options. They replace single values of --cadenza.
 
@@ -246,6 +256,12 @@ def _parse_convention(
             changes["amplify_reference"] = False
     if enhancer is not None:
         changes["enhancer"] = enhancer
+    if compressors is not None:
+        from ..haaqi.compressor import load_compressors
+
+        if equalisation == 1 or amplify_reference:
+            raise OptionError("--compressors amplify the reference: leave out --equalisation 1 and --amplify-reference")
+        changes |= {"compressors": load_compressors(compressors), "equalisation": 2, "amplify_reference": False}
     return replace(CADENZA[cadenza] if cadenza else DEFAULT, **changes)
 
 
@@ -275,24 +291,35 @@ def _save_plot(pair: Pair, who: Listeners, convention: Convention, channel: Chan
     save_haaqi_plot(panels, path)
 
 
-def _describe_settings(convention: Convention, channel: str | int) -> dict[str, Any]:
-    """Return the convention for JSON, with the amplification that was used."""
-    settings = asdict(convention)
+def _describe_settings(convention: Convention, channel: str | int, compressors: Path | None) -> dict[str, Any]:
+    """Return the convention for JSON: the amplification that was used, the SHA-256 of the file of compressors."""
+    from ..runtime.bundle import file_sha256
+
+    settings = asdict(replace(convention, compressors=None))
     amplified = settings.pop("amplify_processed")
     used = amplified or convention.amplify_reference
-    return {**settings, "nal_r": amplified, "enhancer": convention.enhancer if used else None, "channel": channel}
+    return {
+        **settings,
+        "nal_r": amplified,
+        "enhancer": convention.enhancer if used else None,
+        "compressors": None if compressors is None else file_sha256(compressors),
+        "channel": channel,
+    }
 
 
 def _describe_in_words(convention: Convention) -> str:
     """Return how the signals were presented."""
     if convention.spl is not None:
         level = f"{convention.spl:g} dB SPL of each reference"
+        if convention.level_before_compressor:
+            level += " before the compressor"
     else:
         level = f"{convention.level1:g} dB SPL of RMS 1.0"
     name = {"haaqi-edge": "NAL-R of haaqi-edge", "pyclarity": "NALR(220, rate) of pyclarity"}[convention.enhancer]
     reference = "the reference is amplified by HAAQI (equalisation 1)"
     if convention.equalisation == 2:
         by = f"by {name}" if convention.amplify_reference else "as given"
+        by = by if convention.compressors is None else "by the compressor of each ear"
         reference = f"the reference is amplified {by} (equalisation 2)"
     processed = f", the processed music by {name}" if convention.amplify_processed else ""
     return f"{level}; {reference}{processed}"

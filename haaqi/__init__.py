@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .clips import CADENZA, Convention, EarHaaqi, score_clip
+    from .compressor import EarCompressor, load_compressors
     from .index import HAAQI_FREQUENCIES, MAX_SECONDS, MIN_SECONDS, Haaqi, Listener, Reference, Tiles, level1_of
 
 _HOMES = {
     "CADENZA": "clips",
     "Convention": "clips",
+    "EarCompressor": "compressor",
     "EarHaaqi": "clips",
     "HAAQI_FREQUENCIES": "index",
     "Haaqi": "index",
@@ -26,6 +28,7 @@ _HOMES = {
     "Reference": "index",
     "Tiles": "index",
     "level1_of": "index",
+    "load_compressors": "compressor",
     "score_clip": "clips",
 }
 """Module of this package that each public name comes from."""
@@ -36,12 +39,14 @@ __all__ = [
     "MAX_SECONDS",
     "MIN_SECONDS",
     "Convention",
+    "EarCompressor",
     "EarHaaqi",
     "Haaqi",
     "Listener",
     "Reference",
     "Tiles",
     "level1_of",
+    "load_compressors",
     "score_clip",
 ]
 

@@ -13,7 +13,7 @@ import math
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple, TypeAlias, overload
@@ -30,6 +30,7 @@ from ..runtime.ears import EARS, Ear, TwoEars, of_ear, open_ear
 from ..runtime.errors import AudioError, AudioFileError, AudiogramError, OptionError, SilenceWarning
 from ..runtime.files import is_file
 from .cochlea import RATE, resample
+from .compressor import EarCompressor
 from .index import MAX_SECONDS, Equalisation, Haaqi, Listener, Reference, Tiles, check_equalisation, level1_of
 
 Array = npt.NDArray[np.float64]
@@ -57,6 +58,10 @@ class Convention:
         resampling: how both recordings are resampled to 24 kHz, see `Resampling`.
         scale_files: whether a FLAC file is multiplied by the number in a text file of its name (`song.txt` for
             `song.flac`), as pyclarity writes and reads FLAC.
+        compressors: the compressors of listeners' ears, from `load_compressors`, through which the reference passes. It
+            needs `equalisation` 2, and ears. None for a reference that is not compressed, or is compressed already.
+        level_before_compressor: whether `spl` is the level of the reference before the compressor. Without
+            `compressors`, the recording before the compressor must then be given (`level_from`).
 
     Raises:
         OptionError: the values contradict each other, or one is invalid.
@@ -70,6 +75,8 @@ class Convention:
     enhancer: Enhancer = "haaqi-edge"
     resampling: Resampling = "haaqi"
     scale_files: bool = False
+    compressors: Mapping[str, Mapping[Ear, EarCompressor]] | None = field(default=None, hash=False, repr=False)
+    level_before_compressor: bool = False
 
     def __post_init__(self) -> None:
         check_equalisation(self.equalisation)
@@ -86,6 +93,10 @@ class Convention:
             raise OptionError(
                 "amplify_reference with equalisation=1 would amplify the reference twice: give equalisation=2"
             )
+        if self.compressors is not None and (self.equalisation == 1 or self.amplify_reference):
+            raise OptionError(
+                "compressors amplify the reference already: give equalisation=2, and no amplify_reference"
+            )
 
 
 DEFAULT: Final = Convention()
@@ -98,13 +109,23 @@ CADENZA: Final[Mapping[str, Convention]] = MappingProxyType(
             None, 65.0, 2, amplify_reference=True, enhancer="pyclarity", resampling="soxr", scale_files=True
         ),
         "cad2": Convention(None, 65.0, 2, enhancer="pyclarity", resampling="soxr", scale_files=True),
+        "cad2-task2": Convention(
+            None,
+            65.0,
+            2,
+            enhancer="pyclarity",
+            resampling="soxr",
+            scale_files=True,
+            level_before_compressor=True,
+        ),
     }
 )
-"""Conventions of the Cadenza challenges: CAD1 task 1, the ICASSP 2024 challenge, and CAD2 tasks 1 and 2.
+"""Conventions of the Cadenza challenges: CAD1 task 1, the ICASSP 2024 challenge, CAD2 task 1 and CAD2 task 2.
 
 In CAD1 the reference is a stem, unamplified. In ICASSP 2024 it is the unamplified remix, which the recipe amplifies by
-NAL-R. In CAD2 the reference is given as the listener's multiband compressor leaves it; task 2 takes the level from the
-reference before the compressor (`level_from`).
+NAL-R. In CAD2 the reference passes through the listener's multiband compressor: set `compressors`, by
+`dataclasses.replace`, or give a reference that is compressed already. Task 1 takes the level from the reference after
+the compressor, task 2 from that before.
 """
 
 
@@ -188,6 +209,8 @@ def score_listeners(
     level_from: AudioLike | None = None,
 ) -> list[Haaqi]:
     """Compute HAAQI of a channel for several listeners; see `score_clip`."""
+    if convention.compressors is not None:
+        raise OptionError("compressors are those of ears: give ears=, or a manifest with the ears of each row")
     recordings = _Recordings.open(reference, processed, level_from, convention, channel)
     return [haaqi for haaqi, _ in _compare(recordings, listeners, convention)]
 
@@ -201,8 +224,10 @@ def score_ears(
 ) -> list[EarHaaqi]:
     """Compute HAAQI of stereo recordings for the two ears of several listeners; see `score_clip`."""
     recordings = _Recordings.open(reference, processed, level_from, convention)
+    names = [pair.name for pair in pairs]
     left, right = (
-        [haaqi for haaqi, _ in _compare(recordings.of_ear(ear), of_ear(pairs, ear), convention)] for ear in EARS
+        [haaqi for haaqi, _ in _compare(recordings.of_ear(ear), of_ear(pairs, ear), convention, ear, names)]
+        for ear in EARS
     )
     return [EarHaaqi(*scores) for scores in zip(left, right, (pair.name for pair in pairs), strict=True)]
 
@@ -217,7 +242,7 @@ def score_one_ear(
 ) -> list[Haaqi]:
     """Compute HAAQI of one ear for several listeners. Of a stereo recording, the channel of the ear is used."""
     recordings = _Recordings.open(reference, processed, level_from, convention).of_ear(ear, warn=False)
-    return [haaqi for haaqi, _ in _compare(recordings, listeners, convention)]
+    return [haaqi for haaqi, _ in _compare(recordings, listeners, convention, ear)]
 
 
 def analyse_clip(
@@ -233,7 +258,9 @@ def analyse_clip(
     recordings = _Recordings.open(reference, processed, None, convention, channel)
     if ear is not None:
         recordings = recordings.of_ear(ear, warn=False)
-    return _compare(recordings, [listener], convention)[0]
+    elif convention.compressors is not None:
+        raise OptionError("compressors are those of ears: give ear=")
+    return _compare(recordings, [listener], convention, ear)[0]
 
 
 class _Recording(NamedTuple):
@@ -305,36 +332,72 @@ class _Clip(NamedTuple):
 
 
 def _compare(
-    recordings: _Recordings, listeners: Sequence[Audiogram], convention: Convention
+    recordings: _Recordings,
+    listeners: Sequence[Audiogram],
+    convention: Convention,
+    ear: Ear | None = None,
+    names: Sequence[str] = (),
 ) -> list[tuple[Haaqi, Tiles]]:
     """Compare a channel of two recordings.
 
+    Args:
+        recordings: the recordings.
+        listeners: the audiograms.
+        convention: level, amplification and resampling.
+        ear: the ear that is compared; None for a mix or a channel.
+        names: names of the listeners, to find their compressors. Default: those of the audiograms.
+
     Raises:
         AudioError: a recording cannot be read or compared.
+        OptionError: a listener has no compressor, or the recording that sets the level is missing.
     """
+    if convention.level_before_compressor and convention.compressors is None and recordings.level_from is None:
+        raise OptionError(
+            "the level is that of the reference before the compressor: give the compressors, or that recording (in "
+            "Python level_from=, in a manifest the column `unamplified`)"
+        )
     clean, sound = _read(recordings.reference), _read(recordings.processed)
     if np.abs(sound.samples).max(initial=0.0) <= SILENCE:
         text = f"{sound.name} is silent: its HAAQI is that of silence, not of music"
         warnings.warn(text, SilenceWarning, stacklevel=2)
-    level1 = convention.level1
+    differ = clean.rate != sound.rate
     try:
-        if level1 is None:
-            measured = clean if recordings.level_from is None else _read(recordings.level_from)
-            level1 = level1_of(measured.samples, convention.spl if convention.spl is not None else math.nan)
-        found, differ = [], clean.rate != sound.rate
+        level_from = None if recordings.level_from is None else _read(recordings.level_from)
+        found = []
         plain: Array | None = None
         reference_signal: Array | None = None
-        for audiogram in listeners:
-            if convention.amplify_reference or reference_signal is None:
-                reference_signal = _present(clean, audiogram, convention, convention.amplify_reference, differ)
+        for audiogram, name in zip(listeners, names or [one.name for one in listeners], strict=True):
+            compressed = clean
+            if convention.compressors is not None and ear is not None:
+                compressor = _find_compressor(name, ear, convention.compressors)
+                compressed = clean._replace(samples=compressor.apply(clean.samples, clean.rate))
+            if convention.amplify_reference or convention.compressors is not None or reference_signal is None:
+                reference_signal = _present(compressed, audiogram, convention, convention.amplify_reference, differ)
             if convention.amplify_processed or plain is None:
                 plain = _present(sound, audiogram, convention, convention.amplify_processed, differ)
+            level1 = convention.level1
+            if level1 is None:
+                measured = level_from or (clean if convention.level_before_compressor else compressed)
+                level1 = level1_of(measured.samples, convention.spl if convention.spl is not None else math.nan)
             listener = Listener(audiogram, level1=level1)
             analysis = Reference(reference_signal, RATE, listener, equalisation=convention.equalisation)
             found.append(analysis.compare(plain, RATE))
         return found
     except AudioError as error:
         raise AudioError(f"{sound.name} cannot be compared with {clean.name}: {error}") from error
+
+
+def _find_compressor(name: str, ear: Ear, compressors: Mapping[str, Mapping[Ear, EarCompressor]]) -> EarCompressor:
+    """Return the compressor of a listener's ear. `listeners:L5001` and `listeners:L5001:left` are `L5001`.
+
+    Raises:
+        OptionError: there is none.
+    """
+    for part in (name, *name.split(":")):
+        if part in compressors:
+            return compressors[part][ear]
+    known = ", ".join(list(compressors)[:8])
+    raise OptionError(f"no compressor for the listener {name}: give listeners by the names {known}")
 
 
 def _present(clip: _Clip, audiogram: Audiogram, convention: Convention, amplify: bool, rates_differ: bool) -> Array:

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ import soundfile
 from command import get_output, run
 from haaqi_edge.cli import console
 from haaqi_edge.haaqi.clips import CADENZA, Convention, score_clip
+from haaqi_edge.haaqi.compressor import load_compressors
 from haaqi_edge.haaqi.index import Haaqi
 from haaqi_edge.runtime import Audiogram
+from haaqi_edge.runtime.bundle import file_sha256
 from haaqi_edge.runtime.errors import OptionError
 from haaqi_edge.training.pairs import Pair, score_pair
 from sounds import music
@@ -32,6 +35,8 @@ SETTINGS = {
     "enhancer": None,
     "resampling": "haaqi",
     "scale_files": False,
+    "level_before_compressor": False,
+    "compressors": None,
     "channel": "mix",
 }
 
@@ -275,7 +280,7 @@ def test_each_ear_and_the_better_one(two: tuple[Path, Path], monkeypatch: pytest
 
 
 def test_the_conventions_of_the_challenges(two: tuple[Path, Path]) -> None:
-    for preset in CADENZA:
+    for preset in ("cad1", "icassp24", "cad2"):
         found = parsed(*two, "-a", "N2", "-a", "N4", "--ears", "--cadenza", preset)
         expected = score_clip(*two, ears=("N2", "N4"), convention=CADENZA[preset])
         assert found["results"][0]["ears"] == [expected.to_dict()]
@@ -292,10 +297,36 @@ def test_the_conventions_of_the_challenges(two: tuple[Path, Path]) -> None:
     assert [by_hand["settings"][name] for name in ("equalisation", "enhancer")] == [2, "pyclarity"]
 
 
+def test_the_compressors_of_cad2(two: tuple[Path, Path], tmp_path: Path) -> None:
+    path, listeners = tmp_path / "compressor_params.json", tmp_path / "listeners.json"
+    record = {"cr_l": [1.5] * 6, "gain_l": [3] * 6, "cr_r": [2.5] * 6, "gain_r": [9] * 6}
+    path.write_text(json.dumps({"L1": record}))
+    levels = {"audiogram_cfs": [250, 8000], "audiogram_levels_l": [20, 40], "audiogram_levels_r": [40, 60]}
+    listeners.write_text(json.dumps({"L1": levels}))
+    convention = replace(CADENZA["cad2-task2"], compressors=load_compressors(path))
+    expected = score_clip(*two, ears=f"{listeners}:L1", convention=convention)
+    options = ("--cadenza", "cad2-task2", "--compressors", path)
+    found = parsed(*two, "-a", listeners, "--ears", *options)
+    assert found["results"][0]["ears"] == [expected.to_dict()]
+    settings = found["settings"]
+    assert (settings["level_before_compressor"], settings["compressors"]) == (True, file_sha256(path))
+    text = get_output("haaqi", *two, "-a", listeners, "--ears", *options, "--jobs", "1")
+    assert "65 dB SPL of each reference before the compressor; the reference is amplified by the compressor" in text
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text(f"reference,processed,listener,ear\n{two[0]},{two[1]},L1,both\n{two[0]},{two[1]},L1,right\n")
+    rows = parsed("--manifest", manifest, "-a", listeners, *options)["results"]
+    assert [row["haaqi"] for row in rows] == [expected.score, expected.right.score]
+    refused = run("haaqi", *two, "-a", "N2", *options)
+    assert refused.code == 2
+    assert "--compressors are those of two ears: give --ears" in " ".join(refused.err.split())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--level1", "85", "--spl", "65"], "--level1 and --spl both set the level"),
+        (["--compressors", "absent.json"], "absent.json cannot be read as JSON"),
+        (["--compressors", "absent.json", "--amplify-reference"], "leave out --equalisation 1 and --amplify-reference"),
         (["--equalisation", "0"], "equalisation=0: 0 is for intelligibility"),
         (["--equalisation", "1", "--amplify-reference"], "leave out --amplify-reference"),
         (["--ears"], "the audiogram N2 is of one ear"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,22 @@ import oracle
 import pytest
 import soundfile
 import soxr
-from haaqi_edge.haaqi import CADENZA, Convention, Haaqi, Listener, Reference, level1_of, score_clip
+from haaqi_edge.haaqi import (
+    CADENZA,
+    Convention,
+    EarCompressor,
+    Haaqi,
+    Listener,
+    Reference,
+    level1_of,
+    load_compressors,
+    score_clip,
+)
 from haaqi_edge.haaqi.cochlea import RATE
+from haaqi_edge.haaqi.compressor import ATTACK, CROSSOVERS, RELEASE, THRESHOLD
 from haaqi_edge.runtime.audio.levels import nal_r_filter
 from haaqi_edge.runtime.audiogram import Audiogram, EarPair
+from haaqi_edge.runtime.ears import EARS, Ear
 from haaqi_edge.runtime.errors import AudioError, AudioFileError, AudiogramError, ChannelWarning, OptionError
 from numpy.typing import NDArray
 from sounds import music
@@ -32,9 +45,11 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(logging.getLogger(name), "disabled", True)
 
 
-def stereo(rate: int, clip: str, start: float, gains: tuple[float, float] = (1.0, 0.5)) -> Array:
+def stereo(
+    rate: int, clip: str, start: float, gains: tuple[float, float] = (1.0, 0.5), seconds: float = SECONDS
+) -> Array:
     """Two excerpts of the demo as left and right channel, which differ in level."""
-    parts = [gain * music(SECONDS, rate, start + offset, clip) for gain, offset in zip(gains, (0.0, 5.0), strict=True)]
+    parts = [gain * music(seconds, rate, start + offset, clip) for gain, offset in zip(gains, (0.0, 5.0), strict=True)]
     samples = min(map(len, parts))
     return np.stack([part[:samples] for part in parts], axis=1).astype(np.float32)
 
@@ -48,17 +63,51 @@ def asymmetric(seed: int) -> EarPair:
     return EarPair(*(ears if seed % 2 else ears[::-1]), name=f"L{seed}")
 
 
+def compressors_of(seed: int) -> dict[Ear, EarCompressor]:
+    """Compressors of two ears, with more compression and gain in the higher bands."""
+    draw = np.random.default_rng(seed)
+    return {
+        ear: EarCompressor(
+            tuple(np.sort(draw.uniform(1, 4, 6)).round(2)), tuple(np.sort(draw.uniform(0, 20, 6)).round(1))
+        )
+        for ear in EARS
+    }
+
+
+def compress_by_pyclarity(samples: NDArray[np.float64], rate: int, settings: EarCompressor) -> NDArray[np.float64]:
+    """Compress a channel as `evaluate.py` of CAD2 does."""
+    enhancer = oracle.compressor.MultibandCompressor(crossover_frequencies=list(CROSSOVERS), sample_rate=rate)
+    enhancer.set_compressors(
+        attack=list(ATTACK),
+        release=list(RELEASE),
+        threshold=[THRESHOLD] * 6,
+        ratio=list(settings.ratios),
+        makeup_gain=list(settings.gains),
+    )
+    compressed: NDArray[np.float64] = enhancer(signal=samples)[0]
+    return compressed
+
+
 def by_recipe(
-    preset: str, reference: Array, rate: int, enhanced: Array, enhanced_rate: int, ears: EarPair
+    preset: str,
+    reference: Array,
+    rate: int,
+    enhanced: Array,
+    enhanced_rate: int,
+    ears: EarPair,
+    compressors: dict[Ear, EarCompressor],
 ) -> list[float]:
     """HAAQI of both ears, as `evaluate.py` of a recipe computes it with pyclarity."""
     scores = []
-    for channel, audiogram in enumerate((ears.left, ears.right)):
+    for channel, (ear, audiogram) in enumerate(zip(EARS, (ears.left, ears.right), strict=True)):
         listener = oracle.audiogram.Audiogram(levels=np.array(audiogram.levels), frequencies=np.array(CFS))
-        signal = reference[:, channel]
+        signal = levelled = reference[:, channel].astype(np.float64)
         if preset == "icassp24":
             enhancer = oracle.nalr.NALR(nfir=220, sample_rate=rate)
             signal = enhancer.apply(enhancer.build(listener)[0], signal)
+        if preset.startswith("cad2"):
+            signal = compress_by_pyclarity(signal, rate, compressors[ear])
+            levelled = signal if preset == "cad2" else levelled
         scores.append(
             oracle.haaqi.compute_haaqi(
                 processed_signal=soxr.resample(enhanced[:, channel], enhanced_rate, RATE, quality="HQ"),
@@ -67,26 +116,60 @@ def by_recipe(
                 reference_sample_rate=RATE,
                 audiogram=listener,
                 equalisation=1 if preset == "cad1" else 2,
-                level1=65 - 20 * np.log10(np.sqrt(np.mean(np.square(reference[:, channel])))),
+                level1=65 - 20 * np.log10(np.sqrt(np.mean(np.square(levelled)))),
             )
         )
     return scores
 
 
-CASES = [(seed, ("cad1", "icassp24", "cad2")[seed % 3]) for seed in range(10)]
+def example(seed: int, preset: str, seconds: float = SECONDS) -> tuple[Array, int, Array, int, EarPair]:
+    """A stereo reference, an enhanced recording, their rates, and a listener. CAD2's recordings are soft (-40 LUFS)."""
+    rate, enhanced_rate = 44_100, {"cad1": 24_000, "icassp24": 32_000}.get(preset, 44_100)
+    scale = 0.1 if preset.startswith("cad2") else 1.0
+    gains = scale, scale * (0.1 + 0.08 * seed)
+    reference = stereo(rate, "clean", 1.3 * seed, gains, seconds)
+    enhanced = stereo(enhanced_rate, "degraded", 1.3 * seed, gains, seconds)
+    return reference, rate, enhanced, enhanced_rate, asymmetric(seed)
+
+
+def convention_of(preset: str, seed: int) -> Convention:
+    """The convention of a challenge, with compressors if it has them."""
+    if not preset.startswith("cad2"):
+        return CADENZA[preset]
+    return replace(CADENZA[preset], compressors={f"L{seed}": compressors_of(seed)})
+
+
+CASES = [(seed, ("cad1", "icassp24", "cad2", "cad2-task2")[seed % 4]) for seed in range(12)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("seed", "preset"), CASES)
 def test_the_challenges_numbers_of_both_ears(seed: int, preset: str) -> None:
-    rate, enhanced_rate = 44_100, {"cad1": 24_000, "icassp24": 32_000, "cad2": 44_100}[preset]
-    reference = stereo(rate, "clean", 1.3 * seed, (1.0, 0.1 + 0.08 * seed))
-    enhanced = stereo(enhanced_rate, "degraded", 1.3 * seed, (1.0, 0.1 + 0.08 * seed))
-    ears = asymmetric(seed)
-    expected = by_recipe(preset, reference, rate, enhanced, enhanced_rate, ears)
-    got = score_clip((reference, rate), (enhanced, enhanced_rate), ears=ears, convention=CADENZA[preset])
+    reference, rate, enhanced, enhanced_rate, ears = example(seed, preset)
+    expected = by_recipe(preset, reference, rate, enhanced, enhanced_rate, ears, compressors_of(seed))
+    convention = convention_of(preset, seed)
+    got = score_clip((reference, rate), (enhanced, enhanced_rate), ears=ears, convention=convention)
     assert [got.left.score, got.right.score] == pytest.approx(expected, abs=1e-3)
     assert got.score == pytest.approx(np.mean(expected), abs=1e-3)
+
+
+GOLDEN: dict[str, tuple[int, float, float]] = {
+    "cad1": (1, 0.19228, 0.22136),
+    "icassp24": (4, 0.18743, 0.24091),
+    "cad2": (2, 0.31378, 0.23245),
+    "cad2-task2": (7, 0.22042, 0.41104),
+}
+"""a seed, and HAAQI of both ears of `example(seed, preset, 2.0)` by pyclarity 0.9.0 (`by_recipe`)"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", GOLDEN)
+def test_the_challenges_numbers_without_pyclarity(preset: str) -> None:
+    seed, *expected = GOLDEN[preset]
+    reference, rate, enhanced, enhanced_rate, ears = example(seed, preset, 2.0)
+    convention = convention_of(preset, seed)
+    got = score_clip((reference, rate), (enhanced, enhanced_rate), ears=ears, convention=convention)
+    assert [got.left.score, got.right.score] == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.slow
@@ -156,6 +239,7 @@ def test_equalisation_and_level_of_the_reference() -> None:
         (lambda: Convention(None), r"level1=None and spl=None: give one"),
         (lambda: Convention(None, 650.0), r"spl=650.0 is not a sound pressure level"),
         (lambda: Convention(amplify_reference=True), r"would amplify the reference twice"),
+        (lambda: Convention(compressors={}), r"compressors amplify the reference already: give equalisation=2"),
         (lambda: Convention(enhancer="camfit"), r"enhancer='camfit': give 'haaqi-edge' or 'pyclarity'"),  # type: ignore[arg-type]
     ],
 )
@@ -206,3 +290,69 @@ def test_listeners_of_the_challenges(tmp_path: Path) -> None:
     expected = score_clip((x, RATE), (y, RATE), ears=pair, convention=CADENZA["cad1"])
     assert (got.left, got.right) == (expected.left, expected.right)
     assert got.name == "listeners:L5001"
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])
+def test_the_compressor_of_pyclarity(rate: int) -> None:
+    for ear, settings in compressors_of(5).items():
+        samples = 0.2 * music(SECONDS, rate, 2.0 if ear == "left" else 9.0).astype(np.float64)
+        samples[100:200] = 0.0
+        expected = compress_by_pyclarity(samples.copy(), rate, settings)
+        np.testing.assert_allclose(settings.apply(samples, rate), expected, rtol=0, atol=1e-6)
+
+
+def test_a_compressor_that_does_nothing_keeps_the_spectrum() -> None:
+    samples = 0.2 * music(1.0, RATE, 2.0).astype(np.float64)
+    got = EarCompressor((1.0,) * 6, (0.0,) * 6).apply(samples, RATE)
+    spectra = [np.abs(np.fft.rfft(one, 2 * len(one))) for one in (samples, got)]
+    np.testing.assert_allclose(spectra[1], spectra[0], rtol=0, atol=0.01 * spectra[0].max())
+    louder = EarCompressor((1.0,) * 6, (6.0,) * 6).apply(samples, RATE)
+    np.testing.assert_allclose(louder, got * 10 ** (6 / 20), rtol=1e-9)
+    with pytest.raises(AudioError, match=r"a rate of 8000 Hz: the bands of the compressor reach above 5656.85 Hz"):
+        EarCompressor((1.0,) * 6, (0.0,) * 6).apply(samples, 8000)
+
+
+def test_the_compressors_of_listeners(tmp_path: Path) -> None:
+    path = tmp_path / "compressor_params.json"
+    record = {"cr_l": [1.5] * 6, "gain_l": [3] * 6, "cr_r": [2.5] * 6, "gain_r": [9] * 6}
+    path.write_text(json.dumps({"L1": record}))
+    found = load_compressors(path)
+    assert found == {
+        "L1": {"left": EarCompressor((1.5,) * 6, (3.0,) * 6), "right": EarCompressor((2.5,) * 6, (9.0,) * 6)}
+    }
+    x = 0.1 * stereo(RATE, "clean", 2.0)
+    convention = replace(CADENZA["cad2"], compressors=found)
+    one = asymmetric(1)
+    got = score_clip((x, RATE), (x, RATE), ears=EarPair(one.left, one.right, "listeners:L1"), convention=convention)
+    compressed = np.stack([found["L1"][ear].apply(x[:, place], RATE) for place, ear in enumerate(EARS)], axis=1)
+    by_hand = score_clip((compressed, RATE), (x, RATE), ears=one, convention=CADENZA["cad2"])
+    assert (got.left.score, got.right.score) == pytest.approx((by_hand.left.score, by_hand.right.score), abs=1e-5)
+    with pytest.raises(OptionError, match="no compressor for the listener L7: give listeners by the names L1"):
+        score_clip((x, RATE), (x, RATE), ears=EarPair(one.left, one.right, "L7"), convention=convention)
+    with pytest.raises(OptionError, match="compressors are those of ears: give ears="):
+        score_clip((x, RATE), (x, RATE), "N3", convention=convention)
+    with pytest.raises(OptionError, match="the level is that of the reference before the compressor"):
+        score_clip((x, RATE), (x, RATE), ears=("N2", "N3"), convention=CADENZA["cad2-task2"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("{}", "has no compressors: expected a record for each listener"),
+        ('{"L1": {"cr_l": [1, 1, 1, 1, 1, 1]}}', r"L1: no numbers in cr_l and gain_l \(KeyError\('gain_l'\)\)"),
+        (
+            '{"L1": {"cr_l": [1, 1], "gain_l": [0, 0], "cr_r": [1, 1], "gain_r": [0, 0]}}',
+            r"L1, left ear: ratios=\(1.0, 1.0\): give 6 finite numbers",
+        ),
+        (
+            '{"L1": {"cr_l": [1, 1, 1, 1, 1, 0.5], "gain_l": [0, 0, 0, 0, 0, 0]}}',
+            "L1, left ear: .*a compression ratio is 1 or more",
+        ),
+    ],
+)
+def test_files_that_are_no_compressors(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "compressors.json"
+    path.write_text(text)
+    with pytest.raises(OptionError, match=message):
+        load_compressors(path)
