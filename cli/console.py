@@ -17,8 +17,17 @@ if TYPE_CHECKING:
 
     from ..runtime.errors import HaaqiEdgeError
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+
+class _Console(Console):
+    """A console that leaves a closed pipe to `main`, as `print` does. By default, rich ends the process."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise the `BrokenPipeError` that is being handled."""
+        raise  # noqa: PLE0704
+
+
+out = _Console(highlight=False)
+err = _Console(stderr=True, highlight=False)
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _ANY_WIDTH = 10_000

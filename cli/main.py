@@ -7,11 +7,12 @@ import errno
 import importlib
 import inspect
 import io
+import itertools
 import os
 import re
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -19,6 +20,7 @@ import typer
 import typer.main
 from typer.core import TyperCommand, TyperGroup
 
+from . import INTERRUPTED, exit_when_interrupted
 from .console import out, print_error, print_warning
 from .conversion import use_simple_conversion
 from .deprecations import replace_deprecated
@@ -62,12 +64,30 @@ class CommandGroup(TyperGroup):
                 self.add_command(TyperCommand(name, help=summary, rich_help_panel=panel))
         use_simple_conversion(self)
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, and convert what typer would treat in another way."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:  # typer says nothing
+            _print_plain(str(error) or INTERRUPTED)
+            raise typer.Exit(130) from error
+        except BrokenPipeError as error:  # typer says nothing
+            raise _ClosedPipeError from error
+        except Exception as error:
+            _add_hint(error, self._rest)
+            raise
+
+    _rest: Sequence[str] = ()
+
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Return the name, the loaded command and its arguments, which have new spellings for deprecated ones."""
         name, command, rest = super().resolve_command(ctx, args)
         if name is None or command is None:  # an unknown name during completion
             return name, command, rest
-        return name, load_command(name), rest if ctx.resilient_parsing else replace_deprecated(name, rest)
+        self._rest = rest
+        with exit_when_interrupted():
+            loaded = load_command(name)
+        return name, loaded, rest if ctx.resilient_parsing else replace_deprecated(name, rest)
 
 
 def load_command(name: str) -> Any:
@@ -95,6 +115,47 @@ def _unwrap_help(command: Any) -> None:
     command.help = re.sub(r"(?<!\n)\n(?!\n|Exit codes:)", " ", inspect.cleandoc(command.help or ""))
     for member in getattr(command, "commands", {}).values():
         _unwrap_help(member)
+
+
+class _ClosedPipeError(Exception):
+    """Raised if the reader of standard output has closed it."""
+
+
+def _print_plain(line: str) -> None:
+    """Print a line on standard error, which may be closed."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr)
+
+
+def _hint_at_dashes(arguments: Sequence[str]) -> str:
+    """Return what to write for the first file whose name begins with a dash; empty if there is none.
+
+    Args:
+        arguments: arguments of a command that failed.
+    """
+    from ..runtime.audio.folders import FFMPEG_SUFFIXES, SUFFIXES
+    from ..runtime.files import display_name, is_file
+
+    for argument in itertools.takewhile(lambda one: one != "--", arguments):
+        path = Path(argument)
+        is_name = len(argument) > 2 and argument.startswith("-") and "=" not in argument
+        if is_name and (is_file(path) or path.suffix.lower() in SUFFIXES | FFMPEG_SUFFIXES):
+            name = display_name(argument)
+            return f"{name} begins with a dash, as options do: for a file of this name, write ./{name}"
+    return ""
+
+
+def _add_hint(error: Exception, arguments: Sequence[str]) -> None:
+    """Add a hint at names with dashes to the message of an error of this package, or of typer."""
+    from ..runtime.errors import HaaqiEdgeError
+
+    if not isinstance(error, HaaqiEdgeError) and not hasattr(error, "format_message"):
+        return
+    if hint := _hint_at_dashes(arguments):
+        message = str(getattr(error, "message", error)).rstrip(".")
+        error.args = (f"{message}. {hint}",)
+        if hasattr(error, "message"):
+            error.message = error.args[0]
 
 
 def _do_nothing() -> None:
@@ -129,12 +190,22 @@ def root(
     """Predict how good music sounds to a hearing-aid user (HAAQI, 0 to 1), from the audio and an audiogram."""
 
 
-def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-    """Print a warning of this package as one line, and other warnings as Python does."""
-    if category.__module__.startswith("haaqi_edge."):
-        print_warning(str(message))
-    else:
-        _SHOW_WARNING(message, category, *where, **more)
+def _warning_printer() -> Callable[..., None]:
+    """Return a replacement of `warnings.showwarning`.
+
+    It prints a warning of this package as one line, each text once, and other warnings as Python does. A file that is
+    read twice, for a plot for example, causes the same warning twice.
+    """
+    printed: set[str] = set()
+
+    def show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if not category.__module__.startswith("haaqi_edge."):
+            _SHOW_WARNING(message, category, *where, **more)
+        elif str(message) not in printed:
+            printed.add(str(message))
+            print_warning(str(message))
+
+    return show_warning
 
 
 _DISK_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
@@ -151,33 +222,36 @@ def main() -> None:
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - for as long as the process runs
     if sys.stdout is None:  # files that are opened would take its place
-        print("error: standard output is closed: redirect it to a file, or to /dev/null", file=sys.stderr)
+        _print_plain("error: standard output is closed: redirect it to a file, or to /dev/null")
         sys.exit(1)
     for standard in (sys.stdout, sys.stderr):
         if isinstance(standard, io.TextIOWrapper):
             standard.reconfigure(errors="replace")  # terminals without block characters still print the score
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+            warnings.showwarning = _warning_printer()
             try:
                 app()
             finally:
                 sys.stdout.flush()
-    except BrokenPipeError:  # the reader closed the pipe
+    except (BrokenPipeError, _ClosedPipeError):
+        _print_plain("error: standard output was closed by its reader before everything was written")
         _discard_output()
         sys.exit(1)
     except KeyboardInterrupt:
+        _print_plain(INTERRUPTED)
         sys.exit(130)
     except Exception as error:
         from ..runtime.errors import HaaqiEdgeError  # imported late: `--help` then needs no numpy
 
         if isinstance(error, HaaqiEdgeError):
-            print_error(error)
+            with contextlib.suppress(OSError):  # standard error is closed or full
+                print_error(error)
             sys.exit(error.exit_code)
         if not isinstance(error, OSError) or error.errno not in _DISK_FULL:
             raise
         where = "standard output" if error.filename is None else str(error.filename)
-        print(f"error: cannot write {where} ({error.strerror}): make space", file=sys.stderr)
+        _print_plain(f"error: cannot write {where} ({error.strerror}): make space")
         _discard_output()
         sys.exit(1)
 

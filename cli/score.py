@@ -15,6 +15,7 @@ from rich.markup import escape
 from ..runtime.bundle import HAAQI
 from ..runtime.errors import AudioFileNotFoundError, HaaqiEdgeError, OptionError
 from ..runtime.files import display_name, is_folder
+from . import INTERRUPTED
 from .console import (
     draw_curve,
     err,
@@ -153,6 +154,11 @@ def score(
     who = parse_listeners(audiogram, ears, channel)
     listeners = who.audiograms
     window_length, selected_channel = parse_window(window), parse_channel(channel)
+    if frames and not as_json:
+        raise OptionError(
+            "--frames adds to the output of --json: give both, or leave out --frames. Files of --output have no scores "
+            "of patches"
+        )
     if resume and output is None:
         raise OptionError("--resume continues a file of results: give it with --output")
     if output is not None:
@@ -321,10 +327,11 @@ def _explain_interruption(writer: ResultsWriter | None) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if writer is not None and writer.rows:
-            path = escape(display_name(writer.path))
-            err.print(f"interrupted: {writer.rows} rows for {path} are saved; continue with --resume", soft_wrap=True)
-        raise
+        if writer is None or not writer.rows:
+            raise
+        raise KeyboardInterrupt(
+            f"{INTERRUPTED}: {writer.rows} rows for {display_name(writer.path)} are saved; continue with --resume"
+        ) from None
 
 
 def _print_scores(path: Path, scores: list[Score], pairs: list[EarPair]) -> None:

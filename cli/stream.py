@@ -78,6 +78,7 @@ def stream(
     channel: ChannelOption = None,
     ears: EarsOption = False,
     level1: Level1Option = None,
+    spl: Annotated[float | None, typer.Option(hidden=True)] = None,
     nal_r: NalROption = False,
     window: Annotated[
         str,
@@ -115,12 +116,19 @@ def stream(
     """Score audio while it plays: a file, standard input or the microphone.
 
     Each update, every 160 ms, holds the level, the score of the last window, and the mean of the windows so far. The
-    summary at the end equals the result of `haaqi-edge score`. Ctrl-C ends the stream and prints the summary.
+    summary at the end equals the result of `haaqi-edge score`. Ctrl-C ends the stream and prints the summary. Audio
+    that is silent throughout has no summary: it is an error, as for `haaqi-edge score`.
     Exit codes: 2 for invalid input, 130 if Ctrl-C comes before the first 175 ms.
     """
     from ..runtime import Scorer
+    from ..runtime.audio.presentation import silent
     from ..runtime.audio.reading import TOO_SHORT
 
+    if spl is not None:
+        raise OptionError(
+            f"--spl {spl:g} scales a whole clip, and a stream does not know what comes: give --level1, the level of "
+            "RMS 1.0 (85 is usual), or use `haaqi-edge score --spl` for a file"
+        )
     who = parse_listeners(audiogram, ears, channel)
     window_length = parse_window(window)
     if frames and not as_json:
@@ -159,6 +167,9 @@ def stream(
             if handler.interrupted:
                 raise KeyboardInterrupt
             raise AudioError(f"{source.name} is shorter than one patch: {TOO_SHORT}")
+        for number, total in enumerate(summary.totals):
+            if total.score is None:
+                raise silent(f"{source.name} ({('left', 'right')[number % 2]} ear)" if ears else source.name)
         if as_json:
             print_json_line({"type": "summary", "model": scorer.card.name, "source": source.name, **summary.to_dict()})
         else:

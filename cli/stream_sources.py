@@ -93,7 +93,7 @@ def open_pipe(
     from ..runtime.audio.live import PipeReader, open_live
 
     if sample_format is not None and (rate is None or channels is None):
-        raise _missing_format_error()
+        raise _missing_format_error(sample_format, rate, channels)
     name = "standard input"
     try:
         descriptor, is_terminal = sys.stdin.fileno(), sys.stdin.isatty()
@@ -115,7 +115,7 @@ def open_pipe(
         return _open_raw(read, sample_format, rate, channels, channel)
     live = open_live(PipeReader(read), name, channel=channel)
     if live is None:
-        raise _missing_format_error()
+        raise _missing_format_error(None, rate, channels)
     if ears and live.selected:
         raise OptionError(
             f"--ears reads raw samples and wav from {name}, and this is neither: give this audio as a file, or convert "
@@ -140,7 +140,7 @@ def _open_raw(
     from ..runtime.audio.reading import checked_rate
 
     if rate is None or channels is None:
-        raise _missing_format_error()
+        raise _missing_format_error(sample_format, rate, channels)
     pcm = Pcm(sample_format, channels)
 
     def chunks() -> Chunks:
@@ -155,11 +155,17 @@ def _open_raw(
     return Source("standard input", checked_rate(rate, "standard input"), chunks(), channel, channels)
 
 
-def _missing_format_error() -> OptionError:
+def _missing_format_error(sample_format: str | None, rate: int | None, channels: int | None) -> OptionError:
+    """Return an error that says which options of raw samples are missing."""
     from ..runtime.audio.pcm import FORMATS
 
+    values = {f"--format ({', '.join(FORMATS)})": sample_format, "--rate (Hz)": rate, "--channels": channels}
+    missing = [name for name, value in values.items() if value is None]
+    given = [name.partition(" ")[0] for name, value in values.items() if value is not None]
+    listed = " and ".join(filter(None, [", ".join(missing[:-1]), missing[-1]]))
+    also = f" as well as {' and '.join(given)}" if given else ""
     return OptionError(
-        f"raw samples have no header: give --format ({', '.join(FORMATS)}), --rate and --channels, for example "
+        f"raw samples have no header: give {listed}{also}, for example "
         "`ffmpeg -i song.mp3 -f s16le -ar 48000 -ac 2 - | haaqi-edge stream - --format s16le --rate 48000 "
         "--channels 2 -a N3`, or pipe a file with a header, such as wav"
     )

@@ -211,6 +211,7 @@ TABLE = [
     ),
     option(r"provider 'abacus' is not available", "--provider=abacus", error=ProviderError),
     option(r"No such option", "--loudness=3", error=None),
+    option(r"--frames adds to the output of --json: give both", "--frames"),
     Row("no audiogram", ["score", "{d}/good.wav"], None, r"Missing option"),
     # Streams
     stream(r"no audio, or two sources: give a file, - .* or --mic"),
@@ -222,7 +223,10 @@ TABLE = [
     stream(r"--format, --rate cannot be used with a file: leave out", "{d}/good.wav", "--format=s16le", "--rate=48000"),
     stream(r"--pace cannot be used with standard input: leave out --pace", "-", "--pace=fast"),
     stream(r"--format cannot be used with the microphone: leave out --format", "--mic", "--format=s16le"),
-    stream(r"raw samples have no header: give --format \(s16le,", "-", "--format=s16le", "--rate=48000"),
+    stream(r"raw samples have no header: give --channels as well as", "-", "--format=s16le", "--rate=48000"),
+    stream(
+        r"silent\.wav is silent throughout: a quality needs sound", "{d}/silent.wav", "--pace=fast", error=AudioError
+    ),
     stream(r"window=.whole.: a stream has no end", "{d}/good.wav", "--window=whole"),
     stream(r"--window 'long': give a number of seconds, `default` or `whole`", "{d}/good.wav", "--window=long"),
     stream(r"Invalid value for '--pace'", "{d}/good.wav", "--pace=slow", error=None),
@@ -245,7 +249,7 @@ TABLE = [
         error=AudiogramError,
         call=lambda: scorer().stream(["N3", "N9"], 16_000),
     ),
-    stream(r"No such option", "{d}/good.wav", "--spl=65", error=None),
+    stream(r"--spl 65 scales a whole clip, .* give --level1", "{d}/good.wav", "--spl=65"),
     stream(r"nono' is not a model", "{d}/good.wav", "--model=nono", error=BundleNotFoundError),
     # HAAQI
     haaqi(r"good\.wav cannot be compared with .*silent\.wav: the reference signal is silent", "silent.wav", "good.wav"),

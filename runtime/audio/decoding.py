@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
+import threading
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -170,7 +173,30 @@ def _read(file: soundfile.SoundFile, count: int, part: Part, kind: str) -> tuple
 
 def _capture(function: Callable[[], T], part: Part, kind: str) -> tuple[T, str]:
     """Call a function of libsndfile, and return its result with what libmpg123 printed, if it takes part."""
-    return call_captured(function) if part.decoder == "libmpg123" or not kind else (function(), "")
+
+    def call() -> tuple[T, str]:
+        return call_captured(function) if part.decoder == "libmpg123" or not kind else (function(), "")
+
+    return _call_uninterrupted(call)
+
+
+def _call_uninterrupted(function: Callable[[], T]) -> T:
+    """Call a function, and let Ctrl-C wait for its end.
+
+    libsndfile reads the file through functions in Python. An exception in one of them is printed and lost, and bytes
+    with it. Ctrl-C raises exceptions in the main thread only.
+    """
+    previous = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(previous):
+        return function()
+    pressed: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: pressed.append((number, frame)))
+    try:
+        return function()
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        if pressed:
+            previous(*pressed[0])
 
 
 def _intact_frames(source: ByteSource, part: Part, kind: str, start: int, count: int, findings: Findings) -> int:

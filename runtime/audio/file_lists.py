@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from ..errors import AudioFileError, AudioFileNotFoundError, OptionError
-from ..files import display_name, is_file
+from ..files import display_name, is_file, is_folder
+from .containers.signatures import recognize
+from .folders import FFMPEG_SUFFIXES, SUFFIXES
 
 PLAYLIST_SUFFIXES: Final = (".m3u", ".m3u8")
 _MARK: Final = "@"
+_FILE_URL: Final = re.compile(r"file://(?:localhost)?(/.*)", re.IGNORECASE | re.DOTALL)
 _MAX_BYTES: Final = 1 << 28
+_HEAD: Final = 512
+"""Bytes by which an audio file is recognized."""
 
 
 def is_file_list(path: str | os.PathLike[str]) -> bool:
@@ -25,10 +31,12 @@ def is_file_list(path: str | os.PathLike[str]) -> bool:
 def read_file_list(path: str | os.PathLike[str]) -> list[Path]:
     """Return the paths in a list of files.
 
-    - `@LIST` is a text file with one path per line, relative to the current folder. `@-` is standard input. If the file
-      contains a zero byte, zero bytes separate the paths, as `find -print0` writes them.
-    - An m3u or m3u8 playlist has paths that are relative to its folder, or `file:` URLs. Lines that begin with `#` are
-      no paths. With `@`, a playlist is read in the same way.
+    - `@LIST` is a text file with one path per line, relative to the current folder. `@-` is standard input. Lines that
+      begin with `#` are comments, unless there is a file of that name. If the list contains a zero byte, zero bytes
+      separate the paths, as `find -print0` writes them, and there are no comments.
+    - An m3u or m3u8 playlist has paths that are relative to its folder, or `file:` URLs. `%20` and the like are decoded
+      unless there is a file of the name as it is written. Lines that begin with `#` are comments. With `@`, a playlist
+      is read in the same way.
 
     Args:
         path: `@LIST`, or the path of a playlist.
@@ -40,22 +48,39 @@ def read_file_list(path: str | os.PathLike[str]) -> list[Path]:
     """
     text = os.fsdecode(path).removeprefix(_MARK)
     name = display_name(text)
-    data = _read(text, name)
+    data = _read(text, name, os.fsdecode(path))
     is_playlist = text.lower().endswith(PLAYLIST_SUFFIXES)
-    lines = [line.strip(b"\r\n") for line in data.split(b"\0" if b"\0" in data else b"\n")]
+    separated = b"\0" in data
+    lines = [line.strip(b"\r\n") for line in data.split(b"\0" if separated else b"\n")]
     if lines and lines[0].startswith(b"\xef\xbb\xbf"):
         lines[0] = lines[0][3:]
     paths = []
     for line in lines:
-        if not line.strip() or (is_playlist and line.lstrip().startswith(b"#")):
+        if not line.strip():
             continue
-        paths.append(_playlist_entry(line, Path(text).parent, name) if is_playlist else Path(os.fsdecode(line)))
+        if is_playlist:
+            if not line.lstrip().startswith(b"#"):
+                paths.append(_playlist_entry(line, Path(text).parent, name))
+            continue
+        entry = Path(os.fsdecode(line))
+        if separated or not line.startswith(b"#") or is_file(entry):
+            paths.append(entry)
     if not paths:
         raise OptionError(f"{name} names no files: give a list with one path per line")
     return paths
 
 
-def _read(text: str, name: str) -> bytes:
+def _read(text: str, name: str, given: str) -> bytes:
+    """Return the content of a list.
+
+    Args:
+        text: path of the list, or `-`.
+        name: the same, for messages.
+        given: what was given, with the mark of a list.
+    """
+    hint = "give a list of files after @, or a playlist"
+    if given.startswith(_MARK) and is_file(Path(given)):
+        hint = f"for the audio file {display_name(given)}, write ./{display_name(given)}"
     try:
         if text == "-":
             if sys.stdin is None or sys.stdin.closed:
@@ -65,9 +90,12 @@ def _read(text: str, name: str) -> bytes:
             with Path(text).open("rb") as file:
                 data = file.read(_MAX_BYTES + 1)
     except FileNotFoundError as error:
-        raise AudioFileNotFoundError(f"{name} does not exist: give a list of files after @, or a playlist") from error
+        raise AudioFileNotFoundError(f"{name} does not exist: {hint}") from error
     except OSError as error:
-        raise AudioFileError(f"{name} cannot be read ({error.strerror or error}): give a list of files") from error
+        raise AudioFileError(f"{name} cannot be read ({error.strerror or error}): {hint}") from error
+    is_named_audio = Path(text).suffix.lower() in SUFFIXES | FFMPEG_SUFFIXES
+    if is_named_audio and (data[:3] == b"ID3" or recognize(data[:_HEAD])):
+        raise AudioFileError(f"{name} is an audio file, not a list of files: leave out @, or {hint}")
     if len(data) > _MAX_BYTES:
         raise AudioFileError(f"{name} is no list of files: it has more than {_MAX_BYTES} bytes")
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -81,10 +109,18 @@ def _read(text: str, name: str) -> bytes:
 def _playlist_entry(line: bytes, folder: Path, name: str) -> Path:
     """Return the path of a playlist's entry. Old playlists are in Latin-1, and those of Windows have backslashes."""
     text = os.fsdecode(line)
-    parts = urlsplit(text)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return Path(unquote(parts.path, errors="surrogateescape"))
+    if url := _FILE_URL.fullmatch(text):
+        return _first_existing([Path(_decode(url[1])), Path(url[1])])
     if "://" in text:
         raise OptionError(f"{name} names {display_name(text)}, which is no file: download it, and name the file")
-    others = (line.decode("latin-1"), text.replace("\\", "/"), line.decode("latin-1").replace("\\", "/"))
-    return next((path for other in (text, *others) if is_file(path := folder / other)), folder / text)
+    spellings = [text, line.decode("latin-1"), text.replace("\\", "/"), line.decode("latin-1").replace("\\", "/")]
+    return _first_existing([folder / one for one in (*spellings, *map(_decode, spellings))])
+
+
+def _decode(text: str) -> str:
+    return unquote(text, errors="surrogateescape")
+
+
+def _first_existing(paths: list[Path]) -> Path:
+    """Return the first path of a file or folder, or the first path."""
+    return next((path for path in paths if is_file(path) or is_folder(path)), paths[0])

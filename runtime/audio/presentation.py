@@ -20,6 +20,7 @@ from .reading import Audio
 
 MAX_SPL: Final = 120.0
 """Maximum level of a recording before amplification, dB SPL RMS: the threshold of pain."""
+_CHECK: Final = "a quality needs sound; check the recording or its channel"
 _MIN_INTEGER_PEAK: Final = 16.0
 """Amplitude from which samples look like integers. Overdriven music may exceed full scale a few times."""
 
@@ -167,6 +168,15 @@ class LevelCheck:
 
 def silence_error(audio: Audio) -> AudioError:
     """Return the error for a recording that is silent throughout."""
-    if audio.cancellation is not None:
-        return AudioError(f"{audio.name} is silent throughout: {audio.cancellation}")
-    return AudioError(f"{audio.name} is silent throughout: a quality needs sound; check the recording or its channel")
+    return silent(audio.name, cancelled=audio.cancellation is not None)
+
+
+def silent(name: str, *, cancelled: bool = False) -> AudioError:
+    """Return the error for audio that is silent throughout.
+
+    Args:
+        name: name of the audio.
+        cancelled: whether this is because its channels cancel each other, of which a warning tells more.
+    """
+    reason = "its channels cancel each other; score one of them" if cancelled else _CHECK
+    return AudioError(f"{name} is silent throughout: {reason}")

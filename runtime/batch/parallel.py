@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from ..errors import WorkerError
@@ -47,8 +50,28 @@ def parallel_map(
     try:
         with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
             done: Any = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-            yield from done(joblib.delayed(work)(item) for item in items)
+            with _ignored_by_workers():
+                results = done(joblib.delayed(work)(item) for item in items)
+            yield from results
     except BrokenProcessPool as error:
         raise WorkerError(
             f"one of {jobs} processes was ended from outside, most likely for lack of memory: {advice}"
         ) from error
+
+
+@contextmanager
+def _ignored_by_workers() -> Iterator[None]:
+    """Let processes that are started meanwhile ignore Ctrl-C, which a terminal sends to them as well.
+
+    This process ends them. In this process, Ctrl-C waits meanwhile.
+    """
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -39,6 +39,8 @@ FORMAT: Final = 1
 SUFFIXES: Final = (".csv", ".jsonl", ".json", ".parquet")
 _AS_FINISHED: Final = (".csv", ".jsonl")
 """Formats to which rows can be appended."""
+_MAX_NAMES: Final = 5
+"""Maximum number of listeners that a message names."""
 _METADATA: Final = b"haaqi_edge"
 """Key of a Parquet file's metadata for the record of the run."""
 
@@ -363,23 +365,58 @@ class ResultsWriter:
         """Raise `OptionError` unless the record of a run before is that of this run."""
         if before == self._run:
             return
-        differences = []
-        for name in sorted({*before, *self._run}):
-            old, new = before.get(name), self._run.get(name)
-            if old == new:
-                continue
-            if isinstance(old, dict) and isinstance(new, dict):
-                differences += [
-                    f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
-                    for key in sorted({*old, *new})
-                    if old.get(key) != new.get(key)
-                ]
-            else:
-                differences.append(f"{name} were others" if name == "listeners" else f"{name} was {old!r}, is {new!r}")
+        start = f"cannot resume {display_name(self.path)}: "
+        differences = [text for name in sorted({*before, *self._run}) for text in self._differences(name, before)]
+        models = before.get("model"), self._run.get("model")
+        if isinstance(models[0], dict) and isinstance(models[1], dict) and models[0] != models[1]:
+            other = f"; also, {'; '.join(differences)}" if differences else ""
+            raise OptionError(f"{start}{_describe_models(*models)}{other}")
         raise OptionError(
-            f"cannot resume {display_name(self.path)}: its rows are from a run with other settings "
-            f"({'; '.join(differences)}). Use the same model, options and listeners, or give another --output"
+            f"{start}its rows are from a run with other settings ({'; '.join(differences)}). Use the same model, "
+            "options and listeners, or give another --output"
         )
+
+    def _differences(self, name: str, before: Mapping[str, Any]) -> list[str]:
+        """Describe how an entry of the record of a run before differs from that of this run, models apart."""
+        old, new = before.get(name), self._run.get(name)
+        if old == new:
+            return []
+        if isinstance(old, dict) and isinstance(new, dict):
+            if name == "model":
+                return []
+            keys = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+            return [f"{key} was {old.get(key)!r} and is {new.get(key)!r}" for key in keys]
+        if name == "listeners":
+            before_names, names = _list_names(old), _list_names(new)
+            if before_names == names:
+                return [f"the hearing levels of the listeners ({names}) were others"]
+            return [f"listeners were {before_names} and are {names}"]
+        return [f"{name} was {old!r}, is {new!r}"]
+
+
+def _describe_models(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Say with which model a file was made, which one the run has, and what to do."""
+    names = [f"{one.get('name')} ({one.get('precision')})" for one in (old, new)]
+    if names[0] == names[1]:
+        hashes = [str(one.get("source_sha256"))[:12] for one in (old, new)]
+        return (
+            f"its rows were made with another version of the model {names[0]}, trained weights {hashes[0]}, and this "
+            f"run has {hashes[1]}. Use that version of the model to continue, or give another --output"
+        )
+    return (
+        f"its rows were made with the model {names[0]}, and this run has {names[1]}. Continue with that model "
+        f"(--model {old.get('name')}), or give another --output"
+    )
+
+
+def _list_names(listeners: Any) -> str:
+    """Return the names of the first listeners of a record."""
+    try:
+        names = [str(one["name"]) for one in listeners]
+    except (TypeError, KeyError):
+        return "unknown"
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(names[:_MAX_NAMES]) + more
 
 
 class _LineFormat(ABC):

@@ -104,7 +104,12 @@ def test_resume_scores_what_is_missing(suffix: str, jobs: int, folder: Path, tmp
     [
         (("--nal-r",), "nal_r was False and is True"),
         (("--window", "0.5"), r"window was 10\.0 and is 0\.5"),
-        (("-a", "N1"), "listeners were others"),
+        (("-a", "N1"), "listeners were N3, S2 and are N1, N3, S2"),
+        (
+            ("-m", "small"),
+            r"made with the model nano \(fp32\), and this run has small \(fp32\)\. Continue .* \(--model nano\)",
+        ),
+        (("-m", "small", "--nal-r"), "or give another --output; also, nal_r was False and is True"),
         (("--channel", "left"), "channel was 'mix' and is 'left'"),
     ],
 )
@@ -125,19 +130,22 @@ def test_resume_without_output(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_what_is_done(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_ctrl_c_keeps_what_is_done(jobs: str, folder: Path, tmp_path: Path) -> None:
     for number in range(5):
         shutil.copy(folder / "0.wav", folder / f"more{number}.wav")
     (folder / "3.wav").unlink()
     output = tmp_path / "scores.csv"
-    command = [*COMMAND, "score", folder, "-a", "N3", "-o", output, "--threads", "1"]
+    command = [*COMMAND, "score", folder, "-a", "N3", "-o", output, "--threads", "1", "--jobs", jobs]
     fifo = folder / "wait.wav"
     os.mkfifo(fifo)  # scoring waits here
-    process = subprocess.Popen([*command, fifo], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, fifo], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
     until = time.monotonic() + 240
     while time.monotonic() < until and (not output.exists() or len(rows(output)) < 8):
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, printed = process.communicate(timeout=240)
     assert process.returncode == 130
     assert printed == f"interrupted: 8 rows for {output} are saved; continue with --resume\n"
@@ -181,6 +189,18 @@ def test_verbose_names_wrong_sizes(jobs: int, folder: Path) -> None:
     assert "0.wav: " in printed.err
     assert len(printed.err.splitlines()) == 1
     assert open_audio(folder / "0.wav").notes[0] in printed.err
+
+
+def test_a_warning_is_printed_once(folder: Path, tmp_path: Path) -> None:
+    sound = music(2.0, start=3.0)
+    for name, second in (("nearly", -0.98 * sound), ("exactly", -sound)):
+        soundfile.write(folder / f"{name}.wav", np.stack([sound, second], axis=1), RATE, subtype="FLOAT")
+    outcome = run("score", folder / "nearly.wav", "-a", "N3", "--plot", tmp_path / "plot.png")
+    assert (outcome.code, outcome.err.count("cancel each other, as with opposite phase")) == (0, 1)
+    outcome = run("score", folder / "exactly.wav", "-a", "N3")
+    assert outcome.code == 2
+    assert outcome.err.count("as with opposite phase") == 1
+    assert str(outcome.errors[0]).endswith("is silent throughout: its channels cancel each other; score one of them")
 
 
 def test_warnings_of_other_processes_are_shown(folder: Path) -> None:

@@ -203,7 +203,7 @@ def test_ctrl_c_ends_with_the_summary(as_json: bool, scorer: Scorer) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("as_json", [True, False])
-def test_a_closed_pipe_ends_quietly(as_json: bool, tmp_path: Path) -> None:
+def test_a_closed_pipe_is_one_line(as_json: bool, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "long.wav", np.tile(music(20), 6), RATE)
     options = ["--pace", "fast", *(["--json"] if as_json else ["--window", "0.16"])]
     process = started(str(tmp_path / "long.wav"), "-a", "N3", *options)
@@ -212,7 +212,7 @@ def test_a_closed_pipe_ends_quietly(as_json: bool, tmp_path: Path) -> None:
     assert process.stdout.readline()
     process.stdout.close()
     assert process.wait(60) == 1
-    assert process.stderr.read() == b""
+    assert process.stderr.read() == b"error: standard output was closed by its reader before everything was written\n"
 
 
 def test_input_that_ends_within_a_frame() -> None:
@@ -311,12 +311,57 @@ def test_standard_input_without_audio(data: bytes, words: str, tmp_path: Path, m
     assert words in outcome.err
 
 
-def test_raw_samples_without_a_format(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], "give --format (s16le, s24le, s32le, f32le), --rate (Hz) and --channels, for example"),
+        (["--rate", "16000"], "give --format (s16le, s24le, s32le, f32le) and --channels as well as --rate, for"),
+        (["--format", "s16le"], "give --rate (Hz) and --channels as well as --format, for example"),
+        (["--format", "s16le", "--rate", "16000"], "give --channels as well as --format and --rate, for example"),
+        (["--format", "s16le", "--channels", "2"], "give --rate (Hz) as well as --format and --channels, for example"),
+    ],
+)
+def test_raw_samples_without_their_format(
+    options: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "raw").write_bytes(pcm(music(1, start=3)))
     standard_input(tmp_path / "raw", monkeypatch)
-    outcome = run("stream", "-", "-a", "N3")
+    outcome = run("stream", "-", "-a", "N3", *options)
     assert (outcome.code, [type(error) for error in outcome.errors]) == (2, [OptionError])
-    assert "raw samples have no header: give --format" in outcome.err
+    assert f"raw samples have no header: {words}" in outcome.err
+
+
+@pytest.mark.parametrize("source", ["file", "standard input"])
+@pytest.mark.parametrize("as_json", [True, False])
+def test_silence_has_no_score(source: str, as_json: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "silent.wav"
+    soundfile.write(path, np.zeros(2 * RATE), RATE)
+    arguments = ["-a", "N3", *(["--json"] if as_json else [])]
+    if source == "file":
+        outcome, name = run("stream", path, "--pace", "fast", *arguments), str(path)
+    else:
+        standard_input(path, monkeypatch)
+        outcome, name = run("stream", "-", *arguments), source
+    assert (outcome.code, [type(error) for error in outcome.errors]) == (2, [AudioError])
+    assert str(outcome.errors[0]) == str(run("score", path, "-a", "N3").errors[0]).replace(str(path), name)
+    assert "summary" not in outcome.out
+
+
+def test_one_ear_is_silent(tmp_path: Path) -> None:
+    path = tmp_path / "left.wav"
+    soundfile.write(path, np.stack([music(2, start=3), np.zeros(2 * RATE)], axis=1), RATE)
+    arguments = (path, "-a", "N3", "-a", "N5", "--ears")
+    outcome = run("stream", *arguments, "--pace", "fast", "--json")
+    assert (outcome.code, [type(error) for error in outcome.errors]) == (2, [AudioError])
+    assert str(outcome.errors[0]) == str(run("score", *arguments).errors[0])
+    assert "(right ear) is silent throughout" in outcome.err
+
+
+def test_a_stream_has_no_level_of_the_whole() -> None:
+    outcome = run("stream", DEMO, "-a", "N3", "--spl", "65")
+    assert (outcome.code, [type(error) for error in outcome.errors]) == (2, [OptionError])
+    assert "--spl 65 scales a whole clip, and a stream does not know what comes: give --level1" in outcome.err
+    assert "--spl" not in get_output("stream", "--help")
 
 
 # The microphone

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 import soxr
+from haaqi_edge.runtime.audio.containers.byte_source import LayoutReader
 from haaqi_edge.runtime.audio.folders import find_audio
 from haaqi_edge.runtime.audio.reading import ArrayAudio, Audio, FileAudio, Resampler, open_audio
 from haaqi_edge.runtime.errors import AudioError, AudioFileError, AudioFileNotFoundError, HaaqiEdgeError
@@ -409,3 +412,25 @@ def test_an_hour_takes_the_memory_of_ten_seconds(
 def test_the_demo_clip_is_what_these_tests_take_it_for() -> None:
     assert len(whole(open_audio(DEMO))) == 20 * RATE
     assert next(open_audio(DEMO).blocks()).any()
+
+
+@pytest.mark.parametrize("kind", ["wav", "flac", "ogg", "mp3"])
+def test_ctrl_c_while_libsndfile_reads(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    audio = open_audio(write(tmp_path / kind, music(3), RATE, kind))
+    expected = whole(audio)
+    readinto = LayoutReader.readinto
+
+    def press(reader: LayoutReader, buffer: Any) -> int:
+        os.kill(os.getpid(), signal.SIGINT)
+        return readinto(reader, buffer)
+
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(LayoutReader, "readinto", press)
+        with pytest.raises(KeyboardInterrupt):
+            list(audio.blocks())
+    assert signal.getsignal(signal.SIGINT) is before
+    assert np.array_equal(whole(audio), expected)
+    assert capfd.readouterr().err == ""  # not an exception that was printed and lost

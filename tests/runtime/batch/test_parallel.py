@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 import os
+import signal
 
 import pytest
 from haaqi_edge.runtime.batch.parallel import parallel_map
@@ -22,6 +24,15 @@ def test_several_jobs_work_in_other_processes() -> None:
     pytest.importorskip("joblib")
     assert os.getpid() not in set(parallel_map(operator.call, [os.getpid] * 4, 2))
     assert sorted(parallel_map(abs, [-1, 2, -3], 2)) == [1, 2, 3]
+
+
+def test_workers_ignore_ctrl_c() -> None:
+    pytest.importorskip("joblib")
+    before = signal.getsignal(signal.SIGINT)
+    ask = functools.partial(signal.getsignal, signal.SIGINT)
+    assert set(parallel_map(operator.call, [ask, ask], 2)) == {signal.SIG_IGN}
+    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_an_error_of_the_work_is_raised() -> None:
