@@ -103,19 +103,26 @@ def test_the_traced_front_end_equals_the_runtime(tmp_path: Path) -> None:
     assert np.abs(got - patches(samples)).mean() < 1e-5
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("peak", [0.0, 1e-6, 1e-4])
-def test_silence_in_the_graph_equals_the_runtime(peak: float, version: int) -> None:
-    """Test a patch of zeros, and one near the floors, between patches of music."""
+@pytest.fixture(scope="module", params=VERSIONS)
+def encoders(request: pytest.FixtureRequest) -> tuple[int, Session, Session]:
+    """A version of the front end, and nano's encoder with it, of samples and of textures."""
+    version: int = request.param
     network = Nano(NanoConfig(texture_version=version))
     shipped = Nano.shipped().state_dict()
     network.load_state_dict(
         {key: shipped[key] if "version" not in key else value for key, value in network.state_dict().items()}
     )
     network.eval()
+    inside, outside = (Session(trace_encoder(network, samples=form).SerializeToString()) for form in (True, False))
+    return version, inside, outside
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("peak", [0.0, 1e-6, 1e-4])
+def test_silence_in_the_graph_equals_the_runtime(encoders: tuple[int, Session, Session], peak: float) -> None:
+    """Test a patch of zeros, and one near the floors, between patches of music."""
+    version, inside, outside = encoders
     samples = np.stack([music(READ / RATE, start=turn)[:READ] for turn in (1.0, 2.0, 3.0)])
     samples[1] *= peak
-    inside, outside = (Session(trace_encoder(network, samples=form).SerializeToString()) for form in (True, False))
     expected = outside.run(texture=np.concatenate([textures(patch, version) for patch in samples]))[0]
     np.testing.assert_allclose(inside.run(samples=samples)[0], expected, atol=2e-3)
