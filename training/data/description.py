@@ -773,15 +773,17 @@ def _corpus_part(corpus: CorpusDescription) -> str:
 
 def _drawing_part() -> str:
     """Describe how rows are drawn, with the numbers from the code."""
-    lengths = [f"{share:.0%} {number or 'no'}" for number, share in enumerate(COUNTS)]
+    lengths = [
+        f"{share:.0%} with {number}" if number else f"{share:.0%} without" for number, share in enumerate(COUNTS)
+    ]
     seconds = ", ".join(f"{seconds:g} s in {split}" for split, seconds in SECONDS.items())
     return (
         f"A row's sound lasts {seconds}. {GROUP} rows form a group that shares music, level and listener. "
         f"Half of the groups are at {PRESENTATION_LEVEL:g} dB SPL, the others at random levels. Of the groups of "
         f"train, {SYNTHETIC_SHARE:.0%} have synthetic music, and {LADDERS:.0%} have the same conditions in {GROUP} "
-        f"strengths. {UNSEEN:.0%} of the groups of test have held-out conditions. Number of conditions in a chain: "
-        f"{', '.join(lengths)}. {STUDIED_SHARE:.0%} of the chains are drawn from the conditions of the HAAQI studies "
-        "alone."
+        f"strengths. {UNSEEN:.0%} of the groups of test have held-out conditions. Shares of the rows by number of "
+        f"conditions: {', '.join(lengths)}. {STUDIED_SHARE:.0%} of the rows draw from the conditions of "
+        "the HAAQI studies alone."
     )
 
 
