@@ -97,7 +97,10 @@ def on_files(files: Any, config: Any) -> Any:
         gallery.append(f"## [{title}]({name}.md)\n\n[![{title}]({name}.png)]({name}.md)")
         files.append(File.generated(config, f"{GALLERY}/{name}.md", content=page))
         files.append(File.generated(config, f"{GALLERY}/{name}.png", abs_src_path=str(picture)))
-    head = "# Gallery\n\nEach script was run on a small input, such as the demo piece, when this site was built."
+    head = (
+        "# Gallery\n\nFive scripts in `examples/`, and the pictures that they draw. The pictures are made when this site "
+        "is built, from small inputs such as the demo piece. Click on one to see the script and its output."
+    )
     files.append(File.generated(config, f"{GALLERY}/index.md", content="\n\n".join([head, *gallery])))
     return files
 
@@ -154,8 +157,8 @@ def describe_commands() -> str:
     lines = [
         "# Command line",
         "",
-        "`haaqi-edge COMMAND --help` prints the same text. Exit codes are in",
-        "[Contracts](contracts.md#errors-and-exit-codes).",
+        "All commands and their options. `haaqi-edge COMMAND --help` prints the same text.",
+        "[Contracts](contracts.md#errors-and-exit-codes) describes the exit codes.",
     ]
     for panel, commands in COMMANDS.items():
         lines += ["", f"## {panel}"]

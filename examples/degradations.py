@@ -1,9 +1,9 @@
 """What clipping, babble and bit rate do to the score.
 
-Each degradation is applied to the song in five strengths. The blue line is nano's prediction, which only reads the
-degraded song. The black line is HAAQI itself, which compares the degraded song with the clean one. Where the lines
-diverge, the prediction is wrong: the network cannot know what belongs to the music. The listener is N3, with NAL-R. The
-talkers of the babble are synthesized here, because the package contains no speech.
+Each degradation is applied to a song in five strengths, for the listener N3, with NAL-R. The black line is HAAQI
+itself, which compares the degraded song with the clean one. The blue line is nano's prediction, for which nano has the
+degraded song only. Where the lines diverge, the prediction is wrong. The talkers of the babble are synthetic, because
+the package contains no speech.
 
     python examples/degradations.py [FILE] --picture degradations.png
 """
@@ -79,8 +79,8 @@ class Voices:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, nargs="?", default=Path("demo/clean.flac"), help="clean music")
-    parser.add_argument("--listener", default="N3")
-    parser.add_argument("--picture", type=Path, default=Path("degradations.png"))
+    parser.add_argument("--listener", default="N3", help="audiogram")
+    parser.add_argument("--picture", type=Path, default=Path("degradations.png"), help="PNG file to write")
     args = parser.parse_args()
 
     rate = soundfile.info(args.file).samplerate

@@ -1,15 +1,16 @@
 """An equaliser, trained with HAAQI as a loss.
 
-Music arrives over a dull line (`--chain`), passes an equaliser, and is amplified by NAL-R for the listener. The
-equaliser learns its gains from nano's prediction of the quality. It never sees the clean music, and does not know what
-the line does. Held-out pieces are then scored by HAAQI itself, which compares them with the clean music.
+Music with too little treble (`--chain`: it falls by 5 dB per octave) passes an equaliser and is amplified by NAL-R for
+the listener. The equaliser learns its gains from nano's prediction of the quality. It has neither the clean music nor
+the slope. Then HAAQI itself compares held-out pieces with the clean music. Left: the training. Middle: HAAQI of each
+held-out piece, before and after the equaliser. Right: the gains.
 
     python examples/equaliser.py --picture equaliser.png               # synthetic music, seconds
     python examples/equaliser.py MUSIC --clips 48 --held-out 32 --steps 60 --listener N3
 
-A network that judges without the original can be misled by the system that learns from it. Give the system few degrees
-of freedom, and measure the result with something else. A noise gate in 24 bands instead of the equaliser raised nano's
-prediction from 0.34 to 0.70, while HAAQI fell from 0.28 to 0.21.
+A system that is trained in this way can learn to mislead the network. With a noise gate in 24 bands instead of the
+equaliser, nano's prediction rose from 0.34 to 0.70, while HAAQI fell from 0.28 to 0.21. Give your system few parameters,
+and measure the result with another method.
 """
 
 from __future__ import annotations
@@ -154,13 +155,13 @@ def main() -> None:
     parser.add_argument(
         "music", type=Path, nargs="?", help="folder of clean music with CLIPS.csv (splits train and test)"
     )
-    parser.add_argument("--listener", default="N3")
+    parser.add_argument("--listener", default="N3", help="audiogram")
     parser.add_argument("--model", default="nano", help="nano, or a checkpoint")
     parser.add_argument("--chain", default="tilt(slope=-5)", help="degradations of the music")
-    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=30, help="number of training steps")
     parser.add_argument("--clips", type=int, default=12, help="number of clips for training")
     parser.add_argument("--held-out", type=int, default=6, help="number of clips for the evaluation")
-    parser.add_argument("--picture", type=Path)
+    parser.add_argument("--picture", type=Path, help="PNG file to write")
     args = parser.parse_args()
 
     torch.manual_seed(0)

@@ -1,7 +1,8 @@
 """A song for three listeners.
 
-The same song, clean and degraded, for normal hearing (NH), a moderate loss (N3) and a severe one (N5). The hearing aid
-amplifies the music for each listener (NAL-R).
+A song, clean and degraded, is scored for normal hearing (NH), a moderate hearing loss (N3) and a severe one (N5). It is
+amplified for each listener (NAL-R). Left: the audiograms. Middle and right: the predicted quality over time, with the
+score of the whole song in the legend.
 
     python examples/listeners.py [FILE...] --picture listeners.png
 """
@@ -23,7 +24,7 @@ LISTENERS = {"NH": "tab:green", "N3": "tab:blue", "N5": "tab:red"}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", type=Path, nargs="*", default=DEMO, help="audio files; default: the demo clips")
-    parser.add_argument("--picture", type=Path, default=Path("listeners.png"))
+    parser.add_argument("--picture", type=Path, default=Path("listeners.png"), help="PNG file to write")
     args = parser.parse_args()
 
     scorer = Scorer("nano", threads=1)

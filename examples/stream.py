@@ -1,8 +1,8 @@
 """The dashboard of a stream.
 
-The clean song, a second of silence and the degraded song are streamed in chunks of 10 ms for the listeners N2 and N5.
-The stream gives an update every 160 ms: the level, the score of the last 10 s, and the mean of the whole windows so
-far.
+The clean song, a second of silence and the degraded song are streamed in chunks of 10 ms for the listeners N2 and N5,
+with NAL-R. The stream gives an update every 160 ms. The picture shows the values of all updates below the waveform: the
+level, the score of the last 10 s, and the mean of the complete windows so far.
 
     python examples/stream.py [FILE...] --picture stream.png
 """
@@ -25,7 +25,7 @@ LISTENERS = {"N2": "tab:blue", "N5": "tab:red"}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", type=Path, nargs="*", default=DEMO, help="audio files; default: the demo clips")
-    parser.add_argument("--picture", type=Path, default=Path("stream.png"))
+    parser.add_argument("--picture", type=Path, default=Path("stream.png"), help="PNG file to write")
     args = parser.parse_args()
 
     rate = soundfile.info(args.files[0]).samplerate
@@ -58,7 +58,7 @@ def main() -> None:
         score = [np.nan if r.score is None else r.score for r in readings]
         mean = [np.nan if r.mean is None else r.mean for r in readings]
         scores.plot(times, score, color=colour, label=f"{name}: last 10 s")
-        scores.plot(times, mean, color=colour, linestyle=":", label=f"{name}: mean of whole windows")
+        scores.plot(times, mean, color=colour, linestyle=":", label=f"{name}: mean of complete windows")
     levels.set(ylabel="dB SPL at the ear")
     scores.set(xlabel="seconds", ylabel="predicted HAAQI", ylim=(0, 1))
     scores.legend(ncols=2)
