@@ -98,8 +98,8 @@ def on_files(files: Any, config: Any) -> Any:
         files.append(File.generated(config, f"{GALLERY}/{name}.md", content=page))
         files.append(File.generated(config, f"{GALLERY}/{name}.png", abs_src_path=str(picture)))
     head = (
-        "# Gallery\n\nFive scripts in `examples/`, and the pictures that they draw. The pictures are made when this site "
-        "is built, from small inputs such as the demo piece. Click on one to see the script and its output."
+        "# Gallery\n\nFive scripts in `examples/`, and the pictures that they draw. The pictures are made when this "
+        "site is built, from small inputs such as the demo piece. Click on one to see the script and its output."
     )
     files.append(File.generated(config, f"{GALLERY}/index.md", content="\n\n".join([head, *gallery])))
     return files

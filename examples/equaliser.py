@@ -9,8 +9,8 @@ held-out piece, before and after the equaliser. Right: the gains.
     python examples/equaliser.py MUSIC --clips 48 --held-out 32 --steps 60 --listener N3
 
 A system that is trained in this way can learn to mislead the network. With a noise gate in 24 bands instead of the
-equaliser, nano's prediction rose from 0.34 to 0.70, while HAAQI fell from 0.28 to 0.21. Give your system few parameters,
-and measure the result with another method.
+equaliser, nano's prediction rose from 0.34 to 0.70, while HAAQI fell from 0.28 to 0.21. Give your system few
+parameters, and measure the result with another method.
 """
 
 from __future__ import annotations
