@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from .audiogram import FREQUENCIES
 from .errors import BundleError, BundleNotFoundError
+from .familiarity import Familiarity
 from .features import patches as fe
 from .features.texture import VERSIONS
 from .files import is_checkpoint, is_file, is_folder
@@ -84,6 +85,17 @@ class Scale:
         """Convert a value on this scale to a score from 0 to 1."""
         return (value - self.low) / (self.high - self.low)
 
+    @classmethod
+    def parse(cls, text: str) -> Scale:
+        """Read a scale from what `str` returned.
+
+        Raises:
+            ValueError: the text is not of this form.
+        """
+        name, _, span = text.rpartition(", ")
+        low, _, high = span.partition(" to ")
+        return cls(name, float(low), float(high))
+
     def __str__(self) -> str:
         return f"{self.name}, {self.low:g} to {self.high:g}"
 
@@ -144,6 +156,7 @@ class Card:
         predicts: scale of the predicted quantity.
         interval: probability that the prediction interval of a score contains the label, such as 0.9; None if the head
             predicts no interval.
+        familiarity: measure of how far a sound is from the training data; None without one.
         format: version of the card's schema.
     """
 
@@ -166,6 +179,7 @@ class Card:
     notes: Mapping[str, Any] = field(default_factory=dict)
     predicts: Scale = HAAQI
     interval: float | None = None
+    familiarity: Familiarity | None = None
     format: int = FORMAT
 
     @property
@@ -200,12 +214,14 @@ class Card:
     def to_dict(self) -> dict[str, Any]:
         """Return the card as a dict for JSON.
 
-        `predicts` is left out if it is HAAQI, `texture_version` and `block` if they are 1, and `interval` if it is
-        None.
+        `predicts` is left out if it is HAAQI, `texture_version` and `block` if they are 1, and `interval` and
+        `familiarity` if they are None.
         """
         values = asdict(self)
         if self.interval is None:
             del values["interval"]
+        if self.familiarity is None:
+            del values["familiarity"]
         if self.predicts == HAAQI:
             del values["predicts"]
         if self.front_end.texture_version == 1:
@@ -256,6 +272,11 @@ class Card:
             )
         if card.interval is not None and not 0 < card.interval < 1:
             raise BundleError(f"{origin}: interval is {card.interval}, expected a probability between 0 and 1")
+        if card.familiarity is not None:
+            try:
+                card.familiarity.check(card.width)
+            except ValueError as error:
+                raise BundleError(f"{origin}, familiarity: {error}: export the bundle again") from error
         if card.audiogram_frequencies != FREQUENCIES:
             raise BundleError(f"{origin} has audiogram frequencies other than {FREQUENCIES}")
         return card
@@ -370,6 +391,8 @@ def _build(cls: Any, raw: Mapping[str, Any], origin: str) -> Any:
     if cls is Card:
         values["front_end"] = _build(FrontEnd, values.get("front_end", {}), origin)
         values["predicts"] = _build(Scale, values.get("predicts", {}), origin)
+        if "familiarity" in values:
+            values["familiarity"] = _build(Familiarity, values["familiarity"], f"{origin}, familiarity")
         if not values["predicts"].low < values["predicts"].high:
             raise BundleError(f"{origin}: predicts has no range: {values['predicts']}")
         files = values["files"].items()

@@ -106,6 +106,12 @@ class EarScores(TwoEars[Score]):
         low, high = ((a + b) / 2 for a, b in zip(self.left.interval, self.right.interval, strict=True))
         return low, high
 
+    @property
+    def unfamiliar(self) -> bool | None:
+        """Whether the sound of an ear is unlike those that the model was trained on; None if it is unknown."""
+        known = [one.unfamiliar for one in (self.left, self.right) if one.unfamiliar is not None]
+        return any(known) if known else None
+
     def to_dict(self) -> dict[str, Any]:
         """Return the summary of both ears as a dict for JSON. `left.to_dict()` has the details of an ear."""
         return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -13,6 +13,7 @@ from .audiogram import Audiogram
 from .backend import HeadOutput
 from .bundle import HAAQI, Scale
 from .errors import AudioError
+from .familiarity import is_unfamiliar
 from .features import patches as fe
 from .windows import Patches, WindowSlice
 
@@ -41,12 +42,14 @@ class Window:
         score: 0 to 1; None if the window is silent.
         interval: lower and upper end of the prediction interval; None if the window is silent, or if the model
             predicts no intervals.
+        unfamiliarity: see `Score`; None if the window has too little sound.
     """
 
     start: float
     end: float
     score: float | None
     interval: Interval | None = None
+    unfamiliarity: float | None = None
 
 
 @dataclass(frozen=True, repr=False)
@@ -66,6 +69,9 @@ class Score:
             `Card.interval`, 90% for the shipped models. For several windows, its ends are the means of the windows'
             ends, with the weights of `score`. This is exact if the windows' errors are equal. Otherwise errors partly
             cancel, and the interval is wider than needed.
+        unfamiliarity: distance of the sound from the model's training data, relative to the distance that few test
+            clips exceed (`Card.familiarity`). For several windows, the mean with the weights of `score`. None if the
+            model has no measure of it, or if less than some 5 s have sound.
     """
 
     score: float
@@ -75,12 +81,15 @@ class Score:
     audiogram: Audiogram
     scale: Scale = HAAQI
     interval: Interval | None = None
+    unfamiliarity: float | None = None
 
     def __repr__(self) -> str:
         """Return one line: the score, its interval, the listener, the number of windows and the seconds scored."""
         value = "" if self.scale == HAAQI else f"value={self.value:.4g} ({self.scale}), "
         if self.interval is not None:
             value += f"interval=({self.interval[0]:.4f}, {self.interval[1]:.4f}), "
+        if self.unfamiliar:
+            value += "unfamiliar=True, "
         seconds = self.windows[-1].end if self.windows else 0.0
         return (
             f"Score(score={self.score:.4f}, {value}audiogram={short_name(self.audiogram)!r}, "
@@ -95,6 +104,14 @@ class Score:
         """
         return self.scale.of_score(self.score)
 
+    @property
+    def unfamiliar(self) -> bool | None:
+        """Whether the sound is unlike those that the model was trained on; None if it is unknown.
+
+        The model's card says how many test clips are, and how large the errors of their scores are.
+        """
+        return is_unfamiliar(self.unfamiliarity)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the score as a dict for JSON. Scores of silent parts are None."""
         return {
@@ -103,6 +120,7 @@ class Score:
             "score": self.score,
             **({} if self.interval is None else {"interval": list(self.interval)}),
             **({} if self.scale == HAAQI else {"value": self.value}),
+            **describe_familiarity(self.unfamiliarity),
             "windows": [
                 {
                     "start": w.start,
@@ -115,6 +133,13 @@ class Score:
             "frame_scores": [None if np.isnan(v) else round(float(v), 6) for v in self.frame_scores],
             "times": [round(float(t), 4) for t in self.times],
         }
+
+
+def describe_familiarity(unfamiliarity: float | None) -> dict[str, Any]:
+    """Return the entries of a result for JSON that say whether the sound is unfamiliar; empty if it is unknown."""
+    if unfamiliarity is None:
+        return {}
+    return {"unfamiliar": is_unfamiliar(unfamiliarity), "unfamiliarity": round(unfamiliarity, 4)}
 
 
 def listener_interval(output: HeadOutput, index: int) -> Interval | None:
@@ -134,6 +159,7 @@ class _WindowScores(NamedTuple):
         patches: number of patches.
         added: number of patches that no earlier window covers.
         output: the scores of the window; None if it is silent or not yet scored.
+        unfamiliarity: see `Score`.
     """
 
     start: float
@@ -141,6 +167,7 @@ class _WindowScores(NamedTuple):
     patches: int
     added: int
     output: HeadOutput | None
+    unfamiliarity: float | None
 
 
 class ScoreAggregator:
@@ -161,24 +188,27 @@ class ScoreAggregator:
         self.audiograms = np.stack([listener.array() for listener in listeners])
         self._windows: list[_WindowScores] = []
 
-    def add(self, window: WindowSlice[Patches], output: HeadOutput | None = None) -> int:
+    def add(
+        self, window: WindowSlice[Patches], output: HeadOutput | None = None, unfamiliarity: float | None = None
+    ) -> int:
         """Add the next window of the clip.
 
         Args:
             window: the window.
             output: its scores. None if the window is silent, or if `set_output` adds the scores later.
+            unfamiliarity: see `Score`.
 
         Returns:
             The index of the window, for `set_output`.
         """
         patches = len(window.patches.silent)
         span = window.start * fe.PATCH_SECONDS, fe.patch_end(window.start + patches)
-        self._windows.append(_WindowScores(*span, patches, window.added, output))
+        self._windows.append(_WindowScores(*span, patches, window.added, output, unfamiliarity))
         return len(self._windows) - 1
 
-    def set_output(self, index: int, output: HeadOutput) -> None:
+    def set_output(self, index: int, output: HeadOutput, unfamiliarity: float | None = None) -> None:
         """Set the scores of a window, by the index that `add` returned."""
-        self._windows[index] = self._windows[index]._replace(output=output)
+        self._windows[index] = self._windows[index]._replace(output=output, unfamiliarity=unfamiliarity)
 
     def scores(self) -> list[Score]:
         """Return one `Score` per listener.
@@ -197,7 +227,7 @@ class ScoreAggregator:
         for window in self._windows:
             value = None if window.output is None else float(window.output.scores[index])
             interval = None if window.output is None else listener_interval(window.output, index)
-            windows.append(Window(window.start, window.end, value, interval))
+            windows.append(Window(window.start, window.end, value, interval, window.unfamiliarity))
             silence = np.full(window.patches, np.nan, dtype=np.float32)
             curve = silence if window.output is None else window.output.frame_scores[index]
             curves.append(curve[window.patches - window.added :])
@@ -207,4 +237,21 @@ class ScoreAggregator:
         curve = np.concatenate(curves)
         times = np.arange(len(curve)) * fe.PATCH_SECONDS + fe.PATCH_LENGTH / fe.SAMPLE_RATE / 2
         interval = None if ends is None else (float(ends[0] / total), float(ends[1] / total))
-        return Score(mean / total, curve, times, tuple(windows), self.listeners[index], self._scale, interval)
+        return Score(
+            mean / total,
+            curve,
+            times,
+            tuple(windows),
+            self.listeners[index],
+            self._scale,
+            interval,
+            mean_unfamiliarity((window.unfamiliarity, window.added) for window in self._windows),
+        )
+
+
+def mean_unfamiliarity(windows: Iterable[tuple[float | None, int]]) -> float | None:
+    """Return the mean unfamiliarity of windows, with their numbers of patches as weights; None if all are unknown."""
+    known = [(value, weight) for value, weight in windows if value is not None and weight > 0]
+    if not known:
+        return None
+    return sum(value * weight for value, weight in known) / sum(weight for _, weight in known)

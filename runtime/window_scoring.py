@@ -24,11 +24,13 @@ class WindowTask(NamedTuple):
         features: float32 [patches, ...], the encoder's input.
         clip: the clip that receives the scores.
         window_index: index of the window in the clip, from `ScoreAggregator.add`.
+        silent: bool [patches], True for silence.
     """
 
     features: Array
     clip: ScoreAggregator
     window_index: int
+    silent: npt.NDArray[np.bool_]
 
 
 class WindowModel(Protocol):
@@ -96,10 +98,13 @@ def score_tokens(
     Raises:
         AudioError: if all windows are silent.
     """
-    clip = ScoreAggregator(listeners, name, backend.card.predicts)
+    clip, familiarity = ScoreAggregator(listeners, name, backend.card.predicts), backend.card.familiarity
     for window in windows:
-        silent = window.patches.silent.all()
-        clip.add(window, None if silent else backend.run_head(window.patches.tokens, clip.audiograms))
+        if window.patches.silent.all():
+            clip.add(window)
+            continue
+        distance = None if familiarity is None else familiarity.unfamiliarity(window.patches)
+        clip.add(window, backend.run_head(window.patches.tokens, clip.audiograms), distance)
     return clip.scores()
 
 
@@ -124,5 +129,5 @@ def score_features(
     for window in windows:
         index = clip.add(window)
         if not window.patches.silent.all():
-            model.score_windows([WindowTask(window.patches.features, clip, index)])
+            model.score_windows([WindowTask(window.patches.features, clip, index, window.patches.silent)])
     return clip.scores()

@@ -271,7 +271,7 @@ def _score_windows(
                     continue
                 patches = len(window.patches.silent)
                 tasks = waiting.setdefault((patches, len(listeners)), [])
-                tasks.append(WindowTask(window.patches.features, clip, index))
+                tasks.append(WindowTask(window.patches.features, clip, index, window.patches.silent))
                 if len(tasks) >= model.windows_per_run(patches, batch):
                     model.score_windows(waiting.pop((patches, len(listeners))))
             done.append(clip)

@@ -1,4 +1,7 @@
-"""Run encoder and head on one device. Tokens stay in device memory and are never copied to the host."""
+"""Run encoder and head on one device. Tokens stay in device memory.
+
+They are copied to the host only for a model with a measure of familiarity (`Card.familiarity`).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from ..backend import HeadOutput
 from ..bundle import Card
 from ..session import Session, onnx_runtime
 from ..window_scoring import WindowTask
+from ..windows import PatchTokens
 from .provider_options import ProviderOptions
 
 Array = npt.NDArray[np.float32]
@@ -43,6 +47,7 @@ class BoundModel:
         self.predicts = card.predicts
         self._input, self._token_shape = card.encoder_input, (card.tokens_per_patch, card.width)
         self._outputs = card.head_outputs
+        self._familiarity = card.familiarity
         self.several_clips: bool = not isinstance(head.inputs["tokens"][0], int)
         # CUDA graphs use fixed buffers, which two threads must not write at the same time.
         self._lock: AbstractContextManager[object] = threading.Lock() if encoder.captures else nullcontext()
@@ -89,8 +94,19 @@ class BoundModel:
             outputs = [np.stack(part, axis=1) for part in zip(*parts, strict=True)]
         if self._token_shape[0] > 1:
             outputs[0] = outputs[0].reshape(windows, listeners, -1, self._token_shape[0]).mean(axis=3)
-        for task, values in zip(tasks, zip(*outputs, strict=True), strict=True):
-            task.clip.set_output(task.window_index, HeadOutput(*values))
+        distances = self._distances(tokens, tasks)
+        for task, values, distance in zip(tasks, zip(*outputs, strict=True), distances, strict=True):
+            task.clip.set_output(task.window_index, HeadOutput(*values), distance)
+
+    def _distances(self, tokens: Any, tasks: Sequence[WindowTask]) -> list[float | None]:
+        """Return the unfamiliarity of each window, for tokens in device memory."""
+        if self._familiarity is None:
+            return [None] * len(tasks)
+        windows = np.split(tokens.numpy(), len(tasks))
+        return [
+            self._familiarity.unfamiliarity(PatchTokens(window, task.silent))
+            for window, task in zip(windows, tasks, strict=True)
+        ]
 
     def _encode(self, features: Array) -> Any:
         """Encode features and return the tokens in device memory."""

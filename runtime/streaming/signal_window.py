@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from ..backend import Backend, HeadOutput
 from ..features import patches as fe
 from ..features.fbank import PatchStream
 from ..features.front_ends import FEATURE_EXTRACTORS, patch_samples, silent_patches, split_batches
-from ..scores import listener_interval
+from ..scores import listener_interval, mean_unfamiliarity
 from ..windows import PatchTokens
 from .ring_buffer import RingBuffer
 from .updates import ListenerSummary, ListenerUpdate
@@ -53,6 +54,7 @@ class SignalWindow:
         self._splitter = PatchStream(card.front_end.block)
         self._length = length
         self._tokens = RingBuffer(length, self._token_shape)
+        self._silent: deque[bool] = deque(maxlen=length)  # for each patch of the window
         self._silent_patches = 0  # since the last patch with sound
         self._power, self._measured, self._any_sound = 0.0, 0, False  # over the patches since the last update
         self._level: float | None = None
@@ -67,6 +69,7 @@ class SignalWindow:
         self._audiograms = np.stack([listener.array() for listener in listeners])
         self._sums = np.zeros((len(self.listeners), 3))  # of scores, and of the ends of their intervals
         self._weight = 0
+        self._distances: list[tuple[float | None, int]] = []  # mean over the whole windows, and its weight
         self._output: HeadOutput | None = None
 
     @property
@@ -106,6 +109,7 @@ class SignalWindow:
         """
         silent = bool(block.patches.silent[index])
         self._tokens.push(block.patches.tokens[index])
+        self._silent.append(silent)
         self._silent_patches = self._silent_patches + 1 if silent else 0
         self._power += float(block.powers[index])
         self._measured += 1
@@ -120,6 +124,7 @@ class SignalWindow:
         if not self._is_silent():
             self._sums += _scores_and_ends(self._score()) * self._length
             self._weight += self._length
+            self._distances = self._with_distance(self._length)
 
     def updates(self) -> list[ListenerUpdate]:
         """Return the current result of each listener. The level covers the patches since the previous call."""
@@ -128,13 +133,14 @@ class SignalWindow:
             self._level = self._level1 + decibels(rms) if self._any_sound else None
             self._power, self._measured, self._any_sound = 0.0, 0, False
         output = None if self._is_silent() else self._score()
+        distance = None if output is None else self._unfamiliarity()
         updates = []
         for i, listener in enumerate(self.listeners):
             score = None if output is None else float(output.scores[i])
             frames = np.full(self.count, np.nan, np.float32) if output is None else output.frame_scores[i]
             mean = float(self._sums[i, 0]) / self._weight if self._weight else None
             interval = None if output is None else listener_interval(output, i)
-            updates.append(ListenerUpdate(listener, score, mean, self._level, frames, interval))
+            updates.append(ListenerUpdate(listener, score, mean, self._level, frames, interval, distance))
         return updates
 
     def summaries(self, rest: int) -> list[ListenerSummary]:
@@ -149,10 +155,26 @@ class SignalWindow:
         if not weight:
             return [ListenerSummary(listener, None) for listener in self.listeners]
         means = (sums / weight).tolist()
+        distance = mean_unfamiliarity(self._with_distance(rest) if counts else self._distances)
         return [
-            ListenerSummary(listener, score, None if np.isnan(low) else (low, high))
+            ListenerSummary(listener, score, None if np.isnan(low) else (low, high), distance)
             for listener, (score, low, high) in zip(self.listeners, means, strict=True)
         ]
+
+    def _unfamiliarity(self) -> float | None:
+        """Return the unfamiliarity of the window; see `Score`."""
+        familiarity = self._backend.card.familiarity
+        if familiarity is None:
+            return None
+        return familiarity.unfamiliarity(PatchTokens(self._tokens.view(), np.array(self._silent, dtype=np.bool_)))
+
+    def _with_distance(self, weight: int) -> list[tuple[float | None, int]]:
+        """Return the mean distance of the whole windows, and that of the window with a weight, as one entry."""
+        distance = self._unfamiliarity()
+        if distance is None:
+            return self._distances
+        total = sum(known for _, known in self._distances) + weight
+        return [(mean_unfamiliarity([*self._distances, (distance, weight)]), total)]
 
     def _is_silent(self) -> bool:
         return self._silent_patches >= self._tokens.count

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from ..audiogram import Audiogram
 from ..errors import OptionError
-from ..scores import Interval, short_name
+from ..familiarity import is_unfamiliar
+from ..scores import Interval, describe_familiarity, short_name
 
 _Result = TypeVar("_Result")
 
@@ -33,6 +34,8 @@ class ListenerUpdate:
         frame_scores: float32 [patches], the current score of each patch in the window; NaN if the window is silent.
         interval: lower and upper end of the prediction interval of `score`; None if the window is silent, or if the
             model predicts no intervals. An interval is calibrated for a full window.
+        unfamiliarity: distance of the window from the training data, as in `Score`; None if the window is silent or
+            short, or if the model has no measure of it.
     """
 
     audiogram: Audiogram
@@ -41,6 +44,12 @@ class ListenerUpdate:
     level: float | None
     frame_scores: npt.NDArray[np.float32]
     interval: Interval | None = None
+    unfamiliarity: float | None = None
+
+    @property
+    def unfamiliar(self) -> bool | None:
+        """Whether the sound is unlike those that the model was trained on; None if it is unknown."""
+        return is_unfamiliar(self.unfamiliarity)
 
     def __repr__(self) -> str:
         """Return one line: the values, and the number of patches in place of the frame scores."""
@@ -113,6 +122,7 @@ class Update:
             }
             if reading.interval is not None:
                 one["interval"] = list(reading.interval)
+            one |= describe_familiarity(reading.unfamiliarity)
             if frames:
                 one["frame_scores"] = [None if np.isnan(v) else round(float(v), 6) for v in reading.frame_scores]
             readings.append(one)
@@ -128,11 +138,18 @@ class ListenerSummary:
         score: 0 to 1; None if all audio was silent.
         interval: lower and upper end of the prediction interval of `score`, as in `Score`; None if all audio was
             silent, or if the model predicts no intervals.
+        unfamiliarity: distance of the sound from the training data, as in `Score`.
     """
 
     audiogram: Audiogram
     score: float | None
     interval: Interval | None = None
+    unfamiliarity: float | None = None
+
+    @property
+    def unfamiliar(self) -> bool | None:
+        """Whether the sound is unlike those that the model was trained on; None if it is unknown."""
+        return is_unfamiliar(self.unfamiliarity)
 
     def __repr__(self) -> str:
         """Return one line: the listener and the score."""
@@ -173,6 +190,7 @@ class Summary:
                 "levels": list(one.audiogram.levels),
                 "score": one.score,
                 **({} if one.interval is None else {"interval": list(one.interval)}),
+                **describe_familiarity(one.unfamiliarity),
             }
             for one in self.totals
         ]
