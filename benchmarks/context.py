@@ -25,6 +25,7 @@ from ..calibration.quantizers import quantize_static_graph, store_weights_int8
 from ..calibration.ranges import collect_ranges
 from ..calibration.targets import native_target
 from ..export.bundle import load_student_source, write_bundle
+from ..export.random_weights import golden_weights
 from ..export.tracing import trace_encoder, trace_head
 from ..model import Nano, Student, Teacher
 from ..runtime import Audiogram, Bundle
@@ -39,7 +40,7 @@ from ..training.corpus.synthetic import RATE, synthesize_piece
 from ..training.data.features import resample_to_front_end
 from ..training.data.labels import resolve_table
 from ..training.degradations.signals import rms
-from .golden import golden_weights, load_golden_files
+from .golden import load_golden_files
 from .progress import Progress, no_progress
 from .report.provenance import code_digest
 from .report.store import MeasurementStore

@@ -1,25 +1,23 @@
 """Parity with the published networks on golden files, for `haaqi-edge bench parity --reference FOLDER`.
 
 The golden files contain outputs of the authors' implementation. Every tensor of the networks is filled by a rule from
-its key (`_golden_tensor`).
+its key (`export.random_weights`).
 """
 
 from __future__ import annotations
 
 import json
-import math
 import tempfile
-import zlib
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..export.bundle import load_student_source, write_bundle
+from ..export.random_weights import golden_state_dict
 from ..model import Student, Teacher
 from ..runtime import Scorer
 from ..runtime.errors import CorpusError
@@ -29,19 +27,6 @@ SCORE_TOLERANCE: Final = 2e-6
 LAYER_TOLERANCE: Final = 1e-4
 GOLDEN_TOKENS: Final = 64
 """number of tokens of the layer outputs in the golden files"""
-_BIAS_TABLE: Final = "relative_attention_bias"
-_LAST_BIAS_TABLE: Final = f"beats_model.encoder.layers.11.self_attn.{_BIAS_TABLE}.weight"
-"""key whose values are used for all twelve copies of the table in the teacher"""
-_GAINS: Final = {
-    "haaqiframe_score.weight": 0.4,
-    "haaqiAtt_layer.in_proj_weight": 3.0,
-    "blstm.weight_ih_l0": 0.25,
-    "blstm.weight_ih_l0_reverse": 0.25,
-    "linear1.weight": 3.0,
-    "linear0.weight": 2.0,
-}
-
-_Shapes = Mapping[str, Sequence[int]]
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -67,47 +52,6 @@ def load_golden_files(reference: Path) -> dict[str, Arrays]:
         with np.load(file) as arrays:
             clips[file.stem] = dict(arrays)
     return clips
-
-
-def _golden_tensor(key: str, shape: Sequence[int]) -> npt.NDArray[np.float32]:
-    """Compute the values of a tensor of the golden networks from its key."""
-    normal = np.random.default_rng([0, zlib.crc32(key.encode())]).standard_normal(shape).astype("float32")
-    last = key.rsplit(".", 1)[-1]
-    if _BIAS_TABLE in key:
-        value = 0.5 * normal
-    elif last == "grep_a":
-        value = 1 + 0.1 * normal
-    elif last == "weight_g":
-        value = np.abs(1 + 0.1 * normal)
-    elif last == "weights":
-        value = 0.5 * normal
-    elif last.startswith("bias") or last.endswith("bias"):
-        value = 0.1 * normal
-    elif len(shape) == 1:
-        value = 1 + 0.1 * normal
-    else:
-        value = _GAINS.get(key, 1.0) * normal / math.sqrt(math.prod(shape[1:]))
-    return value.astype("float32")
-
-
-def golden_weights(network: nn.Module) -> dict[str, Tensor]:
-    """Return a state dict for a network, with golden values."""
-    return golden_state_dict({key: tuple(value.shape) for key, value in network.state_dict().items()})
-
-
-def golden_state_dict(shapes: _Shapes) -> dict[str, Tensor]:
-    """Return a state dict of `shapes`, with golden values.
-
-    The teacher's copies of the bias table have the values of the last one.
-    """
-    return {
-        key: torch.from_numpy(_golden_tensor(_LAST_BIAS_TABLE if _is_bias_copy(key) else key, shape))
-        for key, shape in shapes.items()
-    }
-
-
-def _is_bias_copy(key: str) -> bool:
-    return key.startswith("beats_model.") and _BIAS_TABLE in key
 
 
 def waveform(clip: Arrays) -> Tensor:

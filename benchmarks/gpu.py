@@ -28,6 +28,7 @@ from ..calibration.measurement import describe_machine
 from ..evaluation.timing import compute_speedup, summarize_times, time_interleaved
 from ..export.bundle import ExportSource, load_nano_source
 from ..export.fp16 import convert_to_fp16
+from ..export.random_weights import golden_weights
 from ..export.surgery import fold
 from ..export.tensorrt.bundle import write_tensorrt
 from ..export.tracing import trace_teacher
@@ -49,7 +50,6 @@ from ..runtime.session import CUDA, Session, provider_name
 from ..runtime.window_scoring import WindowTask
 from ..runtime.windows import PatchFeatures, WindowSlice
 from ..runtime.writing import to_json
-from .golden import golden_weights
 from .program import exit_on_error
 
 _PATCHES: Final = 62

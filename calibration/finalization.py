@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -28,8 +27,6 @@ DESCRIPTIONS: Final[Mapping[str, str]] = {
 """Descriptions of the inputs and outputs of graphs, by name."""
 ONNX_DOMAINS: Final = ("", "ai.onnx")
 """domains of ONNX's own operators"""
-_EXPORTERS_SCOPE: Final = re.compile(r"_empty_nn_module_stack_\w*/")
-"""scope that torch's exporter gives to nodes that come from no module"""
 _EXPORTERS_NAME: Final = re.compile(
     r"(val|guard|view|reshape|expand|clone)_\d+(/\w+)?|(scalar_tensor|new_full|lift|_tensor)\w*|\w+_cast"
 )
@@ -73,7 +70,7 @@ def finalize_model(graph: onnx.ModelProto, metadata: Mapping[str, str], domains:
 
 
 def name_values(graph: onnx.ModelProto) -> None:
-    """Name nodes by their scope and operator, and values by the node that computes them. Repetition changes nothing.
+    """Name values by the node that computes them. Repetition changes nothing.
 
     A constant without a name of its own gets the name of the first node that reads it, and its position there. Inputs,
     outputs and weights keep their names.
@@ -81,11 +78,6 @@ def name_values(graph: onnx.ModelProto) -> None:
     Args:
         graph: with named nodes. It is modified in place.
     """
-    counts = Counter(node.name for node in graph.graph.node if not _EXPORTERS_SCOPE.match(node.name))
-    for node in graph.graph.node:
-        if _EXPORTERS_SCOPE.match(node.name):
-            counts[node.op_type] += 1
-            node.name = node.op_type if counts[node.op_type] == 1 else f"{node.op_type}.{counts[node.op_type]}"
     fixed = {value.name for value in (*graph.graph.input, *graph.graph.output)}
     constants = {constant.name for constant in graph.graph.initializer}
     names: dict[str, str] = {}

@@ -24,7 +24,9 @@ _SHARDS = "*-[0-9][0-9][0-9][0-9].parquet"
 def check(
     model: Annotated[
         str,
-        typer.Argument(help="Model to check: name of a shipped model, folder of a bundle, or file of a checkpoint."),
+        typer.Argument(
+            help="Model to check: a shipped name, folder of a bundle, file of `export --fused`, or checkpoint."
+        ),
     ],
     against: Annotated[str, typer.Option(help="Reference model, given in the same ways.")],
     audio: Annotated[

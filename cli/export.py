@@ -16,6 +16,8 @@ from .options import MODEL, OUTPUT, JsonOption, parse_window, with_option_groups
 
 if TYPE_CHECKING:
     from ..export.bundle import ExportSource
+    from ..export.verify import Parity
+    from ..runtime.bundle import Bundle
     from .export_formats import WriteExport
 
 app = typer.Typer(
@@ -35,7 +37,9 @@ class ExportOptions:
     ] = None
     fused: Annotated[
         Path | None,
-        typer.Option(help="One ONNX file from waveform to score; with or without --output.", rich_help_panel=OUTPUT),
+        typer.Option(
+            help="One file from waveform to score, .onnx or .ort; with or without --output.", rich_help_panel=OUTPUT
+        ),
     ] = None
     file_format: Annotated[
         Literal["onnx", "ort", "c"],
@@ -79,20 +83,37 @@ class ExportOptions:
 @app.command()
 @with_option_groups
 def student(
-    checkpoint: Annotated[
-        Path, typer.Argument(help="haaqi_net_distillBEATs.pth, or a safetensors file with the same keys.")
-    ],
     options: ExportOptions,
-    name: Annotated[str, typer.Option(help="Name of the bundle.", rich_help_panel=MODEL)] = "student",
+    checkpoint: Annotated[
+        Path | None,
+        typer.Argument(help="haaqi_net_distillBEATs.pth, or a safetensors file with the same keys."),
+    ] = None,
+    random: Annotated[
+        bool,
+        typer.Option(
+            "--random",
+            help="Use random weights in place of a checkpoint, to try the export. The scores mean nothing.",
+            rich_help_panel=MODEL,
+        ),
+    ] = False,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the bundle. Default: student, or student-random.", rich_help_panel=MODEL),
+    ] = None,
 ) -> None:
     """Export the distilled student.
 
     The parameters are folded to fewer ones without loss.
     """
+    if (checkpoint is None) != random:
+        raise OptionError("give the path of a checkpoint, or --random for random weights")
     write = _check_options(options)
-    from ..export.bundle import load_student_source
+    from ..export.bundle import load_random_student_source, load_student_source
 
-    source = load_student_source(checkpoint, name)
+    if checkpoint is None:
+        source = load_random_student_source(name or "student-random")
+    else:
+        source = load_student_source(checkpoint, name or "student")
     _export(source, options, write, is_student=True)
 
 
@@ -150,22 +171,43 @@ def small(
 @app.command()
 def bundle(
     model: Annotated[str, typer.Argument(help="Folder of a bundle in fp32 or int8, or name of a shipped model.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the new bundle.", rich_help_panel=OUTPUT)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder of the new bundle.", rich_help_panel=OUTPUT)
+    ] = None,
+    fused: Annotated[
+        Path | None,
+        typer.Option(
+            help="One file from waveform to score, .onnx or .ort, in the precision of the bundle.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     file_format: Annotated[
         Literal["ort"],
         typer.Option("--format", help="ort: for minimal builds of ONNX Runtime.", rich_help_panel=_FORMAT),
     ] = "ort",
     as_json: JsonOption = False,
 ) -> None:
-    """Convert the files of a bundle to another format."""
+    """Convert the files of a bundle to another format, or to one file."""
     del file_format  # there is one choice
     from ..runtime.bundle import Bundle
     from ..runtime.writing import check_folder
     from .export_formats import convert_to_ort
 
-    check_folder(output)
+    if (output is None) == (fused is None):
+        raise OptionError("give a folder with -o, or a file with --fused")
+    if output is not None:
+        check_folder(output)
+    if fused is not None:
+        _check_fused(fused)
     require("export", "torch", "onnx", "onnxscript", "safetensors")
-    convert_to_ort(Bundle(model), output, as_json)
+    if output is not None:
+        convert_to_ort(Bundle(model), output, as_json)
+    elif fused is not None:
+        parity = _write_fused_bundle(Bundle(model), fused)
+        if as_json:
+            print_json({"written": [_describe(fused, parity)]})
+        else:
+            _print_parity(fused, parity, "the bundle")
 
 
 def _check_options(options: ExportOptions, **c_options: Any) -> WriteExport | None:
@@ -192,28 +234,36 @@ def _check_options(options: ExportOptions, **c_options: Any) -> WriteExport | No
         return write
     if options.output is None and options.fused is None:
         raise OptionError("nothing to write: give a folder with -o, a file with --fused, or both")
-    if options.int8 and (options.output is None or options.fused is not None):
-        raise OptionError("--int8 writes a bundle: give its folder with -o, without --fused")
-    from ..runtime.writing import check_file, check_folder
+    from ..runtime.writing import check_folder
 
     if options.output is not None:
         check_folder(options.output)
     if options.fused is not None:
-        check_file(options.fused)
+        _check_fused(options.fused)
     return None
+
+
+def _check_fused(path: Path) -> None:
+    """Raise OptionError unless a fused file can be written."""
+    from ..runtime.files import GRAPH_SUFFIXES
+    from ..runtime.writing import check_file
+
+    check_file(path)
+    if path.suffix not in GRAPH_SUFFIXES:
+        raise OptionError(f"--fused {path}: give a name that ends in .onnx or .ort, which selects the format")
 
 
 def _export(source: ExportSource, options: ExportOptions, write: WriteExport | None, *, is_student: bool) -> None:
     if write is not None and options.output is not None:
         write(source, options.output, options.samples, options.as_json)
-    elif options.int8 and options.output is not None:
-        _export_int8(source, options.output, options)
+    elif options.int8:
+        _export_int8(source, options)
     else:
         _export_onnx(source, options, _measure_surgery(source) if is_student else [])
 
 
-def _export_int8(source: ExportSource, output: Path, options: ExportOptions) -> None:
-    """Export an fp32 bundle to a temporary folder, and quantize it."""
+def _export_int8(source: ExportSource, options: ExportOptions) -> None:
+    """Export an fp32 bundle to a temporary folder, quantize it, and write the bundle, the fused file, or both."""
     require("quantize", "onnx", "scipy", "numba")
     import tempfile
 
@@ -225,12 +275,43 @@ def _export_int8(source: ExportSource, output: Path, options: ExportOptions) -> 
     from .quantize import print_result, quantize_to_folder
 
     settings = QuantizationSettings(get_target(options.target))
+    target = options.output or options.fused
+    assert target is not None, "the options are checked"
+    work = target.with_name(f"{target.name}.work")
     with tempfile.TemporaryDirectory() as folder:
-        fp32 = Path(folder) / source.name
+        fp32, int8 = Path(folder) / source.name, options.output or Path(folder) / f"{source.name}-int8"
         with err.status("tracing and verifying"):
             write_bundle(source, fp32, samples=options.samples)
-        result = quantize_to_folder(Bundle(fp32), create_synthetic_data(), settings, output)
-        print_result(result, settings, output, options.as_json)
+        result = quantize_to_folder(Bundle(fp32), create_synthetic_data(), settings, int8, work)
+        parity = None if options.fused is None else _write_fused_bundle(Bundle(int8), options.fused)
+    written = [] if options.fused is None or parity is None else [_describe(options.fused, parity)]
+    print_result(result, settings, target, options.as_json, written)
+    if options.fused is not None and parity is not None and not options.as_json:
+        _print_parity(options.fused, parity, "the int8 encoder and head")
+
+
+def _write_fused_bundle(bundle: Bundle, path: Path) -> Parity:
+    from ..export.bundle import write_fused_bundle
+
+    with err.status("joining and verifying"):
+        return write_fused_bundle(bundle, path)
+
+
+def _describe(path: Path | str, parity: Parity) -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "largest_difference": parity.worst.difference,
+        "worst_case": parity.worst.case,
+        "cases": parity.cases,
+    }
+
+
+def _print_parity(path: Path | str, parity: Parity, reference: str) -> None:
+    out.print(
+        f"[bold]{escape(str(path))}[/]: scores agree with {reference} within {parity.worst.difference:.2g} in "
+        f"{parity.cases} cases (worst: {parity.worst.case})",
+        soft_wrap=True,
+    )
 
 
 def _measure_surgery(source: ExportSource) -> list[dict[str, Any]]:
@@ -270,15 +351,7 @@ def _export_onnx(source: ExportSource, options: ExportOptions, surgery: list[dic
                 "name": source.name,
                 "parameters": count_parameters(source.network),
                 "surgery": surgery,
-                "written": [
-                    {
-                        "path": path,
-                        "largest_difference": parity.worst.difference,
-                        "worst_case": parity.worst.case,
-                        "cases": parity.cases,
-                    }
-                    for path, parity in written.items()
-                ],
+                "written": [_describe(path, parity) for path, parity in written.items()],
             }
         )
         return
@@ -290,8 +363,4 @@ def _export_onnx(source: ExportSource, options: ExportOptions, surgery: list[dic
             table.add_row(step["name"], f"{step['parameters']:,}", f"{step['difference']:.2g}")
         out.print(table)
     for path, parity in written.items():
-        out.print(
-            f"[bold]{escape(path)}[/]: scores agree with PyTorch within {parity.worst.difference:.2g} in "
-            f"{parity.cases} cases (worst: {parity.worst.case})",
-            soft_wrap=True,
-        )
+        _print_parity(path, parity, "PyTorch")

@@ -60,7 +60,7 @@ def select_writer(
     if exporter.write is None:
         return None
     if output is None or fused is not None:
-        raise OptionError(f"{exporter.spelling} writes a folder: give it with -o, without --fused")
+        raise OptionError(f"{exporter.spelling} writes a folder: give it with -o, without --fused{exporter.fused_hint}")
     exporter.check(output, **options)
     return partial(exporter.write, **options)
 
@@ -92,7 +92,8 @@ def _suggest(kind: str, option: str) -> str:
         return (
             "use --weights int8"
             if kind == "c"
-            else "make an int8 bundle with `haaqi-edge quantize`, then convert it with `haaqi-edge export bundle`"
+            else "make an int8 bundle with `haaqi-edge quantize`, then convert it with `haaqi-edge export bundle`; or "
+            "give one file with --int8 --fused FILE.ort"
         )
     owner = next(exporter for exporter in _EXPORTERS.values() if option in exporter.options)
     return f"it is for {owner.spelling}"
@@ -188,13 +189,21 @@ class _Exporter(NamedTuple):
 
     spelling: str
     options: frozenset[str]
+        fused_hint: what to do instead of `--fused`.
     check: Callable[..., None]
     write: Callable[..., None] | None
 
 
 _EXPORTERS: Final = {
     "onnx": _Exporter("--format onnx", frozenset({"int8"}), _check_bundle, None),
-    "ort": _Exporter("--format ort", frozenset(), _check_bundle, _write_ort),
+    fused_hint: str = ""
+    "ort": _Exporter(
+        "--format ort",
+        frozenset(),
+        _check_bundle,
+        _write_ort,
+        "; a fused file is in this format if its name ends in .ort, without --format",
+    ),
     "tensorrt": _Exporter(
         "--target tensorrt", frozenset({"fp16", "int8", "profile"}), _check_tensorrt, _write_tensorrt
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.table import Table
@@ -13,45 +13,36 @@ from rich.table import Table
 from .console import out, print_json
 from .options import JsonOption, ProviderOption
 
+if TYPE_CHECKING:
+    from ..runtime.bundle import Card
+    from ..runtime.session import Session
+
+_PRECISION: Final = "precision_"
+"""beginning of the metadata keys for the precision of the parts of a fused file"""
 _GRAPH_FORMATS = ("onnx", "ort")
 """formats of files that ONNX Runtime runs; files in other formats describe these"""
 
 
 def inspect(
-    bundle: Annotated[str, typer.Argument(help="Name of a shipped model, or folder of a bundle.")] = "nano",
+    bundle: Annotated[
+        str, typer.Argument(help="Name of a shipped model, folder of a bundle, or file of `export --fused`.")
+    ] = "nano",
     provider: ProviderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show a bundle: its card, inputs, outputs, operators and file sizes.
+    """Show a bundle or a fused file: its card, inputs, outputs, operators and file sizes.
 
-    The checksums of all files are verified. With --provider, the output lists where each operator runs.
+    The precision of each file is that of its weights. The checksums of all files of a bundle are verified. With
+    --provider, the output lists where each operator runs.
     """
-    from ..runtime.bundle import Bundle
-    from ..runtime.gpu.provider_options import resolve_provider_options
-    from ..runtime.session import Session
+    from ..runtime.files import is_graph
 
-    opened = Bundle(bundle)
-    options = resolve_provider_options(opened, provider).options
-    files: dict[str, Any] = {}
-    for role, entry in opened.card.files.items():
-        path = opened.path(role)
-        files[role] = {**asdict(entry), "bytes": path.stat().st_size}
-        if entry.format not in _GRAPH_FORMATS:
-            continue
-        session = Session(path, provider, None, options.get(role))
-        files[role] |= {
-            "inputs": session.inputs,
-            "outputs": session.outputs,
-            "operators": _count_operators(path) if entry.format == "onnx" else None,
-            "placement": session.placement,
-            "metadata": session.metadata,
-        }
+    folder, card, files = (_read_fused if is_graph(bundle) else _read_bundle)(bundle, provider)
     if as_json:
-        print_json({"folder": str(opened.folder), "card": opened.card.to_dict(), "files": files})
+        print_json({"folder": str(folder), "card": card.to_dict(), "files": files})
         return
-    card = opened.card
     title = f"[bold]{card.name}[/] {card.version}, family {card.family}, {card.precision}"
-    out.print(f"{title}, in {opened.folder}", soft_wrap=True)
+    out.print(f"{title}, in {folder}", soft_wrap=True)
     facts = Table(show_header=False, box=None)
     facts.add_column(no_wrap=True)
     facts.add_column(overflow="fold")
@@ -59,8 +50,9 @@ def inspect(
     facts.add_row("parameters", f"{card.parameters:,}")
     facts.add_row("window", f"{card.window:g} s")
     facts.add_row("level of RMS 1.0", f"{card.level1:g} dB SPL")
-    facts.add_row("encoder reads", card.front_end_name)
-    facts.add_row("tokens", f"{card.tokens_per_patch} per patch, width {card.width}")
+    if "fused" not in files:
+        facts.add_row("encoder reads", card.front_end_name)
+        facts.add_row("tokens", f"{card.tokens_per_patch} per patch, width {card.width}")
     facts.add_row("streamable", "yes" if card.streamable else "no")
     facts.add_row("checkpoint SHA-256", card.source_sha256)
     test = card.figures.get("test", {}).get("all")
@@ -84,7 +76,7 @@ def inspect(
             f"{file['bytes'] / 1e6:.2f} MB, {file['format']} {file['precision']}" if is_graph else file["format"]
         )
         out.print(f"\n[bold]{role}[/] {file['file']}, {description}")
-        out.print(f"  SHA-256 verified {file['sha256']}", soft_wrap=True)
+        out.print(f"  SHA-256 {'' if role == 'fused' else 'verified '}{file['sha256']}", soft_wrap=True)
         if not is_graph:
             continue
         for kind in ("inputs", "outputs"):
@@ -98,6 +90,53 @@ def inspect(
         if provider is not None:
             for name, placed in file["placement"].items():
                 out.print(f"  {name} runs {_format_counts(placed)}", soft_wrap=True)
+
+
+def _read_bundle(name: str, provider: str | None) -> tuple[Path, Card, dict[str, Any]]:
+    """Return the folder and the card of a bundle, and the description of each file."""
+    from ..runtime.bundle import Bundle
+    from ..runtime.gpu.provider_options import resolve_provider_options
+    from ..runtime.session import Session
+
+    bundle = Bundle(name)
+    options = resolve_provider_options(bundle, provider).options
+    files: dict[str, Any] = {}
+    for role, entry in bundle.card.files.items():
+        path = bundle.path(role)
+        files[role] = {**asdict(entry), "bytes": path.stat().st_size}
+        if entry.format in _GRAPH_FORMATS:
+            files[role] |= _describe_graph(path, Session(path, provider, None, options.get(role)))
+    return bundle.folder, bundle.card, files
+
+
+def _read_fused(name: str, provider: str | None) -> tuple[Path, Card, dict[str, Any]]:
+    """Return the folder and the card of a fused file, and the description of the file."""
+    from ..runtime.bundle import file_sha256
+    from ..runtime.onnx_backend import FusedBackend
+
+    path = Path(name)
+    fused = FusedBackend(path, provider=provider)
+    metadata = fused.session.metadata
+    parts = {part: metadata[f"{_PRECISION}{part}"] for part in ("front_end", "encoder", "head")}
+    file = {
+        "file": path.name,
+        "format": path.suffix.removeprefix("."),
+        "precision": ", ".join(f"{part.replace('_', ' ')} {precision}" for part, precision in parts.items()),
+        "sha256": file_sha256(path),
+        "bytes": path.stat().st_size,
+        **_describe_graph(path, fused.session),
+    }
+    return path.absolute().parent, fused.card, {"fused": file}
+
+
+def _describe_graph(path: Path, session: Session) -> dict[str, Any]:
+    return {
+        "inputs": session.inputs,
+        "outputs": session.outputs,
+        "operators": _count_operators(path) if path.suffix == ".onnx" else None,
+        "placement": session.placement,
+        "metadata": session.metadata,
+    }
 
 
 def _describe_quantization(metrics: dict[str, Any]) -> str:

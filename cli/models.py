@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..runtime.bundle import CARD, Bundle, Card
 from ..runtime.errors import OptionError
-from ..runtime.files import is_checkpoint, is_file, is_folder
+from ..runtime.files import is_checkpoint, is_file, is_folder, is_graph
 from ..runtime.session import available_cores
 from .console import require
 
@@ -47,7 +47,7 @@ def open_model(
     """Open a model.
 
     Args:
-        model: name of a shipped model, folder of a bundle, or file of a checkpoint.
+        model: name of a shipped model, folder of a bundle, fused file, or file of a checkpoint.
         provider: execution provider. A checkpoint runs on the CPU or, with `cuda`, on a GPU.
         threads: number of threads per process, None for the available cores.
         cuda_graphs: whether to record the encoder as a CUDA graph.
@@ -62,6 +62,13 @@ def open_model(
     if threads is None and jobs > 1:
         threads = max(1, available_cores() // jobs)
     path = Path(model)
+    if is_graph(model):
+        if config is not None or cuda_graphs:
+            raise OptionError("--config and --cuda-graphs cannot be used with a fused file: leave them out")
+        from ..runtime.onnx_backend import FusedBackend
+
+        card = FusedBackend(path, provider=provider, threads=1).card
+        return OpenModel(model, card, {"provider": provider, "threads": threads})
     if not is_checkpoint(model) or is_folder(path):
         if config is not None:
             raise OptionError("--config needs a checkpoint as --model: leave it out, the card describes a bundle")

@@ -69,7 +69,7 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="Name of a shipped model, folder of a bundle, or file of a checkpoint (needs PyTorch).",
+        help="Name of a shipped model, folder of a bundle, file of `export --fused`, or checkpoint (needs PyTorch).",
         rich_help_panel=MODEL,
     ),
 ]

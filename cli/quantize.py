@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -142,8 +143,22 @@ def quantize_with_progress(
         return quantize_bundle(bundle, data, settings, work, report)
 
 
-def print_result(result: QuantizationResult, settings: QuantizationSettings, output: Path, as_json: bool) -> None:
-    """Print the selected candidate, the others, and notes."""
+def print_result(
+    result: QuantizationResult,
+    settings: QuantizationSettings,
+    output: Path,
+    as_json: bool,
+    fused: Sequence[Mapping[str, Any]] = (),
+) -> None:
+    """Print the selected candidate, the others, and notes.
+
+    Args:
+        result: of the quantization.
+        settings: options of the quantization.
+        output: what was written.
+        as_json: print JSON.
+        fused: descriptions of fused files, for JSON.
+    """
     from ..calibration.quantization import describe_candidate, list_notes
 
     target, chosen = settings.target, result.chosen
@@ -157,6 +172,7 @@ def print_result(result: QuantizationResult, settings: QuantizationSettings, out
                 "verdict": descriptions[0],
                 "others": descriptions[1:],
                 "advice": list_notes(result),
+                **({"written": fused} if fused else {}),
                 **result.card.figures["quantization"],
             }
         )

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ..runtime.audio.reading import AudioLike
 from ..runtime.audiogram import Audiogram
-from ..runtime.files import is_checkpoint, is_file
+from ..runtime.files import is_checkpoint, is_file, is_graph
 from ..runtime.scorer import Scorer
 
 
@@ -43,7 +43,7 @@ class ScorerPredictor:
 
     def __init__(self, scorer: Scorer) -> None:
         self.scorer = scorer
-        library = "ONNX Runtime" if scorer.card.files else "PyTorch"
+        library = "ONNX Runtime" if scorer.placement else "PyTorch"
         self.name = f"{scorer.card.name} ({scorer.card.precision}, {library})"
 
     def __call__(
@@ -56,7 +56,8 @@ def open_predictor(model: str | Path, threads: int | None = None) -> ScorerPredi
     """Return the predictor for a model.
 
     Args:
-        model: the name of a shipped model, the folder of a bundle, or a checkpoint of nano, student or teacher.
+        model: the name of a shipped model, the folder of a bundle, a fused file, or a checkpoint of nano,
+            student or teacher.
         threads: threads of ONNX Runtime; not used for checkpoints.
 
     Raises:
@@ -64,7 +65,7 @@ def open_predictor(model: str | Path, threads: int | None = None) -> ScorerPredi
         BundleError: the bundle is invalid.
         CheckpointError: the checkpoint cannot be loaded.
     """
-    if is_checkpoint(model) or is_file(Path(model)):
+    if is_checkpoint(model) or (is_file(Path(model)) and not is_graph(model)):
         from ..model.backend import load_backend
 
         return ScorerPredictor(Scorer(load_backend(model)))

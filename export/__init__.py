@@ -8,16 +8,18 @@ if TYPE_CHECKING:
     from .bundle import (
         ExportSource,
         load_nano_source,
+        load_random_student_source,
         load_small_source,
         load_student_source,
         write_bundle,
         write_bundle_and_fused,
         write_fused,
+        write_fused_bundle,
     )
     from .fp16 import convert_to_fp16
     from .ort import OrtExport, write_ort
     from .surgery import FoldedStudent, SurgeryStep, fold, measure_steps
-    from .tracing import trace_encoder, trace_fused, trace_head, trace_teacher
+    from .tracing import trace_encoder, trace_front_end, trace_head, trace_teacher
     from .verify import Difference, Parity, verify_bundle, verify_c, verify_fused
 
 _HOMES = {
@@ -30,11 +32,12 @@ _HOMES = {
     "convert_to_fp16": "fp16",
     "fold": "surgery",
     "load_nano_source": "bundle",
+    "load_random_student_source": "bundle",
     "load_small_source": "bundle",
     "load_student_source": "bundle",
     "measure_steps": "surgery",
     "trace_encoder": "tracing",
-    "trace_fused": "tracing",
+    "trace_front_end": "tracing",
     "trace_head": "tracing",
     "trace_teacher": "tracing",
     "verify_bundle": "verify",
@@ -43,6 +46,7 @@ _HOMES = {
     "write_bundle": "bundle",
     "write_bundle_and_fused": "bundle",
     "write_fused": "bundle",
+    "write_fused_bundle": "bundle",
     "write_ort": "ort",
 }
 """Module that each public name comes from. It is imported at the first use of the name (PEP 562)."""
@@ -57,11 +61,12 @@ __all__ = [
     "convert_to_fp16",
     "fold",
     "load_nano_source",
+    "load_random_student_source",
     "load_small_source",
     "load_student_source",
     "measure_steps",
     "trace_encoder",
-    "trace_fused",
+    "trace_front_end",
     "trace_head",
     "trace_teacher",
     "verify_bundle",
@@ -70,6 +75,7 @@ __all__ = [
     "write_bundle",
     "write_bundle_and_fused",
     "write_fused",
+    "write_fused_bundle",
     "write_ort",
 ]
 

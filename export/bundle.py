@@ -6,8 +6,9 @@ import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+import onnx
 from torch import nn
 
 from ..calibration.finalization import finalize_model
@@ -16,14 +17,18 @@ from ..model.nano import Nano
 from ..model.small import BLOCK, Small
 from ..model.student import Student
 from ..runtime.audio.levels import LEVEL1
-from ..runtime.bundle import HAAQI, Bundle, Card, FrontEnd, Scale
-from ..runtime.features import patches as fe
+from ..runtime.bundle import HAAQI, ROLES, Bundle, Card, FrontEnd, Precision, Scale
+from ..runtime.errors import BundleError
 from ..runtime.windows import DEFAULT_WINDOW, window_patches
-from ..runtime.writing import check_file, check_folder, with_files, write_file, write_files
-from .guards import guard_fused, guard_head, most_samples
+from ..runtime.writing import check_file, check_folder, with_files, write_files, write_group
+from .fused import copy_model, fuse, fused_metadata
+from .guards import GUARD, guard_head
+from .random_weights import golden_weights, state_sha256
 from .surgery import FoldedStudent, fold
-from .tracing import encoder_input, trace_encoder, trace_fused, trace_head
-from .verify import Parity, verify_bundle, verify_fused
+from .tracing import encoder_input, trace_encoder, trace_front_end, trace_head
+from .verify import Parity, verify_bundle, verify_fused, verify_fused_bundle
+
+RANDOM_NOTE: Final = "random weights, filled by the rule in haaqi_edge.export.random_weights"
 
 
 @dataclass(frozen=True)
@@ -89,10 +94,22 @@ def load_small_source(
 
 def load_student_source(checkpoint: Path, name: str = "student") -> ExportSource:
     """Load the published student from its checkpoint and fold it."""
-    student = Student.from_checkpoint(checkpoint)
+    notes = {"source": f"HAAQI-Net's distilled student, from {checkpoint.name}"}
+    return _fold_student(Student.from_checkpoint(checkpoint), name, notes)
+
+
+def load_random_student_source(name: str = "student-random") -> ExportSource:
+    """Create a student with random weights, see `random_weights`, and fold it."""
+    student = Student()
+    state = golden_weights(student)
+    student.load_published(state)
+    student.checkpoint_sha256 = state_sha256(state)
+    return _fold_student(student.eval(), name, {"source": RANDOM_NOTE, "limits": "scores mean nothing"})
+
+
+def _fold_student(student: Student, name: str, notes: Mapping[str, Any]) -> ExportSource:
     folded = fold(student)
     width = folded.encoder.linear0.out_features
-    notes = {"source": f"HAAQI-Net's distilled student, from {checkpoint.name}"}
     return ExportSource(name, "student", student, folded, 8, width, _source_sha256(student), notes=notes)
 
 
@@ -109,7 +126,7 @@ def write_bundle(source: ExportSource, folder: Path, *, samples: bool = False) -
         ExportError: the graphs' scores differ from the network's. Nothing is written then.
     """
     check_folder(folder)
-    traced = _trace_bundle(source, samples)
+    traced = _trace_bundle(source, samples, _trace_parts(source))
     write_files(traced.card, traced.graphs, folder)
     return traced.card, traced.parity
 
@@ -117,13 +134,18 @@ def write_bundle(source: ExportSource, folder: Path, *, samples: bool = False) -
 def write_fused(source: ExportSource, path: Path) -> Parity:
     """Trace, verify and write the single waveform-to-score file.
 
+    Args:
+        source: the network.
+        path: an ONNX file; an .ort file if the suffix is `.ort`. Beside the latter, a file of the same name with the
+            suffix `.config` lists the operators for a minimal build of ONNX Runtime.
+
     Raises:
         OptionError: `path` is a folder, or its parent folder is missing or not writable.
         ExportError: see `write_bundle`.
     """
     check_file(path)
-    graph, parity = _trace_fused(source)
-    write_file(graph, path)
+    files, parity = _fuse_source(source, _trace_parts(source), path)
+    write_group(files, path.parent)
     return parity
 
 
@@ -133,10 +155,48 @@ def write_bundle_and_fused(
     """Write a bundle and the single waveform-to-score file. If one of them fails, neither is written."""
     check_folder(folder)
     check_file(fused)
-    traced, (graph, fused_parity) = _trace_bundle(source, samples), _trace_fused(source)
+    parts = _trace_parts(source)
+    traced, (files, parity) = _trace_bundle(source, samples, parts), _fuse_source(source, parts, fused)
     write_files(traced.card, traced.graphs, folder)
-    write_file(graph, fused)
-    return traced.card, traced.parity, fused_parity
+    write_group(files, fused.parent)
+    return traced.card, traced.parity, parity
+
+
+def write_fused_bundle(bundle: Bundle, path: Path) -> Parity:
+    """Write the single waveform-to-score file of a bundle, in the precision of the bundle.
+
+    Args:
+        bundle: of ONNX files, in fp32 or int8.
+        path: see `write_fused`.
+
+    Returns:
+        The comparison with the bundle.
+
+    Raises:
+        BundleError: the files of the bundle are not ONNX, or have no guards.
+        OptionError: see `write_fused`.
+        ExportError: the scores differ from those of the bundle. Nothing is written then.
+    """
+    check_file(path)
+    card = bundle.card
+    formats = {role: card.files[role].format for role in ROLES}
+    if set(formats.values()) != {"onnx"}:
+        raise BundleError(f"{bundle.folder} holds {formats}: give the bundle of ONNX files that it was made from")
+    models = {role: onnx.load(bundle.path(role)) for role in ROLES}
+    if not any(node.name.startswith(GUARD) for node in models["head"].graph.node):
+        raise BundleError(f"the head of {bundle.folder} has no guards: export the bundle again with this version")
+    precisions = {role: card.files[role].precision for role in ROLES}
+    files = _fuse(card, trace_front_end(card.front_end_name), models, precisions, path)
+    parity = verify_fused_bundle(bundle, files[path.name], window_patches(card.window))
+    write_group(files, path.parent)
+    return parity
+
+
+class _Parts(NamedTuple):
+    """The traced encoder, without the front end, and the guarded head."""
+
+    encoder: onnx.ModelProto
+    head: onnx.ModelProto
 
 
 class _TracedBundle(NamedTuple):
@@ -147,27 +207,45 @@ class _TracedBundle(NamedTuple):
     parity: Parity
 
 
-def _trace_bundle(source: ExportSource, samples: bool) -> _TracedBundle:
+def _trace_parts(source: ExportSource) -> _Parts:
+    return _Parts(trace_encoder(source.network, samples=False), guard_head(trace_head(source.network, source.width)))
+
+
+def _trace_bundle(source: ExportSource, samples: bool, parts: _Parts) -> _TracedBundle:
     card = create_card(source, samples=samples)
+    encoder = trace_encoder(source.network, samples=True) if samples else parts.encoder
     graphs = {
-        "encoder": finalize_model(trace_encoder(source.network, samples=samples), card.metadata()),
-        "head": finalize_model(guard_head(trace_head(source.network, source.width)), card.metadata()),
+        role: finalize_model(copy_model(model), card.metadata())
+        for role, model in (("encoder", encoder), ("head", parts.head))
     }
     parity = verify_bundle(source.original, graphs["encoder"], graphs["head"])
     figures = {**source.figures, "parity": {"largest_difference": parity.worst.difference, "cases": parity.cases}}
     return _TracedBundle(with_files(replace(card, figures=figures), graphs), graphs, parity)
 
 
-def _trace_fused(source: ExportSource) -> tuple[bytes, Parity]:
+def _fuse_source(source: ExportSource, parts: _Parts, path: Path) -> tuple[dict[str, bytes], Parity]:
     card = create_card(source, samples=True)
-    window = window_patches(card.window)
-    limits = {
-        "window": f"{card.window:g}",
-        "min_samples": str(fe.PATCH_LENGTH),
-        "max_samples": str(most_samples(window)),
-    }
-    graph = finalize_model(guard_fused(trace_fused(source.network), window), card.metadata() | limits)
-    return graph, verify_fused(source.original, graph, window)
+    precisions = dict.fromkeys(ROLES, card.precision)
+    files = _fuse(card, trace_front_end(source.network.reads), parts._asdict(), precisions, path)
+    return files, verify_fused(source.original, files[path.name], window_patches(card.window))
+
+
+def _fuse(
+    card: Card,
+    front_end: onnx.ModelProto,
+    models: Mapping[str, onnx.ModelProto],
+    precisions: Mapping[str, Precision],
+    path: Path,
+) -> dict[str, bytes]:
+    """Return the content of the fused file at `path`, and of the file beside an .ort file, by name."""
+    model = fuse(front_end, models["encoder"], models["head"], window_patches(card.window))
+    graph = finalize_model(model, fused_metadata(card, precisions))
+    if path.suffix != ".ort":
+        return {path.name: graph}
+    from .ort import convert_fused
+
+    converted, config = convert_fused(graph, card, path.name)
+    return {path.name: converted, path.with_suffix(".config").name: config}
 
 
 def count_parameters(network: nn.Module) -> int:

@@ -52,11 +52,20 @@ class GraphPatches(nn.Module):
         return cast(Tensor, frames[:, : whole * fe.PATCH_FRAMES].unflatten(1, (whole, fe.PATCH_FRAMES)))
 
 
+class GraphFrames(nn.Module):
+    """Maps samples float32 [batch, n] at 16 kHz to the samples of complete patches, [batch, patches, 2800]."""
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Cut the samples, see the class."""
+        return samples.unfold(1, fe.PATCH_LENGTH, fe.PATCH_SHIFT)
+
+
 FRONT_ENDS: Final[Mapping[str, Callable[[], nn.Module]]] = {
     "fbank": GraphPatches,
     "texture": Texture,
     "texture-2": partial(Texture, version=2),
     "texture_mel": TextureMel,
+    "samples": GraphFrames,
 }
 """Modules that compute the input of an encoder, [batch, patches, ...], from samples [batch, n]. The keys are those of
 `runtime.features.front_ends.FEATURE_EXTRACTORS`"""

@@ -8,6 +8,7 @@ outputs become NaN if the input is not valid. Valid inputs give the same numbers
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -20,45 +21,61 @@ from ..runtime.audio.reading import MAX_AMPLITUDE
 from ..runtime.audiogram import MAX_HEARING_LEVEL, MIN_HEARING_LEVEL
 from ..runtime.features import patches as fe
 
+GUARD: Final = "guard/"
+"""Prefix of the names of the nodes that guard a graph."""
 _MAX_TOKEN: Final = 1e30
 """Absolute value up to which a token is finite."""
 
 
-def guard_head(model: onnx.ModelProto) -> onnx.ModelProto:
+def guard_head(model: onnx.ModelProto, *, clips: bool = False) -> onnx.ModelProto:
     """Guard a head against empty axes, tokens that are not finite, and audiograms outside -10 to 120 dB HL.
 
     Args:
         model: with the inputs `tokens` and `audiogram`, changed in place.
+        clips: whether the first axis of `tokens` is dynamic: the clips, one for all audiograms or one for each.
 
     Returns:
-        The model. Its outputs are NaN for an invalid audiogram, and for all audiograms if the tokens are invalid.
+        The model. Its outputs are NaN for an invalid audiogram and for invalid tokens.
     """
     guards = _Guards(model)
-    tokens = guards.pad("tokens", axis=1, least=1)
-    guards.finish(guards.nan_unless(guards.within(tokens, _MAX_TOKEN)))
+    audiogram = guards.replace("audiogram", guards.pad("audiogram", 2, axis=0, least=1))
+    tokens = guards.pad("tokens", 3, axis=1, least=1)
+    if clips:
+        tokens = guards.pad(tokens, 3, axis=0, least=1)
+    finite = guards.within(guards.replace("tokens", tokens), _MAX_TOKEN)
+    of_tokens = guards.nan_unless(finite, *((1, 2) if clips else ()))
+    middle, reach = (MIN_HEARING_LEVEL + MAX_HEARING_LEVEL) / 2, (MAX_HEARING_LEVEL - MIN_HEARING_LEVEL) / 2
+    centred = guards.node("Sub", audiogram, guards.constant(middle, np.float32))
+    of_audiograms = guards.nan_unless(guards.within(centred, reach), 1)  # [audiograms]
+    guards.finish_with(guards.node("Add", of_audiograms, of_tokens))
     return model
 
 
-def guard_fused(model: onnx.ModelProto, window: int) -> onnx.ModelProto:
-    """Guard a graph from waveform to score.
+def guard_waveform(model: onnx.ModelProto, window: int, tokens: str) -> onnx.ModelProto:
+    """Guard a graph from waveform to score against waveforms that have none.
 
     Args:
-        model: with the inputs `waveform` and `audiogram`, changed in place.
+        model: with the input `waveform`, changed in place. Its head has guards.
         window: number of patches that a score covers.
+        tokens: name of the value that the head reads as tokens. They become NaN, and so do the outputs.
 
     Returns:
-        The model. Its outputs are NaN for an invalid audiogram. They are also NaN if the waveform is shorter than a
-        patch, has more patches than the window, is silent, is not finite, or is far above full scale.
+        The model. Its outputs are NaN if the waveform is shorter than a patch, has more patches than the window, is
+        silent, is not finite, or is far above full scale.
     """
     guards = _Guards(model)
     most = most_samples(window)
-    waveform = guards.pad("waveform", axis=1, least=fe.PATCH_LENGTH, most=most)
+    padded = guards.pad("waveform", 2, axis=1, least=fe.PATCH_LENGTH)
+    bounds = (guards.constant([value], np.int64) for value in (0, most, 1))
+    waveform = guards.replace("waveform", guards.node("Slice", padded, *bounds))
     peak = guards.node("ReduceMax", guards.node("Abs", guards.whole_patches(waveform)), keepdims=0)
-    guards.finish(
-        guards.nan_unless(guards.within(waveform, MAX_AMPLITUDE)),
-        guards.nan_unless(guards.node("Greater", peak, guards.constant(SILENCE, np.float32))),
-        guards.nan_unless(guards.at_most("waveform", 1, most)),
-    )
+    offset = guards.nan_unless(guards.within(waveform, MAX_AMPLITUDE))
+    for condition in (
+        guards.node("Greater", peak, guards.constant(SILENCE, np.float32)),
+        guards.at_most("waveform", 1, most),
+    ):
+        offset = guards.node("Add", offset, guards.nan_unless(condition))
+    guards.finish_inside(tokens, offset)
     return model
 
 
@@ -78,7 +95,6 @@ class _Guards:
         self._constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
         self._shapes: dict[str, str] = {}
         self._replaced: dict[str, str] = {}
-        self._audiogram = self.pad("audiogram", axis=0, least=1)
 
     def constant(self, value: object, dtype: type) -> str:
         """Add a constant, and return its name. Equal constants are one."""
@@ -93,28 +109,27 @@ class _Guards:
         """Add a node, and return the name of its output."""
         self._operators[operator] += 1
         count = self._operators[operator]
-        name, node = self._name(), f"guard/{operator}" if count == 1 else f"guard/{operator}.{count}"
+        name, node = self._name(), f"{GUARD}{operator}" if count == 1 else f"{GUARD}{operator}.{count}"
         self._before.append(helper.make_node(operator, list(inputs), [name], node, **attributes))
         return name
 
-    def pad(self, name: str, axis: int, least: int, most: int | None = None) -> str:
-        """Pad an input with NaN up to a size, and cut it at another one. The model then reads the result.
+    def pad(self, name: str, rank: int, axis: int, least: int) -> str:
+        """Pad an axis of a value with NaN up to a size.
 
         A comparison with NaN is false, so that padded input is not valid.
         """
-        rank = len(next(value for value in self._graph.input if value.name == name).type.tensor_type.shape.dim)
         size = self.node("Gather", self._shape(name), self.constant([axis], np.int64))
         missing = self.node("Sub", self.constant([least], np.int64), size)
         missing = self.node("Max", missing, self.constant([0], np.int64))
         before = self.constant([0] * (rank + axis), np.int64)
         after = [self.constant([0] * (rank - axis - 1), np.int64)] if rank - axis > 1 else []
         pads = self.node("Concat", before, missing, *after, axis=0)
-        padded = self.node("Pad", name, pads, self.constant(np.nan, np.float32))
-        if most is not None:
-            bounds = (self.constant([value], np.int64) for value in (0, most, axis))
-            padded = self.node("Slice", padded, *bounds)
-        self._replaced[name] = padded
-        return padded
+        return self.node("Pad", name, pads, self.constant(np.nan, np.float32))
+
+    def replace(self, name: str, value: str) -> str:
+        """Let the model read a value in place of one of its inputs, and return the value."""
+        self._replaced[name] = value
+        return value
 
     def whole_patches(self, name: str) -> str:
         """Return the samples of whole patches of a waveform [1, samples] with at least one patch."""
@@ -128,23 +143,18 @@ class _Guards:
         """Return whether each value is within +-limit. It is false for NaN."""
         return self.node("LessOrEqual", self.node("Abs", name), self.constant(limit, np.float32))
 
-    def nan_unless(self, condition: str, axis: int | None = None) -> str:
-        """Return 0 if a condition holds everywhere, otherwise NaN: a scalar, or [rows] with an axis to reduce."""
+    def nan_unless(self, condition: str, *axes: int) -> str:
+        """Return 0 if a condition holds everywhere, otherwise NaN. It reduces some axes, by default all."""
         values = self.node("Where", condition, self.constant(0.0, np.float32), self.constant(np.nan, np.float32))
-        axes = [] if axis is None else [self.constant([axis], np.int64)]
-        return self.node("ReduceSum", values, *axes, keepdims=0)
+        reduced = [self.constant(axes, np.int64)] if axes else []
+        return self.node("ReduceSum", values, *reduced, keepdims=0)
 
     def at_most(self, name: str, axis: int, most: int) -> str:
         """Return whether an axis has a maximum size, a scalar."""
         return self.node("LessOrEqual", self._size(name, axis), self.constant(most, np.int64))
 
-    def finish(self, *offsets: str) -> None:
-        """Add offsets of 0 or NaN to the outputs, also for invalid audiograms, and put all nodes into the model."""
-        middle, reach = (MIN_HEARING_LEVEL + MAX_HEARING_LEVEL) / 2, (MAX_HEARING_LEVEL - MIN_HEARING_LEVEL) / 2
-        centred = self.node("Sub", self._audiogram, self.constant(middle, np.float32))
-        offset = self.nan_unless(self.within(centred, reach), axis=1)  # [audiograms]
-        for other in offsets:
-            offset = self.node("Add", offset, other)
+    def finish_with(self, offset: str) -> None:
+        """Add an offset of 0 or NaN, [audiograms], to the outputs, and put all nodes into the model."""
         column = self.node("Unsqueeze", offset, self.constant([1], np.int64))
         after = []
         for output in self._graph.output:
@@ -154,10 +164,23 @@ class _Guards:
                 node.input[:] = [unguarded if name == output.name else name for name in node.input]
             rank = len(output.type.tensor_type.shape.dim)
             inputs = [unguarded, offset if rank == 1 else column]
-            after.append(helper.make_node("Add", inputs, [output.name], f"guard/{output.name}"))
-        for node in self._graph.node:
+            after.append(helper.make_node("Add", inputs, [output.name], f"{GUARD}{output.name}"))
+        self._put(after)
+
+    def finish_inside(self, value: str, offset: str) -> None:
+        """Add a scalar offset of 0 or NaN to a value inside the model, and put all nodes into the model."""
+        unguarded = f"unguarded_{value}"
+        (producer,) = (node for node in self._graph.node if value in node.output)
+        producer.output[:] = [unguarded if name == value else name for name in producer.output]
+        self._put([helper.make_node("Add", [unguarded, offset], [value], f"{GUARD}{value}")], producer)
+
+    def _put(self, added: Sequence[onnx.NodeProto], producer: onnx.NodeProto | None = None) -> None:
+        """Put the guards into the model, and other nodes after a producer or at the end."""
+        nodes = list(self._graph.node)
+        place = len(nodes) if producer is None else nodes.index(producer) + 1
+        for node in nodes:
             node.input[:] = [self._replaced.get(name, name) for name in node.input]
-        nodes = [*self._before, *self._graph.node, *after]
+        nodes = [*self._before, *nodes[:place], *added, *nodes[place:]]
         del self._graph.node[:]
         self._graph.node.extend(nodes)
         del self._graph.value_info[:]  # sizes may differ now; they are inferred again

@@ -10,24 +10,19 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import numpy as np
 import onnx
 import onnxruntime
 from onnxruntime.tools.ort_format_model import create_config_from_models
 
-from ..calibration.measurement import GraphRunner
-from ..runtime.audiogram import Audiogram
 from ..runtime.bundle import ROLES, Bundle, Card, File
 from ..runtime.errors import BundleError
-from ..runtime.features import patches as fe
-from ..runtime.features.front_ends import FEATURE_EXTRACTORS
 from ..runtime.writing import check_folder, with_files, write_files
-from .verify import LISTENERS, PATCH_COUNTS, Difference, Parity, check_parity, probe_signal
+from .verify import Parity, verify_graphs
 
 CONFIGS: Final = {"operators": "required_operators.config", "types": "required_operators_and_types.config"}
 """Configuration files for a minimal build of ONNX Runtime (--include_ops_by_config): operators, or also their types."""
@@ -66,7 +61,8 @@ def write_ort(bundle: Bundle, folder: Path) -> OrtExport:
             _convert(sources[role], path)
         graphs = {role: path.read_bytes() for role, path in paths.items()}
         configs = {role: _create_config(bundle.card, list(paths.values()), role == "types") for role in CONFIGS}
-    parity = check_parity(_compare(bundle, graphs), "the .ort and the ONNX files")
+    before = {role: source.read_bytes() for role, source in sources.items()}
+    parity = verify_graphs(before, graphs, bundle.card.front_end_name, "the .ort and the ONNX files")
     precisions = {role: bundle.card.files[role].precision for role in ROLES}
     card = with_files(bundle.card, graphs, precisions, FORMAT)
     listed = {
@@ -76,6 +72,24 @@ def write_ort(bundle: Bundle, folder: Path) -> OrtExport:
     card = replace(card, files={**card.files, **listed})
     write_files(card, {**graphs, **configs}, folder)
     return OrtExport(card, parity)
+
+
+def convert_fused(graph: bytes, card: Card, name: str) -> tuple[bytes, bytes]:
+    """Convert a fused graph.
+
+    Args:
+        graph: the ONNX file.
+        card: of the bundle that it was made from.
+        name: name of the .ort file, for the comment in the configuration.
+
+    Returns:
+        The .ort file, and the configuration for a minimal build, with types.
+    """
+    with tempfile.TemporaryDirectory() as work:
+        source, target = Path(work) / "fused.onnx", Path(work) / name
+        source.write_bytes(graph)
+        _convert(source, target)
+        return target.read_bytes(), _create_config(card, [target], True)
 
 
 def _convert(source: Path, target: Path) -> None:
@@ -123,16 +137,3 @@ def _create_config(card: Card, paths: Sequence[Path], types: bool) -> bytes:
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     names = ", ".join(path.name for path in paths)
     return "\n".join([f"# {names} of {card.name} {card.version}", *lines, ""]).encode()
-
-
-def _compare(bundle: Bundle, graphs: Mapping[str, bytes]) -> Iterator[Difference]:
-    before = GraphRunner({role: bundle.path(role).read_bytes() for role in ROLES})
-    after = GraphRunner(graphs)
-    audiograms = np.stack([Audiogram.named(name).array() for name in LISTENERS])
-    signal = probe_signal((max(PATCH_COUNTS) - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH)
-    for count in PATCH_COUNTS:
-        features = FEATURE_EXTRACTORS[before.reads](signal[: (count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH])
-        old, new = (one.head.run(tokens=one.tokens(features), audiogram=audiograms) for one in (before, after))
-        for index, name in enumerate(LISTENERS):
-            apart = max(float(np.abs(a[index] - b[index]).max()) for a, b in zip(old, new, strict=True))
-            yield Difference(f"{count} patches, {name}", apart)

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import io
 import logging
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -32,6 +33,9 @@ from .recurrent import replace_recurrents
 OPSET: Final = 18
 _SCOPES: Final = "pkg.torch.onnx.name_scopes"
 """Key of the modules that a node comes from in the metadata of torch's exporter. The node's own name is last."""
+
+_MODULE: Final = re.compile(r"(?!_empty_nn_module_stack)[\w.]+")
+"""Names of modules. The exporter gives other scopes to nodes that come from no module."""
 
 
 class TwoPartNetwork(Protocol):
@@ -80,17 +84,16 @@ def output_tuple(scores: Scores) -> tuple[Tensor, ...]:
     return tuple(value for value in scores if value is not None)
 
 
-class FusedNetwork(nn.Module):
-    """The whole network: maps a waveform [1, samples] of one window and audiograms [batch, 8] to scores."""
+class ClipFrontEnd(nn.Module):
+    """The front end alone: maps a waveform [1, samples] to the encoder's input [patches, ...]."""
 
-    def __init__(self, network: TwoPartNetwork) -> None:
+    def __init__(self, reads: str) -> None:
         super().__init__()
-        self.front_end, self.encoder, self.head = FRONT_ENDS[network.reads](), network.encoder, network.head
+        self.front_end = FRONT_ENDS[reads]()
 
-    def forward(self, waveform: Tensor, audiogram: Tensor) -> tuple[Tensor, ...]:
-        """Map a waveform [1, samples] and audiograms [batch, 8] to the head's outputs."""
-        patches = self.front_end(waveform).squeeze(0)
-        return output_tuple(self.head(self.encoder(patches).flatten(0, 1).unsqueeze(0), audiogram))
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Map a waveform [1, samples] to features [patches, ...]."""
+        return cast(Tensor, self.front_end(waveform).squeeze(0))
 
 
 def encoder_input(network: TwoPartNetwork) -> EncoderInput:
@@ -134,17 +137,15 @@ def trace_head(network: TwoPartNetwork, width: int) -> onnx.ModelProto:
     return graph
 
 
-def trace_fused(network: TwoPartNetwork) -> onnx.ModelProto:
-    """Trace the whole network: `waveform` [1, samples] at 16 kHz (max. 60 s) and `audiogram` to the head's outputs."""
+def trace_front_end(reads: str) -> onnx.ModelProto:
+    """Trace a front end: `waveform` [1, samples] at 16 kHz (max. 60 s) to `features` [patches, ...].
+
+    Args:
+        reads: a key of `FRONT_ENDS`.
+    """
     samples = Dim("samples", min=fe.PATCH_LENGTH, max=int(MAX_WINDOW_SECONDS * fe.SAMPLE_RATE))
-    inputs = {
-        "waveform": (torch.zeros(1, 5 * fe.PATCH_SHIFT + 77), {1: samples}),
-        "audiogram": (torch.zeros(3, len(FREQUENCIES)), {0: Dim("batch", min=1)}),
-    }
-    graph = _trace("fused", FusedNetwork(network), inputs, output_names(network))
-    frame_scores = graph.graph.output[0].type.tensor_type.shape.dim[1]
-    frame_scores.dim_param = "tokens"  # the tracer names this axis by a formula in `samples`
-    return graph
+    example = torch.zeros(1, 5 * fe.PATCH_SHIFT + 77)
+    return _trace("front_end", ClipFrontEnd(reads), {"waveform": (example, {1: samples})}, ["features"])
 
 
 class TeacherClip(nn.Module):
@@ -206,7 +207,7 @@ def _name_nodes(graph: onnx.ModelProto) -> None:
     counts: Counter[str] = Counter()
     for node in graph.graph.node:
         scopes = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), "[]")
-        modules = [scope for scope in ast.literal_eval(scopes)[:-1] if scope.isprintable() and " " not in scope]
+        modules = [scope for scope in ast.literal_eval(scopes)[:-1] if _MODULE.fullmatch(scope)]
         name = f"{modules[-1] if modules else ''}/{node.op_type}".lstrip("/")
         counts[name] += 1
         node.name = name if counts[name] == 1 else f"{name}.{counts[name]}"

@@ -9,6 +9,9 @@ from typing import Final
 CHECKPOINT_SUFFIXES: Final = (".safetensors", ".pth", ".pt", ".ckpt")
 """File suffixes of checkpoints. They identify a checkpoint even if the file does not exist."""
 
+GRAPH_SUFFIXES: Final = (".onnx", ".ort")
+"""File suffixes of graphs for ONNX Runtime."""
+
 
 def is_file(path: Path) -> bool:
     """Return whether the path is an existing file."""
@@ -29,6 +32,11 @@ def is_folder(path: Path) -> bool:
 def is_checkpoint(model: object) -> bool:
     """Return whether `model` is the path of a checkpoint, judged by its suffix."""
     return isinstance(model, str | Path) and Path(model).suffix in CHECKPOINT_SUFFIXES
+
+
+def is_graph(model: object) -> bool:
+    """Return whether `model` is the path of a graph that is no folder, judged by its suffix: a fused file."""
+    return isinstance(model, str | Path) and Path(model).suffix in GRAPH_SUFFIXES and not is_folder(Path(model))
 
 
 def display_name(path: str | os.PathLike[str]) -> str:

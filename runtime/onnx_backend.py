@@ -1,17 +1,21 @@
-"""The backend of bundles: encoder and head on ONNX Runtime."""
+"""The backends on ONNX Runtime: of bundles, which have an encoder and a head, and of fused files."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from .backend import HeadOutput
-from .bundle import TEXTURE_VERSION, Bundle, Card
-from .errors import BundleError
+from .bundle import HAAQI, TEXTURE_VERSION, Bundle, Card, Precision, Scale
+from .errors import BundleError, BundleNotFoundError, OptionError
+from .features import patches as fe
+from .files import is_file
 from .head import Head
 from .session import GPU_PROVIDERS, Options, Session, provider_name
+from .windows import window_patches
 
 if TYPE_CHECKING:
     from .gpu.io_binding import BoundModel
@@ -50,6 +54,63 @@ class Encoder:
             float32 [patches, tokens per patch, width].
         """
         return self.session.run(**{self._input: features})[0]
+
+
+class FusedBackend:
+    """A fused file, from waveform to score, that is loaded on ONNX Runtime.
+
+    `Scorer` splits longer audio into windows of the file's length and averages their scores, as for a bundle. Tokens
+    stay inside the file: the patches of a window are passed through to `run_head`, which joins them again.
+
+    Args:
+        path: an .onnx or .ort file that `haaqi-edge export --fused` wrote.
+        provider: see `Scorer`.
+        threads: see `Scorer`.
+
+    Attributes:
+        card: description of the model, from the metadata of the file. It has no files.
+        session: session of the graph.
+        provider: ONNX Runtime's name of the provider in use.
+        threads: number of CPU threads in use.
+
+    Raises:
+        BundleNotFoundError: if the file does not exist.
+        BundleError: if the file is not a fused file.
+        ProviderError: if the provider is not installed, does not start or cannot run the model.
+        OptionError: if `threads` is out of range.
+    """
+
+    encodes_windows: Final = True
+
+    def __init__(self, path: Path, *, provider: str | None = None, threads: int | None = None) -> None:
+        if not is_file(path):
+            raise BundleNotFoundError(f"{path} does not exist: give a fused file, the folder of a bundle, or a name")
+        self.session = Session(path, provider, threads)
+        self.card: Card = _describe_fused(path, self.session)
+        self.provider: str = self.session.provider
+        self.threads: int = self.session.threads
+        self._path = path
+
+    def encode(self, features: Array) -> Array:
+        """Return the samples of the patches of a window as they are, [patches, 1, 2800]."""
+        return features[:, None]
+
+    def run_head(self, tokens: Array, audiograms: Array) -> HeadOutput:
+        """Score a window; see `Backend.run_head`.
+
+        Raises:
+            OptionError: if the window is longer than that of the file.
+        """
+        if len(tokens) > window_patches(self.card.window):
+            raise OptionError(
+                f"a window of {len(tokens)} patches: {self._path} scores up to {self.card.window:g} s; leave out the "
+                "window, or use the bundle"
+            )
+        samples = tokens[:, 0]
+        waveform = np.concatenate([samples[:, : fe.PATCH_SHIFT].ravel(), samples[-1, fe.PATCH_SHIFT :]])
+        frame_scores, scores, *intervals = self.session.run(waveform=waveform[None], audiogram=audiograms)
+        per_patch = frame_scores.reshape(len(audiograms), len(tokens), -1).mean(axis=2)
+        return HeadOutput(per_patch, scores, *intervals)
 
 
 class OnnxBackend:
@@ -117,12 +178,47 @@ class OnnxBackend:
         return self.head.run(tokens, audiograms)
 
 
+def _describe_fused(path: Path, session: Session) -> Card:
+    """Return the card of a fused file.
+
+    Raises:
+        BundleError: if the graph is not one that `haaqi-edge export --fused` wrote.
+    """
+    found = session.metadata
+    if set(session.inputs) != {"waveform", "audiogram"} or list(session.outputs)[:2] != ["frame_scores", "score"]:
+        raise BundleError(
+            f"{path} is not a fused file, from waveform to score: it maps {', '.join(session.inputs)} to "
+            f"{', '.join(session.outputs)}; give the folder of its bundle, or a file of `haaqi-edge export --fused`"
+        )
+    try:
+        return Card(
+            name=found["name"],
+            version=found["version"],
+            family=found["family"],
+            precision=cast(Precision, found["precision"]),
+            streamable=False,
+            window=float(found["window"]),
+            level1=float(found["level1"]),
+            encoder_input="samples",
+            tokens_per_patch=1,
+            width=fe.PATCH_LENGTH,
+            parameters=int(found["parameters"]),
+            source_sha256=found["source_sha256"],
+            files={},
+            predicts=Scale.parse(found["predicts"]) if "predicts" in found else HAAQI,
+            interval=float(found["interval"]) if "interval" in found else None,
+        )
+    except (KeyError, ValueError) as error:
+        raise BundleError(f"{path} has no valid metadata ({error!r}): export it again with this version") from error
+
+
 def _differences(card: Card, role: str, session: Session) -> list[str]:
     """Return the properties in which a graph disagrees with the card.
 
     Sizes that the graph leaves open are not compared.
     """
-    expected, actual = ({TEXTURE_VERSION: "1", **metadata} for metadata in (card.metadata(), session.metadata))
+    described = card.metadata() | {"precision": card.files[role].precision}
+    expected, actual = ({TEXTURE_VERSION: "1", **metadata} for metadata in (described, session.metadata))
     wrong = sorted(k for k, v in expected.items() if actual.get(k) != v)
     inputs, outputs = {
         "encoder": ({card.encoder_input}, ["tokens"]),

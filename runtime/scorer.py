@@ -26,8 +26,8 @@ from .bundle import Bundle, Card, shipped_models
 from .ears import EARS, Ear, EarScores, interleave, of_ear, open_ear, pair_scores
 from .errors import AudioError, AudiogramError, BundleError, HaaqiEdgeError, OptionError
 from .features.front_ends import read_patches
-from .files import display_name
-from .onnx_backend import OnnxBackend
+from .files import display_name, is_graph
+from .onnx_backend import FusedBackend, OnnxBackend
 from .scores import Score, short_name
 from .streaming.ear_stream import EarStream
 from .streaming.stream import Stream
@@ -78,8 +78,9 @@ class Scorer:
             print(score.audiogram.name, score.score)
 
     Args:
-        model: name of a shipped model (see `shipped_models`), path of a bundle's folder, a `Bundle`, or a backend (see
-            `runtime.backend.Backend`), such as a checkpoint that `haaqi_edge.model.backend.load_backend` loads.
+        model: name of a shipped model (see `shipped_models`), path of a bundle's folder, a `Bundle`, a fused file
+            (.onnx or .ort, see `haaqi-edge export --fused`), or a backend (see `runtime.backend.Backend`), such as a
+            checkpoint that `haaqi_edge.model.backend.load_backend` loads.
         provider: execution provider: `cpu`, `cuda`, `tensorrt`, `coreml`, `openvino`, `xnnpack`, or ONNX Runtime's name
             of a provider. Default: `cpu`. There is no fallback: if the provider cannot run the model, you get an error.
         threads: number of CPU threads, 1 to 1024. Default: the number of cores that this process may use.
@@ -92,8 +93,8 @@ class Scorer:
         card: description of the model, a `Card`.
         backend: the model.
         provider: name of the provider in use: ONNX Runtime's for a bundle.
-        placement: for `encoder` and `head`, how often each operator runs on each provider; see `Session.placement`.
-            Empty for a backend other than a bundle.
+        placement: for `encoder` and `head`, or for `fused`, how often each operator runs on each provider; see
+            `Session.placement`. Empty for a backend of your own or a checkpoint.
         threads: number of CPU threads in use.
 
     Raises:
@@ -114,14 +115,22 @@ class Scorer:
     ) -> None:
         self._options = {"provider": provider, "threads": threads, "cuda_graphs": cuda_graphs}
         self._model: str | Backend
-        if isinstance(model, str | Path | Bundle):
+        if isinstance(model, str | Path) and is_graph(model):
+            if cuda_graphs:
+                raise OptionError("cuda_graphs is an option of a bundle: leave it out for a fused file")
+            self._model = str(Path(model).absolute())
+            fused = FusedBackend(Path(model), provider=provider, threads=threads)
+            self.backend: Backend = fused
+            self.placement = {"fused": fused.session.placement}
+            self._window_model: WindowModel | None = WholeWindows(fused)
+        elif isinstance(model, str | Path | Bundle):
             bundle = model if isinstance(model, Bundle) else Bundle(model)
             # For pickling. A path is absolute, since the other process may have another working directory.
             self._model = str(model) if str(model) in shipped_models() else str(bundle.folder.absolute())
             onnx = OnnxBackend(bundle, provider=provider, threads=threads, cuda_graphs=cuda_graphs)
             self.backend: Backend = onnx
             self.placement = onnx.placement
-            self._window_model: WindowModel | None = onnx.bound
+            self._window_model = onnx.bound
         elif isinstance(model, Backend):
             if provider is not None or threads is not None or cuda_graphs:
                 raise OptionError(

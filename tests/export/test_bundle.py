@@ -99,7 +99,7 @@ def shipped() -> ExportSource:
     return load_nano_source(None)
 
 
-GRAPHS = ("trace_encoder", "trace_head", "trace_fused")
+GRAPHS = ("trace_encoder", "trace_head", "trace_front_end")
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def traced(shipped: ExportSource) -> dict[str, onnx.ModelProto]:
     return {
         "trace_encoder": exporting.trace_encoder(shipped.network, samples=False),
         "trace_head": exporting.trace_head(shipped.network, shipped.width),
-        "trace_fused": exporting.trace_fused(shipped.network),
+        "trace_front_end": exporting.trace_front_end(shipped.network.reads),
     }
 
 
@@ -197,7 +197,11 @@ def test_every_file_has_the_metadata(exported: Exported) -> None:
     version = {"texture_version": "2"} if exported.source.network.reads == "texture-2" else {}
     for path in files(exported):
         metadata = {prop.key: prop.value for prop in onnx.load(path).metadata_props}
-        limits = {"window": "10", "min_samples": "2800", "max_samples": "161519"} if path == exported.fused else {}
+        limits = {}
+        if path == exported.fused:
+            limits = {"window": "10", "min_samples": "2800", "max_samples": "161519"}
+            limits |= {f"precision_{part}": "fp32" for part in ("front_end", "encoder", "head")}
+            limits["parameters"] = str(card.parameters)
         interval = {} if card.interval is None else {"interval": "0.9"}
         assert metadata == {
             **limits,
@@ -344,8 +348,8 @@ def test_a_bundle_with_wrong_scores_is_not_written(
 def test_a_fused_file_with_wrong_scores_is_not_written_nor_its_bundle(
     shipped: ExportSource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trace: Callable[..., onnx.ModelProto] = exporting.trace_fused
-    monkeypatch.setattr(exporting, "trace_fused", lambda network: disturbed(trace(network)))
+    trace: Callable[..., onnx.ModelProto] = exporting.trace_front_end
+    monkeypatch.setattr(exporting, "trace_front_end", lambda reads: disturbed(trace(reads)))
     with pytest.raises(ExportError, match=WORST):
         write_fused(shipped, tmp_path / "fused.onnx")
     with pytest.raises(ExportError, match=WORST):
