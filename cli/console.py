@@ -23,7 +23,7 @@ class _Console(Console):
 
     def on_broken_pipe(self) -> None:
         """Raise the `BrokenPipeError` that is being handled."""
-        raise  # noqa: PLE0704
+        raise
 
 
 out = _Console(highlight=False)

@@ -162,7 +162,8 @@ def haaqi(
             raise OptionError("--manifest names the files and ears: leave out files, --ears and --plot")
         settings = _describe_settings(convention, selected_channel, compressors)
         options = ManifestOptions(jobs or available_cores(), output, resume, verbose, as_json)
-        run_manifest(manifest, audiogram or [], convention, selected_channel, settings, options)
+        described = _describe_in_words(convention)
+        run_manifest(manifest, audiogram or [], convention, selected_channel, settings, described, options)
         return
     if output is not None or resume:
         raise OptionError("--output and --resume write the results of a --manifest: give one, or use --json")

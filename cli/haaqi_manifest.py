@@ -13,6 +13,7 @@ from rich.markup import escape
 from ..runtime.errors import HaaqiEdgeError, OptionError
 from ..runtime.files import display_name
 from .console import err, out, print_error, print_json, print_table, progress, show_notes
+from .interruption import explain_interruption
 
 if TYPE_CHECKING:
     from ..evaluation.manifest import SystemMean
@@ -45,6 +46,7 @@ def run_manifest(
     convention: Convention,
     channel: Channel,
     settings: dict[str, Any],
+    described: str,
     options: ManifestOptions,
 ) -> None:
     """Compare the files of a manifest, write and print the results.
@@ -55,6 +57,7 @@ def run_manifest(
         convention: level, amplification and resampling.
         channel: the channel of rows without ears.
         settings: the convention for JSON.
+        described: the convention in words.
         options: the other options.
 
     Raises:
@@ -80,6 +83,11 @@ def run_manifest(
     if options.output is not None:
         check_results_path(options.output)
     rows = read_manifest(path, listeners)
+    if convention.spl is None and (row := next((row for row in rows if row.unamplified is not None), None)):
+        raise OptionError(
+            f"{row.place}, column unamplified: it sets the level with --spl or --cadenza: give one of them, or leave "
+            "the column empty"
+        )
     writer: ResultsWriter | None = None
     if options.output is not None:
         record = describe_run("haaqi", None, settings, list_audiograms(rows))
@@ -90,6 +98,7 @@ def run_manifest(
     failed: dict[int, HaaqiEdgeError] = {}
     started = time.perf_counter()
     with (
+        explain_interruption(writer),
         show_notes(options.verbose),
         contextlib.nullcontext() if writer is None else writer,
         progress() as bar,
@@ -124,7 +133,9 @@ def run_manifest(
             }
         )
     else:
-        _print_means(means)
+        if means:
+            _print_means(means)
+            out.print(f"[dim]{escape(described)}[/]", soft_wrap=True)
         if writer is not None:
             before = f", {writer.resumed} of them from a run before" if writer.resumed else ""
             out.print(f"{escape(display_name(writer.path))}: {writer.rows} rows{before}", soft_wrap=True)

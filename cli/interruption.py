@@ -1,17 +1,35 @@
-"""End a stream at Ctrl-C."""
+"""Ctrl-C: end a stream, and say how to resume a run."""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from ..runtime.files import display_name
+from . import INTERRUPTED
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from ..runtime.batch.results import ResultsWriter
     from .stream_sources import Chunks
+
+
+@contextlib.contextmanager
+def explain_interruption(writer: ResultsWriter | None) -> Iterator[None]:
+    """Say how to resume a run that is interrupted, if it writes results to a file and has some."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if writer is None or not writer.rows:
+            raise
+        raise KeyboardInterrupt(
+            f"{INTERRUPTED}: {writer.rows} rows for {display_name(writer.path)} are saved; continue with --resume"
+        ) from None
 
 
 class InterruptHandler:

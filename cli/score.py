@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
@@ -15,7 +14,6 @@ from rich.markup import escape
 from ..runtime.bundle import HAAQI
 from ..runtime.errors import AudioFileNotFoundError, HaaqiEdgeError, OptionError
 from ..runtime.files import display_name, is_folder
-from . import INTERRUPTED
 from .console import (
     draw_curve,
     err,
@@ -27,6 +25,7 @@ from .console import (
     progress,
     show_notes,
 )
+from .interruption import explain_interruption
 from .options import (
     AUDIO,
     MODEL,
@@ -210,7 +209,7 @@ def score(
     failures: dict[int, HaaqiEdgeError] = {}
     seconds, done = 0.0, 0
     with (
-        _explain_interruption(writer),
+        explain_interruption(writer),
         show_notes(verbose),
         contextlib.nullcontext() if writer is None else writer,
         progress() as bar,
@@ -319,19 +318,6 @@ def _list_files(paths: list[str]) -> _Files:
         else:
             files.append(path)
     return _Files(files, left_out, has_folder)
-
-
-@contextlib.contextmanager
-def _explain_interruption(writer: ResultsWriter | None) -> Iterator[None]:
-    """Say how to resume a run that is interrupted."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        if writer is None or not writer.rows:
-            raise
-        raise KeyboardInterrupt(
-            f"{INTERRUPTED}: {writer.rows} rows for {display_name(writer.path)} are saved; continue with --resume"
-        ) from None
 
 
 def _print_scores(path: Path, scores: list[Score], pairs: list[EarPair]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -14,12 +14,14 @@ import numpy.typing as npt
 from ..haaqi.clips import Convention
 from ..runtime.audiogram import Audiogram
 from ..runtime.bundle import HAAQI, Scale
-from ..runtime.errors import AudiogramError, HaaqiEdgeError, OptionError
+from ..runtime.errors import AudioFileNotFoundError, AudiogramError, HaaqiEdgeError, OptionError
+from ..runtime.files import display_name
 from ..runtime.scorer import Scorer
 from ..runtime.scores import Interval
 from ..training.pairs import Pair, score_pairs
 from ..training.statistics import agreement, agreement_intervals, bootstrap_interval, members, none_if_undefined
-from .manifest import ListenerTable, read_records, to_text
+from .manifest import ListenerTable
+from .tables import Record, add_place, check_file_exists, read_table, resolve_file
 
 Array = npt.NDArray[np.float64]
 LABELS: Final = ("haaqi", "rating", "reference")
@@ -38,6 +40,7 @@ class LabelledFile:
         label: HAAQI or rating, from 0 to 1; None if it is missing.
         reference: path of the clean original; None without one.
         group: what must be resampled together. Default: the file.
+        place: the table and the line, for messages.
     """
 
     file: Path
@@ -45,6 +48,7 @@ class LabelledFile:
     label: float | None
     reference: Path | None
     group: str
+    place: str = ""
 
 
 def read_labels(path: Path, listeners: Sequence[str] = (), scale: Scale | None = None) -> list[LabelledFile]:
@@ -63,19 +67,18 @@ def read_labels(path: Path, listeners: Sequence[str] = (), scale: Scale | None =
     """
     find = ListenerTable(listeners)
     rows: list[LabelledFile] = []
-    for number, record in read_records(path, ["file"], ["audiogram or listener", *LABELS, "group"]):
-        rows.append(_parse_row(record, path, f"{path}, line {number}", find, scale))
+    for record in read_table(path, ["file"], ["audiogram", "listener", *LABELS, "group"]):
+        rows.append(_parse_row(record, path, find, scale))
     if not rows:
-        raise OptionError(f"{path} has no rows: add lines below the names of the columns")
+        raise OptionError(f"{display_name(path)} has no rows: add lines below the names of the columns")
     return rows
 
 
-def _parse_row(
-    record: Mapping[str, Any], path: Path, place: str, find: ListenerTable, scale: Scale | None
-) -> LabelledFile:
-    values = {name: to_text(record.get(name)) for name in ("file", "audiogram", "listener", *LABELS, "group")}
+def _parse_row(record: Record, path: Path, find: ListenerTable, scale: Scale | None) -> LabelledFile:
+    place = record.place
+    values = {name: record.text(name) for name in ("file", "audiogram", "listener", *LABELS, "group")}
     if not values["file"]:
-        raise OptionError(f"{place}: no file: give the path of an audio file")
+        raise OptionError(f"{place}, column file is empty: give the path of an audio file")
     if values["haaqi"] and values["rating"]:
         raise OptionError(f"{place}: haaqi and rating are both given: a file has one label")
     try:
@@ -95,18 +98,27 @@ def _parse_row(
         label = _parse_label(values["rating"], scale, place)
     elif not values["reference"]:
         raise OptionError(f"{place}: no label: give haaqi, rating, or the reference, from which HAAQI is computed")
-    reference = path.parent / values["reference"] if values["reference"] else None
-    return LabelledFile(path.parent / values["file"], who, label, reference, values["group"] or values["file"])
+    reference = resolve_file(path, values["reference"]) if values["reference"] else None
+    return LabelledFile(
+        resolve_file(path, values["file"]), who, label, reference, values["group"] or values["file"], place
+    )
 
 
 def _parse_label(text: str, scale: Scale, place: str) -> float:
     try:
-        value = float(text)
+        value = float(text.replace(",", ".") if text.count(",") == 1 else text)
     except ValueError:
         value = math.nan
     if not scale.low <= value <= scale.high:
         raise OptionError(f"{place}: label {text!r} is not a number from {scale.low:g} to {scale.high:g}")
     return scale.to_score(value)
+
+
+def _check_files(row: LabelledFile) -> None:
+    """Raise `AudioFileNotFoundError` if a file that a row needs does not exist."""
+    check_file_exists(row.file, "file")
+    if row.label is None and row.reference is not None:
+        check_file_exists(row.reference, "reference")
 
 
 class FileError(NamedTuple):
@@ -133,7 +145,14 @@ def compute_labels(
     labelled, errors = list(rows), list[FileError]()
     by_listener: dict[Audiogram, list[int]] = {}
     for place, row in enumerate(rows):
-        if row.label is None:
+        if row.label is not None:
+            continue
+        try:
+            _check_files(row)
+        except AudioFileNotFoundError as error:
+            errors.append(FileError(row.file, add_place(error, row.place)))
+            count()
+        else:
             by_listener.setdefault(row.listener, []).append(place)
     for listener, places in by_listener.items():
         pairs = []
@@ -144,7 +163,7 @@ def compute_labels(
         for index, outcome in score_pairs(pairs, [listener], jobs, convention):
             place = places[index]
             if isinstance(outcome, HaaqiEdgeError):
-                errors.append(FileError(rows[place].file, outcome))
+                errors.append(FileError(rows[place].file, add_place(outcome, rows[place].place)))
             else:
                 labelled[place] = replace(rows[place], label=min(max(outcome[0].score, 0.0), 1.0))
             count()
@@ -249,11 +268,12 @@ def evaluate(
     errors: list[FileError] = []
     for file, places in by_file.items():
         try:
+            _check_files(rows[places[0]])
             scores = scorer.score(file, [rows[place].listener for place in places], level1=level1, nal_r=nal_r)
         except OptionError:
             raise
         except HaaqiEdgeError as error:
-            errors.append(FileError(file, error))
+            errors.append(FileError(file, add_place(error, rows[places[0]].place)))
         else:
             for place, score in zip(places, scores, strict=True):
                 predicted[place] = score.score, score.interval

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,12 +18,13 @@ from ..runtime.batch.messages import Messages, collect_messages
 from ..runtime.batch.parallel import parallel_map
 from ..runtime.batch.results import Column
 from ..runtime.errors import AudiogramError, HaaqiEdgeError, OptionError
+from ..runtime.files import display_name
 from ..training.statistics import Interval, bootstrap_interval
+from .tables import Record, add_place, check_file_exists, read_table, resolve_file
 
-SUFFIXES: Final = (".csv", ".jsonl", ".ndjson")
 _REQUIRED: Final = ("reference", "processed")
 _OPTIONAL: Final = ("listener", "ear", "system", "group", "unamplified")
-_EARS: Final = ("left", "right", "both")
+_EARS: Final = ("left", "right", "both", "mix")
 _PARTS: Final = Haaqi._fields[1:]
 KEY: Final = ("reference", "processed", "listener", "ear")
 """columns that identify a row of the results"""
@@ -50,6 +49,7 @@ class ManifestRow:
         system: what made the processed recording, for the means; "" without one.
         group: what must be resampled together, such as a song. Default: the reference.
         unamplified: path of the recording whose RMS sets the level, if that is not the reference.
+        place: the manifest and the line, for messages.
     """
 
     reference: Path
@@ -60,6 +60,7 @@ class ManifestRow:
     system: str
     group: str
     unamplified: Path | None
+    place: str = ""
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -71,9 +72,10 @@ def read_manifest(path: Path, listeners: Sequence[str] = ()) -> list[ManifestRow
     """Read a manifest.
 
     Args:
-        path: a CSV file with a header, or JSON Lines. Columns: `reference` and `processed` (paths relative to the
-            manifest's folder), and optionally `listener` (an audiogram, or the name of a listener in `listeners`),
-            `ear` (left, right or both), `system`, `group`, and `unamplified`, a recording whose RMS sets the level.
+        path: a CSV file with a header, or JSON Lines; see `tables.read_table`. Columns: `reference` and `processed`
+            (paths relative to the manifest's folder), and optionally `listener` (an audiogram, or the name of a
+            listener in `listeners`), `ear` (left, right, both or mix), `system`, `group`, and `unamplified`, a
+            recording whose RMS sets the level.
         listeners: texts as for `parse_audiograms`, such as the path of a `listeners.json`. A row without a listener is
             for the only one of them.
 
@@ -83,18 +85,18 @@ def read_manifest(path: Path, listeners: Sequence[str] = ()) -> list[ManifestRow
     """
     find = ListenerTable(listeners)
     rows: list[ManifestRow] = []
-    lines: dict[tuple[str, ...], int] = {}
-    for number, record in read_records(path, _REQUIRED, _OPTIONAL):
-        row = _parse_row(record, path, number, find)
-        if row.key in lines:
+    places: dict[tuple[str, ...], str] = {}
+    for record in read_table(path, _REQUIRED, _OPTIONAL):
+        row = _parse_row(record, path, find)
+        if row.key in places:
             raise OptionError(
-                f"{path}, line {number}: the same reference, processed file, listener and ear as in line "
-                f"{lines[row.key]}: leave out one of them"
+                f"{row.place}: the same reference, processed file, listener and ear as in "
+                f"{places[row.key].rpartition(', ')[2]}: leave out one of them"
             )
-        lines[row.key] = number
+        places[row.key] = row.place
         rows.append(row)
     if not rows:
-        raise OptionError(f"{path} has no rows: add lines below the names of the columns")
+        raise OptionError(f"{display_name(path)} has no rows: add lines below the names of the columns")
     return rows
 
 
@@ -129,7 +131,7 @@ class ListenerTable:
             self._all += found
 
     def __call__(self, text: str, ear: str) -> Audiogram | EarPair:
-        """Return a listener by name or audiogram; without text, the only one."""
+        """Return a listener by name, one ear as in `L5001:left`, or an audiogram; without text, the only listener."""
         if not text:
             if len(self._all) != 1:
                 raise AudiogramError(
@@ -138,6 +140,9 @@ class ListenerTable:
             return self._all[0]
         if text in self._named:
             return self._named[text]
+        name, _, side = text.rpartition(":")
+        if side in ("left", "right") and isinstance(both := self._named.get(name), EarPair):
+            return both.left if side == "left" else both.right
         try:
             if ear == "both":
                 return parse_ears([text])[0]
@@ -148,96 +153,44 @@ class ListenerTable:
         return found[0] if len(found) == 1 else EarPair(found[0], found[1], text)
 
 
-def read_records(
-    path: Path, required: Sequence[str], optional: Sequence[str]
-) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Read a table: a CSV file with a header, or JSON Lines.
-
-    Args:
-        path: the file; its suffix tells the format.
-        required: columns that it must have.
-        optional: other columns, for messages.
-
-    Yields:
-        The number of each line and its values.
-
-    Raises:
-        OptionError: the file cannot be read, or lacks a column.
-    """
-    if path.suffix.lower() not in SUFFIXES:
-        raise OptionError(f"{path} is no table of files: give one that ends in {', '.join(SUFFIXES)}")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeError) as error:
-        raise OptionError(f"{path} cannot be read ({error}): give a table in UTF-8") from error
-    if path.suffix.lower() == ".csv":
-        reader = csv.DictReader(text.splitlines())
-        columns = [str(name) for name in reader.fieldnames or ()]
-        _check_columns(columns, str(path), required, optional)
-        try:
-            for record in reader:
-                yield reader.line_num, record
-        except csv.Error as error:
-            raise OptionError(f"{path}, line {reader.line_num} is not CSV ({error})") from error
-        return
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise OptionError(f"{path}, line {number} is not JSON ({error}): give one object per line") from error
-        if not isinstance(record, dict):
-            raise OptionError(f"{path}, line {number} is no JSON object: give one object per line")
-        _check_columns(list(record), f"{path}, line {number}", required, optional)
-        yield number, record
-
-
-def _check_columns(columns: Sequence[str], place: str, required: Sequence[str], optional: Sequence[str]) -> None:
-    missing = [name for name in required if name not in columns]
-    if missing:
-        raise OptionError(
-            f"{place} lacks {', '.join(missing)}: expected the columns {', '.join(required)}, and optionally "
-            f"{', '.join(optional)}; got {', '.join(columns[:12]) or 'none'}"
-        )
-
-
-def _parse_row(record: Mapping[str, Any], path: Path, number: int, find: ListenerTable) -> ManifestRow:
-    place = f"{path}, line {number}"
-    values = {name: to_text(record.get(name)) for name in (*_REQUIRED, *_OPTIONAL)}
+def _parse_row(record: Record, path: Path, find: ListenerTable) -> ManifestRow:
+    place = record.place
+    values = {name: record.text(name) for name in (*_REQUIRED, *_OPTIONAL)}
     for name in _REQUIRED:
         if not values[name]:
-            raise OptionError(f"{place}: no {name}: give the path of an audio file")
+            raise OptionError(f"{place}, column {name} is empty: give the path of an audio file")
     ear = values["ear"].lower()
     if ear not in (*_EARS, ""):
-        raise OptionError(f"{place}: ear {values['ear']!r}: give left, right or both, or leave it empty")
+        raise OptionError(
+            f"{place}, column ear: {display_name(values['ear'])!r}: give left, right, both, or mix for the mean of the "
+            "channels, or leave it empty"
+        )
     try:
         who = find(values["listener"], ear)
     except AudiogramError as error:
-        raise AudiogramError(f"{place}: {error}") from error
+        raise AudiogramError(f"{place}, column listener: {error}") from error
     if isinstance(who, Audiogram) and ear == "both":
         raise AudiogramError(f"{place}: ear both, but {who.name} is the audiogram of one ear: give left or right")
+    if isinstance(who, EarPair) and ear == "mix":
+        raise AudiogramError(
+            f"{place}: ear mix, but {who.name} has two audiograms: name one as the listener, as in "
+            f"{values['listener'] or who.name}:left, or give left, right or both"
+        )
     name = values["listener"] or who.name
     if isinstance(who, EarPair) and ear in ("left", "right"):
         who = who.left if ear == "left" else who.right
     chosen: Any = ear or ("both" if isinstance(who, EarPair) else "mix")
     return ManifestRow(
-        path.parent / values["reference"],
-        path.parent / values["processed"],
+        resolve_file(path, values["reference"]),
+        resolve_file(path, values["processed"]),
         name,
         who,
         chosen,
         values["system"],
         values["group"] or values["reference"],
-        path.parent / values["unamplified"] if values["unamplified"] else None,
+        resolve_file(path, values["unamplified"]) if values["unamplified"] else None,
+        place,
     )
-
-
-def to_text(value: object) -> str:
-    """Return a value of a table as text. JSON Lines may have a list of levels."""
-    if value is None:
-        return ""
-    return json.dumps(value) if isinstance(value, list) else str(value).strip()
 
 
 class RowResult(NamedTuple):
@@ -278,6 +231,9 @@ def _score_row(item: tuple[int, ManifestRow], convention: Convention, channel: C
     outcome: Haaqi | EarHaaqi | HaaqiEdgeError
     with collect_messages() as messages:
         try:
+            for column in ("reference", "processed", "unamplified"):
+                if (path := getattr(row, column)) is not None:
+                    check_file_exists(path, column)
             if isinstance(row.ears, EarPair):
                 outcome = score_ears(*files, [row.ears], convention, row.unamplified)[0]
             elif row.ear == "left" or row.ear == "right":
@@ -285,7 +241,7 @@ def _score_row(item: tuple[int, ManifestRow], convention: Convention, channel: C
             else:
                 outcome = score_listeners(*files, [row.ears], convention, channel, row.unamplified)[0]
         except HaaqiEdgeError as error:
-            outcome = error
+            outcome = add_place(error, row.place)
     return RowResult(place, outcome), messages
 
 

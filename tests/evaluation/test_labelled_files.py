@@ -71,7 +71,14 @@ def test_haaqi_is_computed_where_it_is_missing(folder: Path) -> None:
     )
     assert [row.label for row in labelled] == [expected.score, 0.5]
     assert errors[0].file == folder / "2.wav"
-    assert "missing.wav does not exist" in str(errors[0].error)
+    assert f"labels.csv, line 4, column file: {folder / '2.wav'}" not in str(errors[0].error)
+    assert f"labels.csv, line 4, column reference: {folder / 'missing.wav'} does not exist" in str(errors[0].error)
+
+
+def test_tables_of_german_spreadsheets(folder: Path) -> None:
+    table = write_table(folder, "0.wav;20,25,30,40,50,60,65,70;0,25", columns="file;audiogram;haaqi")
+    (row,) = read_labels(table)
+    assert (row.label, row.listener.levels[-1]) == (0.25, 70)
 
 
 def test_ratings_are_mapped_to_scores(folder: Path) -> None:
@@ -87,13 +94,15 @@ def test_ratings_are_mapped_to_scores(folder: Path) -> None:
     ("columns", "line", "message"),
     [
         ("audiogram,haaqi", "N3,0.5", "lacks file"),
-        ("file,audiogram,haaqi", ",N3,0.5", "line 2: no file"),
+        ("file,audiogram,haaqi", ",N3,0.5", "line 2, column file is empty"),
         ("file,audiogram,haaqi", "a.wav,N3,", "line 2: no label: give haaqi, rating, or the reference"),
         ("file,audiogram,haaqi", "a.wav,N3,1.5", "line 2: label '1.5' is not a number from 0 to 1"),
         ("file,audiogram,haaqi", "a.wav,N3,nan", "line 2: label 'nan'"),
         ("file,audiogram,haaqi,rating", "a.wav,N3,0.5,3", "line 2: haaqi and rating are both given"),
         ("file,audiogram,haaqi", "a.wav,N99,0.5", "line 2: .*N99"),
         ("file,haaqi", "a.wav,0.5", "line 2: no listener"),
+        ("file,audiogram,haqi", "a.wav,N3,0.5", r"unknown column 'haqi': did you mean haaqi\?"),
+        ("file,audiogram,ratings", "a.wav,N3,0.5", r"unknown column 'ratings': did you mean rating\?"),
     ],
 )
 def test_tables_that_cannot_be_read(columns: str, line: str, message: str, tmp_path: Path) -> None:
@@ -140,6 +149,7 @@ def test_the_command(folder: Path, tmp_path: Path) -> None:
     assert outcome.code == 1
     for part in ("LCC", "RMSE", "95% interval", "files: 6, groups: 2", "plot in"):
         assert part in outcome.out
+    assert "labels.csv, line 8, column file: " in outcome.err
     assert "missing.wav does not exist" in outcome.err
     assert (tmp_path / "plot.png").is_file()
     found: dict[str, Any] = json.loads(run(*argv, "--json").out)

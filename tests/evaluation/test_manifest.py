@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from command import run
+from command import get_output, run
 from haaqi_edge.evaluation.manifest import (
     read_manifest,
     result_row,
@@ -80,12 +80,21 @@ def test_rows_of_csv_and_of_json_lines(corpus: Path) -> None:
     [
         ("reference,listener", ["a,N3"], "lacks processed: expected the columns reference, processed"),
         ("reference,processed,listener", [], "has no rows"),
-        ("reference,processed,listener", [",b,N3"], "line 2: no reference"),
-        ("reference,processed,listener,ear", ["a,b,N3,middle"], "line 2: ear 'middle': give left, right or both"),
+        ("reference,processed,listener", [",b,N3"], "line 2, column reference is empty"),
+        (
+            "reference,processed,listener,ear",
+            ["a,b,N3,middle"],
+            "line 2, column ear: 'middle': give left, right, both, or mix",
+        ),
         ("reference,processed,listener,ear", ["a,b,N3,both"], "line 2.*N3 is of one ear"),
+        ("reference,processed,listner", ["a,b,N3"], r"unknown column 'listner': did you mean listener\?"),
         ("reference,processed,listener", ["a,b,N3", "a,b,N3"], "line 3: the same reference.*as in line 2"),
-        ("reference,processed,listener", ["a,b,L9"], "line 2: .*'L9' is not an audiogram.*give -a listeners.json"),
-        ("reference,processed", ["a,b"], "line 2: no listener, and -a gives 0"),
+        (
+            "reference,processed,listener",
+            ["a,b,L9"],
+            "line 2, column listener: .*'L9' is not an audiogram.*give -a listeners.json",
+        ),
+        ("reference,processed", ["a,b"], "line 2, column listener: no listener, and -a gives 0"),
     ],
 )
 def test_manifests_that_cannot_be_read(columns: str, lines: list[str], message: str, tmp_path: Path) -> None:
@@ -93,21 +102,51 @@ def test_manifests_that_cannot_be_read(columns: str, lines: list[str], message: 
         read_manifest(write_csv(tmp_path, *lines, columns=columns))
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "message"),
-    [
-        ("a.txt", "", "is no table of files: give one that ends in .csv"),
-        ("a.jsonl", "{", "line 1 is not JSON"),
-        ("a.jsonl", "[1]", "line 1 is no JSON object"),
-        ("a.jsonl", '{"processed": "a"}', "line 1 lacks reference"),
-    ],
-)
-def test_files_that_are_no_manifest(name: str, text: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text(text)
-    with pytest.raises(OptionError, match=message):
-        read_manifest(tmp_path / name)
-    with pytest.raises(OptionError, match="cannot be read"):
-        read_manifest(tmp_path / "missing.csv")
+def test_the_mix_of_the_channels(corpus: Path) -> None:
+    lines = ["song.wav;out.wav;N3;mix;a;s1", "song.wav;out.wav;L1:left;mix;b;s1", "song.wav;out.wav;L1;mix;a;s2"]
+    columns = "reference;processed;listener;ear;system;group"
+    listeners = [f"{corpus}/listeners.json"]
+    with pytest.raises(
+        AudiogramError, match=r"line 4: ear mix, but listeners:L1 has two audiograms: name .* L1:left, or"
+    ):
+        read_manifest(write_csv(corpus, *lines, columns=columns), listeners)
+    rows = read_manifest(write_csv(corpus, *lines[:2], columns=columns), listeners)
+    assert [row.ear for row in rows] == ["mix", "mix"]
+    found = dict(score_manifest(list(enumerate(rows)), CADENZA["cad1"], 1))
+    for place, who in enumerate(["N3", f"{corpus}/listeners.json:L1:left"]):
+        assert found[place] == score_clip(corpus / "song.wav", corpus / "out.wav", who, convention=CADENZA["cad1"])
+
+
+def test_errors_name_the_row_and_the_column(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("no audio")
+    lines = [f"{corpus}/song.wav,missing.wav,", "gone.wav,text.wav,", f"{corpus}/song.wav,{tmp_path},",
+             f"{corpus}/song.wav,text.wav,", f"{corpus}/song.wav,{corpus}/out.wav,lost.wav"]  # fmt: skip
+    path = write_csv(tmp_path, *lines, columns="reference,processed,unamplified")
+    rows = read_manifest(path, ["N3"])
+    errors = [str(outcome) for _, outcome in score_manifest(list(enumerate(rows)), CADENZA["cad1"], 1)]
+    expected = [
+        "line 2, column processed: {d}/missing.wav does not exist",
+        "line 3, column reference: {d}/gone.wav does not exist",
+        "line 4, column processed: {d} is a folder: name a file",
+        "line 5: {d}/text.wav cannot be read as audio",
+        "line 6, column unamplified: {d}/lost.wav does not exist",
+    ]
+    for error, words in zip(errors, expected, strict=True):
+        assert error.startswith(f"{path}, {words.replace('{d}', str(tmp_path))}")
+
+
+def test_the_command_says_which_level_was_used(corpus: Path) -> None:
+    path = write_csv(corpus, "song.wav,out.wav", columns="reference,processed")
+    argv = ("haaqi", "--manifest", path, "-a", "N3", "--jobs", "1")
+    files = ("haaqi", corpus / "song.wav", corpus / "out.wav", "-a", "N3", "--jobs", "1")
+    for options in (["--cadenza", "cad1"], ["--level1", "70", "--nal-r"]):
+        described = get_output(*argv, *options).splitlines()[-1]
+        assert described == get_output(*files, *options).splitlines()[-1]
+        assert "dB SPL of " in described
+    path = write_csv(corpus, "song.wav,out.wav,song.wav", columns="reference,processed,unamplified")
+    outcome = run(*argv)
+    assert (outcome.code, [type(error) for error in outcome.errors]) == (2, [OptionError])
+    assert "line 2, column unamplified: it sets the level with --spl or --cadenza" in outcome.err
 
 
 def test_rows_are_compared_as_their_ears_say(corpus: Path) -> None:
