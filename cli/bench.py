@@ -47,8 +47,8 @@ class _Group(TyperGroup):
 
 app = typer.Typer(
     cls=_Group,
-    help="Measure every claim in one run.\n\nThis writes report.md, report.html, report.json and plots. The default "
-    "command is `all`; `bench all --help` lists its options.",
+    help="Measure time, memory, size, parity and accuracy of the models in one run.\n\nThis writes report.md, "
+    "report.html, report.json and plots. The default command is `all`; `bench all --help` lists its options.",
 )
 app.add_typer(study.app, name="study")
 
@@ -69,13 +69,17 @@ _TableOption = Annotated[
     Path | None, typer.Option(help="Folder of the label table's shards, for accuracy.", rich_help_panel=DATA)
 ]
 _StudentOption = Annotated[
-    Path | None, typer.Option(help="haaqi_net_distillBEATs.pth. Default: weights by a rule.", rich_help_panel=MODEL)
+    Path | None, typer.Option(help="haaqi_net_distillBEATs.pth. Default: artificial weights.", rich_help_panel=MODEL)
 ]
 _TeacherOption = Annotated[
-    Path | None, typer.Option(help="haaqi_net.pth. Default: weights by a rule.", rich_help_panel=MODEL)
+    Path | None, typer.Option(help="haaqi_net.pth. Default: artificial weights.", rich_help_panel=MODEL)
 ]
 _ReferenceOption = Annotated[
-    Path | None, typer.Option(help="Folder that contains reference/golden, for parity.", rich_help_panel=DATA)
+    Path | None,
+    typer.Option(
+        help="Folder that contains reference/golden: scores of the published networks, for parity.",
+        rich_help_panel=DATA,
+    ),
 ]
 _BundleOption = Annotated[
     list[Path] | None,
@@ -206,7 +210,7 @@ def compare(
     first: Annotated[Path, typer.Argument(help="First report: its folder, or its report.json.")],
     second: Annotated[Path, typer.Argument(help="Second report, given in the same ways.")],
     everything: Annotated[
-        bool, typer.Option("--all", help="Show results that did not change, too.", rich_help_panel=OUTPUT)
+        bool, typer.Option("--all", help="Also show results that did not change.", rich_help_panel=OUTPUT)
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

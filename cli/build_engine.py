@@ -40,7 +40,8 @@ def build_engine(
 
     The command also prints the equivalent trtexec commands. The name of an engine contains the model, the precision,
     the GPU and the version of TensorRT. Existing engines are kept.
-    Exit codes: 2 without TensorRT or a GPU; the trtexec commands are printed then, too.
+    Without TensorRT or a GPU, it prints these commands only.
+    Exit codes: 2 without TensorRT or a GPU.
     """
     from ..export.tensorrt.engine import build_engine, describe_platform, plan_engines
     from ..export.tensorrt.manifest import Manifest, Settings

@@ -44,7 +44,7 @@ def finetune_mos(
         typer.Option(
             "--output",
             "-o",
-            help="Folder of the results: run folders, metrics, weights and the bundle.",
+            help="Folder of the results: run directories, metrics, weights and the bundle.",
             rich_help_panel=OUTPUT,
         ),
     ] = Path("runs/mos"),

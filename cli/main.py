@@ -48,7 +48,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "finetune-mos": "Fine-tune a network to mean opinion scores.",
     },
     "Benchmarks": {
-        "bench": "Measure every claim in one run.",
+        "bench": "Measure time, memory, size, parity and accuracy of the models in one run.",
     },
 }
 """one-line help of each command, by help panel; a test compares it with the command's own help"""

@@ -49,11 +49,11 @@ def accuracy(
     jobs: JobsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how well models follow HAAQI on music that training does not hold.
+    """Measure how well models predict HAAQI on music that is not in the training.
 
-    Rows of the test table are scored, and rows with 100 fixed conditions, which are labelled first; then clean music,
-    music in noise, and the same music at other rates and in other formats. The results are compared with goals. An
-    asterisk marks a result that reaches the first milestone.
+    The models score rows of the test table, rows with 100 fixed conditions (which are labelled first), clean music,
+    music in noise, and the same music at other rates and in other formats. The results are compared with a milestone
+    and a goal. An asterisk marks a result that reaches the milestone.
     """
     require("bench", "scipy", "numba", "pyarrow", "joblib", "av")
     from ..benchmarks.studies import accuracy as study
@@ -98,7 +98,7 @@ def arm64(
 ) -> None:
     """Test the wheel and bundles on arm64, emulated by QEMU.
 
-    The scores of `haaqi-edge score` there are compared with those on this machine. This takes minutes. Nothing is
+    The scores of `haaqi-edge score` on arm64 are compared with those of this machine. This takes minutes. Nothing is
     installed on this machine. The study is skipped if QEMU, apt or a download is missing.
     Exit codes: 1 if the 99th percentile of the differences exceeds 0.005, 2 for invalid input.
     """
@@ -116,7 +116,7 @@ def arm64(
 def c(
     music: Annotated[
         Path | None,
-        typer.Argument(help="Folder of the label table's music. If given, rows of the table are compared, too."),
+        typer.Argument(help="Folder of the label table's music. If given, rows of the table are also compared."),
     ] = None,
     audio: Annotated[Path, typer.Option(help="Folder of clips.", rich_help_panel=DATA)] = Path("demo"),
     table: _TableOption = _TABLE,
@@ -191,10 +191,11 @@ def gpu(
         typer.Option(help="Execution provider of ONNX Runtime.", rich_help_panel=PROCESSING),
     ] = "cuda",
     student: Annotated[
-        Path | None, typer.Option(help="haaqi_net_distillBEATs.pth. Default: weights by a rule.", rich_help_panel=MODEL)
+        Path | None,
+        typer.Option(help="haaqi_net_distillBEATs.pth. Default: artificial weights.", rich_help_panel=MODEL),
     ] = None,
     teacher: Annotated[
-        Path | None, typer.Option(help="haaqi_net.pth. Default: weights by a rule.", rich_help_panel=MODEL)
+        Path | None, typer.Option(help="haaqi_net.pth. Default: artificial weights.", rich_help_panel=MODEL)
     ] = None,
     only: Annotated[
         list[str] | None,
@@ -360,7 +361,7 @@ def soak(
     """Stream hours of audio, and check that memory, scores and times are stable.
 
     The audio is streamed at full speed. Linux only.
-    Exit codes: 1 if a stream differs in silence from a fresh one, 2 for invalid input.
+    Exit codes: 1 if silence occurs at other times than in a new stream, 2 for invalid input.
     """
     from ..benchmarks.studies import soak as study
 

@@ -52,7 +52,8 @@ def features(
         ),
     ] = None,
     rows: Annotated[
-        int | None, typer.Option(min=1, help="Use only the first rows of each table.", rich_help_panel=DATA)
+        int | None,
+        typer.Option(min=1, help="Use only this number of rows of each table, from its start.", rich_help_panel=DATA),
     ] = None,
     front_end: Annotated[
         Literal["texture", "texture-2", "texture_mel", "fbank"],
@@ -69,7 +70,7 @@ def features(
     """Compute the features of label tables.
 
     Training computes missing features itself. Interrupt the command at any time (Ctrl-C), and run it again to resume.
-    Features stay valid when a table grows.
+    If a table grows, its features remain valid.
     """
     require("train", "torch", "scipy", "numba", "pyarrow", "joblib")
     from ..runtime.session import available_cores
@@ -121,9 +122,9 @@ def nano(
     """Train nano on label tables.
 
     The epoch is chosen on one half of the sources of the valid table, and the prediction intervals are calibrated on
-    the other half. Metrics on the test tables, sanity checks and a bundle are written. Missing features are computed
-    first. Rows with dense targets are trained on these, too. Interrupt the command at any time (Ctrl-C), and run it
-    again to resume with identical results.
+    the other half. Missing features are computed first. If rows have dense targets, these are also learned. The run
+    directory gets metrics on the test tables, sanity checks and a bundle. Interrupt the command at any time (Ctrl-C),
+    and run it again to resume with identical results.
     """
     _train_on_table("nano", data, run, output, work)
 
@@ -148,7 +149,7 @@ def small(
 ) -> None:
     """Train small on label tables.
 
-    Small is larger than nano, and hears more: its first layers are those of a network that was trained on AudioSet.
+    Small is larger than nano. Its first layers can come from a network that was trained on AudioSet (--pretrained).
     Data, intervals and results are as for `train nano`. Interrupt the command at any time (Ctrl-C), and run it again to
     resume with identical results.
     """
@@ -314,8 +315,8 @@ def student(
 ) -> None:
     """Train the student from scratch on labels, without a teacher.
 
-    The deployed student has 22.6 million parameters. Interrupt the command at any time (Ctrl-C), and run it again to
-    resume.
+    The student has 22.6 million parameters, and 16.6 million after export. Interrupt the command at any time
+    (Ctrl-C), and run it again to resume.
     """
     require_training()
     from ..training.settings import build_settings

@@ -35,7 +35,11 @@ LabelsOption = Annotated[
 ]
 FeaturesOption = Annotated[
     Path | None,
-    typer.Option("--features", help="Folder of the feature cache. Default: TABLE.features.", rich_help_panel=OUTPUT),
+    typer.Option(
+        "--features",
+        help="Folder of the feature cache. Default: the name of the table or of the ratings, with .features.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 WeightedSumOption = Annotated[
     bool | None,
@@ -54,7 +58,7 @@ class DataOptions:
     table: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the label tables' shards, or a JSON file such as HAAQI-Net's train.json.",
+            help="Folder of label tables (Parquet shards), or a JSON file such as HAAQI-Net's train.json.",
             rich_help_panel=DATA,
         ),
     ] = None
@@ -77,14 +81,16 @@ class DataOptions:
     ] = None
     rows: Annotated[
         int | None,
-        typer.Option(min=1, help="Use only the first rows of each table for training.", rich_help_panel=DATA),
+        typer.Option(
+            min=1, help="Use only this number of rows of each training table, from its start.", rich_help_panel=DATA
+        ),
     ] = None
     valid_split: Annotated[str, typer.Option(help="Label table that selects the epoch.", rich_help_panel=DATA)] = (
         "valid"
     )
     valid_rows: Annotated[
         int | None,
-        typer.Option(min=1, help="Use only the first rows of the table that selects the epoch.", rich_help_panel=DATA),
+        typer.Option(min=1, help="Use only this number of rows of that table, from its start.", rich_help_panel=DATA),
     ] = None
     valid: Annotated[
         Path | None,
