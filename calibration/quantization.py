@@ -178,7 +178,8 @@ def quantize(
     fp32_bytes = sum(map(len, quantization.graphs.values()))
     results = {"quantization": quantization.results(candidates, fp32_bytes)}
     card = replace(quantization.create_card(chosen.method), figures=results)
-    return QuantizationResult(with_files(card, chosen.graphs), tuple(candidates), fp32_bytes, data.warnings)
+    card = with_files(card, chosen.graphs, chosen.search.precisions)
+    return QuantizationResult(card, tuple(candidates), fp32_bytes, data.warnings)
 
 
 def check_quantizable(bundle: Bundle) -> None:
@@ -279,10 +280,14 @@ class _Quantization:
                 f"no part of {self.bundle.card.name} can be quantized ({method}, {self.settings.target.formats}) while "
                 f"scores change by at most {self.settings.budget:g}: allow more, or use the fp32 bundle"
             )
+        precisions = result.precisions
         metadata = self.create_card(method).metadata()
         domains = (*ONNX_DOMAINS, ONNX_RUNTIME_DOMAIN) if self.settings.lstm else ONNX_DOMAINS
         models = self._quantize_models(method, ranges, result.int8_groups)
-        graphs = {role: finalize_model(model, metadata, domains) for role, model in models.items()}
+        graphs = {
+            role: finalize_model(model, metadata | {"precision": precisions[role]}, domains)
+            for role, model in models.items()
+        }
         excesses: list[RangeExcess] = []
         if ranges is not None:
             excesses = find_range_excess(ranges, self._collect_extremes(), self.models, result.int8_groups)

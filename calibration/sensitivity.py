@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..evaluation.comparison import summarize_changes
+from ..runtime.bundle import ROLES, Precision
 from .calibration_data import ModelInputs
 from .layer_groups import LayerGroup
 from .measurement import score_graphs
@@ -56,6 +57,12 @@ class SearchResult:
     change: dict[str, float]
     sensitivities: tuple[Sensitivity, ...] = ()
     measurements: int = 0
+
+    @property
+    def precisions(self) -> dict[str, Precision]:
+        """Precision of each graph, by role: int8 if it holds a quantized group."""
+        roles = {group.role for group in self.int8_groups}
+        return {role: "int8" if role in roles else "fp32" for role in ROLES}
 
     def to_dict(self) -> dict[str, Any]:
         """Return names and metrics as plain values, for a card."""

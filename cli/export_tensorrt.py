@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from rich.markup import escape
+from rich.table import Table
 
 from ..runtime.errors import OptionError
 from .console import err, out, print_json, require
@@ -71,6 +72,7 @@ class TensorRTExport:
                     "path": str(self.output),
                     "name": card.name,
                     "precision": card.precision,
+                    "precisions": manifest.precisions,
                     "checked": manifest.checked,
                     "profiles": manifest.profiles,
                     "trtexec": manifest.trtexec,
@@ -85,6 +87,10 @@ class TensorRTExport:
                 f"scores agree with PyTorch within {parity.worst.difference:.2g} in {parity.cases} cases on the CPU"
             )
         out.print(f"[bold]{escape(str(self.output))}[/], {card.precision}: {agreement}", soft_wrap=True)
+        table = Table("part", "precision of the products")
+        for part, precision in manifest.precisions.items():
+            table.add_row(part, precision)
+        out.print(table)
         out.print(f"  all operators and types are supported by {manifest.checked}", soft_wrap=True)
         out.print(f"  {len(manifest.profiles)} optimization profiles, in {MANIFEST}")
         build = f"haaqi-edge build-engine {escape(str(self.output))}"

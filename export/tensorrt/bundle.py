@@ -18,6 +18,7 @@ from ...runtime.gpu.optimization_profiles import OptimizationProfile, default_pr
 from ...runtime.writing import check_folder, with_files, write_files
 from ..bundle import ExportSource, create_card
 from ..fp16 import convert_to_fp16
+from ..guards import guard_head
 from ..tracing import trace_encoder, trace_head
 from ..verify import TOLERANCE, Parity, verify_bundle
 from .manifest import MANIFEST, Manifest, create_manifest
@@ -67,6 +68,7 @@ def write_tensorrt(
     card = replace(create_card(source, samples=True), precision="fp32" if precision == "int8" else precision)
     models = {"encoder": trace_encoder(source.network, samples=True), "head": trace_head(source.network, source.width)}
     make_clips_dynamic(models["head"])
+    guard_head(models["head"], clips=True)
     parity: Parity | None = None
     if precision == "fp16":
         models = {role: convert_to_fp16(model) for role, model in models.items()}
@@ -85,7 +87,8 @@ def write_tensorrt(
         check_supported(model, f"the {role} of {card.name}")
     profiles = default_profiles(card.window) if profiles is None else profiles
     check_profiles(models, card, profiles)
-    card = with_files(card, graphs)
+    precisions = {role: file.precision for role, file in card.files.items()}  # empty unless it was quantized
+    card = with_files(card, graphs, precisions)
     manifest = create_manifest(card, profiles, f"{load_support().version} ({load_support().source})")
     write_files(card, graphs, folder, {MANIFEST: manifest.to_json().encode()})
     return card, manifest, parity

@@ -9,7 +9,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,15 +57,18 @@ class Manifest:
         profiles: one mapping per profile: role to input to its min, opt and max shapes.
         trtexec: role to the command that builds its engine.
         checked: the table against which operators and types were checked.
+        precisions: part (`front end`, `encoder`, `head`) to the precision of its products, see `describe_parts`.
     """
 
     profiles: Shapes
     trtexec: Mapping[str, str]
     checked: str
+    precisions: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the content of `tensorrt.json`."""
-        content = {"format": FORMAT, "checked": self.checked, "profiles": self.profiles, "trtexec": self.trtexec}
+        checked = {"checked": self.checked, "precisions": self.precisions}
+        content = {"format": FORMAT, **checked, "profiles": self.profiles, "trtexec": self.trtexec}
         text = json.dumps(content, indent=2)
         return _SHAPE.sub(lambda match: re.sub(r"\s+", "", match[0]).replace(",", ", "), text) + "\n"
 
@@ -92,7 +95,12 @@ class Manifest:
                 {role: {name: _parse_shapes(of) for name, of in profile[role].items()} for role in ROLES}
                 for profile in raw["profiles"]
             ]
-            return cls(profiles, {role: str(raw["trtexec"][role]) for role in ROLES}, str(raw["checked"]))
+            return cls(
+                profiles,
+                {role: str(raw["trtexec"][role]) for role in ROLES},
+                str(raw["checked"]),
+                raw.get("precisions", {}),
+            )
         except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
             if isinstance(error, BundleError):
                 raise
@@ -102,7 +110,26 @@ class Manifest:
 def create_manifest(card: Card, profiles: Sequence[OptimizationProfile], checked: str) -> Manifest:
     """Return the manifest of a bundle whose files are listed in its card."""
     shapes = [profile.shapes(card) for profile in profiles]
-    return Manifest(shapes, format_commands(card, shapes, Settings()), checked)
+    return Manifest(shapes, format_commands(card, shapes, Settings()), checked, describe_parts(card))
+
+
+def describe_parts(card: Card) -> dict[str, str]:
+    """Return the precision of the products of each part of a bundle, which is in fp32 in all other operators.
+
+    Args:
+        card: of a bundle whose encoder includes the front end, with its files.
+    """
+    parts = {"front end": "fp32"}
+    chosen = card.figures.get("quantization", {}).get("chosen", {})
+    for role in ROLES:
+        precision: str = card.files[role].precision
+        if precision == "int8" and chosen:
+            counts = [
+                sum(name.startswith(f"{role}: ") for name in chosen[key]) for key in ("quantized", "left_in_fp32")
+            ]
+            precision = f"int8 in {counts[0]} of {sum(counts)} layers"
+        parts[role] = precision
+    return parts
 
 
 def format_commands(card: Card, profiles: Shapes, settings: Settings, folder: Path = Path()) -> dict[str, str]:
@@ -125,7 +152,7 @@ def format_commands(card: Card, profiles: Shapes, settings: Settings, folder: Pa
 
 def engine_path(card: Card, role: str, folder: Path = Path()) -> Path:
     """Return the path of the engine that the command from `format_commands` writes."""
-    return folder / f"{card.name}-{role}.engine"
+    return folder / f"{card.name}-{role}-{card.files[role].precision}.engine"
 
 
 def _parse_shapes(shapes: Sequence[Sequence[int]]) -> tuple[Shape, Shape, Shape]:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
+import numpy as np
 import onnx
+import onnx.reference
+from onnx import numpy_helper
 
 from ...runtime.bundle import Card
 from ...runtime.errors import ExportError
 from ...runtime.gpu.optimization_profiles import OptimizationProfile, Shape
+
+_SIZE_OPERATORS: Final = ("Gather", "Sub", "Max", "Concat")
+"""Operators of the guards that compute sizes."""
 
 
 def infer_shapes(model: onnx.ModelProto, inputs: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -30,7 +37,10 @@ def infer_shapes(model: onnx.ModelProto, inputs: Mapping[str, Shape]) -> dict[st
             if not dim.HasField("dim_value"):
                 dim.Clear()
     try:
-        inferred = onnx.shape_inference.infer_shapes(fixed, check_type=True, strict_mode=True, data_prop=True).graph
+        while True:  # each round may make more shapes known, on which others depend
+            inferred = onnx.shape_inference.infer_shapes(fixed, check_type=True, strict_mode=True, data_prop=True).graph
+            if not _fold_sizes(fixed.graph, inferred):
+                break
     except onnx.shape_inference.InferenceError as error:
         raise ExportError(f"shapes contradict each other for the inputs {dict(inputs)}: {error}") from error
     shapes = {
@@ -42,6 +52,37 @@ def infer_shapes(model: onnx.ModelProto, inputs: Mapping[str, Shape]) -> dict[st
     if unknown:
         raise ExportError(f"shapes stay unknown for the inputs {dict(inputs)}: {', '.join(unknown)}")
     return shapes
+
+
+def _fold_sizes(graph: onnx.GraphProto, inferred: onnx.GraphProto) -> bool:
+    """Compute the nodes of a graph whose results are constant sizes, and put the results in their place.
+
+    Shape inference does not follow all operators with which the guards compute the size of their padding.
+
+    Returns:
+        Whether any node was replaced.
+    """
+    values = [*inferred.value_info, *inferred.input]
+    shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values}
+    sizes = {
+        constant.name: numpy_helper.to_array(constant)
+        for constant in graph.initializer
+        if constant.data_type == onnx.TensorProto.INT64
+    }
+    replaced = []
+    for node in graph.node:
+        if node.op_type == "Shape" and not node.attribute and all(shapes.get(node.input[0], [0])):
+            sizes[node.output[0]] = np.array(shapes[node.input[0]], np.int64)
+        elif node.op_type in _SIZE_OPERATORS and all(name in sizes for name in node.input):
+            feeds = {name: sizes[name] for name in node.input}
+            sizes[node.output[0]] = onnx.reference.ReferenceEvaluator(node).run(None, feeds)[0]
+        else:
+            continue
+        replaced.append(node)
+        graph.initializer.append(numpy_helper.from_array(sizes[node.output[0]], node.output[0]))
+    for node in replaced:
+        graph.node.remove(node)
+    return bool(replaced)
 
 
 def check_profiles(graphs: Mapping[str, onnx.ModelProto], card: Card, profiles: Sequence[OptimizationProfile]) -> None:
