@@ -64,10 +64,15 @@ export interface Misdeeds {
   readonly sent: string[];
 }
 
-/** Open the page, and wait until the model is loaded. */
+/**
+ * Open the page, and wait until the model is loaded.
+ *
+ * @param before - runs in the page before its scripts
+ */
 export async function opened(
   { url, browser }: Served,
   options: BrowserContextOptions = {},
+  before: () => void = () => undefined,
 ): Promise<{ page: Page; misdeeds: Misdeeds }> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
@@ -80,6 +85,7 @@ export async function opened(
     if (!/^(blob|data):/.test(request.url()) && !request.url().startsWith(url)) misdeeds.outside.push(request.url());
     if (request.method() !== "GET" || request.postData() !== null) misdeeds.sent.push(request.url());
   });
+  await page.addInitScript(before);
   await page.addInitScript(() => {
     const results: unknown[] = [];
     Object.assign(window, { results });
@@ -103,6 +109,11 @@ export async function scoredAfter(page: Page, act: () => Promise<unknown>): Prom
     { timeout: 100_000 },
   );
   return (await handle.jsonValue()) as Result;
+}
+
+/** Choose files, and wait for the whole score of the last one. */
+export async function openFiles(page: Page, ...names: string[]): Promise<Result> {
+  return scoredAfter(page, () => page.setInputFiles("#file", names.map((name) => join(FOLDER, basename(name)))));
 }
 
 export async function openFile(page: Page, name: string): Promise<Result> {

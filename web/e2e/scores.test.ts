@@ -31,7 +31,7 @@ async function scoreFor(listener: string, nalR: boolean, now: Result): Promise<R
 
 /** Within what a score may differ: what files hold and what decoders make of it is not ours. */
 function tolerance(file: string): number {
-  return file.endsWith(".mp3") || file.endsWith(".ogg") ? 3e-3 : 1e-3;
+  return /\.(wav|flac)$/.test(file) ? 1e-3 : 3e-3;
 }
 
 const files = [...new Set(oracle.scored.map(({ file }) => file))];

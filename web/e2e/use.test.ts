@@ -1,16 +1,21 @@
 /** The page in use: by keyboard, by pointer, on a phone, in the dark; the sliders, the microphone; what goes wrong. */
 import axe from "axe-core";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, test } from "vitest";
 import { AUDIOGRAMS, FREQUENCIES } from "../src/constants";
-import { oracle } from "../test/oracle";
-import { type Misdeeds, opened, openFile, type Result, scoredAfter, serve, type Served } from "./browser";
+import { FOLDER, oracle, type ScoreDocument } from "../test/oracle";
+import { type Misdeeds, opened, openFile, openFiles, type Result, scoredAfter, serve, type Served } from "./browser";
 
 const DOCS = join(import.meta.dirname, "../../docs");
-/** What `PICTURES=1` writes. */
-const PICTURES: Record<string, string> = { "light, on a desktop": "web.png", "dark, on a phone": "web-phone.png" };
+/** What `PICTURES=1` writes, for one clip and for two. */
+const PICTURES: Record<string, readonly [string?, string?]> = {
+  "light, on a desktop": ["web.png", "web-compare.png"],
+  "dark, on a phone": ["web-phone.png"],
+};
 const CLEAN = "clean-16000.wav";
+const DEGRADED = "degraded-16000.wav";
 const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 1.5 };
 
 let served: Served;
@@ -231,6 +236,279 @@ describe("music", () => {
   });
 });
 
+describe("two versions of a piece", () => {
+  const text = (id: string) => page.locator(`#${id}`).textContent();
+
+  test("are scored as Python scores them, each with its curve, score and interval", async () => {
+    await openFiles(page, CLEAN, DEGRADED);
+    for (const [id, file] of [["given", CLEAN], ["changed", DEGRADED]]) {
+      expect(await shown(page, id)).toBeCloseTo(python(file, "N3", true), 3);
+      expect(await text(`${id}-interval`)).toMatch(/^90%: 0\.\d\d to [01]\.\d\d$/);
+      expect(await text(`${id}-name`)).toBe(file);
+      expect(await text(`caption-${id}`)).toBe(`${id === "given" ? "A" : "B"}${file}`);
+    }
+    expect(await text("verdict-words")).toMatch(/^B scores 0\.\d\d lower than A for N3\.$/);
+    expect(await text("verdict-caveats")).toBe("");
+    expect(await text("status")).toContain(`${DEGRADED} · 20.0 s · 16 kHz, mono`);
+    expect(await page.locator("#changes").isVisible()).toBe(false);
+    for (const id of ["plot", "plot-changed"]) {
+      await page.locator(`#${id}`).focus();
+      await page.keyboard.press("End");
+      expect(await page.locator(`#${id}`).getAttribute("aria-valuetext")).toMatch(/^20\.0 s, score 0\.\d\d$/);
+    }
+    await page.waitForFunction(() => document.querySelector("#spoken")!.textContent !== "");
+    expect(await text("spoken")).toMatch(/^Scores for N3\. A, clean-16000\.wav: 0\.\d\d, with 90% probability .* B scores 0\.\d\d lower than A\.$/);
+    const other = await scoredAfter(page, () => page.getByText("S2", { exact: true }).click());
+    expect(other.version).toBe("changed");
+    expect(await shown(page, "given")).toBeCloseTo(python(CLEAN, "S2", true), 3);
+    expect(await shown(page, "changed")).toBeCloseTo(python(DEGRADED, "S2", true), 3);
+  });
+
+  test("are taken when they are dropped together", async () => {
+    await scoredAfter(page, () =>
+      page.evaluate(async () => {
+        const data = new DataTransfer();
+        for (const name of ["clean", "degraded"]) data.items.add(new File([await (await fetch(`demo/${name}.flac`)).blob()], `${name}.flac`));
+        document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true }));
+      }),
+    );
+    await page.waitForFunction(() => document.querySelector<HTMLOutputElement>("#changed")!.dataset.value !== "");
+    expect(await shown(page, "given")).toBeCloseTo(python("clean-24000.wav", "N3", true), 3);
+    expect(await shown(page, "changed")).toBeCloseTo(python("degraded-24000.wav", "N3", true), 3);
+  });
+
+  test("the second one is added to a changed clip, and taken away, by keyboard", async () => {
+    await openFile(page, CLEAN);
+    await page.locator("#noise").focus();
+    await scoredAfter(page, () => press("ArrowRight", 10));
+    await page.locator("#compare").focus();
+    const chooser = page.waitForEvent("filechooser");
+    await page.keyboard.press("Enter");
+    await scoredAfter(page, async () => (await chooser).setFiles(join(FOLDER, DEGRADED)));
+    await page.waitForFunction(() => document.querySelector("#changed-name")!.textContent === "degraded-16000.wav");
+    await page.waitForFunction(() => !document.querySelector<HTMLButtonElement>("#keep-json")!.disabled);
+    expect(await shown(page, "given")).toBeCloseTo(python(CLEAN, "N3", true), 3);
+    expect(await shown(page, "changed")).toBeCloseTo(python(DEGRADED, "N3", true), 3);
+    await page.locator("#alone").focus();
+    const alone = await scoredAfter(page, () => page.keyboard.press("Enter"));
+    expect(alone.version).toBe("given");
+    expect(await page.locator(":focus").getAttribute("id")).toBe("compare");
+    for (const id of ["second", "changed-readout", "verdict", "caption-given"]) expect(await page.locator(`#${id}`).isVisible()).toBe(false);
+    expect(await page.locator("#noise").inputValue()).toBe("0");
+    expect(await text("status")).toMatch(/^clean-16000\.wav · /);
+  });
+
+  test("another length and another level are named", async () => {
+    await openFiles(page, CLEAN, "long-16000.wav");
+    await page.waitForFunction(() => document.querySelector("#verdict-caveats")!.textContent !== "");
+    expect(await text("verdict-caveats")).toContain("A lasts 20.0 s and B 52.0 s: compare the same part of the piece.");
+    await page.locator("#plot").focus();
+    await page.keyboard.press("End");
+    expect(await page.locator("#plot").getAttribute("aria-valuenow")).toBe("20.0");
+    expect(await page.locator("#plot-changed").getAttribute("aria-valuenow")).toBe("20.0");
+    expect(await page.locator("#plot-changed").getAttribute("aria-valuemax")).toBe("52.0");
+  });
+
+  test("either is heard, at the same position", async () => {
+    await openFiles(page, CLEAN, DEGRADED);
+    await page.waitForSelector("#hear");
+    await page.click("#play");
+    const time = async () => Number(await page.locator("#plot").getAttribute("aria-valuenow"));
+    await page.waitForFunction(() => Number(document.querySelector("#plot")!.getAttribute("aria-valuenow")) > 0.3);
+    await page.locator("input[name=hear]:checked").focus();
+    await page.keyboard.press("ArrowRight");
+    expect(await page.locator("input[name=hear]:checked").getAttribute("value")).toBe("changed");
+    const before = await time();
+    await page.waitForFunction((from) => Number(document.querySelector("#plot-changed")!.getAttribute("aria-valuenow")) > from, before);
+    expect(await page.locator("#play").getAttribute("aria-label")).toBe("Pause");
+  });
+
+  test("a second one that cannot be read is named, and the first one stays", async () => {
+    await page.setInputFiles("#file", [
+      { name: "a.wav", mimeType: "audio/wav", buffer: readFileSync(join(FOLDER, CLEAN)) },
+      { name: "b.wav", mimeType: "audio/wav", buffer: silence(16_000) },
+    ]);
+    await page.waitForFunction(() => !document.querySelector<HTMLElement>("#failure")!.hidden);
+    expect(await text("failure")).toBe("b.wav: This is silent: there is nothing to score.");
+    await page.waitForFunction(() => !document.querySelector<HTMLButtonElement>("#keep-json")!.disabled);
+    expect(await shown(page, "given")).toBeCloseTo(python(CLEAN, "N3", true), 3);
+    expect(await page.locator("#second").isVisible()).toBe(false);
+    const damaged = { name: "c.wav", mimeType: "audio/wav", buffer: silence(16_000, 0.1).subarray(0, 20_001) };
+    await page.setInputFiles("#other-file", damaged);
+    await page.waitForFunction(() => document.querySelector("#failure")!.textContent!.startsWith("c.wav: This file is truncated"));
+    expect(await page.locator("#second").isVisible()).toBe(false);
+  });
+
+  test("three are refused", async () => {
+    const files = Array.from({ length: 3 }, (_, i) => ({ name: `${i}.wav`, mimeType: "audio/wav", buffer: silence(100) }));
+    await page.setInputFiles("#file", files);
+    expect(await text("failure")).toBe("These are 3 files. Choose one, or two versions of one piece to compare them.");
+  });
+});
+
+describe("the result to keep", () => {
+  const kept = async (id: string) => {
+    await page.waitForFunction(() => !document.querySelector<HTMLButtonElement>("#keep-json")!.disabled);
+    const waiting = page.waitForEvent("download");
+    await page.locator(`#${id}`).focus();
+    await page.keyboard.press("Enter");
+    const download = await waiting;
+    return { name: download.suggestedFilename(), bytes: readFileSync(await download.path()) };
+  };
+
+  test("of two files is what haaqi-edge score --json prints", async () => {
+    await openFiles(page, CLEAN, DEGRADED);
+    await page.waitForSelector("main.comparing");
+    const { name, bytes } = await kept("keep-json");
+    expect(name).toBe("haaqi-clean-16000-degraded-16000-N3.json");
+    const saved = JSON.parse(bytes.toString()) as ScoreDocument;
+    const { elapsed_seconds: _, ...printed } = oracle.document;
+    expect(saved).toMatchObject({ ...printed, provider: "wasm", results: [{ scores: [{ audiogram: "N3" }] }, { scores: [{}] }] });
+    printed.results.forEach(({ file, scores: [expected] }, i) => {
+      const { file: as, scores } = saved.results[i];
+      expect(file.endsWith(as)).toBe(true);
+      expect(scores).toHaveLength(1);
+      expect(Object.keys(scores[0]).sort()).toEqual(Object.keys(expected).sort());
+      expect(scores[0].levels).toEqual(expected.levels);
+      expect(scores[0].score).toBeCloseTo(expected.score, 3);
+      expect(scores[0].frame_scores).toHaveLength(expected.frame_scores.length);
+      expect(scores[0].windows.map(({ start, end }) => [start, end])).toEqual(
+        expected.windows.map(({ start, end }) => [expect.closeTo(start, 6), expect.closeTo(end, 6)]),
+      );
+    });
+  });
+
+  test("of a changed clip says how it was changed", async () => {
+    await openFile(page, CLEAN);
+    await page.locator("#clip").fill("6");
+    await page.locator("#gain").fill("-3");
+    await scoredAfter(page, () => page.locator("#noise").fill("25"));
+    const { bytes } = await kept("keep-json");
+    const { results } = JSON.parse(bytes.toString()) as ScoreDocument;
+    expect(results.map(({ file }) => file)).toEqual([CLEAN, `${CLEAN} (noise 20 dB below the music, clipped by 6 dB, 3 dB softer)`]);
+  });
+
+  test.each([1, 2])("is a picture of %i", async (count) => {
+    await openFiles(page, ...[CLEAN, DEGRADED].slice(0, count));
+    if (count === 2) await page.waitForSelector("main.comparing");
+    const { name, bytes } = await kept("keep-png");
+    expect(name).toMatch(/^haaqi-clean-16000.*-N3\.png$/);
+    expect(bytes.subarray(1, 4).toString()).toBe("PNG");
+    const [width, height] = [bytes.readUInt32BE(16), bytes.readUInt32BE(20)];
+    expect(width).toBe(2400);
+    expect(height).toBeGreaterThan(1000);
+    expect(bytes.length).toBeGreaterThan(100_000); // it is not empty
+  });
+
+  test("is not there before the score, nor while another listener's is computed", async () => {
+    for (const id of ["keep-png", "keep-json"]) expect(await page.locator(`#${id}`).isDisabled()).toBe(true);
+    await openFile(page, CLEAN);
+    await page.waitForFunction(() => !document.querySelector<HTMLButtonElement>("#keep-json")!.disabled);
+    const at = await page.evaluate(() => {
+      document.querySelector<HTMLInputElement>("input[value=N7]")!.click();
+      return document.querySelector<HTMLButtonElement>("#keep-json")!.disabled;
+    });
+    expect(at).toBe(true);
+  });
+
+  test("the windows are a table", async () => {
+    await openFiles(page, CLEAN, DEGRADED);
+    await page.waitForFunction(() => document.querySelectorAll("#numbers thead th").length === 5);
+    expect(await page.locator("#numbers thead th").allTextContents()).toEqual(["Time", "A", "90% interval", "B", "90% interval"]);
+    await page.locator("summary").focus();
+    await page.keyboard.press("Enter");
+    expect(await page.locator("#numbers tbody tr:visible").count()).toBe(2);
+    expect(await page.locator("#numbers tbody tr").first().textContent()).toMatch(/^0:00 to 0:09(0\.\d\d[01]\.\d\d to [01]\.\d\d){2}$/);
+  });
+});
+
+describe("with the audio of iOS Safari, which starts only inside the handler of a click", () => {
+  /** Contexts that start only while a click or a key is handled, and elsewhere never answer. */
+  function strict(): void {
+    const Chromium = AudioContext;
+    const gesture = () => ["click", "keydown"].includes(window.event?.type ?? "");
+    Object.assign(window, { contexts: [] });
+    window.AudioContext = class extends Chromium {
+      constructor(options?: AudioContextOptions) {
+        super(options);
+        (window as unknown as { contexts: AudioContext[] }).contexts.push(this);
+        void super.suspend();
+      }
+      override resume(): Promise<void> {
+        return gesture() ? super.resume() : new Promise(() => undefined);
+      }
+    };
+  }
+  const states = (of: Page) => of.evaluate(() => (window as unknown as { contexts: AudioContext[] }).contexts.map(({ state }) => state));
+
+  test("the song plays, by pointer and by keyboard", async () => {
+    const { page: safari } = await opened(served, {}, strict);
+    await openFile(safari, CLEAN);
+    await safari.click("#play");
+    await safari.waitForFunction(() => Number(document.querySelector("#plot")!.getAttribute("aria-valuenow")) > 0.2);
+    expect(await states(safari)).toEqual(["running"]);
+    await safari.click("#play");
+    await safari.locator("#plot").focus();
+    const from = Number(await safari.locator("#plot").getAttribute("aria-valuenow"));
+    await safari.keyboard.press("Space");
+    await safari.waitForFunction((time) => Number(document.querySelector("#plot")!.getAttribute("aria-valuenow")) > time, from);
+    await safari.context().close();
+  });
+
+  test("the microphone runs, and is closed when it is stopped", async () => {
+    const { page: safari } = await opened(served, {}, strict);
+    await safari.click("#microphone");
+    await safari.waitForFunction(() => /^Microphone · 0:0[1-9]/.test(document.querySelector("#status")!.textContent ?? ""), undefined, {
+      timeout: 30_000,
+    });
+    expect(await states(safari)).toEqual(["running"]);
+    await scoredAfter(safari, () => safari.click("#microphone"));
+    expect(await states(safari)).toEqual(["closed"]);
+    await safari.context().close();
+  });
+});
+
+test.each([
+  ["NotAllowedError", "The microphone was not allowed."],
+  ["NotFoundError", "No microphone was found."],
+  ["NotReadableError", "The microphone is in use by another program"],
+])("%s of the microphone is told, and the next attempt works", async (name, words) => {
+  await page.evaluate((fault) => {
+    const devices = navigator.mediaDevices;
+    const open = devices.getUserMedia.bind(devices);
+    devices.getUserMedia = () => {
+      devices.getUserMedia = open;
+      return Promise.reject(new DOMException("", fault));
+    };
+  }, name);
+  await page.click("#microphone");
+  await page.waitForFunction(() => !document.querySelector<HTMLElement>("#failure")!.hidden);
+  expect(await page.locator("#failure").textContent()).toContain(words);
+  expect(await page.locator("#microphone").getAttribute("aria-pressed")).toBe("false");
+  await page.click("#microphone");
+  await page.waitForFunction(() => document.querySelector("#microphone")!.getAttribute("aria-pressed") === "true");
+  expect(await page.locator("#failure").isVisible()).toBe(false);
+});
+
+test("a microphone that is unplugged is told, and what it has recorded is scored", async () => {
+  await page.evaluate(() => {
+    const devices = navigator.mediaDevices;
+    const open = devices.getUserMedia.bind(devices);
+    devices.getUserMedia = async (constraints) => {
+      const stream = await open(constraints);
+      Object.assign(window, { unplug: () => stream.getAudioTracks()[0].dispatchEvent(new Event("ended")) });
+      return stream;
+    };
+  });
+  await page.click("#microphone");
+  await page.waitForFunction(() => /^Microphone · 0:0[1-9]/.test(document.querySelector("#status")!.textContent ?? ""), undefined, {
+    timeout: 30_000,
+  });
+  await scoredAfter(page, () => page.evaluate(() => (window as unknown as { unplug(): void }).unplug()));
+  expect(await page.locator("#failure").textContent()).toBe("The microphone was disconnected.");
+  expect(await page.locator("#status").textContent()).toContain("Recording");
+});
+
 test("the microphone is scored while it is on, and the recording afterwards", async () => {
   await page.click("#microphone");
   await page.waitForFunction(() => document.querySelector<HTMLOutputElement>("#given")!.dataset.value !== "", undefined, {
@@ -259,7 +537,7 @@ describe.each([
 ] as const)("%s, on %s", (colorScheme, where, device) => {
   test("nothing is wider than the screen, axe finds nothing, and the picture is taken", async () => {
     const { page: shownPage, misdeeds: done } = await opened(served, {
-      viewport: { width: 1280, height: 931 },
+      viewport: { width: 1280, height: 965 },
       ...device,
       colorScheme,
       reducedMotion: "reduce",
@@ -287,15 +565,27 @@ describe.each([
       const inSight = await shownPage.locator("#given").evaluate((each) => each.getBoundingClientRect().top >= 0);
       expect(inSight).toBe(true); // the score goes along
     }
-    const name = PICTURES[`${colorScheme}, on ${where}`];
-    if (process.env.PICTURES && name) {
-      await shownPage.evaluate(() => scrollTo(0, 0));
-      await shownPage.screenshot({ path: join(DOCS, name) });
-    }
+    const [one, two] = PICTURES[`${colorScheme}, on ${where}`] ?? [];
+    await photograph(shownPage, one);
+    await scoredAfter(shownPage, () => shownPage.click("#demo-both"));
+    await shownPage.waitForSelector("main.comparing");
+    await shownPage.waitForFunction(() => !document.querySelector<HTMLButtonElement>("#keep-png")!.disabled);
+    await shownPage.evaluate(() => (document.activeElement as HTMLElement).blur());
+    await shownPage.waitForTimeout(300);
+    expect(await findings(shownPage)).toEqual([]);
+    expect(await shownPage.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
+    await photograph(shownPage, two);
     expect(done).toEqual({ errors: [], outside: [], sent: [] });
     await shownPage.context().close();
   });
 });
+
+async function photograph(of: Page, name?: string): Promise<void> {
+  if (!process.env.PICTURES || !name) return;
+  await of.evaluate(() => scrollTo(0, 0));
+  await of.mouse.move(0, 0); // nothing is pointed at
+  await of.screenshot({ path: join(DOCS, name) });
+}
 
 test.each([700, 800])("at %d pixels the audiogram fits the screen", async (width) => {
   await page.setViewportSize({ width, height: 900 });

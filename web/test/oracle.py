@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import base64
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +26,12 @@ from haaqi_edge.runtime.windows import PatchTokens, slice_windows
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 DEMO: Final = ROOT / "demo"
+ENCODED: Final = (
+    ("clean-44100.m4a", "aac", "ipod"),
+    ("clean-44100.aac", "aac", "adts"),
+    ("clean-48000.webm", "libopus", "webm"),
+)
+"""files that libsndfile cannot write: name, codec and container of FFmpeg"""
 RATES: Final = (8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000)
 MUSIC_CLIPS: Final = 4
 LONGEST: Final = 35.0
@@ -109,6 +116,21 @@ def write_demo(folder: Path) -> list[Path]:
             # At a CD's rate, two channels that differ, so that averaging has an effect.
             soundfile.write(path, np.stack([at_rate, 0.5 * at_rate], axis=1) if to == 44_100 else at_rate, to)
             files.append(path)
+    from audio_files import encode
+
+    clean, rate = soundfile.read(DEMO / "clean.flac", dtype="float32")
+    for name, codec, container in ENCODED:
+        to = int(name.split("-")[1].split(".")[0])
+        at_rate = soxr.resample(clean, rate, to, quality="VHQ")
+        stereo = np.ascontiguousarray(np.stack([at_rate, 0.5 * at_rate], axis=1), dtype=np.float32)
+        (folder / name).write_bytes(encode(stereo, to, codec, container, bitrate=160_000))
+        files.append(folder / name)
+    soundfile.write(
+        folder / "clean-48000.opus", soxr.resample(clean, rate, 48_000), 48_000, format="OGG", subtype="OPUS"
+    )
+    files.append(folder / "clean-48000.opus")
+    for suffix in ("aiff", "caf"):  # Safari reads them, Chromium does not
+        soundfile.write(folder / f"rate-24000.{suffix}", clean[:2400], 24_000)
     short, rate = soundfile.read(DEMO / "clean.flac", dtype="float32", frames=3 * 24_000)
     short[: 2 * 24_000] = 0
     soundfile.write(folder / "mostly-silent-16000.wav", soxr.resample(short, rate, 16_000), 16_000)
@@ -120,7 +142,6 @@ def write_demo(folder: Path) -> list[Path]:
 
 def write_wav_cases(folder: Path) -> None:
     """Write the files of the table of wav headers, which the tests of Python and of the C example share."""
-    sys.path.insert(0, str(ROOT / "tests"))
     from wav_cases import CASES
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -160,8 +181,28 @@ def score_files(files: list[Path], scorer: Scorer) -> list[dict[str, Any]]:
     return cases
 
 
+def score_document(folder: Path) -> dict[str, Any]:
+    """Return what `score --json --frames` prints of the two versions of the demo."""
+    files = [folder / f"{name}-16000.wav" for name in ("clean", "degraded")]
+    command = [
+        sys.executable,
+        "-m",
+        "haaqi_edge.cli.main",
+        "score",
+        *files,
+        "-a",
+        "N3",
+        "--nal-r",
+        "--json",
+        "--frames",
+    ]
+    printed = subprocess.run(command, capture_output=True, check=True).stdout
+    return dict(json.loads(printed))
+
+
 def main() -> None:
     """Write all cases."""
+    sys.path.insert(0, str(ROOT / "tests"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--music", type=Path, help="score clips of this folder, too")
@@ -175,6 +216,7 @@ def main() -> None:
         "windows": windows(),
         "resampled": resampling_cases(music),
         "scored": score_files(files, Scorer("nano")),
+        "document": score_document(given.folder),
     }
     (given.folder / "oracle.json").write_text(json.dumps(oracle), encoding="utf-8")
 

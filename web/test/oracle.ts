@@ -24,6 +24,14 @@ interface Oracle {
   windows: { length: number; patches: number; cuts: { start: number; size: number; added: number }[] }[];
   resampled: { name: string; rate: number; samples: string; expected: string }[];
   scored: Scored[];
+  /** What `score --json --frames` prints of `clean-16000.wav` and `degraded-16000.wav`, for N3 with NAL-R. */
+  document: ScoreDocument;
+}
+
+export interface ScoreDocument {
+  provider: string;
+  elapsed_seconds: number;
+  results: { file: string; scores: (Omit<Scored, "file" | "listener" | "nalR"> & { audiogram: string })[] }[];
 }
 
 export const FOLDER = process.env.ORACLE ?? join(import.meta.dirname, "../../build/web");

@@ -9,8 +9,27 @@ export class Player {
   private startedAt = 0;
   private offset = 0;
 
-  /** Called at the end of the sound. */
-  constructor(private readonly ended: () => void) {}
+  /**
+   * @param ended - called at the end of the sound
+   * @param failed - called with the reason if the browser does not start the audio
+   */
+  constructor(
+    private readonly ended: () => void,
+    private readonly failed: (reason: string) => void,
+  ) {}
+
+  /**
+   * Start the browser's audio. Call it inside the handler of a click or a key, before any `await`: Safari starts audio
+   * only there, and the sound itself arrives later.
+   */
+  unlock(): void {
+    this.context ??= new AudioContext();
+    if (this.context.state === "running") return;
+    this.context.resume().catch((error: unknown) => {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.failed(`The browser did not start the sound (${reason}). Press Play again.`);
+    });
+  }
 
   get playing(): boolean {
     return this.source !== undefined;
@@ -24,21 +43,20 @@ export class Player {
 
   /** Replace the sound and continue at the same position. A sound with peaks above full scale is turned down. */
   set(samples: Float32Array<ArrayBuffer>): void {
-    this.context ??= new AudioContext();
     const highest = peak(samples);
     if (highest > 1) for (let i = 0; i < samples.length; i++) samples[i] /= highest;
     const wasPlaying = this.playing;
     const time = this.time;
     this.halt();
-    this.buffer = this.context.createBuffer(1, samples.length, SAMPLE_RATE);
+    this.buffer = new AudioBuffer({ length: samples.length, sampleRate: SAMPLE_RATE });
     this.buffer.copyToChannel(samples, 0);
     this.offset = time;
     if (wasPlaying) this.play();
   }
 
+  /** Play from the current position. `unlock` must have been called. */
   play(): void {
     if (!this.context || !this.buffer) return;
-    void this.context.resume();
     if (this.offset >= this.buffer.duration - 0.05) this.offset = 0;
     const source = this.context.createBufferSource();
     source.buffer = this.buffer;

@@ -10,6 +10,13 @@ export interface Settings {
   readonly changes: Changes;
 }
 
+/** The quantity that a model predicts, and its range. */
+export interface Scale {
+  readonly name: string;
+  readonly low: number;
+  readonly high: number;
+}
+
 export interface Card {
   readonly name: string;
   readonly version: string;
@@ -19,6 +26,8 @@ export interface Card {
   readonly width: number;
   readonly tokens_per_patch: number;
   readonly encoder_input: string;
+  /** A card without it predicts HAAQI. */
+  readonly predicts?: Scale;
   /** Probability of the prediction intervals. A card without it has none. */
   readonly interval?: number;
   /** A card without a version has version 1. */
@@ -40,14 +49,17 @@ export interface Window {
   readonly interval: Interval | null;
 }
 
-/** The clip as given, or as changed by the sliders. */
+/** The clip as given; and as changed by the sliders, or another clip that is compared with it. */
 export type Version = "given" | "changed";
 
 export type Request =
   | { type: "start"; base: string }
-  | { type: "load"; clip: number; channels: Float32Array[]; rate: number }
+  /** Read the clip, or the other clip that is compared with it. */
+  | { type: "load"; clip: number; version: Version; channels: Float32Array[]; rate: number }
+  /** Compare with no other clip. */
+  | { type: "alone"; clip: number }
   | { type: "settings"; settings: Settings }
-  | { type: "sound"; clip: number }
+  | { type: "sound"; clip: number; version: Version }
   | { type: "live"; rate: number }
   | { type: "chunk"; samples: Float32Array }
   | { type: "end-live"; clip: number };
@@ -56,13 +68,17 @@ export type Reply =
   | { type: "loading"; loaded: number; total: number }
   | { type: "ready"; card: Card }
   | { type: "reading"; clip: number; part: number }
-  | { type: "clip"; clip: number; seconds: number; level: number }
-  | { type: "picture"; clip: number; picture: Picture }
+  | { type: "clip"; clip: number; version: Version; seconds: number; level: number }
+  | { type: "picture"; clip: number; version: Version; picture: Picture }
   | {
       type: "result";
       clip: number;
       version: Version;
       settings: Settings;
+      /** Whether `changed` is another clip. */
+      compared: boolean;
+      /** Seconds since the computation began. */
+      elapsed: number;
       /** Number of windows scored so far. */
       done: number;
       total: number;
@@ -73,6 +89,8 @@ export type Reply =
       windows: Window[];
     }
   | { type: "unchanged"; clip: number }
+  /** All scores and pictures for the settings are there. */
+  | { type: "finished"; clip: number; settings: Settings; compared: boolean }
   | { type: "sound"; clip: number; samples: Float32Array<ArrayBuffer> }
   | {
       type: "live";
@@ -83,4 +101,4 @@ export type Reply =
       frames: Float32Array;
       picture: Picture;
     }
-  | { type: "failed"; clip: number | null; message: string };
+  | { type: "failed"; clip: number | null; version: Version; message: string };

@@ -24,6 +24,8 @@ interface Clip {
 
 let model: Model | undefined;
 let clip: Clip | undefined;
+/** The clip that is compared with `clip`. Then the sliders change nothing. */
+let other: Clip | undefined;
 let live: Live | undefined;
 /** Chunks of the microphone that have not been processed yet. */
 const incoming: Float32Array[] = [];
@@ -34,7 +36,8 @@ let work: Promise<void> = Promise.resolve();
 /** The last sounds and tokens, by version. */
 const sounds = new Map<string, Float32Array>();
 const tracks = new Map<Version, { key: string; track: Track }>();
-let drawn = "";
+/** What the last pictures show, by version. */
+const drawn = new Map<Version, string>();
 
 function send(reply: Reply, transfer: Transferable[] = []): void {
   postMessage(reply, { transfer });
@@ -53,13 +56,15 @@ function receiveMessages(): Promise<void> {
 }
 
 /** Run a job after all previous ones. An error is reported, and the worker continues. */
-function next(job: () => Promise<void>, failing: number | null = null): void {
+function next(job: () => Promise<void>, failing: number | null = null, version: Version = "given"): void {
   work = work.then(job).catch((error: unknown) => {
-    send({ type: "failed", clip: failing, message: error instanceof Error ? error.message : String(error) });
+    send({ type: "failed", clip: failing, version, message: error instanceof Error ? error.message : String(error) });
   });
 }
 
-async function load(id: number, channels: Float32Array[], rate: number): Promise<void> {
+async function load(id: number, version: Version, channels: Float32Array[], rate: number): Promise<void> {
+  if (version === "given") clip = other = undefined;
+  else if (clip?.id !== id) return; // it could not be read: there is nothing to compare with
   const mono = mixed(channels);
   const bad = mono.findIndex((sample) => !(Math.abs(sample) <= LOUDEST));
   if (bad >= 0) throw new Error(`The audio has a sample that is not a finite number in range at ${(bad / rate).toFixed(3)} s.`);
@@ -71,20 +76,42 @@ async function load(id: number, channels: Float32Array[], rate: number): Promise
     send({ type: "reading", clip: id, part: Math.min(1, (start + block) / mono.length) });
   }
   parts.push(resampler.finish());
-  take(id, joined(parts));
+  take(id, version, joined(parts));
 }
 
-function take(id: number, samples: Float32Array): void {
+function take(id: number, version: Version, samples: Float32Array): void {
   if (samples.length < PATCH_LENGTH) {
     throw new Error(`This is too short: at least ${(PATCH_LENGTH / SAMPLE_RATE) * 1000} ms are needed.`);
   }
   if (peak(samples) <= SILENCE) throw new Error("This is silent: there is nothing to score.");
   const level = model!.card.level1 + 20 * Math.log10(rms(samples));
-  clip = { id, samples, level };
-  sounds.clear();
-  tracks.clear();
-  drawn = "";
-  send({ type: "clip", clip: id, seconds: samples.length / SAMPLE_RATE, level });
+  if (version === "given") {
+    clip = { id, samples, level };
+    other = undefined;
+    sounds.clear();
+    tracks.clear();
+    drawn.clear();
+  } else {
+    other = { id, samples, level };
+    forget("changed");
+  }
+  send({ type: "clip", clip: id, version, seconds: samples.length / SAMPLE_RATE, level });
+}
+
+function forget(version: Version): void {
+  tracks.delete(version);
+  drawn.delete(version);
+}
+
+/** Return the changes that the sliders make. They are for a clip alone. */
+function changesOf(wanted: Settings): Settings["changes"] {
+  return other ? NONE : wanted.changes;
+}
+
+/** Return the samples of a version. */
+function samplesOf(version: Version, of: Clip, wanted: Settings): Float32Array {
+  if (version === "given") return of.samples;
+  return other ? other.samples : sound(of, wanted.changes);
 }
 
 function sound(of: Clip, changes: Settings["changes"]): Float32Array {
@@ -99,12 +126,11 @@ function sound(of: Clip, changes: Settings["changes"]): Float32Array {
 }
 
 function track(version: Version, of: Clip, wanted: Settings): Track {
-  const changes = version === "given" ? NONE : wanted.changes;
+  const changes = version === "given" ? NONE : changesOf(wanted);
   const key = JSON.stringify([changes, wanted.nalR ? wanted.audiogram : null]);
   const held = tracks.get(version);
   if (held?.key === key) return held.track;
-  const samples = version === "given" ? of.samples : sound(of, changes);
-  const made = new Track(model!, samples, wanted.nalR ? wanted.audiogram : null, SILENCE * amplitude(changes.gain));
+  const made = new Track(model!, samplesOf(version, of, wanted), wanted.nalR ? wanted.audiogram : null, SILENCE * amplitude(changes.gain));
   tracks.set(version, { key, track: made });
   return made;
 }
@@ -113,8 +139,8 @@ function track(version: Version, of: Clip, wanted: Settings): Track {
 async function score(mine: number): Promise<void> {
   if (!clip || !settings || live) return;
   const [of, wanted] = [clip, settings];
-  if (drawn === "") draw(of, wanted); // show something at once
-  if (isChanged(wanted.changes)) {
+  if (drawn.size === 0) draw("given", of, wanted); // show something at once
+  if (other || isChanged(wanted.changes)) {
     await scoreVersion("given", of, wanted, mine);
     await scoreVersion("changed", of, wanted, mine);
   } else {
@@ -122,11 +148,15 @@ async function score(mine: number): Promise<void> {
     send({ type: "unchanged", clip: of.id });
     await scoreVersion("given", of, wanted, mine);
   }
-  if (mine === turn) draw(of, wanted);
+  if (mine !== turn) return;
+  draw("given", of, wanted);
+  if (other) draw("changed", of, wanted);
+  send({ type: "finished", clip: of.id, settings: wanted, compared: other !== undefined });
 }
 
 async function scoreVersion(version: Version, of: Clip, wanted: Settings, mine: number): Promise<void> {
   if (mine !== turn) return;
+  const began = performance.now();
   const signal = track(version, of, wanted);
   const windows: Window[] = [];
   const curves: Float32Array[] = [];
@@ -148,8 +178,10 @@ async function scoreVersion(version: Version, of: Clip, wanted: Settings, mine: 
         clip: of.id,
         version,
         settings: wanted,
+        compared: other !== undefined,
         done: index + 1,
         total: signal.slices.length,
+        elapsed: (performance.now() - began) / 1000,
         ...signal.combine(windows, curves),
       });
     }
@@ -157,11 +189,13 @@ async function scoreVersion(version: Version, of: Clip, wanted: Settings, mine: 
 }
 
 /** Send the spectrogram of the sound that is played, with noise and clipping, at its level. */
-function draw(of: Clip, wanted: Settings): void {
-  const key = `${of.id} ${JSON.stringify(wanted.changes)}`;
-  if (key === drawn) return;
-  drawn = key;
-  send({ type: "picture", clip: of.id, picture: picture(sound(of, wanted.changes), COLUMNS, rms(of.samples)) });
+function draw(version: Version, of: Clip, wanted: Settings): void {
+  const changes = changesOf(wanted);
+  const key = `${of.id} ${JSON.stringify(changes)}`;
+  if (key === drawn.get(version)) return;
+  drawn.set(version, key);
+  const [shown, level] = version === "changed" && other ? [other.samples, other] : [sound(of, changes), of];
+  send({ type: "picture", clip: of.id, version, picture: picture(shown, COLUMNS, rms(level.samples)) });
 }
 
 function sendLive(reading: LiveScore | null): void {
@@ -179,7 +213,16 @@ addEventListener("message", ({ data }: MessageEvent<Request>) => {
       break;
     case "load":
       turn++;
-      next(() => load(data.clip, data.channels, data.rate), data.clip);
+      next(() => load(data.clip, data.version, data.channels, data.rate), data.clip, data.version);
+      rescore();
+      break;
+    case "alone":
+      turn++;
+      next(async () => {
+        if (clip?.id !== data.clip) return;
+        other = undefined;
+        forget("changed");
+      });
       rescore();
       break;
     case "settings":
@@ -190,14 +233,14 @@ addEventListener("message", ({ data }: MessageEvent<Request>) => {
       break;
     case "sound":
       if (clip?.id === data.clip && settings) {
-        const samples = Float32Array.from(sound(clip, settings.changes));
+        const samples = Float32Array.from(samplesOf(data.version, clip, settings));
         send({ type: "sound", clip: clip.id, samples }, [samples.buffer]);
       }
       break;
     case "live":
       turn++;
       next(async () => {
-        clip = undefined;
+        clip = other = undefined;
         incoming.length = 0;
         live = new Live(model!, data.rate, settings!);
       });
@@ -213,7 +256,7 @@ addEventListener("message", ({ data }: MessageEvent<Request>) => {
       next(async () => {
         const samples = live?.recording;
         live = undefined;
-        if (samples) take(data.clip, samples);
+        if (samples) take(data.clip, "given", samples);
       }, data.clip);
       rescore();
       break;

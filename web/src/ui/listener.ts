@@ -44,7 +44,8 @@ export class Listener {
     return this.standard ?? "your audiogram";
   }
 
-  private get standard(): string | undefined {
+  /** Return the name of the standard audiogram, if it is one. */
+  get standard(): string | undefined {
     return Object.keys(AUDIOGRAMS).find((name) => AUDIOGRAMS[name].every((level, i) => level === this.levels[i]));
   }
 

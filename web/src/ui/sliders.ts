@@ -49,6 +49,17 @@ export class Sliders {
     };
   }
 
+  /** Return the changes in words, for results that are kept. */
+  get words(): string {
+    const { gain, clip, noise } = this.sliders;
+    const [dB, by] = [gain.input.valueAsNumber, clip.input.valueAsNumber];
+    const parts: string[] = [];
+    if (noise.input.valueAsNumber > 0) parts.push(`noise ${QUIETEST_NOISE - noise.input.valueAsNumber} dB below the music`);
+    if (by > 0) parts.push(`clipped by ${by} dB`);
+    if (dB !== 0) parts.push(`${Math.abs(dB)} dB ${dB > 0 ? "louder" : "softer"}`);
+    return parts.join(", ");
+  }
+
   /** Undo all changes. */
   clear(): void {
     for (const { input } of Object.values(this.sliders)) input.value = "0";

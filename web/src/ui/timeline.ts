@@ -19,10 +19,20 @@ const RAMPS = {
   dark: ["#0f161c", "#16222c", "#203647", "#315067", "#4d7692", "#86aec6"],
 };
 
+/** What is drawn, and where. */
+interface Area {
+  readonly pen: CanvasRenderingContext2D;
+  readonly width: number;
+  readonly height: number;
+  readonly style: CSSStyleDeclaration;
+}
+
 export class Timeline {
   private image: HTMLCanvasElement | null = null;
   private pictured: Picture | null = null;
+  /** Length of the clip, and of the time axis. */
   private seconds = 0;
+  private shown = 0;
   /** The time at the left edge. It moves while the microphone is on. */
   private start = 0;
   private readonly curves: { given: Curve | null; changed: Curve | null } = { given: null, changed: null };
@@ -38,9 +48,16 @@ export class Timeline {
     });
   }
 
-  /** Show another clip, or another part of the microphone's signal. */
-  span(seconds: number, start = 0): void {
+  /**
+   * Show another clip, or another part of the microphone's signal.
+   *
+   * @param seconds - length of the clip, or of the part
+   * @param start - the time at the left edge
+   * @param shown - length of the time axis: that of the longer clip, if two are compared
+   */
+  span(seconds: number, start = 0, shown = seconds): void {
     this.seconds = seconds;
+    this.shown = shown;
     this.start = start;
     this.redraw();
   }
@@ -76,7 +93,7 @@ export class Timeline {
 
   /** Set the position in the music, in seconds. */
   at(time: number): void {
-    this.cursor = time;
+    this.cursor = Math.min(time, this.seconds);
     this.redraw();
   }
 
@@ -84,13 +101,13 @@ export class Timeline {
   timeAt(clientX: number): number {
     const box = this.canvas.getBoundingClientRect();
     const part = (clientX - box.left - LEFT) / Math.max(1, box.width - LEFT - RIGHT);
-    return this.start + clamped(part, 0, 1) * this.seconds;
+    return this.start + Math.min(clamped(part, 0, 1) * this.shown, this.seconds);
   }
 
   /** Return the score of the patch at a time, or null if there is none. */
   scoreAt(time: number, version: "given" | "changed"): number | null {
     const frames = this.curves[version]?.frames;
-    if (!frames?.length) return null;
+    if (!frames?.length || time > this.start + this.seconds + 1e-6) return null;
     const score = frames[clamped(Math.round((time - this.start - MIDDLE) / PATCH_SECONDS), 0, frames.length - 1)];
     return Number.isNaN(score) ? null : score;
   }
@@ -111,17 +128,21 @@ export class Timeline {
     const pen = canvas.getContext("2d")!;
     pen.setTransform(scale, 0, 0, scale, 0, 0);
     pen.clearRect(0, 0, width, height);
+    this.paint({ pen, width, height, style: getComputedStyle(canvas) });
+  }
+
+  /** Draw everything into an area, with or without the position of the player. */
+  paint({ pen, width, height, style }: Area, cursor = true): void {
     if (this.seconds === 0 || width < LEFT + RIGHT + 20) return;
-    const style = getComputedStyle(canvas);
     const colour = (name: string) => style.getPropertyValue(`--${name}`).trim();
     const [right, bottom] = [width - RIGHT, height - BOTTOM];
-    const x = (time: number) => LEFT + ((time - this.start) / this.seconds) * (right - LEFT);
+    const x = (time: number) => LEFT + ((time - this.start) / this.shown) * (right - LEFT);
     const y = (score: number) => bottom - score * (bottom - TOP);
     this.axes(pen, { x, right, bottom, muted: colour("muted"), style });
     pen.fillStyle = colour("sunken");
     pen.fillRect(LEFT, TOP, right - LEFT, bottom - TOP);
     this.image ??= this.pictured && painted(this.pictured);
-    if (this.image) pen.drawImage(this.image, LEFT, TOP, right - LEFT, bottom - TOP);
+    if (this.image) pen.drawImage(this.image, LEFT, TOP, x(this.start + this.seconds) - LEFT, bottom - TOP);
     pen.save();
     pen.beginPath();
     pen.rect(LEFT, TOP, right - LEFT, bottom - TOP);
@@ -136,10 +157,12 @@ export class Timeline {
       const dim = version === "given" && this.curves.changed !== null ? 0.75 : 1;
       this.frames(pen, curve.frames.subarray(Math.max(0, known - 1)), known - 1, x, y, ink, halo, 0.3);
       this.frames(pen, curve.frames.subarray(0, known), 0, x, y, ink, halo, dim);
-      for (const window of curve.windows) this.window(pen, window, x, y, ink, halo);
+      // Two shaded areas would hide each other and the spectrogram: with two curves, intervals are bars.
+      const beside = this.curves.given && this.curves.changed ? (version === "given" ? -6 : 6) : null;
+      for (const window of curve.windows) this.window(pen, window, x, y, ink, halo, beside);
     }
     pen.restore();
-    if (this.start === 0 && this.cursor > 0) {
+    if (cursor && this.start === 0 && this.cursor > 0) {
       pen.fillStyle = colour("ink");
       pen.fillRect(x(this.cursor) - 1, TOP, 2, bottom - TOP);
     }
@@ -188,13 +211,37 @@ export class Timeline {
     y: (score: number) => number,
     ink: string,
     halo: string,
+    beside: number | null,
   ): void {
     if (window.score === null) return;
-    if (window.interval) {
+    const width = x(window.end) - x(window.start);
+    if (window.interval && beside !== null) {
+      if (width > 24) {
+        const [low, high] = window.interval.map(y);
+        const at = (x(window.start) + x(window.end)) / 2 + beside;
+        pen.beginPath();
+        pen.moveTo(at, low);
+        pen.lineTo(at, high);
+        for (const end of [low, high]) {
+          pen.moveTo(at - 5, end);
+          pen.lineTo(at + 5, end);
+        }
+        for (const [colour, thick] of [
+          [halo, 4.5],
+          [ink, 2],
+        ] as const) {
+          pen.strokeStyle = colour;
+          pen.lineWidth = thick;
+          pen.stroke();
+        }
+      }
+    } else if (window.interval) {
       const [low, high] = window.interval;
-      pen.globalAlpha = 0.14;
+      pen.globalAlpha = 0.1;
       pen.fillStyle = ink;
-      pen.fillRect(x(window.start) + 2, y(high), x(window.end) - x(window.start) - 4, y(low) - y(high));
+      pen.fillRect(x(window.start) + 2, y(high), width - 4, y(low) - y(high));
+      pen.globalAlpha = 0.75;
+      for (const end of [y(low), y(high) - 1]) pen.fillRect(x(window.start) + 2, end, width - 4, 1);
       pen.globalAlpha = 1;
     }
     pen.beginPath();
@@ -232,8 +279,8 @@ export class Timeline {
     }
     pen.textAlign = "center";
     pen.textBaseline = "alphabetic";
-    const step = niceStep(this.seconds / Math.max(2, Math.floor((right - LEFT) / 85)));
-    for (let time = Math.ceil(this.start / step) * step; time <= this.start + this.seconds + 1e-6; time += step) {
+    const step = niceStep(this.shown / Math.max(2, Math.floor((right - LEFT) / 85)));
+    for (let time = Math.ceil(this.start / step) * step; time <= this.start + this.shown + 1e-6; time += step) {
       const at = x(time);
       if (at > LEFT - 1 && at < right + 1) pen.fillText(clock(time, step), at, bottom + 16);
     }
