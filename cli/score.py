@@ -25,6 +25,7 @@ from .console import (
     progress,
     show_notes,
 )
+from .familiarity import familiarity_document, warn_of_unfamiliar
 from .interruption import explain_interruption
 from .options import (
     AUDIO,
@@ -207,6 +208,7 @@ def score(
     started = time.perf_counter()
     results: dict[int, list[Score]] = {}
     failures: dict[int, HaaqiEdgeError] = {}
+    unfamiliar: list[int] = []
     seconds, done = 0.0, 0
     with (
         explain_interruption(writer),
@@ -222,6 +224,8 @@ def score(
                 failures[place] = outcome
                 continue
             seconds, done = seconds + outcome[0].windows[-1].end, done + 1
+            if any(score.unfamiliar for score in outcome):
+                unfamiliar.append(place)
             if writer is None or as_json or plot is not None:
                 results[place] = outcome
     elapsed = time.perf_counter() - started
@@ -239,6 +243,7 @@ def score(
                 "version": card.version,
                 "provider": run.provider,
                 "settings": settings,
+                **familiarity_document(card),
                 "elapsed_seconds": round(elapsed, 4),
                 **_to_documents(in_order, errors, frames, who.pairs),
                 "left_out": [display_name(path) for path in left_out],
@@ -264,6 +269,7 @@ def score(
             )
         if left_out:
             out.print(f"[dim]{escape(describe_left_out(left_out))}[/]", soft_wrap=True)
+        warn_of_unfamiliar(card, [display_name(files[place].name) for place in sorted(unfamiliar)], len(files))
         for _, failure in errors:
             print_error(failure)
         if failures:

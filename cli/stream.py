@@ -11,6 +11,7 @@ import typer
 from ..runtime.bundle import HAAQI
 from ..runtime.errors import AudioError, OptionError
 from .console import err, print_json_line, show_notes
+from .familiarity import warn_of_unfamiliar
 from .interruption import InterruptHandler
 from .models import open_model
 from .options import (
@@ -174,6 +175,8 @@ def stream(
             print_json_line({"type": "summary", "model": scorer.card.name, "source": source.name, **summary.to_dict()})
         else:
             print_summary(summary, source.name)
+            if any(total.unfamiliar for total in summary.totals):
+                warn_of_unfamiliar(scorer.card, [source.name])
 
 
 def _open_source(

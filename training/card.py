@@ -261,7 +261,7 @@ def _describe_quantized(card: Card) -> str:
 
 </details>
 
-## Reproduce
+{_unfamiliar_section(card)}## Reproduce
 
 <!-- not-run: takes one to two minutes on two cores -->
 ```bash
@@ -439,6 +439,43 @@ def write_model_card(bundle: Path) -> None:
 
 def _absent(kind: str, held_out: Collection[str]) -> str:
     return " (not in training)" if kind in held_out else ""
+
+
+def _unfamiliar_section(card: Card) -> str:
+    """Return the section on sounds that are unlike the training data; empty for a model without the measure."""
+    if card.familiarity is None:
+        return ""
+    results: Mapping[str, Any] = card.familiarity.results
+    parts = [("above the threshold", "", results["flagged"]), ("others", "_others", results["rows"] - results["flagged"])]
+    covered = "coverage" in results
+    rows = "\n".join(
+        f"| {name} | {number:,} | {results[f'rmse{key}']:.3f} |"
+        + (f" {results[f'coverage{key}']:.1%} | {results[f'width{key}']:.2f} |" if covered else "")
+        for name, key, number in parts
+    )
+    kinds = "\n".join(f"| {kind} | {share:.0%} |" for kind, share in results["sounds"].items())
+    heading = "| test sounds | number | root mean squared error |" + (" coverage | width |" if covered else "")
+    by_width = results.get("auc_errors_by_width")
+    wide = "" if by_width is None else f" A wide interval does so better ({by_width:.2f})."
+    return f"""## Unfamiliar sounds
+
+`haaqi-edge score` warns of a sound that is unlike the training data (`Score.unfamiliar`). The measure is the distance of
+the mean and the spread of its tokens from those of training clips. The threshold is the distance that
+{card.familiarity.share:.0%} of the test sounds exceed.
+
+{heading}
+{"|---" * (heading.count("|") - 1)}|
+{rows}
+
+The distance recognizes what is not music, and does not say how large an error is: a test sound with an error above 0.2
+has a larger distance than one with a smaller error with a probability of {results["auc_errors"]:.2f}.{wide} At least
+5 s with sound are needed. Of the first 5 s of the test sounds, {results["flagged_half"]:.1%} are above the threshold.
+
+| other sounds | above the threshold |
+|---|---|
+{kinds}
+
+"""
 
 
 def _sanity(figures: Mapping[str, Any]) -> str:

@@ -122,3 +122,26 @@ def test_haaqi(folder: Path, tmp_path: Path) -> None:
 def test_the_demo_has_an_interval_or_none() -> None:
     document = check(get_output("score", DEMO, "-a", "N3", "--json", "--threads", "1"), "score")
     assert len(document["results"][0]["scores"][0]["windows"]) == 2
+
+
+def test_haaqi_of_a_manifest(folder: Path, tmp_path: Path) -> None:
+    manifest, output = tmp_path / "manifest.csv", tmp_path / "rows.jsonl"
+    soundfile.write(tmp_path / "d.wav", music(1.0, start=3.0, clip="degraded"), RATE)
+    lines = [f"{folder / name},d.wav,N3,{system},{name}" for name, system in (("a.wav", "x"), ("b.wav", "y"))]
+    manifest.write_text("\n".join(["reference,processed,listener,system,group", *lines]), encoding="utf-8")
+    outcome = run("haaqi", "--manifest", manifest, "--json", "--jobs", "1", "--output", output)
+    document = check(outcome.out, "haaqi_manifest")
+    assert (len(document["results"]), len(document["systems"]), len(document["errors"])) == (2, 1, 1)
+    rows = [check(line, "haaqi_row") for line in output.read_text(encoding="utf-8").splitlines()]
+    assert sorted(row["haaqi"] is None for row in rows) == [False, True]
+
+
+def test_evaluate(folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "labels.csv"
+    files = [tmp_path / f"{number}.wav" for number in range(3)]
+    for number, path in enumerate(files):
+        soundfile.write(path, music(1.0, start=3.0 + number), RATE)
+    lines = [f"{path},N3,0.{number + 5},g" for number, path in enumerate([*files, folder / "b.wav"])]
+    table.write_text("\n".join(["file,audiogram,haaqi,group", *lines]), encoding="utf-8")
+    document = check(run("evaluate", table, "--json", "--jobs", "1").out, "evaluate")
+    assert (document["files"], len(document["by_group"]), len(document["errors"])) == (3, 1, 1)
