@@ -111,6 +111,7 @@ def _write_ort(source: ExportSource, output: Path, samples: bool, as_json: bool)
 
 def _write_c(source: ExportSource, output: Path, samples: bool, as_json: bool, **options: Any) -> None:
     from ..export.c.writer import PREFIX, source_names, write_c
+    from ..runtime.features.patches import SAMPLE_RATE
 
     if samples:
         raise OptionError("--samples cannot be used with --format c: C always includes the front end")
@@ -136,6 +137,9 @@ def _write_c(source: ExportSource, output: Path, samples: bool, as_json: bool, *
         f"of which the front end {operations.front_end:,}",
     )
     table.add_row("operations per score", f"{operations.score:,}", f"for {export.window} patches")
+    for name, cost in export.options.items():
+        per_hop = cost.operations * SAMPLE_RATE // 100
+        table.add_row(f"-D{name}=1", f"{cost.ram:,} bytes", f"more RAM, and {per_hop:,} operations per 10 ms")
     names = source_names(options.get("prefix", PREFIX))
     out.print(f"[bold]{escape(str(output))}[/]: {', '.join(names)}", soft_wrap=True)
     out.print(table)
@@ -185,18 +189,18 @@ class _Exporter(NamedTuple):
         options: names of the options that it has.
         check: raises an error for a folder or options that are invalid, before anything is read.
         write: writes the files; None if `export` itself does.
+        fused_hint: what to do instead of `--fused`.
     """
 
     spelling: str
     options: frozenset[str]
-        fused_hint: what to do instead of `--fused`.
     check: Callable[..., None]
     write: Callable[..., None] | None
+    fused_hint: str = ""
 
 
 _EXPORTERS: Final = {
     "onnx": _Exporter("--format onnx", frozenset({"int8"}), _check_bundle, None),
-    fused_hint: str = ""
     "ort": _Exporter(
         "--format ort",
         frozenset(),
@@ -205,7 +209,11 @@ _EXPORTERS: Final = {
         "; a fused file is in this format if its name ends in .ort, without --format",
     ),
     "tensorrt": _Exporter(
-        "--target tensorrt", frozenset({"fp16", "int8", "profile"}), _check_tensorrt, _write_tensorrt
+        "--target tensorrt",
+        frozenset({"fp16", "int8", "profile"}),
+        _check_tensorrt,
+        _write_tensorrt,
+        "; its graphs have the front end inside, and an engine is built for fixed numbers of patches",
     ),
     "c": _Exporter("--format c", frozenset({"weights", "window", "prefix"}), _check_c, _write_c),
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -71,14 +72,19 @@ class BoardResult(NamedTuple):
 
     Attributes:
         scores: score of the last window, per listener; NaN if there is none.
-        patch, score: resources for one patch, and for one score.
-        push, request, step, work: maximum for one call of `haaqi_push` (160 samples), `haaqi_request`, `haaqi_work`
-            with a budget of one step, and `haaqi_work` with a budget of 100,000 operations.
+        frame, patch: maximum for one call of `haaqi_process` with 10 ms of samples that complete no patch, and that
+            complete one.
+        score: maximum for one call of `haaqi_score`.
+        amplify: for `haaqi_amplify`; zero without NAL-R.
+        push, request, step, work: maximum for one call of `haaqi_push` (10 ms), `haaqi_request`, `haaqi_work` with a
+            budget of one step, and `haaqi_work` with a budget of 100,000 operations.
     """
 
     scores: list[float]
+    frame: ResourceUse
     patch: ResourceUse
     score: ResourceUse
+    amplify: ResourceUse
     push: ResourceUse
     request: ResourceUse
     step: ResourceUse
@@ -91,30 +97,39 @@ def missing_programs(*programs: str) -> str:
     return f"{', '.join(missing)} not found (Debian: {_PACKAGES})" if missing else ""
 
 
-def program_size(folder: Path, optimization: str = OPTIMIZATION) -> ProgramSize:
-    """Return the size of a minimal program that scores with exported C, including what it needs of newlib."""
+def program_size(folder: Path, optimization: str = OPTIMIZATION, options: Sequence[str] = ()) -> ProgramSize:
+    """Return the size of a minimal program that scores with exported C, including what it needs of newlib.
+
+    Args:
+        folder: contains the exported C.
+        optimization: flag of the compiler.
+        options: flags that select optional parts.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         program = Path(temporary) / "bare.elf"
-        _link(folder, program, ("bare.c",), optimization, "--specs=nosys.specs", "-nostartfiles")
+        _link(folder, program, ("bare.c",), optimization, *options, "--specs=nosys.specs", "-nostartfiles")
         completed = subprocess.run([SIZE, str(program)], capture_output=True, text=True, check=True)
     return ProgramSize(*map(int, completed.stdout.splitlines()[1].split()[:3]))
 
 
-def run_on_board(folder: Path, samples: Array, audiograms: Array, optimization: str = OPTIMIZATION) -> BoardResult:
+def run_on_board(
+    folder: Path, samples: Array, audiograms: Array, optimization: str = OPTIMIZATION, options: Sequence[str] = ()
+) -> BoardResult:
     """Run exported C on the emulated board.
 
     Args:
         folder: contains the exported C.
-        samples: float32 [n] at 16 kHz, at least one patch.
-        audiograms: float32 [listeners, 8], dB HL.
+        samples: float32 [n] at the rate of the input, at least one patch.
+        audiograms: float32 [listeners, 8], dB HL. NAL-R amplifies for the first.
         optimization: flag of the compiler.
+        options: flags that select optional parts.
 
     Raises:
         ExportError: the code does not compile without warnings, or the program fails.
     """
     with tempfile.TemporaryDirectory() as temporary:
         program, audio, listeners = (Path(temporary) / name for name in ("run.elf", "audio", "listeners"))
-        _link(folder, program, ("run.c", "start.c"), optimization, "--specs=rdimon.specs")
+        _link(folder, program, ("run.c", "start.c"), optimization, *options, "--specs=rdimon.specs")
         samples.astype("<f4").tofile(audio)
         audiograms.astype("<f4").tofile(listeners)
         arguments = "".join(f",arg={word}" for word in ("run", audio.name, listeners.name))
@@ -130,7 +145,7 @@ def run_on_board(folder: Path, samples: Array, audiograms: Array, optimization: 
         for name, *numbers in lines
         if name in BoardResult._fields[1:] and len(numbers) == 2
     }
-    if completed.returncode != 0 or len(score_lines) != len(audiograms) or len(uses) != 5:
+    if completed.returncode != 0 or len(score_lines) != len(audiograms) or len(uses) != 7:
         raise ExportError(f"the emulated board failed ({completed.returncode}): {completed.stdout}{completed.stderr}")
     uses["score"] = max(ResourceUse(int(instructions), int(stack)) for *_, instructions, stack in score_lines)
     return BoardResult([float(score) if status == "0" else float("nan") for status, score, *_ in score_lines], **uses)

@@ -14,17 +14,19 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
+import soxr
 
 from ...evaluation.sounds import list_table_sounds, load_audio
 from ...export.bundle import load_nano_source
 from ...export.c.check import CNano, compile_c
+from ...export.c.constants import DECIMATION, QUEUE
 from ...export.c.writer import SOURCE, TOLERANCES, CExport, write_c
 from ...runtime import Scorer
 from ...runtime.audio.folders import audio_in
@@ -41,6 +43,8 @@ _SANITIZERS: Final = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitiz
 _OPTIMIZATIONS: Final = ("-Os", "-O2", "-O3", "-Ofast")
 _MAX_CHUNK: Final = 2 * fe.PATCH_SHIFT
 """upper limit for the samples in a chunk"""
+_MARGIN: Final = fe.PATCH_SHIFT
+"""samples at 16 kHz by which a sound is shorter than a window"""
 Array = npt.NDArray[np.float32]
 
 
@@ -62,6 +66,88 @@ def load_table_sounds(table: Path, music: Path, rows: int) -> Iterator[ListenerS
     """Yield rows of a label table's test split, each for its listener."""
     for sound, audio in load_audio(list_table_sounds(table, music, rows=rows)):
         yield ListenerSound(np.concatenate(list(open_audio(audio).blocks())), sound.listener)
+
+
+class Parts(NamedTuple):
+    """The optional parts of the C code that a program uses.
+
+    Attributes:
+        nal_r: whether NAL-R amplifies.
+        decimate: whether the input is at 48 kHz.
+    """
+
+    nal_r: bool = False
+    decimate: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the parts in results."""
+        return (
+            " and ".join(name for name, used in (("NAL-R", self.nal_r), ("48 kHz", self.decimate)) if used) or "plain"
+        )
+
+    @property
+    def rate(self) -> int:
+        """Sample rate of the input, Hz."""
+        return fe.SAMPLE_RATE * (DECIMATION if self.decimate else 1)
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Flags of the compiler."""
+        return tuple(f"-D{name}=1" for name in self.macros)
+
+    @property
+    def macros(self) -> tuple[str, ...]:
+        """The macros that select the parts."""
+        return tuple(name for name, used in (("HAAQI_NALR", self.nal_r), ("HAAQI_DECIMATE", self.decimate)) if used)
+
+    def delay(self, export: CExport) -> int:
+        """Return the number of zeros that follow a recording."""
+        decimator = export.options["HAAQI_DECIMATE"].delay if self.decimate else 0
+        return decimator + (export.options["HAAQI_NALR"].delay * self.rate // fe.SAMPLE_RATE if self.nal_r else 0)
+
+    def ram(self, export: CExport) -> int:
+        """Return the size of a stream in bytes, with the default queue."""
+        queue = 4 * QUEUE * (self.rate // fe.SAMPLE_RATE - 1)
+        return export.ram + queue + sum(export.options[name].ram for name in self.macros)
+
+    def compile(self, export: CExport, cc: str) -> CNano:
+        """Return a stream with these parts."""
+        return CNano(export.folder, cc, self.ram(export), export.window, flags=self.flags, nal_r=self.nal_r)
+
+
+COMBINATIONS: Final = (Parts(nal_r=True), Parts(decimate=True), Parts(nal_r=True, decimate=True))
+"""combinations of the optional parts"""
+
+
+def compare_parts(
+    export: CExport, cc: str, scorer: Scorer, sounds: Sequence[ListenerSound], parts: Parts
+) -> dict[str, Any]:
+    """Compare scores of C with optional parts with those of `Scorer`.
+
+    Args:
+        export: exported C.
+        cc: compiler for this machine.
+        scorer: scores in Python.
+        sounds: the sounds. As much of each as one window holds is resampled to the rate of the parts and scored.
+        parts: the optional parts.
+
+    Returns:
+        the largest difference, and the number of sounds.
+    """
+    seconds, differences = (export.window * fe.PATCH_SHIFT - _MARGIN) / fe.SAMPLE_RATE, []
+    with parts.compile(export, cc) as c_stream:
+        for seed, (samples, listener) in enumerate(sounds):
+            samples = np.asarray(soxr.resample(samples, fe.SAMPLE_RATE, parts.rate), np.float32)
+            samples = samples[: int(seconds * parts.rate)]
+            c_stream.init()
+            if parts.nal_r:
+                c_stream.amplify(listener.array())
+            for chunk in split_chunks(np.append(samples, np.zeros(parts.delay(export), np.float32)), seed):
+                c_stream.push(chunk)
+            expected = scorer.score((samples, parts.rate), listener, nal_r=parts.nal_r).score
+            differences.append(abs(c_stream.score(listener.array())[1] - expected))
+    return {"largest": max(differences), "sounds": len(differences)}
 
 
 def split_chunks(samples: Array, seed: int = 0) -> list[Array]:
@@ -202,8 +288,18 @@ def _measure_cortex_m7(export: CExport, c_stream: CNano, sound: ListenerSound) -
     c_stream.push(sound.samples)
     here = [c_stream.score(audiogram)[1] for audiogram in audiograms]
     found["largest_difference_from_here"] = max(abs(a - b) for a, b in zip(board_result.scores, here, strict=True))
-    calls = {name: getattr(board_result, name)._asdict() for name in board_result._fields if name != "scores"}
-    return {**found, **calls}
+    found["calls"] = {}
+    for parts in (Parts(), *COMBINATIONS):
+        samples = np.asarray(soxr.resample(sound.samples[: 2 * fe.SAMPLE_RATE], fe.SAMPLE_RATE, parts.rate), np.float32)
+        result = (
+            boards.run_on_board(export.folder, samples, audiograms[:1], options=parts.flags)
+            if parts.macros
+            else board_result
+        )
+        size = boards.program_size(export.folder, options=parts.flags)
+        calls = {name: getattr(result, name)._asdict() for name in result._fields if name != "scores"}
+        found["calls"][parts.name] = {"flash": size.flash, "ram": size.ram, **calls}
+    return found
 
 
 def measure(
@@ -257,6 +353,12 @@ def measure(
                         export, compilers[0], first.samples[: fe.SAMPLE_RATE]
                     )
                     result["cortex_m7"] = _measure_cortex_m7(export, c_stream, first)
+                result["parts"] = {}
+                for parts in COMBINATIONS:
+                    result["parts"][parts.name] = {
+                        name: compare_parts(export, compilers[0], scorer, group, parts)
+                        for name, group in sounds.items()
+                    }
             results[weights] = result
     return results
 
@@ -266,7 +368,8 @@ def is_within_tolerance(results: dict[str, Any]) -> bool:
     return all(
         one["largest"] <= result["tolerance"]
         for result in results.values()
-        for one in result.get("agreement", {}).values()
+        for group in (result.get("agreement", {}), *result.get("parts", {}).values())
+        for one in group.values()
     )
 
 
@@ -292,6 +395,11 @@ def format_lines(results: dict[str, Any]) -> list[str]:
                 f"{one['largest']:.2g} (99%: {one['p99']:.2g}; last scores {one['largest_of_last']:.2g}; tolerance "
                 f"{result['tolerance']:g})"
             )
+        for part, groups in result.get("parts", {}).items():
+            for name, one in groups.items():
+                lines.append(
+                    f"  {name}, {part}: {one['sounds']} scores, largest difference from Python {one['largest']:.2g}"
+                )
         lines += [f"  {line}" for line in _format_optimizations(result.get("optimizations", {}))]
         lines += [f"  {line}" for line in _format_board(result.get("cortex_m7", {}))]
     return lines
@@ -309,22 +417,31 @@ def _format_optimizations(platforms: dict[str, dict[str, Any]]) -> list[str]:
     return lines
 
 
+_CALLS: Final = {
+    "push": "haaqi_push, 10 ms",
+    "request": "haaqi_request",
+    "step": "haaqi_work, one step",
+    "work": "haaqi_work, budget 100,000",
+    "frame": "haaqi_process, 10 ms",
+    "patch": "the same, completes a patch",
+    "score": "haaqi_score",
+    "amplify": "haaqi_amplify",
+}
+"""calls of `boards.BoardResult`, in words"""
+
+
 def _format_board(board: dict[str, Any]) -> list[str]:
     lines = []
     if "flash" in board:
         lines.append(f"Cortex-M7: flash {board['flash']:,} (code {board['code']:,}), RAM {board['ram']:,} bytes")
-    if "patch" in board:
-        patch, score = board["patch"], board["score"]
-        lines += [
-            f"instructions: {patch['instructions']:,} per patch, {score['instructions']:,} per score; "
-            f"stack {max(patch['stack'], score['stack'])} bytes",
-            f"largest call in a callback: haaqi_push of 160 samples {board['push']['instructions']:,} instructions, "
-            f"haaqi_request {board['request']['instructions']:,}, haaqi_work of one step "
-            f"{board['step']['instructions']:,}, of 100,000 operations {board['work']['instructions']:,}; "
-            f"stack {max(board[name]['stack'] for name in ('push', 'request', 'step', 'work'))} bytes",
-            "largest difference of a score on the emulated board from this machine "
-            f"{board['largest_difference_from_here']:.2g}",
-        ]
+    for part, calls in board.get("calls", {}).items():
+        lines.append(f"{part:30}{'instructions':>14}{'stack':>8}, flash {calls['flash']:,}, RAM {calls['ram']:,} bytes")
+        for name, text in _CALLS.items():
+            if calls[name]["instructions"]:
+                lines.append(f"  {text:28}{calls[name]['instructions']:>14,}{calls[name]['stack']:>8,}")
+    if "calls" in board:
+        difference = board["largest_difference_from_here"]
+        lines.append(f"largest difference of a score on the emulated board from this machine {difference:.2g}")
     if "skipped" in board:
         lines.append(f"Cortex-M7 skipped: {board['skipped']}")
     return lines

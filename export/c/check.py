@@ -53,6 +53,7 @@ class CNano:
         prefix: of the names in C.
         flags: of the compiler, in addition to `FLAGS`.
         interval: whether the network predicts intervals.
+        nal_r: whether `flags` include NAL-R.
 
     Attributes:
         memory: the stream, uint32 [ram / 4].
@@ -70,6 +71,7 @@ class CNano:
         prefix: str = "haaqi",
         flags: Sequence[str] = (),
         interval: bool = False,
+        nal_r: bool = False,
     ) -> None:
         self._folder = tempfile.TemporaryDirectory()
         library = Path(self._folder.name) / f"{prefix}_nano.so"
@@ -85,6 +87,7 @@ class CNano:
         self._level = self._function("level", pointer, pointer)
         self._interval = self._function("interval", *[pointer] * 3) if interval else None
         self._patches = self._function("patches", pointer)
+        self._amplify = self._function("amplify", pointer, pointer) if nal_r else None
         self._push = self._function("push", pointer, pointer, ctypes.c_size_t)
         self._work = self._function("work", pointer, ctypes.c_uint32)
         self._request = self._function("request", pointer, pointer)
@@ -101,6 +104,12 @@ class CNano:
     def init(self, level1: float = 85.0) -> int:
         """Call `haaqi_init`."""
         return int(self._init(self.memory.ctypes.data, level1))
+
+    def amplify(self, audiogram: Array) -> int:
+        """Call `haaqi_amplify`."""
+        assert self._amplify is not None, "compiled without NAL-R"
+        levels = np.ascontiguousarray(audiogram, dtype=np.float32)
+        return int(self._amplify(self.memory.ctypes.data, levels.ctypes.data))
 
     def push(self, samples: Array) -> int:
         """Call `haaqi_process`."""

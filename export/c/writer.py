@@ -20,7 +20,7 @@ from ...runtime.writing import check_folder, write_group
 from ..bundle import ExportSource
 from ..verify import Parity, verify_c
 from .check import CNano, find_compiler
-from .constants import CConstants, WeightFormat
+from .constants import CConstants, OptionCost, WeightFormat
 
 PREFIX: Final = "haaqi"
 """prefix of names in C, if no other is given"""
@@ -59,6 +59,7 @@ class CExport(NamedTuple):
         constants: size of tables and weights in bytes. A device stores them in flash, together with the code.
         ram: size of a stream in bytes. No other memory is needed, except for the stack.
         operations: multiplications.
+        options: what optional parts add, by macro.
         compiler: compiler that the sources were verified with; None if there is none, so that nothing was verified.
         parity: result of the verification; None without a compiler.
     """
@@ -69,6 +70,7 @@ class CExport(NamedTuple):
     constants: int
     ram: int
     operations: Operations
+    options: dict[str, OptionCost]
     compiler: str | None
     parity: Parity | None
 
@@ -83,6 +85,7 @@ class CExport(NamedTuple):
             **self._asdict(),
             "folder": str(self.folder),
             "operations": self.operations._asdict(),
+            "options": {name: cost._asdict() for name, cost in self.options.items()},
             "parity": parity,
         }
 
@@ -127,7 +130,15 @@ def write_c(
                 parity = verify_c(network, stream, length, TOLERANCES[weights])
     write_group(texts, folder)
     return CExport(
-        folder, weights, length, constants.size, constants.ram, count_operations(network.config, length), cc, parity
+        folder,
+        weights,
+        length,
+        constants.size,
+        constants.ram,
+        count_operations(network.config, length),
+        {_apply_prefix(name, prefix): cost for name, cost in constants.options.items()},
+        cc,
+        parity,
     )
 
 
@@ -154,7 +165,7 @@ def source_names(prefix: str = PREFIX) -> tuple[str, ...]:
 def _apply_prefix(text: str, prefix: str) -> str:
     """Replace the prefix of the templates in all names of C, and in names of files."""
     text = re.sub(r"\bhaaqi_", f"{prefix}_", text)
-    return re.sub(r"\bHAAQI_", f"{prefix.upper()}_", text)
+    return re.sub(r"(\b|(?<=-D))HAAQI_", f"{prefix.upper()}_", text)
 
 
 def count_operations(config: NanoConfig, window: int) -> Operations:

@@ -15,6 +15,9 @@ __attribute__((noreturn)) void start(void)
     for (char *at = &__bss_start__; at < &__bss_end__; at++)
         *at = 0;
     haaqi_init(&ear, HAAQI_LEVEL1);
+#if HAAQI_NALR
+    haaqi_amplify(&ear, audiogram);
+#endif
     for (;;) {
         float now = sample, heard;
         if (haaqi_process(&ear, &now, 1) > 0 && haaqi_score(&ear, audiogram, &heard, NULL) == HAAQI_OK)

@@ -1,8 +1,9 @@
 /* On the emulated board: run AUDIO LISTENERS. AUDIO holds samples, LISTENERS audiograms, both float32.
  *
  * Prints the score of the last window for each listener, and the cost of calls: instructions and stack. With -icount
- * shift=0, QEMU's clock counts one instruction per nanosecond; the board's timer runs at 25 MHz. First come the calls of
- * the simple use (a patch, a score), then the most expensive calls of the use in a callback with frames of 10 ms.
+ * shift=0, QEMU's clock counts one instruction per nanosecond; the board's timer runs at 25 MHz. First come the most
+ * expensive calls of the simple use (a frame of 10 ms that completes no patch, one that does, a score), then those of the
+ * use in a callback.
  */
 #include "haaqi_nano.h"
 
@@ -11,7 +12,7 @@
 
 #define TIMER ((volatile uint32_t *)0x40000000u) /* CMSDK timer 0: control, value, reload */
 
-enum { INSTRUCTIONS = 40, CHUNK = 997, FRAME = 160, STACK = 16384, PAINT = 0xA5 };
+enum { INSTRUCTIONS = 40, FRAME = HAAQI_INPUT_RATE / 100, STACK = 16384, PAINT = 0xA5 };
 
 typedef struct cost {
     uint32_t instructions;
@@ -19,7 +20,7 @@ typedef struct cost {
 } cost;
 
 static haaqi_nano ear;
-static float samples[CHUNK];
+static float samples[FRAME];
 static volatile unsigned char *lowest;
 static uint32_t start;
 
@@ -80,7 +81,7 @@ static int run_callbacks(FILE *audio, const float *audiogram, uint32_t budget, c
 int main(int argc, char **argv)
 {
     float audiogram[HAAQI_LEVELS] = {0}, score = 0.0f;
-    cost patch = {0, 0}, step = {0, 0}, work = {0, 0}, push = {0, 0}, request = {0, 0};
+    cost frame = {0, 0}, patch = {0, 0}, amplify = {0, 0}, step = {0, 0}, work = {0, 0}, push = {0, 0}, request = {0, 0};
     size_t got;
     FILE *audio = argc == 3 ? fopen(argv[1], "rb") : NULL, *listeners = argc == 3 ? fopen(argv[2], "rb") : NULL;
     if (audio == NULL || listeners == NULL) {
@@ -90,15 +91,24 @@ int main(int argc, char **argv)
     TIMER[2] = 0xFFFFFFFFu;
     TIMER[0] = 1;
     haaqi_init(&ear, HAAQI_LEVEL1);
-    while ((got = fread(samples, sizeof samples[0], CHUNK, audio)) > 0) {
+#if HAAQI_NALR
+    if (fread(audiogram, sizeof audiogram[0], HAAQI_LEVELS, listeners) != HAAQI_LEVELS)
+        return 1;
+    start_cost();
+    haaqi_amplify(&ear, audiogram);
+    stop_cost(&amplify);
+    rewind(listeners);
+#endif
+    while ((got = fread(samples, sizeof samples[0], FRAME, audio)) > 0) {
         start_cost();
         int patches = haaqi_process(&ear, samples, got);
         if (patches < 0)
             return 1;
-        if (patches == 1)
-            stop_cost(&patch);
+        stop_cost(patches == 0 ? &frame : &patch);
     }
+    print_cost("frame", frame);
     print_cost("patch", patch);
+    print_cost("amplify", amplify);
     while (fread(audiogram, sizeof audiogram[0], HAAQI_LEVELS, listeners) == HAAQI_LEVELS) {
         cost one = {0, 0};
         start_cost();

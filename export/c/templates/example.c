@@ -2,9 +2,10 @@
  *
  *     example song.wav 35,35,40,50,55,60,65,65
  *
- * The file contains the signal at the ear, amplification included (this program has no NAL-R), at 16 kHz. Channels are
- * averaged. Every 160 ms the program prints the time, the score of the last patches and the level. The last line is the
- * mean over consecutive windows, the score that `haaqi-edge score` prints.
+ * The file contains the signal at the ear, amplification included, at 16 kHz. Channels are averaged. Every 160 ms the
+ * program prints the time, the score of the last patches and the level. The last line is the mean over consecutive
+ * windows, the score that `haaqi-edge score` prints. Compiled with -DHAAQI_NALR=1, the program amplifies for the listener
+ * first, as `haaqi-edge score --nal-r` does; with -DHAAQI_DECIMATE=1, it reads files at 48 kHz.
  */
 #include "haaqi_nano.h"
 
@@ -91,7 +92,7 @@ static int is_audio(FILE *file, unsigned long at, unsigned long end, unsigned lo
  * file is whole by its other size, and one that is too small is ignored. */
 static const char *find_end(wav *in, unsigned long start, unsigned long size, unsigned long riff)
 {
-    unsigned long frame = in->channels * in->bytes, per_second = frame * HAAQI_SAMPLE_RATE, used, after, limit, end;
+    unsigned long frame = in->channels * in->bytes, per_second = frame * HAAQI_INPUT_RATE, used, after, limit, end;
     int known = !is_placeholder(riff), complete;
     if (fseek(in->file, 0, SEEK_END) != 0 || ftell(in->file) < 0)
         return "is not a regular file";
@@ -144,8 +145,8 @@ static const char *open_wav(wav *in, const char *path)
                 in->format = (unsigned)little_endian(head + 24, 2);
             in->channels = (unsigned)little_endian(head + 2, 2);
             in->bytes = (unsigned)little_endian(head + 14, 2) / 8;
-            if (little_endian(head + 4, 4) != HAAQI_SAMPLE_RATE)
-                return "is not at 16 kHz: resample it first";
+            if (little_endian(head + 4, 4) != HAAQI_INPUT_RATE)
+                return HAAQI_DECIMATE ? "is not at 48 kHz: resample it first" : "is not at 16 kHz: resample it first";
             if (in->channels < 1 || in->channels > MAX_CHANNELS)
                 return "has no channels or too many";
             if (!(in->format == PCM && in->bytes >= 2 && in->bytes <= 4) &&
@@ -183,6 +184,16 @@ static size_t read_wav(wav *in, float *samples)
     }
     in->frames = got < wanted ? 0 : in->frames - (unsigned long)got;
     return got;
+}
+
+/* Write up to CHUNK of the zeros that are left, and return their number. */
+static size_t write_zeros(float *samples, size_t *left)
+{
+    size_t count = *left < CHUNK ? *left : (size_t)CHUNK;
+    for (size_t i = 0; i < count; i++)
+        samples[i] = 0.0f;
+    *left -= count;
+    return count;
 }
 
 static int read_audiogram(const char *text, float *levels)
@@ -223,9 +234,9 @@ int main(int argc, char **argv)
 {
     float audiogram[HAAQI_LEVELS], samples[CHUNK], level1 = HAAQI_LEVEL1, score = 0.0f, level = 0.0f;
     double total = 0.0;
-    wav in = {0};
+    wav in;
     const char *wrong;
-    size_t got;
+    size_t got, zeros = HAAQI_DELAY; /* after the recording */
     long patches = 0, scored = 0, added = 0; /* scored: in windows that have a score; added: in no window yet */
     haaqi_status status = HAAQI_TOO_SHORT;
     if (argc < 3 || argc > 4)
@@ -234,10 +245,15 @@ int main(int argc, char **argv)
         return failed(argv[2], "is not an audiogram: give 8 levels in dB HL, separated by commas");
     if ((argc == 4 && !read_level(argv[3], &level1)) || haaqi_init(&stream, level1) != HAAQI_OK)
         return failed(argv[3], "is not a level of RMS 1.0: give 0 to 140 dB SPL");
+#if HAAQI_NALR
+    if (haaqi_amplify(&stream, audiogram) != HAAQI_OK)
+        return failed(argv[2], "contains a level outside -10 to 120 dB HL");
+#endif
+    memset(&in, 0, sizeof in);
     wrong = open_wav(&in, argv[1]);
     if (wrong != NULL)
         return failed(argv[1], wrong);
-    while ((got = read_wav(&in, samples)) > 0) {
+    while ((got = read_wav(&in, samples)) > 0 || (got = write_zeros(samples, &zeros)) > 0) {
         int complete = haaqi_process(&stream, samples, got);
         if (complete < 0)
             return failed(argv[1], "contains a sample that is not a number, or is far too loud");

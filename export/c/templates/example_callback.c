@@ -3,15 +3,16 @@
  *     sox song.wav -t raw -r 16000 -c 1 -b 16 -e signed - | ./example_callback 35,35,40,50,55,60,65,65
  *
  * The input is the signal at the ear, amplification included: 16-bit integers, least significant byte first, mono, at
- * 16 kHz. The program prints a score a second. No call takes longer than BUDGET operations and a copy of 160 samples.
- * On a device, audio_callback is what the audio driver calls, and the main loop waits for `ready`.
+ * 16 kHz. Compiled with -DHAAQI_NALR=1, the program amplifies for the listener; with -DHAAQI_DECIMATE=1, the input is at
+ * 48 kHz. The program prints a score a second. No call takes longer than BUDGET operations and a copy of a frame. On a
+ * device, audio_callback is what the audio driver calls, and the main loop waits for `ready`.
  */
 #include "haaqi_nano.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FRAME = HAAQI_SAMPLE_RATE / 100, FRAMES_PER_SCORE = 100 };
+enum { FRAME = HAAQI_INPUT_RATE / 100, FRAMES_PER_SCORE = 100 };
 
 /* Operations per callback: those of a patch every 160 ms and of a score a second, and 25% more. */
 #define BUDGET ((HAAQI_PATCH_OPERATIONS / 16 + HAAQI_SCORE_OPERATIONS / FRAMES_PER_SCORE) * 5 / 4 + HAAQI_STEP)
@@ -68,6 +69,9 @@ int main(int argc, char **argv)
         return 2;
     }
     haaqi_init(&stream, HAAQI_LEVEL1);
+#if HAAQI_NALR
+    haaqi_amplify(&stream, audiogram); /* haaqi_request reports an invalid audiogram */
+#endif
     while (read_frame(samples)) {
         int status = audio_callback(samples);
         if (status < 0) {

@@ -848,11 +848,97 @@ static haaqi_status take_result(const haaqi_nano *stream, float *score, float *f
     return HAAQI_OK;
 }
 
+/* ---- filters: from the input to the samples of a patch ---- */
+
+#if HAAQI_NALR || HAAQI_DECIMATE
+
+/* Add a sample to the last 2 reach + 1 ones, and return them, the oldest first. Each is stored twice, so that they are
+ * in order at any place. */
+static const float *add_sample(float *last, uint32_t *place, uint32_t reach, float x)
+{
+    uint32_t count = 2 * reach + 1;
+    last[*place] = last[*place + count] = x;
+    *place = *place + 1 < count ? *place + 1 : 0;
+    return last + *place;
+}
+
+/* Apply a symmetric filter of 2 reach + 1 taps, given by its first half and the middle tap. */
+static float filter(const float *taps, const float *x, size_t reach)
+{
+    float a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f;
+    const float *mirrored = x + 2 * reach;
+    size_t i = 0;
+    for (; i + 4 <= reach; i += 4, mirrored -= 4) {
+        a += taps[i] * (x[i] + mirrored[0]);
+        b += taps[i + 1] * (x[i + 1] + mirrored[-1]);
+        c += taps[i + 2] * (x[i + 2] + mirrored[-2]);
+        d += taps[i + 3] * (x[i + 3] + mirrored[-3]);
+    }
+    for (; i < reach; i++, mirrored--)
+        a += taps[i] * (x[i] + mirrored[0]);
+    return ((a + b) + (c + d)) + taps[reach] * x[reach];
+}
+
+#endif
+
+/* Process a sample of the input, and return the number of operations. */
+static uint32_t take_sample(haaqi_nano *stream, float x)
+{
+    uint32_t cost = 1;
+#if HAAQI_DECIMATE
+    const float *input = add_sample(stream->input, &stream->input_place, HAAQI_DECIMATOR_REACH, x);
+    if (stream->input_wait > 0) {
+        stream->input_wait--;
+        return cost;
+    }
+    stream->input_wait = HAAQI_DECIMATION - 1;
+    x = filter(decimator, input, HAAQI_DECIMATOR_REACH);
+    cost += 2 * HAAQI_DECIMATOR_REACH + 1;
+#endif
+    x *= stream->gain;
+#if HAAQI_NALR
+    const float *unamplified = add_sample(stream->unamplified, &stream->unamplified_place, HAAQI_NALR_REACH, x);
+    if (stream->unamplified_wait > 0) {
+        stream->unamplified_wait--;
+        return cost;
+    }
+    x = filter(stream->nalr, unamplified, HAAQI_NALR_REACH);
+    cost += 2 * HAAQI_NALR_REACH + 1;
+#endif
+    stream->samples[stream->stored++] = x;
+    return cost;
+}
+
+#if HAAQI_NALR
+
+/* Return the gain of NAL-R at frequency `point` of the 2 HAAQI_NALR_REACH + 1 ones at which it is specified, from 0 to
+ * half the sample rate. gains: in dB, at nalr_frequencies, between which they are linear. */
+static float gain_at(const float *gains, size_t point)
+{
+    float hertz = (float)HAAQI_SAMPLE_RATE / 2.0f * (float)point / (2.0f * (float)HAAQI_NALR_REACH), decibel = gains[0];
+    for (size_t i = 1; i < HAAQI_NALR_GAINS; i++) {
+        float part = (hertz - nalr_frequencies[i - 1]) / (nalr_frequencies[i] - nalr_frequencies[i - 1]);
+        part = part < 0.0f ? 0.0f : part > 1.0f ? 1.0f : part;
+        decibel += part * (gains[i] - gains[i - 1]);
+    }
+    return expf(decibel * 0.11512925f); /* ln(10) / 20 */
+}
+
+/* Add one frequency of the design to the taps: a cosine around the middle tap. */
+static void add_cosine(float *taps, uint32_t k, float amplitude)
+{
+    const uint32_t half = HAAQI_SPECTRUM / 2, turn = k * (half / (HAAQI_NALR_GRID - 1));
+    for (uint32_t m = 0, at = 0; m <= HAAQI_NALR_REACH; m++, at = (at + turn) % HAAQI_SPECTRUM)
+        taps[HAAQI_NALR_REACH - m] += amplitude * (at < half ? turns[at][0] : -turns[at - half][0]);
+}
+
+#endif
+
 /* ---- queue and work ---- */
 
 #if HAAQI_QUEUE
 
-enum { MOVED_PER_STEP = 512 };
+enum { MOVES_PER_STEP = HAAQI_FILTER_OPERATIONS > 0 ? STEP_PRODUCTS : 512 }; /* operations, less those of the last move */
 
 /* Only haaqi_push changes `written`, and only work changes `taken`: one may interrupt the other. */
 static uint32_t position(const volatile uint32_t *at)
@@ -877,15 +963,13 @@ static void set_position(volatile uint32_t *at, size_t value)
 static uint32_t move_samples(haaqi_nano *stream)
 {
     size_t taken = stream->taken, waiting = (position(&stream->written) + HAAQI_QUEUE + 1 - taken) % (HAAQI_QUEUE + 1);
-    size_t count = HAAQI_PATCH_LENGTH - stream->stored;
-    count = count < waiting ? count : waiting;
-    count = count < MOVED_PER_STEP ? count : (size_t)MOVED_PER_STEP;
-    for (size_t i = 0; i < count; i++) {
-        stream->samples[stream->stored++] = stream->gain * stream->queue[taken];
+    uint32_t cost = 0;
+    for (; waiting > 0 && stream->stored < HAAQI_PATCH_LENGTH && cost < MOVES_PER_STEP; waiting--) {
+        cost += take_sample(stream, stream->queue[taken]);
         taken = taken == HAAQI_QUEUE ? 0 : taken + 1;
     }
     set_position(&stream->taken, taken);
-    return (uint32_t)count;
+    return cost;
 }
 
 #endif
@@ -926,13 +1010,15 @@ static int are_valid(const float *samples, size_t count)
     return 1;
 }
 
-/* Count samples that arrived, and return the number of patches that they complete. */
+/* Count samples of the input that arrived, and return the number of patches that they complete. */
 static int count_patches(haaqi_nano *stream, size_t count)
 {
+    const size_t first = HAAQI_DECIMATION * (HAAQI_PATCH_LENGTH - 1) + 1 + HAAQI_DELAY;
+    const size_t shift = HAAQI_DECIMATION * HAAQI_PATCH_SHIFT;
     size_t total = stream->arrived + count, patches = 0;
-    if (total >= HAAQI_PATCH_LENGTH) {
-        patches = (total - HAAQI_PATCH_LENGTH) / HAAQI_PATCH_SHIFT + 1;
-        total -= patches * HAAQI_PATCH_SHIFT;
+    if (total >= first) {
+        patches = (total - first) / shift + 1;
+        total -= patches * shift;
     }
     stream->arrived = (uint32_t)total;
     return (int)patches;
@@ -941,8 +1027,9 @@ static int count_patches(haaqi_nano *stream, size_t count)
 /* ---- public functions ---- */
 
 /* The compiler checks the size that was computed on export. */
-typedef char ram_is_as_said[sizeof(haaqi_nano) == (HAAQI_QUEUE ? HAAQI_RAM + 4 * (HAAQI_QUEUE - HAAQI_QUEUE_DEFAULT)
-                                                                : HAAQI_RAM_SIMPLE)
+typedef char ram_is_as_said[sizeof(haaqi_nano) ==
+                                    (HAAQI_QUEUE > 0 ? HAAQI_RAM + 4 * (HAAQI_QUEUE - HAAQI_QUEUE_DEFAULT) : HAAQI_RAM_SIMPLE) +
+                                        (HAAQI_NALR ? HAAQI_NALR_RAM : 0) + (HAAQI_DECIMATE ? HAAQI_DECIMATE_RAM : 0)
                                 ? 1
                                 : -1];
 
@@ -954,11 +1041,61 @@ haaqi_status haaqi_init(haaqi_nano *stream, float level1)
     memset(stream, 0, sizeof *stream);
     stream->gain = good ? expf((level1 - HAAQI_LEVEL1) * 0.11512925f) : 1.0f; /* ln(10) / 20 */
     stream->silence = HAAQI_SILENCE * stream->gain;
+#if HAAQI_DECIMATE
+    stream->input_wait = HAAQI_DECIMATOR_REACH;
+#endif
+#if HAAQI_NALR
+    stream->unamplified_wait = HAAQI_NALR_REACH;
+    stream->nalr[HAAQI_NALR_REACH] = 1.0f; /* no amplification */
+#endif
 #if HAAQI_INTERVAL
     stream->ends[0] = 1.0f; /* above the upper end: there is no interval yet */
 #endif
     return good ? HAAQI_OK : HAAQI_BAD_LEVEL;
 }
+
+#if HAAQI_NALR
+
+/* The gains are those of Byrne & Dillon (1986), with the slope for severe losses. The filter is a frequency sampling
+ * design, as MATLAB's fir2: the response is linear between its points on a fine grid. */
+haaqi_status haaqi_amplify(haaqi_nano *stream, const float audiogram[HAAQI_LEVELS])
+{
+    const size_t points = 2 * HAAQI_NALR_REACH;
+    float loss[HAAQI_NALR_GAINS], worst = 0.0f, total, low;
+    for (size_t i = 0; i < HAAQI_LEVELS; i++)
+        if (!is_within(audiogram + i, 10.0f, 120.0f))
+            return HAAQI_BAD_AUDIOGRAM;
+    for (size_t i = 0; i < HAAQI_NALR_GAINS; i++) {
+        loss[i] = audiogram[nalr_levels[i]];
+        worst = loss[i] > worst ? loss[i] : worst;
+    }
+    memset(stream->nalr, 0, sizeof stream->nalr);
+    if (worst <= 0.0f) {
+        stream->nalr[HAAQI_NALR_REACH] = 1.0f;
+        return HAAQI_OK;
+    }
+    total = loss[1] + loss[2] + loss[3]; /* at 500, 1000 and 2000 Hz */
+    total = total <= 180.0f ? 0.05f * total : 9.0f + 0.116f * (total - 180.0f);
+    for (size_t i = 0; i < HAAQI_NALR_GAINS; i++) { /* from now on, `loss` holds gains in dB */
+        loss[i] = total + 0.31f * loss[i] + nalr_bias[i];
+        loss[i] = loss[i] > 0.0f ? loss[i] : 0.0f;
+    }
+    low = gain_at(loss, 0);
+    for (size_t i = 0; i < points; i++) {
+        size_t start = i * HAAQI_NALR_GRID / points, stop = (i + 1) * HAAQI_NALR_GRID / points;
+        float high = gain_at(loss, i + 1), slope = stop - start > 1 ? (high - low) / (float)(stop - start - 1) : 0.0f;
+        for (size_t k = start; k < stop; k++) {
+            float middle = k == 0 || k == HAAQI_NALR_GRID - 1 ? 0.5f : 1.0f;
+            add_cosine(stream->nalr, (uint32_t)k, middle * (low + slope * (float)(k - start)));
+        }
+        low = high;
+    }
+    for (size_t i = 0; i <= HAAQI_NALR_REACH; i++)
+        stream->nalr[i] *= nalr_window[i] / (float)(HAAQI_NALR_GRID - 1);
+    return HAAQI_OK;
+}
+
+#endif
 
 int haaqi_process(haaqi_nano *stream, const float *samples, size_t count)
 {
@@ -966,7 +1103,7 @@ int haaqi_process(haaqi_nano *stream, const float *samples, size_t count)
         return HAAQI_BAD_SAMPLE;
     finish_work(stream);
     for (size_t i = 0; i < count; i++) {
-        stream->samples[stream->stored++] = stream->gain * samples[i];
+        take_sample(stream, samples[i]);
         if (stream->stored == HAAQI_PATCH_LENGTH)
             finish_work(stream);
     }

@@ -2,17 +2,26 @@
  *
  * @about@
  *
- *     static haaqi_nano stream;                        // the only memory: HAAQI_RAM bytes
- *     haaqi_init(&stream, 85.0f);
- *     if (haaqi_process(&stream, samples, count) > 0)  // 16 kHz, mono, full scale 1.0; any number of samples
- *         haaqi_score(&stream, audiogram, &score, NULL);
+ *     static haaqi_nano stream;                        // the only memory, about HAAQI_RAM bytes; no heap, no globals
+ *     const float audiogram[HAAQI_LEVELS] = {35, 35, 40, 50, 55, 60, 65, 65}; // hearing loss in dB HL
+ *     float score;
+ *     haaqi_init(&stream, 85.0f);                      // once
+ *     if (haaqi_process(&stream, samples, count) > 0 && // whenever audio arrives, any number of samples
+ *         haaqi_score(&stream, audiogram, &score, NULL) == HAAQI_OK)
+ *         printf("%.3f\n", score);                     // 0 (bad) to 1 (good)
  *
- * The signal is the presented one: the signal at the ear, amplification included. A patch is complete every 160 ms, and
- * haaqi_process encodes it at once. In an audio callback, use haaqi_push and haaqi_work instead, whose calls are short.
- * haaqi_score reads the last HAAQI_WINDOW patches. Scores do not depend on the number
- * of samples per call. The code allocates no memory and has no global state: one haaqi_nano is one stream. From the
- * mathematical library it uses expf, fabsf, logf, sqrtf and tanhf. It is right at any level of optimization, -ffast-math
- * included, and compiles as C++ too.
+ * Samples are mono, with full scale 1.0 (divide 16-bit integers by 32768), at HAAQI_INPUT_RATE: 16 kHz, or 48 kHz with
+ * -DHAAQI_DECIMATE=1. They are the signal at the ear, amplification included. If yours is not amplified, let
+ * -DHAAQI_NALR=1 amplify it for the listener. Compile haaqi_nano.c and your program with the same options, and link the
+ * mathematical library, for example:
+ *
+ *     cc -O3 -DHAAQI_NALR=1 -DHAAQI_DECIMATE=1 -o program program.c haaqi_nano.c -lm
+ *
+ * A patch of samples is complete every 160 ms. haaqi_process encodes it at once, which takes a while; so does
+ * haaqi_score, which reads the last HAAQI_WINDOW patches. In an audio callback, use haaqi_push and haaqi_work instead:
+ * see "use in an audio callback" below. Scores do not depend on the number of samples per call. One haaqi_nano is one
+ * stream. Of the mathematical library, it uses expf, fabsf, logf, sqrtf and tanhf. The code is right at any level of
+ * optimization, -ffast-math included, and compiles as C++ too.
  */
 #ifndef HAAQI_NANO_H
 #define HAAQI_NANO_H
@@ -39,11 +48,36 @@ typedef enum haaqi_status {
     HAAQI_NOT_REQUESTED = -9  /* no score was requested */
 } haaqi_status;
 
-/* Samples that haaqi_push can store. 0 leaves the functions for audio callbacks out, which saves RAM. All files of a
- * program must be compiled with the same value. */
-#ifndef HAAQI_QUEUE
-#define HAAQI_QUEUE HAAQI_QUEUE_DEFAULT
+/* ---- options: define them when you compile, with the same values for all files of a program ---- */
+
+/* 1: amplify for the listener with NAL-R, as `haaqi-edge score --nal-r` does. The input is then the signal before the
+ * hearing aid. Call haaqi_amplify after haaqi_init. */
+#ifndef HAAQI_NALR
+#define HAAQI_NALR 0
 #endif
+
+/* 1: the input is at 48 kHz. It is converted to 16 kHz. */
+#ifndef HAAQI_DECIMATE
+#define HAAQI_DECIMATE 0
+#endif
+
+#define HAAQI_DECIMATION (HAAQI_DECIMATE ? 3 : 1)
+#define HAAQI_INPUT_RATE (HAAQI_DECIMATION * HAAQI_SAMPLE_RATE) /* Hz of all samples that you pass */
+
+/* Samples by which the filters of the options delay the input. To score the end of a recording, pass as many zeros
+ * after it. */
+#define HAAQI_DELAY ((HAAQI_DECIMATE ? HAAQI_DECIMATOR_REACH : 0) + (HAAQI_NALR ? HAAQI_DECIMATION * HAAQI_NALR_REACH : 0))
+
+/* Samples that haaqi_push can store, by default those of a patch. 0 leaves the functions for audio callbacks out, which
+ * saves RAM. */
+#ifndef HAAQI_QUEUE
+#define HAAQI_QUEUE (HAAQI_DECIMATION * HAAQI_QUEUE_DEFAULT)
+#endif
+
+/* Operations of haaqi_work: those of a patch with its filters, and of a score of a complete window. */
+#define HAAQI_FILTER_OPERATIONS                                                                                        \
+    ((HAAQI_DECIMATE ? 2 * HAAQI_DECIMATOR_REACH + 3 : 0) + (HAAQI_NALR ? 2 * HAAQI_NALR_REACH + 1 : 0))
+#define HAAQI_PATCH_OPERATIONS (HAAQI_ENCODER_OPERATIONS + HAAQI_PATCH_SHIFT * HAAQI_FILTER_OPERATIONS)
 
 #if HAAQI_QUEUE
 #define HAAQI_SLOTS (HAAQI_WINDOW + HAAQI_SPARE)
@@ -83,6 +117,15 @@ typedef struct haaqi_nano {
     float samples[HAAQI_PATCH_LENGTH];          /* of the incomplete patch */
 #if HAAQI_TEXTURE == 2
     float tail[HAAQI_PATCH_LENGTH - HAAQI_PATCH_SHIFT]; /* samples that the next patch reads too */
+#endif
+#if HAAQI_DECIMATE
+    uint32_t input_place, input_wait;           /* samples until the next one at 16 kHz */
+    float input[2 * (2 * HAAQI_DECIMATOR_REACH + 1)];
+#endif
+#if HAAQI_NALR
+    uint32_t unamplified_place, unamplified_wait; /* samples until the first amplified one */
+    float unamplified[2 * (2 * HAAQI_NALR_REACH + 1)];
+    float nalr[HAAQI_NALR_REACH + 1];           /* first half of the filter, and the middle tap */
 #endif
 #if HAAQI_QUEUE
     volatile uint32_t written, taken;           /* positions in the queue */
@@ -131,6 +174,14 @@ typedef struct haaqi_nano {
  * -20 dBFS then has 65 dB SPL. Returns HAAQI_OK or HAAQI_BAD_LEVEL. */
 haaqi_status haaqi_init(haaqi_nano *stream, float level1);
 
+#if HAAQI_NALR
+/* Amplify for a listener from now on, with the audiogram that haaqi_score has. Call it after haaqi_init. If you call it
+ * later, the filter changes for samples that are not processed yet; call haaqi_init first if the window must not contain
+ * both. Without a call there is no amplification. Designing the filter takes about 25,000 multiplications. Returns
+ * HAAQI_OK or HAAQI_BAD_AUDIOGRAM. */
+haaqi_status haaqi_amplify(haaqi_nano *stream, const float audiogram[HAAQI_LEVELS]);
+#endif
+
 /* ---- simple use: call haaqi_process, then haaqi_score ---- */
 
 /* Process any number of samples: encode all patches that they complete. Returns the number of these patches, or
@@ -164,22 +215,31 @@ haaqi_status haaqi_level(const haaqi_nano *stream, float *level);
 #if HAAQI_QUEUE
 /* ---- use in an audio callback: every call is short ----
  *
- *     haaqi_push(&stream, frame, 160);                   // in every callback of 10 ms
- *     haaqi_work(&stream, 200000);                       // in the callback too, or in the main loop
- *     haaqi_request(&stream, audiogram);                 // once a second, for example
- *     if (haaqi_result(&stream, &score, NULL) == HAAQI_OK) ...
+ *     // operations per frame of 10 ms: a patch in 16 frames, a score in 100 frames, and a reserve of 25%
+ *     #define BUDGET ((HAAQI_PATCH_OPERATIONS / 16 + HAAQI_SCORE_OPERATIONS / 100) * 5 / 4 + HAAQI_STEP)
  *
- * Results are identical to those of haaqi_process and haaqi_score. haaqi_push may interrupt the other functions, which
- * must not interrupt each other. haaqi_init, haaqi_process and haaqi_score must not be interrupted by haaqi_push. */
+ *     void callback(const float *frame)                          // every 10 ms
+ *     {
+ *         haaqi_push(&stream, frame, HAAQI_INPUT_RATE / 100);    // stores the samples
+ *         if (++frames % 100 == 0) {                             // once a second
+ *             if (haaqi_result(&stream, &score, NULL) == HAAQI_OK)
+ *                 ...                                            // the score that was requested a second ago
+ *             haaqi_request(&stream, audiogram);                 // the next one
+ *         }
+ *         haaqi_work(&stream, BUDGET);                           // here, or in the main loop
+ *     }
+ *
+ * A score is identical to what haaqi_process and haaqi_score would give for the patches encoded at the request. haaqi_push may interrupt the other functions, which must not interrupt each other.
+ * haaqi_init, haaqi_process and haaqi_score must not be interrupted by haaqi_push. */
 
-/* Store up to HAAQI_QUEUE samples. The time is proportional to their number. Returns the number of patches that they
- * complete, which haaqi_work or haaqi_score encodes; HAAQI_FULL or HAAQI_BAD_SAMPLE: the whole call was ignored. */
+/* Store up to HAAQI_QUEUE samples. The time is proportional to their number; haaqi_work filters and encodes them. Returns
+ * the number of patches that they complete, or HAAQI_FULL or HAAQI_BAD_SAMPLE: the whole call was ignored. */
 int haaqi_push(haaqi_nano *stream, const float *samples, size_t count);
 
-/* Do work that waits: encode patches, and compute a requested score. budget: maximum number of operations, that is of
- * multiplications; a function of the mathematical library counts as 16. At least one step is done, which has at most
- * HAAQI_STEP operations. Patches come first. A score must be complete before HAAQI_SPARE more patches are; if it is
- * not, patches wait for it. Returns 1, or 0 if no work is left.
+/* Do work that waits: filter samples, encode patches, and compute a requested score. budget: maximum number of
+ * operations, that is of multiplications; a function of the mathematical library counts as 16. At least one step is
+ * done, which has at most HAAQI_STEP operations. Patches come first. A score must be complete before HAAQI_SPARE more
+ * patches are; if it is not, patches wait for it. Returns 1, or 0 if no work is left.
  *
  * A patch needs HAAQI_PATCH_OPERATIONS, a score of a complete window HAAQI_SCORE_OPERATIONS. */
 int haaqi_work(haaqi_nano *stream, uint32_t budget);

@@ -16,8 +16,11 @@ import torch
 from compilers import c_compiler, named_compiler
 from haaqi_edge.benchmarks.studies import boards
 from haaqi_edge.benchmarks.studies.c import (
+    COMBINATIONS,
     ListenerSound,
+    Parts,
     compare_optimizations,
+    compare_parts,
     compiler_warnings,
     run_sanitizers,
     score_differences,
@@ -25,7 +28,7 @@ from haaqi_edge.benchmarks.studies.c import (
 )
 from haaqi_edge.export.bundle import ExportSource, count_parameters, load_nano_source
 from haaqi_edge.export.c.check import CNano, compile_c
-from haaqi_edge.export.c.constants import CONTROL_WORDS, QUEUE, WeightFormat
+from haaqi_edge.export.c.constants import CONTROL_WORDS, QUEUE, WeightFormat, decimator_taps
 from haaqi_edge.export.c.writer import (
     HEADER,
     SOURCE,
@@ -38,6 +41,8 @@ from haaqi_edge.export.c.writer import (
 from haaqi_edge.export.verify import probe_signal, verify_c
 from haaqi_edge.model.nano import Nano, NanoConfig
 from haaqi_edge.runtime import Audiogram, Scorer
+from haaqi_edge.runtime.audio.levels import nal_r_filter
+from haaqi_edge.runtime.audiogram import STANDARD
 from haaqi_edge.runtime.errors import ExportError, OptionError
 from haaqi_edge.runtime.features.texture import textures
 from hypothesis import given, settings
@@ -181,6 +186,184 @@ def test_other_sizes_equal_pytorch(small: CompiledExport) -> None:
         small.nano, small.stream, small.export.window, {"float": 1e-5, "int8": 0.02}[small.export.weights]
     )
     assert parity.cases == 8  # 1 and 2 patches fit a window of 5
+
+
+@pytest.mark.parametrize(
+    ("shipped", "parts"),
+    [("float", COMBINATIONS[2]), ("int8", COMBINATIONS[0]), ("int8", COMBINATIONS[1])],
+    indirect=["shipped"],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_scores_with_optional_parts_equal_those_of_score(shipped: CompiledExport, scorer: Scorer, parts: Parts) -> None:
+    sounds = [ListenerSound(music(5.0, clip=clip), Audiogram.named(name)) for clip, name in CLIPS]
+    found = compare_parts(shipped.export, c_compiler(), scorer, sounds, parts)
+    assert found["sounds"] == len(sounds)
+    assert found["largest"] < {"float": 0.002, "int8": 0.01}[shipped.export.weights]
+
+
+CLIPS = [("clean", "N1"), ("clean", "S2"), ("degraded", "N5")]
+
+
+@pytest.fixture(scope="module", params=COMBINATIONS, ids=lambda parts: parts.name)
+def parted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PartedStream]:
+    """Yield a stream with optional parts, of a window of 5 patches, and one without."""
+    folder = tmp_path_factory.mktemp("c") / "parted"
+    for plain in compile_export(source_of(small_nano(2)), folder, "float", 0.8):
+        with request.param.compile(plain.export, c_compiler()) as stream:
+            yield PartedStream(request.param, stream, plain)
+
+
+@dataclasses.dataclass(frozen=True)
+class PartedStream:
+    """A stream with optional parts, and the same export without them."""
+
+    parts: Parts
+    stream: CNano
+    plain: CompiledExport
+
+    def restart(self) -> CNano:
+        """Start the stream, with NAL-R for N3 if it is among the parts."""
+        self.stream.init()
+        assert not self.parts.nal_r or self.stream.amplify(N3) == OK
+        return self.stream
+
+    @property
+    def patch_starts(self) -> int:
+        """Samples of the input that complete the first patch."""
+        factor = self.parts.rate // 16_000
+        return factor * (READ - 1) + 1 + self.parts.delay(self.plain.export)
+
+
+def test_chunks_change_nothing_with_optional_parts(parted: PartedStream) -> None:
+    rate = parted.parts.rate
+    sound = music(1.1, rate)
+    count = 1 + (len(sound) - parted.patch_starts) // (2560 * rate // 16_000)
+    stream = parted.restart()
+    assert stream.push(sound) == count
+    expected = stream.score(N3)
+    for sizes in ([1] * 700, [parted.patch_starts - 1, 1, 0, 1], [7_001, 480, 3]):
+        stream = parted.restart()
+        patches = [stream.push(part) for part in np.split(sound, np.cumsum(sizes))]
+        assert sum(patches) == count
+        assert stream.score(N3)[:2] == expected[:2]
+    assert parted.restart().push(sound[: parted.patch_starts - 1]) == 0
+    assert stream.push(sound[:1]) == 1
+
+
+def test_work_in_parts_is_identical_with_optional_parts(parted: PartedStream) -> None:
+    stream, rate, rng = parted.restart(), parted.parts.rate, np.random.default_rng(1)
+    sound = music(1.0, rate)
+    stream.push(sound)
+    expected = stream.score(N3)
+    for budget in (0, 50_000):
+        stream = parted.restart()
+        for start in range(0, len(sound), rate // 100):
+            assert stream.queue(sound[start : start + rate // 100]) >= 0
+            for _ in range(rng.integers(0, 120)):
+                stream.work(budget)
+        while stream.work(budget):
+            pass
+        assert stream.request(N3) == OK
+        while stream.work(budget):
+            pass
+        assert stream.result()[:2] == expected[:2]
+
+
+def test_the_header_says_what_a_patch_needs_with_optional_parts(parted: PartedStream) -> None:
+    header = (parted.plain.export.folder / HEADER).read_text(encoding="utf-8")
+    numbers = dict(re.findall(r"#define HAAQI_(STEP|ENCODER_OPERATIONS) (\d+)", header))
+    options = parted.plain.export.options
+    patch = int(numbers["ENCODER_OPERATIONS"]) + 2560 * sum(options[name].operations for name in parted.parts.macros)
+    factor = parted.parts.rate // 16_000
+    for budget, left in ((patch + int(numbers["STEP"]), False), (int(0.9 * patch), True)):
+        stream = parted.restart()
+        stream.push(noise(parted.patch_starts))
+        assert stream.queue(noise(2560 * factor)) == 1
+        assert stream.work(budget) == left
+    assert stream.queue(noise(2560 * factor + 1)) == FULL
+
+
+@pytest.mark.parametrize("parted", [Parts(nal_r=True)], indirect=True, ids=lambda parts: parts.name)
+def test_nal_r_that_is_not_designed_amplifies_nothing(parted: PartedStream) -> None:
+    sound, plain = music(1.0), parted.plain.stream
+    plain.init()
+    plain.push(sound)
+    parted.stream.init()
+    parted.stream.push(np.append(sound, np.zeros(parted.parts.delay(parted.plain.export), np.float32)))
+    assert parted.stream.score(N3)[:2] == plain.score(N3)[:2]
+
+
+@pytest.mark.parametrize("parted", [Parts(nal_r=True)], indirect=True, ids=lambda parts: parts.name)
+def test_nal_r_has_the_filter_of_python(parted: PartedStream) -> None:
+    stream, export = parted.stream, parted.plain.export
+    reach = export.options["HAAQI_NALR"].delay
+    words = CONTROL_WORDS + 3 + (export.window + 8) * parted.plain.nano.config.width + READ + 240
+    taps = stream.memory.view(np.float32)[words + 2 + 2 * (2 * reach + 1) :][: reach + 1]
+    listeners = [Audiogram.named(name) for name in STANDARD]
+    listeners += [
+        Audiogram(levels) for levels in ((-10.0,) * 8, (1.0,) * 8, (120.0,) * 8, (-10.0, 0, 90, 0, 0, 5, 60, 0))
+    ]
+    for listener in listeners:
+        stream.init()
+        assert stream.amplify(listener.array()) == OK
+        expected = nal_r_filter(listener, 16_000)
+        np.testing.assert_allclose(taps, expected[: reach + 1], atol=1e-5 * expected.max())
+    for wrong in (np.nan, 121.0, -10.5):
+        levels = N3.copy()
+        levels[4] = wrong
+        assert stream.amplify(levels) == BAD_AUDIOGRAM
+    assert taps[-1] == pytest.approx(expected[reach]), "a refused audiogram changes nothing"
+
+
+def test_the_decimator_keeps_what_is_audible_and_removes_the_rest() -> None:
+    half = decimator_taps().astype(np.float64)
+    taps = np.append(half, half[-2::-1])
+    frequencies = np.arange(0, 24_001, 20)
+    response = np.abs(np.exp(-2j * np.pi * np.outer(frequencies, np.arange(len(taps))) / 48_000) @ taps)
+    decibel = 20 * np.log10(response)
+    assert np.abs(decibel[frequencies <= 7_300]).max() < 0.02
+    assert decibel[frequencies >= 8_000].max() < -59
+
+
+@pytest.mark.parametrize("language", ["c99", "c++17"])
+@pytest.mark.parametrize("parts", COMBINATIONS, ids=lambda parts: parts.name)
+def test_optional_parts_compile_without_warnings(tmp_path: Path, parts: Parts, language: str) -> None:
+    """Compile with a prefix, and check that nothing of a part is left if it is off."""
+    cc, code = named_compiler("gcc" if language == "c99" else "g++"), tmp_path / "c/own_nano.c"
+    write_unverified(tmp_path / "c", "own")
+    options = [*COMPILER_WARNINGS, f"-std={language}", "-x", language.rstrip("0123456789")]
+    flags = [flag.replace("HAAQI", "OWN") for flag in parts.flags]
+    examples = [tmp_path / "c/example.c", tmp_path / "c/example_callback.c"]
+    subprocess.run([cc, *options, *flags, "-O1", "-c", code, "-o", tmp_path / "code.o"], check=True)
+    subprocess.run([cc, *options, *flags, "-fsyntax-only", *examples], check=True)
+    used = subprocess.run([cc, *options, *flags, "-E", "-P", code], check=True, capture_output=True, text=True).stdout
+    assert ("own_amplify" in used, "nalr_window" in used) == (parts.nal_r, parts.nal_r)
+    assert ("decimator" in used) == parts.decimate
+
+
+COMPILER_WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Werror")
+
+
+def write_unverified(folder: Path, prefix: str) -> None:
+    """Write an export without compiling it, to save time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("haaqi_edge.export.c.writer.find_compiler", lambda: None)
+        write_c(source_of(small_nano(2)), folder, "int8", 0.8, prefix=prefix)
+
+
+@pytest.mark.parametrize("shipped", ["int8"], indirect=True)
+def test_the_example_amplifies_and_reads_48_khz(shipped: CompiledExport, scorer: Scorer, tmp_path: Path) -> None:
+    parts, sound = Parts(nal_r=True, decimate=True), music(12.0, 48_000)
+    soundfile.write(tmp_path / "sound.wav", sound, 48_000, subtype="FLOAT")
+    sources = [shipped.export.folder / "example.c", shipped.export.folder / SOURCE]
+    assert compile_c(sources, tmp_path / "example", c_compiler(), *parts.flags) == ""
+    command = [tmp_path / "example", tmp_path / "sound.wav", ",".join(f"{level:g}" for level in N3)]
+    printed = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    expected = scorer.score(tmp_path / "sound.wav", "N3", nal_r=True).score
+    assert float(printed.split()[-1]) == pytest.approx(expected, abs=0.01)
+    soundfile.write(tmp_path / "sound.wav", sound[:16_000], 16_000, subtype="FLOAT")
+    refused = subprocess.run(command, capture_output=True, check=False, text=True)
+    assert (refused.returncode, "is not at 48 kHz" in refused.stderr) == (2, True)
 
 
 @settings(max_examples=25, deadline=None)
@@ -595,8 +778,8 @@ def test_a_slow_score_delays_patches_but_changes_nothing(small: CompiledExport) 
 def test_budgets_hold(small: CompiledExport) -> None:
     """Test that the numbers of the header are what a patch and a score need."""
     header = (small.export.folder / HEADER).read_text(encoding="utf-8")
-    numbers = dict(re.findall(r"#define HAAQI_(STEP|PATCH_OPERATIONS|SCORE_OPERATIONS) (\d+)", header))
-    step, patch, score = (int(numbers[name]) for name in ("STEP", "PATCH_OPERATIONS", "SCORE_OPERATIONS"))
+    numbers = dict(re.findall(r"#define HAAQI_(STEP|ENCODER_OPERATIONS|SCORE_OPERATIONS) (\d+)", header))
+    step, patch, score = (int(numbers[name]) for name in ("STEP", "ENCODER_OPERATIONS", "SCORE_OPERATIONS"))
     stream, sound = small.stream, noise(samples_for(small.export.window))
 
     def is_left(budget: int) -> bool:
