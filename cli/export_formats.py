@@ -138,8 +138,8 @@ def _write_c(source: ExportSource, output: Path, samples: bool, as_json: bool, *
     )
     table.add_row("operations per score", f"{operations.score:,}", f"for {export.window} patches")
     for name, cost in export.options.items():
-        per_hop = cost.operations * SAMPLE_RATE // 100
-        table.add_row(f"-D{name}=1", f"{cost.ram:,} bytes", f"more RAM, and {per_hop:,} operations per 10 ms")
+        per_hop = f"{cost.operations * SAMPLE_RATE // 100:,} operations per 10 ms"
+        table.add_row(f"-D{name}=1", f"{cost.ram + cost.queue:,} bytes", f"of RAM and {per_hop} more")
     names = source_names(options.get("prefix", PREFIX))
     out.print(f"[bold]{escape(str(output))}[/]: {', '.join(names)}", soft_wrap=True)
     out.print(table)

@@ -26,7 +26,7 @@ import soxr
 from ...evaluation.sounds import list_table_sounds, load_audio
 from ...export.bundle import load_nano_source
 from ...export.c.check import CNano, compile_c
-from ...export.c.constants import DECIMATION, QUEUE
+from ...export.c.constants import DECIMATION
 from ...export.c.writer import SOURCE, TOLERANCES, CExport, write_c
 from ...runtime import Scorer
 from ...runtime.audio.folders import audio_in
@@ -108,8 +108,7 @@ class Parts(NamedTuple):
 
     def ram(self, export: CExport) -> int:
         """Return the size of a stream in bytes, with the default queue."""
-        queue = 4 * QUEUE * (self.rate // fe.SAMPLE_RATE - 1)
-        return export.ram + queue + sum(export.options[name].ram for name in self.macros)
+        return export.ram + sum(export.options[name].ram + export.options[name].queue for name in self.macros)
 
     def compile(self, export: CExport, cc: str) -> CNano:
         """Return a stream with these parts."""

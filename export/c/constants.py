@@ -67,13 +67,15 @@ class OptionCost(NamedTuple):
 
     Attributes:
         constants: bytes of tables.
-        ram: bytes of a stream.
+        ram: bytes of a stream, without a longer queue.
+        queue: bytes by which the default queue is longer.
         operations: of the work per sample at 16 kHz: one per tap and per sample that is moved.
         delay: samples of the input after which the part returns its first sample.
     """
 
     constants: int
     ram: int
+    queue: int
     operations: int
     delay: int
 
@@ -126,8 +128,10 @@ class CConstants:
         words = {"HAAQI_NALR": (nal_r + 1) + 2 * (2 * nal_r + 1) + 2, "HAAQI_DECIMATE": 2 * (2 * decimator + 1) + 2}
         operations = {"HAAQI_NALR": 2 * nal_r + 1, "HAAQI_DECIMATE": 2 * decimator + 1 + DECIMATION - 1}
         delays = {"HAAQI_NALR": nal_r, "HAAQI_DECIMATE": decimator}
+        queues = {"HAAQI_NALR": 0, "HAAQI_DECIMATE": 4 * (DECIMATION - 1) * QUEUE}
         return {
-            name: OptionCost(self._size_of(name), 4 * words[name], operations[name], delays[name]) for name in words
+            name: OptionCost(self._size_of(name), 4 * words[name], queues[name], operations[name], delays[name])
+            for name in words
         }
 
     def _size_of(self, option: str) -> int:
@@ -269,7 +273,7 @@ class CConstants:
             "NALR_GAINS": len(nal_r_design()["frequencies"]),
             "NALR_REACH": f"{self._nal_r_reach} /* taps of NAL-R on either side of the middle one */",
             "NALR_GRID": f"{nal_r_design()['grid']} /* frequencies of its design */",
-            "DECIMATOR_REACH": f"{_DECIMATOR_REACH} /* taps on either side of the middle one */",
+            "DECIMATOR_REACH": f"{_DECIMATOR_REACH} /* taps of the decimator, in the same way */",
             "FLOOR": _format_number(tx.FLOOR),
             "RELATIVE_FLOOR": _format_number(tx.RELATIVE_FLOOR),
             "MODULATION_FLOOR": _format_number(tx.MODULATION_FLOOR),

@@ -3,17 +3,18 @@
  * @about@
  *
  *     static haaqi_nano stream;                        // the only memory, about HAAQI_RAM bytes; no heap, no globals
- *     const float audiogram[HAAQI_LEVELS] = {35, 35, 40, 50, 55, 60, 65, 65}; // hearing loss in dB HL
+ *     const float audiogram[HAAQI_LEVELS] =            // dB HL at 250, 500, 1000, 2000, 3000, 4000, 6000 and 8000 Hz
+ *         {35, 35, 40, 50, 55, 60, 65, 65};
  *     float score;
  *     haaqi_init(&stream, 85.0f);                      // once
  *     if (haaqi_process(&stream, samples, count) > 0 && // whenever audio arrives, any number of samples
  *         haaqi_score(&stream, audiogram, &score, NULL) == HAAQI_OK)
  *         printf("%.3f\n", score);                     // 0 (bad) to 1 (good)
  *
- * Samples are mono, with full scale 1.0 (divide 16-bit integers by 32768), at HAAQI_INPUT_RATE: 16 kHz, or 48 kHz with
- * -DHAAQI_DECIMATE=1. They are the signal at the ear, amplification included. If yours is not amplified, let
- * -DHAAQI_NALR=1 amplify it for the listener. Compile haaqi_nano.c and your program with the same options, and link the
- * mathematical library, for example:
+ * Samples are mono (the mean of the channels), with full scale 1.0 (divide 16-bit integers by 32768), at
+ * HAAQI_INPUT_RATE: 16 kHz, or 48 kHz with -DHAAQI_DECIMATE=1. They are the signal at the ear, amplification included. If
+ * yours is not amplified, let -DHAAQI_NALR=1 amplify it for the listener. Compile haaqi_nano.c and your program with the
+ * same options, and link the mathematical library, for example:
  *
  *     cc -O3 -DHAAQI_NALR=1 -DHAAQI_DECIMATE=1 -o program program.c haaqi_nano.c -lm
  *
@@ -56,7 +57,7 @@ typedef enum haaqi_status {
 #define HAAQI_NALR 0
 #endif
 
-/* 1: the input is at 48 kHz. It is converted to 16 kHz. */
+/* 1: the input is at 48 kHz. It is filtered and converted to 16 kHz. The default queue is three times as long. */
 #ifndef HAAQI_DECIMATE
 #define HAAQI_DECIMATE 0
 #endif
@@ -98,7 +99,7 @@ typedef struct haaqi_nano {
     float silence;                              /* peak up to which a patch is silent */
     float power;                                /* mean square of the last patch */
     uint32_t stored;                            /* number of samples of the incomplete patch */
-    uint32_t arrived;                           /* the same, with samples of the queue */
+    uint32_t arrived;                           /* the same of the input, with samples of the queue */
     uint32_t next;                              /* index of the next token */
     uint32_t count;                             /* tokens that a score reads, at most HAAQI_WINDOW */
     uint32_t quiet;                             /* silent patches since the last patch with sound */
