@@ -446,7 +446,10 @@ def _unfamiliar_section(card: Card) -> str:
     if card.familiarity is None:
         return ""
     results: Mapping[str, Any] = card.familiarity.results
-    parts = [("above the threshold", "", results["flagged"]), ("others", "_others", results["rows"] - results["flagged"])]
+    parts = [
+        ("above the threshold", "", results["flagged"]),
+        ("others", "_others", results["rows"] - results["flagged"]),
+    ]
     covered = "coverage" in results
     rows = "\n".join(
         f"| {name} | {number:,} | {results[f'rmse{key}']:.3f} |"
@@ -456,20 +459,21 @@ def _unfamiliar_section(card: Card) -> str:
     kinds = "\n".join(f"| {kind} | {share:.0%} |" for kind, share in results["sounds"].items())
     heading = "| test sounds | number | root mean squared error |" + (" coverage | width |" if covered else "")
     by_width = results.get("auc_errors_by_width")
-    wide = "" if by_width is None else f" A wide interval does so better ({by_width:.2f})."
+    wide = "" if by_width is None else f" The width of the interval does better: {by_width:.2f}."
     return f"""## Unfamiliar sounds
 
-`haaqi-edge score` warns of a sound that is unlike the training data (`Score.unfamiliar`). The measure is the distance of
-the mean and the spread of its tokens from those of training clips. The threshold is the distance that
-{card.familiarity.share:.0%} of the test sounds exceed.
+`haaqi-edge score` warns of a sound that is unlike the training data (`Score.unfamiliar`). It compares the mean and the
+spread of the sound's tokens with those of training clips. The distance of {card.familiarity.share:.0%} of the test
+sounds is above the threshold.
 
 {heading}
 {"|---" * (heading.count("|") - 1)}|
 {rows}
 
-The distance recognizes what is not music, and does not say how large an error is: a test sound with an error above 0.2
-has a larger distance than one with a smaller error with a probability of {results["auc_errors"]:.2f}.{wide} At least
-5 s with sound are needed. Of the first 5 s of the test sounds, {results["flagged_half"]:.1%} are above the threshold.
+The distance recognizes sounds that are not music. It hardly predicts the error. Of two test sounds, one with an error
+above 0.2 and one with a smaller error, the first has the larger distance with a probability of
+{results["auc_errors"]:.2f}.{wide} A sound needs at least 5 s that are not silent. If only the first 5 s of the test
+sounds are used, {results["flagged_half"]:.1%} of them are above the threshold.
 
 | other sounds | above the threshold |
 |---|---|
