@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -49,23 +50,51 @@ class GraphRunner:
         tokens = self.encoder.run(**{self.reads: features})[0]
         return tokens.reshape(1, -1, tokens.shape[2])
 
-    def scores(self, inputs: ModelInputs) -> Array:
-        """Return one score per listener, [listeners]."""
-        return self.head.run(tokens=self.tokens(inputs.features), audiogram=inputs.audiograms)[1]
+
+class TokenCache:
+    """Tokens of the excerpts by encoder, for graphs that share an encoder. It keeps the last encoder and the first.
+
+    The first encoder is the one in fp32, with which each layer of the head is measured alone.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: dict[bytes, list[Array]] = {}
+
+    def get(self, encoder: bytes) -> list[Array]:
+        """Return the list of tokens, one array per excerpt, which is empty for a new encoder. The caller appends."""
+        key = hashlib.sha256(encoder).digest()
+        if key not in self._tokens and len(self._tokens) == 2:
+            self._tokens.popitem()
+        return self._tokens.setdefault(key, [])
 
 
-def score_graphs(graphs: Mapping[str, bytes], inputs: Iterable[ModelInputs]) -> npt.NDArray[np.float64]:
+def score_graphs(
+    graphs: Mapping[str, bytes],
+    inputs: Sequence[ModelInputs],
+    cache: TokenCache | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> npt.NDArray[np.float64]:
     """Score all excerpts for all their listeners.
 
     Args:
         graphs: encoder and head, by role.
         inputs: the prepared excerpts.
+        cache: of the same excerpts.
+        progress: called after each excerpt with the number of excerpts scored so far.
 
     Returns:
         float64 [scores], excerpt by excerpt.
     """
     runner = GraphRunner(graphs)
-    return np.concatenate([runner.scores(one) for one in inputs]).astype(np.float64)
+    tokens = [] if cache is None else cache.get(graphs["encoder"])
+    scores = []
+    for index, one in enumerate(inputs):
+        if index == len(tokens):
+            tokens.append(runner.tokens(one.features))
+        scores.append(runner.head.run(tokens=tokens[index], audiogram=one.audiograms)[1])
+        if progress is not None:
+            progress(index + 1)
+    return np.concatenate(scores).astype(np.float64)
 
 
 @dataclass(frozen=True)

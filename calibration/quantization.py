@@ -21,7 +21,7 @@ from ..runtime.writing import with_files, write_files
 from .calibration_data import EXCERPT_SECONDS, CalibrationData, ExcerptSet, ModelInputs, prepare_inputs
 from .finalization import ONNX_DOMAINS, finalize_model
 from .layer_groups import LayerGroup, find_layer_groups, node_names
-from .measurement import BASELINE, Speed, describe_machine, measure_speeds, score_graphs
+from .measurement import BASELINE, Speed, TokenCache, describe_machine, measure_speeds, score_graphs
 from .quantizers import quantize_dynamic_graph, quantize_static_graph, store_weights_int8
 from .ranges import RangeExcess, Ranges, Rule, collect_ranges, find_range_excess, load_or_collect_ranges
 from .sensitivity import BuildGraphs, SearchResult, SensitivitySearch
@@ -32,6 +32,14 @@ ONNX_RUNTIME_DOMAIN: Final = "com.microsoft"
 MIN_SPEEDUP: Final = 1.05
 """a dynamic candidate must be this many times as fast to be preferred to a static one, which can stream"""
 JOURNAL: Final = "search.jsonl"
+_ACCURACY_SOUNDS: Final = "preparing sounds to measure the accuracy"
+_FP32_SCORES: Final = "scoring in fp32"
+_CALIBRATION_SOUNDS: Final = "preparing sounds for calibration"
+_CALIBRATING: Final = "calibrating"
+_CHOOSING_RANGES: Final = "choosing ranges"
+_MEASURING: Final = "measuring layers"
+_CHECKING_RANGES: Final = "checking ranges"
+_SPEED: Final = "measuring speed"
 Progress = Callable[[str, int, int], None]
 """called with the current step, how much of it is done, and the total; the total is 0 if it is unknown"""
 
@@ -56,6 +64,18 @@ class QuantizationSettings:
     budget: float = BUDGET
     lstm: bool = False
     rank: bool = False
+
+    @property
+    def steps(self) -> list[str]:
+        """Names of the steps of a quantization, in order. A step whose results are stored already is left out."""
+        steps = [_ACCURACY_SOUNDS, _FP32_SCORES]
+        for method in self.methods:
+            if method == "static":
+                steps += [_CALIBRATION_SOUNDS, _CALIBRATING, *([] if self.rule else [_CHOOSING_RANGES])]
+            steps.append(f"{_MEASURING} ({method})")
+            if method == "static":
+                steps.append(_CHECKING_RANGES)
+        return [*steps, _SPEED] if runs_natively(self.target) else steps
 
     @property
     def methods(self) -> Sequence[Method]:
@@ -170,7 +190,7 @@ def quantize(
             f"({settings.target.formats}): {error}; upgrade it (pip install -U onnxruntime), or choose another target"
         ) from error
     if runs_natively(settings.target):
-        quantization.progress("measuring speed", 0, 0)
+        quantization.progress(_SPEED, 0, 0)
         speeds = measure_speeds({BASELINE: quantization.graphs, **{one.method: one.graphs for one in candidates}})
         candidates = [replace(one, speed=speeds[one.method]) for one in candidates]
     candidates = rank_candidates(candidates)
@@ -265,15 +285,18 @@ class _Quantization:
         self.models = {role: onnx.load_from_string(graph) for role, graph in self.graphs.items()}
         self.all_groups = [group for role in ROLES for group in find_layer_groups(role, self.models[role])]
         self.groups = [group for group in self.all_groups if settings.target.head or group.role == "encoder"]
-        self.accuracy_inputs = list(self._prepare(data.accuracy))
-        self.fp32_scores: npt.NDArray[np.float64] = score_graphs(self.graphs, self.accuracy_inputs)
+        self.accuracy_inputs = list(self._prepare(data.accuracy, _ACCURACY_SOUNDS))
+        self.tokens = TokenCache()
+        self.fp32_scores: npt.NDArray[np.float64] = score_graphs(
+            self.graphs, self.accuracy_inputs, self.tokens, lambda done: self._report(_FP32_SCORES, done)
+        )
         self.source = [entry.sha256 for _, entry in sorted(bundle.card.files.items())]
         self.digests = {excerpts: excerpts.digest for excerpts in (data.calibration, data.accuracy)}
 
     def create_candidate(self, method: Method) -> Candidate:
         """Return the best candidate of a method within the budget."""
         rule, ranges = self._choose_ranges() if method == "static" else (None, None)
-        search = self._create_search(method, rule, ranges)
+        search = self._create_search(method, rule, ranges, f"{_MEASURING} ({method})")
         result = search.run(self.groups, self.settings.budget, rank=self.settings.rank)
         if not result.int8_groups:
             raise ExportError(
@@ -333,31 +356,37 @@ class _Quantization:
         ranges = load_or_collect_ranges(self.work, key, rules, self._collect_ranges)
 
         def change(rule: Rule) -> float:
-            return self._create_search("static", rule, ranges[rule]).measure_change(self.groups)["p99"]
+            search = self._create_search("static", rule, ranges[rule], _CHOOSING_RANGES)
+            search.sets, search.measured = len(rules), rules.index(rule)
+            return search.measure_change(self.groups)["p99"]
 
         best = min(rules, key=change) if len(rules) > 1 else rules[0]
         return best, ranges[best]
 
     def _collect_extremes(self) -> Ranges:
         """Return the extremes of activations on the excerpts for measuring the loss of accuracy."""
-        self.progress("checking ranges", 0, 0)
+        self.progress(_CHECKING_RANGES, 0, 0)
         return collect_ranges(self.graphs, self.all_groups, self.accuracy_inputs)["minmax"]
 
     def _collect_ranges(self, rules: Sequence[Rule]) -> Mapping[Rule, Ranges]:
         """Collect ranges on the calibration excerpts."""
-        inputs = list(self._prepare(self.data.calibration))
+        inputs = list(self._prepare(self.data.calibration, _CALIBRATION_SOUNDS))
         passes = 2 if set(rules) - {"minmax"} else 1
         total = passes * len(inputs)
         return collect_ranges(
-            self.graphs, self.all_groups, inputs, rules, lambda done: self.progress("calibrating", done, total)
+            self.graphs, self.all_groups, inputs, rules, lambda done: self.progress(_CALIBRATING, done, total)
         )
 
-    def _prepare(self, excerpts: ExcerptSet) -> Iterator[ModelInputs]:
+    def _prepare(self, excerpts: ExcerptSet, step: str) -> Iterator[ModelInputs]:
+        self.progress(step, 0, len(excerpts))
         for done, inputs in enumerate(prepare_inputs(excerpts, self.bundle.card.front_end_name), start=1):
             yield inputs
-            self.progress("preparing sounds", done, len(excerpts))
+            self.progress(step, done, len(excerpts))
 
-    def _create_search(self, method: Method, rule: Rule | None, ranges: Ranges | None) -> SensitivitySearch:
+    def _report(self, step: str, done: int) -> None:
+        self.progress(step, done, len(self.accuracy_inputs))
+
+    def _create_search(self, method: Method, rule: Rule | None, ranges: Ranges | None, step: str) -> SensitivitySearch:
         settings = self.settings
         key = (self.source, list(self.digests.values()), settings.target, settings.lstm, (method, rule))
         return SensitivitySearch(
@@ -366,7 +395,8 @@ class _Quantization:
             self.fp32_scores,
             self.work / JOURNAL,
             key,
-            lambda done, total: self.progress(f"measuring groups ({method})", done, total),
+            self.tokens,
+            lambda done, total: self.progress(step, done, total),
         )
 
     def _builder(self, method: Method, ranges: Ranges | None) -> BuildGraphs:

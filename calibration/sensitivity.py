@@ -19,7 +19,7 @@ from ..evaluation.comparison import summarize_changes
 from ..runtime.bundle import ROLES, Precision
 from .calibration_data import ModelInputs
 from .layer_groups import LayerGroup
-from .measurement import score_graphs
+from .measurement import TokenCache, score_graphs
 
 BuildGraphs = Callable[[Sequence[LayerGroup]], Mapping[str, bytes]]
 """returns the graphs, by role, in which exactly the given groups are quantized"""
@@ -87,7 +87,12 @@ class SensitivitySearch:
         fp32_scores: float64 [scores], scores of the fp32 model on the excerpts, see `score_graphs`.
         journal: path of a JSON Lines file.
         key: everything that the measurements depend on.
-        progress: called with the number of groups measured alone so far, and the number of groups.
+        tokens: cache of tokens of the excerpts.
+        progress: called with the number of excerpts scored so far, and the number known to be necessary.
+
+    Attributes:
+        sets: number of sets of groups that are known to be necessary.
+        measured: number of them that are measured.
     """
 
     build: BuildGraphs
@@ -95,7 +100,10 @@ class SensitivitySearch:
     fp32_scores: npt.NDArray[np.float64]
     journal: Path
     key: object
+    tokens: TokenCache = field(default_factory=TokenCache)
     progress: Callable[[int, int], None] = lambda *_: None
+    sets: int = 1
+    measured: int = 0
     _known: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -120,10 +128,10 @@ class SensitivitySearch:
         change = self.measure_change(quantized)
         if change["p99"] <= budget and not rank:
             return SearchResult(tuple(quantized), (), change, (), len(self._known))
+        self.sets += len(groups)
         alone = []
         for index, group in enumerate(groups):
             one = self.measure_change([group])
-            self.progress(index + 1, len(groups))
             alone.append((one["p99"], index, Sensitivity(group.name, one["p99"], one["largest"])))
         ranked = sorted(alone, key=lambda entry: -entry[0])
         for _, index, _ in ranked:
@@ -150,9 +158,15 @@ class SensitivitySearch:
         key = repr((self.key, sorted((group.role, group.node) for group in quantized)))
         name = hashlib.sha256(key.encode()).hexdigest()[:20]
         if name not in self._known:
-            change = summarize_changes(score_graphs(self.build(quantized), self.inputs) - self.fp32_scores)
+            scores = score_graphs(self.build(quantized), self.inputs, self.tokens, self._report)
+            change = summarize_changes(scores - self.fp32_scores)
             self._known[name] = change
             self.journal.parent.mkdir(parents=True, exist_ok=True)
             with self.journal.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"set": name, "groups": [g.name for g in quantized], "change": change}) + "\n")
+        self.measured += 1
         return self._known[name]
+
+    def _report(self, excerpts: int) -> None:
+        self.sets = max(self.sets, self.measured + 1)
+        self.progress(self.measured * len(self.inputs) + excerpts, self.sets * len(self.inputs))

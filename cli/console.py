@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -98,24 +98,37 @@ def progress() -> Progress:
 
 
 @contextmanager
-def phases() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a progress bar for work in several phases. Without a terminal, print a line per phase.
+def phases(names: Sequence[str] = (), log: Path | None = None) -> Iterator[Callable[[str, int, int], None]]:
+    """Show a progress bar for work in several phases. Without a terminal, print lines.
+
+    Args:
+        names: the phases in their order, to count them; empty if they are not known in advance.
+        log: file to which the lines are appended, also with a terminal.
 
     Yields:
         A callback that takes the name of the current phase, the steps that are done, and all steps (0 if unknown).
     """
-    with progress() as bar:
+
+    Raises:
+        OptionError: the log cannot be written.
+    from .progress_lines import ProgressLines, open_log
+
+    lines = ProgressLines(names)
+    with open_log(log) as write, progress() as bar:
         task = bar.add_task("starting", total=None)
         phase = ""
 
         def update(name: str, done: int, total: int) -> None:
             nonlocal phase
-            if name != phase and not err.is_terminal:
-                err.print(name)
+            line = lines.update(name, done, total)
+            if line is not None:
+                write(line)
+                if not err.is_terminal:
+                    err.print(escape(line), soft_wrap=True)
             if name != phase:
                 bar.reset(task)
             phase = name
-            bar.update(task, description=name, completed=done, total=total or None)
+            bar.update(task, description=lines.describe(name), completed=done, total=total or None)
 
         yield update
 

@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..runtime.errors import OptionError
-from .console import err, out, print_json, require
-from .options import MODEL, OUTPUT, JsonOption, parse_window, with_option_groups
+from .console import err, out, phases, print_json, require
+from .options import MODEL, OUTPUT, JsonOption, LogOption, parse_window, with_option_groups
 
 if TYPE_CHECKING:
     from ..export.bundle import ExportSource
@@ -25,6 +25,7 @@ app = typer.Typer(
 )
 
 _FORMAT = "Format"
+_SURGERY = "measuring the surgery"
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ class ExportOptions:
             rich_help_panel=_FORMAT,
         ),
     ] = None
+    log: LogOption = None
     as_json: JsonOption = False
 
 
@@ -259,7 +261,7 @@ def _export(source: ExportSource, options: ExportOptions, write: WriteExport | N
     elif options.int8:
         _export_int8(source, options)
     else:
-        _export_onnx(source, options, _measure_surgery(source) if is_student else [])
+        _export_onnx(source, options, measures_surgery=is_student)
 
 
 def _export_int8(source: ExportSource, options: ExportOptions) -> None:
@@ -270,7 +272,7 @@ def _export_int8(source: ExportSource, options: ExportOptions) -> None:
     from ..calibration.calibration_data import create_synthetic_data
     from ..calibration.quantization import QuantizationSettings
     from ..calibration.targets import get_target
-    from ..export.bundle import write_bundle
+    from ..export.bundle import list_steps, write_bundle
     from ..runtime.bundle import Bundle
     from .quantize import print_result, quantize_to_folder
 
@@ -280,9 +282,9 @@ def _export_int8(source: ExportSource, options: ExportOptions) -> None:
     work = target.with_name(f"{target.name}.work")
     with tempfile.TemporaryDirectory() as folder:
         fp32, int8 = Path(folder) / source.name, options.output or Path(folder) / f"{source.name}-int8"
-        with err.status("tracing and verifying"):
-            write_bundle(source, fp32, samples=options.samples)
-        result = quantize_to_folder(Bundle(fp32), create_synthetic_data(), settings, int8, work)
+        with phases(list_steps(bundle=True, fused=False, samples=options.samples), options.log) as report:
+            write_bundle(source, fp32, samples=options.samples, progress=report)
+        result = quantize_to_folder(Bundle(fp32), create_synthetic_data(), settings, int8, work, options.log)
         parity = None if options.fused is None else _write_fused_bundle(Bundle(int8), options.fused)
     written = [] if options.fused is None or parity is None else [_describe(options.fused, parity)]
     print_result(result, settings, target, options.as_json, written)
@@ -331,20 +333,25 @@ def _measure_surgery(source: ExportSource) -> list[dict[str, Any]]:
     return [asdict(step) for step in measure_steps(source.original, features, audiograms)]
 
 
-def _export_onnx(source: ExportSource, options: ExportOptions, surgery: list[dict[str, Any]]) -> None:
-    from ..export.bundle import count_parameters, write_bundle, write_bundle_and_fused, write_fused
+def _export_onnx(source: ExportSource, options: ExportOptions, *, measures_surgery: bool) -> None:
+    from ..export.bundle import count_parameters, list_steps, write_bundle, write_bundle_and_fused, write_fused
 
     output, fused, samples = options.output, options.fused, options.samples
     written: dict[str, Any] = {}
-    with err.status("tracing and verifying"):
+    steps = list_steps(bundle=output is not None, fused=fused is not None, samples=samples)
+    surgery: list[dict[str, Any]] = []
+    with phases([*([_SURGERY] if measures_surgery else []), *steps], options.log) as report:
+        if measures_surgery:
+            report(_SURGERY, 0, 0)
+            surgery = _measure_surgery(source)
         if output is not None and fused is not None:
             _, written[str(output)], written[str(fused)] = write_bundle_and_fused(
-                source, output, fused, samples=samples
+                source, output, fused, samples=samples, progress=report
             )
         elif output is not None:
-            _, written[str(output)] = write_bundle(source, output, samples=samples)
+            _, written[str(output)] = write_bundle(source, output, samples=samples, progress=report)
         elif fused is not None:
-            written[str(fused)] = write_fused(source, fused)
+            written[str(fused)] = write_fused(source, fused, report)
     if options.as_json:
         print_json(
             {

@@ -101,6 +101,10 @@ VerboseOption = Annotated[
     bool,
     typer.Option("--verbose", help="Say what is unusual about files, such as wrong sizes.", rich_help_panel=OUTPUT),
 ]
+LogOption = Annotated[
+    Path | None,
+    typer.Option("--log", help="File to which lines on the progress are appended.", rich_help_panel=OUTPUT),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)]
 
 

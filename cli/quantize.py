@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ..runtime.errors import OptionError
 from .console import err, out, phases, print_json, print_table, require
-from .options import OUTPUT, JsonOption
+from .options import OUTPUT, JsonOption, LogOption
 
 if TYPE_CHECKING:
     from ..calibration.calibration_data import CalibrationData
@@ -74,6 +74,7 @@ def quantize(
         Path | None,
         typer.Option(help="Folder for ranges and measurements. Default: OUTPUT.work.", rich_help_panel=OUTPUT),
     ] = None,
+    log: LogOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Quantize a bundle to int8 within a budget of score changes.
@@ -107,11 +108,16 @@ def quantize(
     bundle = Bundle(model)
     check_quantizable(bundle)
     data = create_synthetic_data() if calibration is None else create_folder_data(calibration)
-    print_result(quantize_to_folder(bundle, data, settings, output, work), settings, output, as_json)
+    print_result(quantize_to_folder(bundle, data, settings, output, work, log), settings, output, as_json)
 
 
 def quantize_to_folder(
-    bundle: Bundle, data: CalibrationData, settings: QuantizationSettings, output: Path, work: Path | None = None
+    bundle: Bundle,
+    data: CalibrationData,
+    settings: QuantizationSettings,
+    output: Path,
+    work: Path | None = None,
+    log: Path | None = None,
 ) -> QuantizationResult:
     """Quantize a bundle with a progress bar, and write the result.
 
@@ -121,10 +127,11 @@ def quantize_to_folder(
         settings: see `QuantizationSettings`.
         output: folder of the new bundle.
         work: folder for measurements, by default OUTPUT.work.
+        log: file to which lines on the progress are appended.
     """
     work = work or output.with_name(f"{output.name}.work")
     try:
-        result = quantize_with_progress(bundle, data, settings, work)
+        result = quantize_with_progress(bundle, data, settings, work, log)
     except KeyboardInterrupt:
         saved = f"measurements are saved in {work}: run the same command again to resume"
         err.print(f"stopped; {saved if work.is_dir() else 'nothing was measured yet'}", soft_wrap=True)
@@ -134,12 +141,12 @@ def quantize_to_folder(
 
 
 def quantize_with_progress(
-    bundle: Bundle, data: CalibrationData, settings: QuantizationSettings, work: Path
+    bundle: Bundle, data: CalibrationData, settings: QuantizationSettings, work: Path, log: Path | None = None
 ) -> QuantizationResult:
-    """Quantize a bundle with a progress bar."""
+    """Quantize a bundle with a progress bar, and append lines on it to a log."""
     from ..calibration.quantization import quantize as quantize_bundle
 
-    with phases() as report:
+    with phases(settings.steps, log) as report:
         return quantize_bundle(bundle, data, settings, work, report)
 
 

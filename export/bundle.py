@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -28,7 +29,18 @@ from .surgery import FoldedStudent, fold
 from .tracing import encoder_input, trace_encoder, trace_front_end, trace_head
 from .verify import Parity, verify_bundle, verify_fused, verify_fused_bundle
 
+Progress = Callable[[str, int, int], None]
+"""called with the current step, how much of it is done, and the total (0 if unknown)"""
+_TRACING: Final = ("tracing the encoder", "tracing the head")
+_TRACING_SAMPLES: Final = "tracing the encoder with the front end"
+_TRACING_FRONT_END: Final = "tracing the front end"
+_VERIFYING: Final = "verifying the bundle"
+_VERIFYING_FUSED: Final = "verifying the fused file"
 RANDOM_NOTE: Final = "random weights, filled by the rule in haaqi_edge.export.random_weights"
+
+
+def _no_progress(step: str, done: int, total: int) -> None:
+    """Ignore the progress."""
 
 
 @dataclass(frozen=True)
@@ -113,50 +125,69 @@ def _fold_student(student: Student, name: str, notes: Mapping[str, Any]) -> Expo
     return ExportSource(name, "student", student, folded, 8, width, _source_sha256(student), notes=notes)
 
 
-def write_bundle(source: ExportSource, folder: Path, *, samples: bool = False) -> tuple[Card, Parity]:
+def list_steps(*, bundle: bool, fused: bool, samples: bool = False) -> list[str]:
+    """Return the names of the steps of an export, in order.
+
+    Args:
+        bundle: a bundle is written.
+        fused: a fused file is written.
+        samples: the bundle includes the front end.
+    """
+    steps = [*_TRACING]
+    if bundle:
+        steps += [*([_TRACING_SAMPLES] if samples else []), _VERIFYING]
+    return [*steps, _TRACING_FRONT_END, _VERIFYING_FUSED] if fused else steps
+
+
+def write_bundle(
+    source: ExportSource, folder: Path, *, samples: bool = False, progress: Progress = _no_progress
+) -> tuple[Card, Parity]:
     """Trace, verify and write a bundle.
 
     Args:
         source: the network.
         folder: destination of the bundle. An older bundle there is replaced. Other content is not touched.
         samples: include the front end in the encoder's graph.
+        progress: see `Progress`. The steps are those of `list_steps`.
 
     Raises:
         OptionError: the folder holds something that is not a bundle.
         ExportError: the graphs' scores differ from the network's. Nothing is written then.
     """
     check_folder(folder)
-    traced = _trace_bundle(source, samples, _trace_parts(source))
+    traced = _trace_bundle(source, samples, _trace_parts(source, progress), progress)
     write_files(traced.card, traced.graphs, folder)
     return traced.card, traced.parity
 
 
-def write_fused(source: ExportSource, path: Path) -> Parity:
+def write_fused(source: ExportSource, path: Path, progress: Progress = _no_progress) -> Parity:
     """Trace, verify and write the single waveform-to-score file.
 
     Args:
         source: the network.
         path: an ONNX file; an .ort file if the suffix is `.ort`. Beside the latter, a file of the same name with the
             suffix `.config` lists the operators for a minimal build of ONNX Runtime.
+        progress: see `write_bundle`.
 
     Raises:
         OptionError: `path` is a folder, or its parent folder is missing or not writable.
         ExportError: see `write_bundle`.
     """
     check_file(path)
-    files, parity = _fuse_source(source, _trace_parts(source), path)
+    files, parity = _fuse_source(source, _trace_parts(source, progress), path, progress)
     write_group(files, path.parent)
     return parity
 
 
 def write_bundle_and_fused(
-    source: ExportSource, folder: Path, fused: Path, *, samples: bool = False
+    source: ExportSource, folder: Path, fused: Path, *, samples: bool = False, progress: Progress = _no_progress
 ) -> tuple[Card, Parity, Parity]:
     """Write a bundle and the single waveform-to-score file. If one of them fails, neither is written."""
     check_folder(folder)
     check_file(fused)
-    parts = _trace_parts(source)
-    traced, (files, parity) = _trace_bundle(source, samples, parts), _fuse_source(source, parts, fused)
+    parts = _trace_parts(source, progress)
+    traced = _trace_bundle(source, samples, parts, progress)
+    files, parity = _fuse_source(source, parts, fused, progress)
     write_files(traced.card, traced.graphs, folder)
     write_group(files, fused.parent)
     return traced.card, traced.parity, parity
@@ -207,27 +238,37 @@ class _TracedBundle(NamedTuple):
     parity: Parity
 
 
-def _trace_parts(source: ExportSource) -> _Parts:
-    return _Parts(trace_encoder(source.network, samples=False), guard_head(trace_head(source.network, source.width)))
+def _trace_parts(source: ExportSource, progress: Progress) -> _Parts:
+    progress(_TRACING[0], 0, 0)
+    encoder = trace_encoder(source.network, samples=False)
+    progress(_TRACING[1], 0, 0)
+    return _Parts(encoder, guard_head(trace_head(source.network, source.width)))
 
 
-def _trace_bundle(source: ExportSource, samples: bool, parts: _Parts) -> _TracedBundle:
+def _trace_bundle(source: ExportSource, samples: bool, parts: _Parts, progress: Progress) -> _TracedBundle:
     card = create_card(source, samples=samples)
-    encoder = trace_encoder(source.network, samples=True) if samples else parts.encoder
+    encoder = parts.encoder
+    if samples:
+        progress(_TRACING_SAMPLES, 0, 0)
+        encoder = trace_encoder(source.network, samples=True)
     graphs = {
         role: finalize_model(copy_model(model), card.metadata())
         for role, model in (("encoder", encoder), ("head", parts.head))
     }
-    parity = verify_bundle(source.original, graphs["encoder"], graphs["head"])
+    parity = verify_bundle(source.original, graphs["encoder"], graphs["head"], progress=partial(progress, _VERIFYING))
     figures = {**source.figures, "parity": {"largest_difference": parity.worst.difference, "cases": parity.cases}}
     return _TracedBundle(with_files(replace(card, figures=figures), graphs), graphs, parity)
 
 
-def _fuse_source(source: ExportSource, parts: _Parts, path: Path) -> tuple[dict[str, bytes], Parity]:
+def _fuse_source(
+    source: ExportSource, parts: _Parts, path: Path, progress: Progress
+) -> tuple[dict[str, bytes], Parity]:
     card = create_card(source, samples=True)
     precisions = dict.fromkeys(ROLES, card.precision)
+    progress(_TRACING_FRONT_END, 0, 0)
     files = _fuse(card, trace_front_end(source.network.reads), parts._asdict(), precisions, path)
-    return files, verify_fused(source.original, files[path.name], window_patches(card.window))
+    window, counter = window_patches(card.window), partial(progress, _VERIFYING_FUSED)
+    return files, verify_fused(source.original, files[path.name], window, counter)
 
 
 def _fuse(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
@@ -32,6 +32,8 @@ _CHUNK: Final = 997
 """Number of samples per call of the C code."""
 
 Array = npt.NDArray[np.float32]
+Counter = Callable[[int, int], None]
+"""called with the number of lengths that were compared, and the number of all lengths"""
 
 
 class Network(Protocol):
@@ -79,25 +81,29 @@ def probe_signal(samples: int, seed: int = 0) -> Array:
     return np.asarray((sound * swell).clip(-1, 1), dtype=np.float32)
 
 
-def verify_bundle(network: Network, encoder: bytes, head: bytes, tolerance: float = TOLERANCE) -> Parity:
+def verify_bundle(
+    network: Network, encoder: bytes, head: bytes, tolerance: float = TOLERANCE, progress: Counter | None = None
+) -> Parity:
     """Compare encoder and head with the network, on `PATCH_COUNTS` patches and for all of `LISTENERS` at once.
 
     Raises:
         ExportError: a score differs by more than `tolerance`. The message names the worst case.
     """
     actual = _run_graphs({"encoder": encoder, "head": head}, network.reads)
-    return check_parity(_compare(_run_network(network), actual, _lengths()), tolerance=tolerance)
+    return check_parity(_compare(_run_network(network), actual, _lengths(), progress), tolerance=tolerance)
 
 
-def verify_fused(network: Network, fused: bytes, window: int) -> Parity:
+def verify_fused(network: Network, fused: bytes, window: int, progress: Counter | None = None) -> Parity:
     """Compare the fused graph with the network on raw samples, including incomplete patches. See `verify_bundle`.
 
     Args:
         network: the network.
         fused: the graph.
         window: number of patches up to which the graph gives scores.
+        progress: see `Counter`.
     """
-    return check_parity(_compare(_run_network(network), _run_fused(fused), _lengths(window, (0, 1, 2559))))
+    lengths = _lengths(window, (0, 1, 2559))
+    return check_parity(_compare(_run_network(network), _run_fused(fused), lengths, progress))
 
 
 def verify_fused_bundle(bundle: Bundle, fused: bytes, window: int) -> Parity:
@@ -179,11 +185,13 @@ def _lengths(window: int | None = None, extra: Sequence[int] = (0,)) -> list[int
     return [(count - 1) * fe.PATCH_SHIFT + fe.PATCH_LENGTH + more for count in counts for more in extra]
 
 
-def _compare(reference: _Run, run: _Run, lengths: list[int]) -> Iterator[Difference]:
+def _compare(reference: _Run, run: _Run, lengths: list[int], progress: Counter | None = None) -> Iterator[Difference]:
     audiograms = np.stack([Audiogram.named(name).array() for name in LISTENERS])
     signal = probe_signal(max(lengths))
     references: dict[int, Sequence[Array]] = {}  # by patches: samples of an incomplete patch change nothing
-    for length in lengths:
+    for done, length in enumerate(lengths):
+        if progress is not None:
+            progress(done, len(lengths))
         samples, patches = signal[:length], fe.patch_count(length)
         if patches not in references:
             references[patches] = reference(samples, audiograms)
