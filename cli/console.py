@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -107,10 +108,10 @@ def phases(names: Sequence[str] = (), log: Path | None = None) -> Iterator[Calla
 
     Yields:
         A callback that takes the name of the current phase, the steps that are done, and all steps (0 if unknown).
-    """
 
     Raises:
         OptionError: the log cannot be written.
+    """
     from .progress_lines import ProgressLines, open_log
 
     lines = ProgressLines(names)
@@ -131,6 +132,7 @@ def phases(names: Sequence[str] = (), log: Path | None = None) -> Iterator[Calla
             bar.update(task, description=lines.describe(name), completed=done, total=total or None)
 
         yield update
+        write("finished")
 
 
 def require(extra: str, *modules: str) -> None:
