@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -356,3 +357,35 @@ def test_files_that_are_no_compressors(text: str, message: str, tmp_path: Path) 
     path.write_text(text)
     with pytest.raises(OptionError, match=message):
         load_compressors(path)
+
+
+OF_THE_SCRIPT = [(0.22199, 0.21249), (0.23830, 0.20931), (0.21687, 0.24359)]
+"""HAAQI of the left and right ear of the listeners of `write_corpus`, by pyclarity 0.9.0 as CAD1's recipe calls it"""
+
+
+def write_corpus(folder: Path) -> None:
+    """Write a stereo recording, an enhanced one, and three listeners, as the page on HAAQI names them."""
+    for name, clip in (("stereo.wav", "clean"), ("enhanced.wav", "degraded")):
+        soundfile.write(folder / name, stereo(44_100, clip, 4.0, (0.8, 0.4), 2.0), 44_100, subtype="FLOAT")
+    records = {}
+    for number in range(1, 4):
+        pair = asymmetric(number)
+        levels = {"audiogram_levels_l": pair.left.levels, "audiogram_levels_r": pair.right.levels}
+        records[f"L500{number}"] = {"name": f"L500{number}", "audiogram_cfs": CFS, **levels}
+    (folder / "listeners.json").write_text(json.dumps(records), encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_script_of_the_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """The five lines in docs/how-to/haaqi.md give pyclarity's numbers for the listeners of a `listeners.json`."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "haaqi.md").read_text(encoding="utf-8")
+    (script,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "load_listeners(" in block]
+    assert len([line for line in script.splitlines() if line]) == 5
+    write_corpus(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(script, "haaqi.md", "exec"), {})
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[0] for line in printed] == ["listeners:L5001", "listeners:L5002", "listeners:L5003"]
+    for line, expected in zip(printed, OF_THE_SCRIPT, strict=True):
+        assert [float(value) for value in line[1:3]] == pytest.approx(expected, abs=1.5e-3)  # three digits are printed
+        assert float(line[3]) == pytest.approx(np.mean(expected), abs=1.5e-3)
