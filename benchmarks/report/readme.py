@@ -46,22 +46,22 @@ SCHEMA: Final = Path("docs/report.schema.json")
 ROWS: Final = (
     ("parameters: teacher", "parameters/teacher"),
     ("parameters: student as published", "parameters/student/0"),
-    ("parameters: student, folded", "parameters/student/4"),
+    ("parameters: student after export", "parameters/student/4"),
     ("parameters: nano", "parameters/nano"),
-    ("size: nano's bundle", "size/bundle/nano"),
-    ("size: nano-int8's bundle", "size/bundle/nano-int8"),
-    ("nano in C, int8 weights and tables", "size/c/int8/flash"),
-    ("nano in C, RAM of a stream, window of 10 s", "size/c/int8/ram"),
+    ("size of the ONNX files: nano", "size/bundle/nano"),
+    ("size of the ONNX files: nano-int8", "size/bundle/nano-int8"),
+    ("nano in C, int8: weights and tables", "size/c/int8/flash"),
+    ("nano in C, int8: RAM of a stream with windows of 10 s", "size/c/int8/ram"),
     ("10 s of audio, 1 thread: teacher, PyTorch", "latency/teacher/whole/10s/1t"),
     ("10 s of audio, 1 thread: student, PyTorch", "latency/student/whole/10s/1t"),
-    ("10 s of audio, 1 thread: student folded", "latency/folded/whole/10s/1t"),
-    ("10 s of audio, 1 thread: student int8", "latency/int8/whole/10s/1t"),
+    ("10 s of audio, 1 thread: student after export", "latency/folded/whole/10s/1t"),
+    ("10 s of audio, 1 thread: student in int8", "latency/int8/whole/10s/1t"),
     ("10 s of audio, 1 thread: nano", "latency/nano/whole/10s/1t"),
-    ("the teacher's time over nano's", "latency/nano/times/teacher/10s/1t"),
-    ("nano, from exec to the first score", "cold_start/nano/together"),
+    ("nano, times as fast as the teacher", "latency/nano/times/teacher/10s/1t"),
+    ("nano, from the start of a process to its first score", "cold_start/nano/together"),
     ("nano, peak memory of a process", "memory/nano"),
     ("nano, ONNX Runtime against PyTorch, largest difference of a score", "parity/nano: PyTorch - ONNX/largest"),
-    ("nano, a streamed hop of 160 ms (48 kHz stereo)", "streaming/nano/10s/48 kHz, 2 channels"),
+    ("nano, computing time per 160 ms of a stream (48 kHz stereo)", "streaming/nano/10s/48 kHz, 2 channels"),
 )
 """rows of the README's table: name, and key of the result"""
 
@@ -99,9 +99,9 @@ def accuracy_table(cards: Sequence[Card]) -> str:
     for card in cards:
         figures = card.figures["test"]
         everything, unseen = figures["all"], figures["unseen"]
-        name = f"{card.name}, test split: {everything['rows']:,} sounds from sources that are not in the training"
+        name = f"{card.name}: {everything['rows']:,} test sounds, from sources that are not in the training"
         measured.append((name, everything))
-        measured.append((f"{card.name}, of these the {unseen['rows']:,} with unseen conditions", unseen))
+        measured.append((f"{card.name}: {unseen['rows']:,} of these, with kinds of damage that are not in the training", unseen))
     rows = [(name, f["lcc"], f["srcc"], f["mse"], f.get("coverage")) for name, f in measured]
     rows += [(*published, None) for published in _PUBLISHED]
     with_intervals = any("coverage" in f for _, f in measured)
