@@ -31,7 +31,7 @@ from ...export.c.writer import SOURCE, TOLERANCES, CExport, write_c
 from ...runtime import Scorer
 from ...runtime.audio.folders import audio_in
 from ...runtime.audio.reading import open_audio
-from ...runtime.audiogram import Audiogram
+from ...runtime.audiogram import STANDARD, Audiogram
 from ...runtime.errors import ExportError, OptionError
 from ...runtime.features import patches as fe
 from ..progress import Progress, no_progress
@@ -43,8 +43,8 @@ _SANITIZERS: Final = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitiz
 _OPTIMIZATIONS: Final = ("-Os", "-O2", "-O3", "-Ofast")
 _MAX_CHUNK: Final = 2 * fe.PATCH_SHIFT
 """upper limit for the samples in a chunk"""
-_MARGIN: Final = fe.PATCH_SHIFT
-"""samples at 16 kHz by which a sound is shorter than a window"""
+_PART_SAMPLES: Final = 2 * fe.SAMPLE_RATE
+"""samples at 16 kHz for the calls with optional parts on the board"""
 Array = npt.NDArray[np.float32]
 
 
@@ -120,7 +120,12 @@ COMBINATIONS: Final = (Parts(nal_r=True), Parts(decimate=True), Parts(nal_r=True
 
 
 def compare_parts(
-    export: CExport, cc: str, scorer: Scorer, sounds: Sequence[ListenerSound], parts: Parts
+    export: CExport,
+    cc: str,
+    scorer: Scorer,
+    sounds: Sequence[Array],
+    parts: Parts,
+    listeners: Sequence[str] = tuple(STANDARD),
 ) -> dict[str, Any]:
     """Compare scores of C with optional parts with those of `Scorer`.
 
@@ -128,25 +133,28 @@ def compare_parts(
         export: exported C.
         cc: compiler for this machine.
         scorer: scores in Python.
-        sounds: the sounds. As much of each as one window holds is resampled to the rate of the parts and scored.
+        sounds: float32 [n] each, at 16 kHz. As much of each as one window holds is resampled to the rate of the parts.
         parts: the optional parts.
+        listeners: names of the listeners that each sound is scored for.
 
     Returns:
-        the largest difference, and the number of sounds.
+        the largest difference, and the number of scores.
     """
-    seconds, differences = (export.window * fe.PATCH_SHIFT - _MARGIN) / fe.SAMPLE_RATE, []
+    seconds, differences = (export.window - 1) * fe.PATCH_SHIFT / fe.SAMPLE_RATE, []
     with parts.compile(export, cc) as c_stream:
-        for seed, (samples, listener) in enumerate(sounds):
-            samples = np.asarray(soxr.resample(samples, fe.SAMPLE_RATE, parts.rate), np.float32)
+        for sound in sounds:
+            samples = np.asarray(soxr.resample(sound, fe.SAMPLE_RATE, parts.rate), np.float32)
             samples = samples[: int(seconds * parts.rate)]
-            c_stream.init()
-            if parts.nal_r:
-                c_stream.amplify(listener.array())
-            for chunk in split_chunks(np.append(samples, np.zeros(parts.delay(export), np.float32)), seed):
-                c_stream.push(chunk)
-            expected = scorer.score((samples, parts.rate), listener, nal_r=parts.nal_r).score
-            differences.append(abs(c_stream.score(listener.array())[1] - expected))
-    return {"largest": max(differences), "sounds": len(differences)}
+            chunks = split_chunks(np.append(samples, np.zeros(parts.delay(export), np.float32)))
+            for listener in map(Audiogram.named, listeners):
+                c_stream.init()
+                if parts.nal_r:
+                    c_stream.amplify(listener.array())
+                for chunk in chunks:
+                    c_stream.push(chunk)
+                expected = scorer.score((samples, parts.rate), listener, nal_r=parts.nal_r).score
+                differences.append(abs(c_stream.score(listener.array())[1] - expected))
+    return {"largest": max(differences), "scores": len(differences)}
 
 
 def split_chunks(samples: Array, seed: int = 0) -> list[Array]:
@@ -229,9 +237,9 @@ def compare_optimizations(export: CExport, cc: str, samples: Array, rounds: int 
         rounds: measurements per level, one level after the other; the result is their median.
 
     Returns:
-        for each platform and level: milliseconds per patch and per score on this machine; instructions per patch and
-        per score of the samples, and flash in bytes, on a Cortex-M7; instructions per patch and per score of a complete
-        window on arm64. A platform whose compiler or emulator is not installed is left out.
+        for each platform and level: milliseconds of CPU time per patch and per score on this machine; instructions per
+        patch and per score of the samples, and flash in bytes, on a Cortex-M7; instructions per patch and per score of
+        a complete window on arm64. A platform whose compiler or emulator is not installed is left out.
     """
     levels, chunk = Audiogram.named("N3").array(), samples[: fe.PATCH_SHIFT]
     times: dict[str, list[tuple[float, float]]] = {flag: [] for flag in _OPTIMIZATIONS}
@@ -244,11 +252,11 @@ def compare_optimizations(export: CExport, cc: str, samples: Array, rounds: int 
             c_stream.push(np.resize(samples, (export.window + 1) * fe.PATCH_SHIFT))
         for _ in range(rounds):
             for flag, c_stream in streams.items():
-                start = time.perf_counter()
+                start = time.thread_time()
                 c_stream.push(chunk)
-                middle = time.perf_counter()
+                middle = time.thread_time()
                 c_stream.score(levels)
-                times[flag].append((middle - start, time.perf_counter() - middle))
+                times[flag].append((middle - start, time.thread_time() - middle))
     found: dict[str, dict[str, Any]] = {"this machine": {}}
     for flag, pairs in times.items():
         patch, score = 1e3 * np.median(pairs, axis=0)
@@ -289,14 +297,12 @@ def _measure_cortex_m7(export: CExport, c_stream: CNano, sound: ListenerSound) -
     found["largest_difference_from_here"] = max(abs(a - b) for a, b in zip(board_result.scores, here, strict=True))
     found["calls"] = {}
     for parts in (Parts(), *COMBINATIONS):
-        samples = np.asarray(soxr.resample(sound.samples[: 2 * fe.SAMPLE_RATE], fe.SAMPLE_RATE, parts.rate), np.float32)
-        result = (
-            boards.run_on_board(export.folder, samples, audiograms[:1], options=parts.flags)
-            if parts.macros
-            else board_result
-        )
-        size = boards.program_size(export.folder, options=parts.flags)
-        calls = {name: getattr(result, name)._asdict() for name in result._fields if name != "scores"}
+        size, result = boards.program_size(export.folder, options=parts.flags), board_result
+        if parts.macros:
+            samples = np.asarray(soxr.resample(sound.samples[:_PART_SAMPLES], fe.SAMPLE_RATE, parts.rate), np.float32)
+            result = boards.run_on_board(export.folder, samples, audiograms[-1:], options=parts.flags)
+        names = [name for name in result._fields if name != "scores" and (name != "score" or not parts.macros)]
+        calls = {name: getattr(result, name)._asdict() for name in names}
         found["calls"][parts.name] = {"flash": size.flash, "ram": size.ram, **calls}
     return found
 
@@ -355,11 +361,16 @@ def measure(
                 result["parts"] = {}
                 for parts in COMBINATIONS:
                     result["parts"][parts.name] = {
-                        name: compare_parts(export, compilers[0], scorer, group, parts)
+                        name: compare_parts(export, compilers[0], scorer, _unique_samples(group), parts)
                         for name, group in sounds.items()
                     }
             results[weights] = result
     return results
+
+
+def _unique_samples(sounds: Sequence[ListenerSound]) -> list[Array]:
+    """Return the samples of sounds, each once."""
+    return list({id(sound.samples): sound.samples for sound in sounds}.values())
 
 
 def is_within_tolerance(results: dict[str, Any]) -> bool:
@@ -397,7 +408,7 @@ def format_lines(results: dict[str, Any]) -> list[str]:
         for part, groups in result.get("parts", {}).items():
             for name, one in groups.items():
                 lines.append(
-                    f"  {name}, {part}: {one['sounds']} scores, largest difference from Python {one['largest']:.2g}"
+                    f"  {name}, {part}: {one['scores']} scores, largest difference from Python {one['largest']:.2g}"
                 )
         lines += [f"  {line}" for line in _format_optimizations(result.get("optimizations", {}))]
         lines += [f"  {line}" for line in _format_board(result.get("cortex_m7", {}))]
@@ -436,7 +447,7 @@ def _format_board(board: dict[str, Any]) -> list[str]:
     for part, calls in board.get("calls", {}).items():
         lines.append(f"{part:30}{'instructions':>14}{'stack':>8}, flash {calls['flash']:,}, RAM {calls['ram']:,} bytes")
         for name, text in _CALLS.items():
-            if calls[name]["instructions"]:
+            if name in calls and calls[name]["instructions"]:
                 lines.append(f"  {text:28}{calls[name]['instructions']:>14,}{calls[name]['stack']:>8,}")
     if "calls" in board:
         difference = board["largest_difference_from_here"]
