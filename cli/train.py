@@ -174,6 +174,7 @@ def _train_on_table(
     from ..training.data.batches import Dataset, evaluate_network, input_kind
     from ..training.data.examples import load_table_examples
     from ..training.data.labels import table_names
+    from ..training.familiarity import MIN_ROWS, add_familiarity
     from ..training.loop import resolve_device
     from ..training.settings import build_settings
     from ..training.tasks.nano import NanoTrainingConfig, SmallTrainingConfig
@@ -219,6 +220,12 @@ def _train_on_table(
     write_json(figures, output / "figures.json")
     _, parity = write_bundle(replace(source, figures=figures), output / "bundle")
     write_model_card(output / "bundle")
+    if min(len(examples.train), len(tests["test"])) >= MIN_ROWS:
+        with phases() as on_progress:
+            trained_on = (data.train_split or ["train"])[0]
+            add_familiarity(
+                [output / "bundle"], corpus, data.table, trained_on, jobs=examples.jobs, on_progress=on_progress
+            )
     if run.as_json:
         print_json({**figures, "parity": parity.worst.difference, "bundle": str(output / "bundle")})
         return

@@ -20,6 +20,7 @@ from ..model.student import Student
 from ..runtime.audio.levels import LEVEL1
 from ..runtime.bundle import HAAQI, ROLES, Bundle, Card, FrontEnd, Precision, Scale
 from ..runtime.errors import BundleError
+from ..runtime.familiarity import Familiarity
 from ..runtime.windows import DEFAULT_WINDOW, window_patches
 from ..runtime.writing import check_file, check_folder, with_files, write_files, write_group
 from .fused import copy_model, fuse, fused_metadata
@@ -56,6 +57,7 @@ class ExportSource:
         sha256: of the checkpoint.
         figures, notes: results and notes for the card.
         predicts: the scale of the scores.
+        familiarity: measure of how far a sound is from the training data; None without one.
     """
 
     name: str
@@ -68,6 +70,7 @@ class ExportSource:
     figures: Mapping[str, Any] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
     predicts: Scale = HAAQI
+    familiarity: Familiarity | None = None
 
 
 def load_nano_source(
@@ -81,15 +84,16 @@ def load_nano_source(
     Args:
         checkpoint: None loads the shipped nano.
         name: name of the bundle.
-        figures, notes: results and notes for the card. If both are None, those of the shipped nano are kept.
+        figures, notes: results and notes for the card. If both are None, those of the shipped nano are kept, and its
+            measure of familiarity.
     """
     nano = Nano.from_checkpoint(checkpoint) if checkpoint else Nano.shipped()
-    sha256, width = _source_sha256(nano), nano.config.width
+    sha256, width, familiarity = _source_sha256(nano), nano.config.width, None
     if checkpoint is None and (figures, notes) == (None, None):
         shipped = Bundle("nano").card
         if shipped.source_sha256 == sha256:  # results are valid only for the weights they were measured with
-            figures, notes = shipped.figures, shipped.notes
-    return ExportSource(name, "nano", nano, nano, 1, width, sha256, figures or {}, notes or {})
+            figures, notes, familiarity = shipped.figures, shipped.notes, shipped.familiarity
+    return ExportSource(name, "nano", nano, nano, 1, width, sha256, figures or {}, notes or {}, familiarity=familiarity)
 
 
 def load_small_source(
@@ -315,6 +319,7 @@ def create_card(source: ExportSource, *, samples: bool) -> Card:
         notes=source.notes,
         predicts=source.predicts,
         interval=network_interval(source.original),
+        familiarity=source.familiarity,
     )
 
 

@@ -26,6 +26,7 @@ from ..runtime.audiogram import Audiogram
 from ..runtime.backend import Backend
 from ..runtime.batch.parallel import parallel_map
 from ..runtime.bundle import CARD, Bundle
+from ..runtime.errors import CorpusError
 from ..runtime.familiarity import Familiarity, describe_tokens
 from ..runtime.features.front_ends import FEATURE_EXTRACTORS
 from ..runtime.features.patches import SAMPLE_RATE
@@ -47,8 +48,10 @@ SHARE: Final = 0.02
 """share of the test clips above the threshold"""
 MIN_PATCHES: Final = 31
 """patches with sound that a window needs at least: 5 s"""
-ROWS: Final = 3000
+ROWS: Final = 1500
 """rows of each table that are encoded"""
+MIN_ROWS: Final = 500
+"""rows of each table that are needed"""
 LARGE_ERROR: Final = 0.2
 """error of a score that counts as large"""
 _CHUNK: Final = 20
@@ -149,7 +152,15 @@ def fit_familiarity(
         test: test rows.
         directions: number of main directions of the training rows.
         share: share of the test rows above the threshold.
+
+    Raises:
+        CorpusError: there are fewer than `MIN_ROWS` rows of one of them.
     """
+    if min(len(train.scores), len(test.scores)) < MIN_ROWS:
+        raise CorpusError(
+            f"{len(train.scores)} training rows and {len(test.scores)} test rows: the familiarity of sounds needs "
+            f"{MIN_ROWS} of each; label more, or do without it"
+        )
     mean = train.whole.mean(axis=0, dtype=np.float64)
     variances, axes = np.linalg.eigh(np.cov(train.whole.T.astype(np.float64)))
     chosen = np.argsort(variances)[::-1][:directions]
@@ -295,6 +306,7 @@ def add_familiarity(
     bundles: Sequence[Path],
     corpus: Corpus,
     table: Path,
+    trained_on: str = "train",
     rows: int = ROWS,
     jobs: int = 1,
     on_progress: Callable[[str, int, int], None] = lambda *_: None,
@@ -305,15 +317,16 @@ def add_familiarity(
         bundles: folders of bundles. Their `card.json` is replaced.
         corpus: the music of the table.
         table: folder of the label table.
-        rows: number of rows of `train` and of `test`, evenly from the whole table.
+        trained_on: the table that the models were trained on.
+        rows: number of rows of that table and of `test`, evenly from the whole tables.
         jobs: number of processes.
         on_progress: called with the name of the step, the number of finished chunks, and their number.
 
     Raises:
-        CorpusError: the table or the music is missing.
+        CorpusError: the table or the music is missing, or there are too few rows.
     """
     encoded: dict[str, list[Encodings]] = {}
-    for name in ("train", "test"):
+    for name in (trained_on, "test"):
         chosen = _spread(read_rows(table, name), rows)
         total, done = -(-len(chosen) // _CHUNK), 0
 
@@ -323,7 +336,7 @@ def add_familiarity(
             on_progress(f"encoding rows of {name}", done, total)  # noqa: B023 - called within this pass of the loop
 
         encoded[name] = encode_rows(chosen, corpus.part(name), bundles, jobs, count)
-    return write_familiarity(bundles, encoded["train"], encoded["test"], corpus)
+    return write_familiarity(bundles, encoded[trained_on], encoded["test"], corpus)
 
 
 def write_familiarity(
@@ -358,7 +371,9 @@ def main() -> None:
     def show(step: str, done: int, total: int) -> None:
         print(f"\r{step}: {done} of {total} chunks", end="" if done < total else "\n", flush=True)
 
-    found = add_familiarity(given.bundles, Corpus(given.corpus), given.table, given.rows, given.jobs, show)
+    found = add_familiarity(
+        given.bundles, Corpus(given.corpus), given.table, rows=given.rows, jobs=given.jobs, on_progress=show
+    )
     for bundle, one in zip(given.bundles, found, strict=True):
         print(f"{bundle}: threshold {one.threshold:.3f}")
         results: Mapping[str, Any] = one.results
