@@ -101,7 +101,8 @@ def store_weights_int8(graph: onnx.ModelProto, nodes: Sequence[str]) -> onnx.Mod
     """Store the weights of recurrent nodes in int8, with one scale per gate unit. The nodes still compute in fp32.
 
     Cast and Mul restore the weights instead of DequantizeLinear. ONNX Runtime folds Cast and Mul once, when it loads
-    the graph, but would run DequantizeLinear in every run.
+    the graph, but would run DequantizeLinear in every run. The Cast by way of int32 lets OpenVINO fold them as well: it
+    keeps weights that are cast from int8 directly, and its recurrent operators need constants.
 
     Args:
         graph: it is not modified.
@@ -118,12 +119,16 @@ def store_weights_int8(graph: onnx.ModelProto, nodes: Sequence[str]) -> onnx.Mod
             stored.graph.initializer.extend(
                 [numpy_helper.from_array(integers, f"{name}_int8"), numpy_helper.from_array(scale, f"{name}_scale")]
             )
-            cast = onnx.helper.make_node(
-                "Cast", [f"{name}_int8"], [f"{name}_cast"], f"{name}/Cast", to=onnx.TensorProto.FLOAT
-            )
+            casts = [
+                onnx.helper.make_node("Cast", [before], [after], node_name, to=kind)
+                for before, after, node_name, kind in (
+                    (f"{name}_int8", f"{name}_int32", f"{name}/Cast", onnx.TensorProto.INT32),
+                    (f"{name}_int32", f"{name}_cast", f"{name}/Cast.2", onnx.TensorProto.FLOAT),
+                )
+            ]
             times = onnx.helper.make_node("Mul", [f"{name}_cast", f"{name}_scale"], [name], f"{name}/Mul")
-            stored.graph.node.insert(0, times)
-            stored.graph.node.insert(0, cast)
+            for place, added in enumerate((*casts, times)):
+                stored.graph.node.insert(place, added)
     return stored
 
 
