@@ -5,8 +5,8 @@ the listener. The equaliser learns its gains from nano's prediction of the quali
 the slope. Then HAAQI itself compares held-out pieces with the clean music. Left: the training. Middle: HAAQI of each
 held-out piece, before and after the equaliser. Right: the gains.
 
-    python examples/equaliser.py --picture equaliser.png               # synthetic music, seconds
-    python examples/equaliser.py MUSIC --clips 48 --held-out 32 --steps 60 --listener N3
+    python examples/equaliser.py --picture equaliser.png                    # synthetic music, a minute
+    python examples/equaliser.py MUSIC --held-out 32 --listener N3          # recorded music
 
 A system that is trained in this way can learn to mislead the network. With a noise gate in 24 bands instead of the
 equaliser, nano's prediction rose from 0.34 to 0.70, while HAAQI fell from 0.28 to 0.21. Give your system few
@@ -158,8 +158,8 @@ def main() -> None:
     parser.add_argument("--listener", default="N3", help="audiogram")
     parser.add_argument("--model", default="nano", help="nano, or a checkpoint")
     parser.add_argument("--chain", default="tilt(slope=-5)", help="degradations of the music")
-    parser.add_argument("--steps", type=int, default=30, help="number of training steps")
-    parser.add_argument("--clips", type=int, default=12, help="number of clips for training")
+    parser.add_argument("--steps", type=int, default=60, help="number of training steps")
+    parser.add_argument("--clips", type=int, default=48, help="number of clips for training")
     parser.add_argument("--held-out", type=int, default=6, help="number of clips for the evaluation")
     parser.add_argument("--picture", type=Path, help="PNG file to write")
     args = parser.parse_args()
