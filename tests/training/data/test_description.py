@@ -316,6 +316,12 @@ def test_the_documentation_s_page_takes_all_parts() -> None:
     assert all(f"the part {name}" in filled for name in PARTS)
 
 
+def test_the_documentation_s_page_describes_the_current_conditions() -> None:
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    assert conditions_table() in page
+    assert description._drawing_part() in page
+
+
 def test_a_generator_that_is_not_understood_is_an_error() -> None:
     with pytest.raises(AttributeError):
         parameter_values(lambda rng: float(rng.weibull(2)))  # a new distribution has to be told to `_Probe`
