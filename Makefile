@@ -36,7 +36,7 @@ demo: $(VENV)/.demo  ## set up and score a clip with the shipped model
 	@echo "== A listener with the moderate hearing loss N3, music amplified for it (NAL-R)"
 	$(BIN)/haaqi-edge score demo/clean.flac demo/degraded.flac --audiogram N3 --nal-r
 
-test: lint types check bare lowest  ## set up and pass all checks; .ci/run does so, too
+test: lint types check bare lowest  ## set up and run all checks
 	@echo "== all passed"
 
 lint: $(VENV)/.test  ## check style and format
@@ -69,7 +69,7 @@ bare: $(VENV)/.test  ## install the wheel alone and score a clip
 	cd demo && ../$(VENV)-bare/bin/haaqi-edge score clean.flac --audiogram N3 --nal-r
 	rm -rf $(VENV)-bare
 
-lowest: $(VENV)/.test  ## the same with the lowest versions of its dependencies: the same score
+lowest: $(VENV)/.test  ## install the wheel with the lowest versions of its dependencies: the score must not change
 	@echo "== the wheel with the lowest versions of its dependencies"
 	rm -rf $(VENV)-lowest
 	$(PYTHON) -m venv $(VENV)-lowest
@@ -101,7 +101,7 @@ report: $(VENV)/.test  ## measure the report: make report MUSIC=folder
 web: $(VENV)/.test  ## build the page of `haaqi-edge web`
 	$(BIN)/python web/build.py
 
-# In Node.js and in a headless Chromium. MUSIC=folder scores clips of it, too; PICTURES=1 takes the README's pictures.
+# In Node.js, a headless Chromium and a headless Firefox (with pulseaudio). MUSIC=folder scores clips of it, too; PICTURES=1 takes the README's pictures.
 web-test: $(VENV)/.test  ## compare the page with Python
 	$(BIN)/python web/test/oracle.py build/web $(if $(MUSIC),--music $(abspath $(MUSIC)))
 	cd web && npm ci && npm run types && npm run unit && HAAQI_EDGE=$(abspath $(BIN)/haaqi-edge) npm run e2e
