@@ -20,7 +20,7 @@ from ..model.student import Student
 from ..runtime.audio.levels import LEVEL1
 from ..runtime.bundle import HAAQI, ROLES, Bundle, Card, FrontEnd, Precision, Scale
 from ..runtime.errors import BundleError
-from ..runtime.familiarity import Familiarity
+from ..runtime.features.familiarity import Familiarity
 from ..runtime.windows import DEFAULT_WINDOW, window_patches
 from ..runtime.writing import check_file, check_folder, with_files, write_files, write_group
 from .fused import copy_model, fuse, fused_metadata

@@ -11,8 +11,8 @@ from typing import Any, Final, Literal
 
 from .audiogram import FREQUENCIES
 from .errors import BundleError, BundleNotFoundError
-from .familiarity import Familiarity
 from .features import patches as fe
+from .features.familiarity import Familiarity
 from .features.texture import VERSIONS
 from .files import is_checkpoint, is_file, is_folder
 from .windows import MAX_WINDOW_SECONDS

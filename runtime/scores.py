@@ -13,8 +13,8 @@ from .audiogram import Audiogram
 from .backend import HeadOutput
 from .bundle import HAAQI, Scale
 from .errors import AudioError
-from .familiarity import is_unfamiliar
 from .features import patches as fe
+from .features.familiarity import is_unfamiliar
 from .windows import Patches, WindowSlice
 
 Array = npt.NDArray[np.float32]

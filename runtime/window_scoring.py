@@ -103,7 +103,7 @@ def score_tokens(
         if window.patches.silent.all():
             clip.add(window)
             continue
-        distance = None if familiarity is None else familiarity.unfamiliarity(window.patches)
+        distance = None if familiarity is None else familiarity.unfamiliarity(*window.patches)
         clip.add(window, backend.run_head(window.patches.tokens, clip.audiograms), distance)
     return clip.scores()
 

@@ -3,8 +3,8 @@
 python -m haaqi_edge.training.familiarity runtime/models/nano --corpus CORPUS --table training/table
 
 It writes `familiarity` into the `card.json` of bundles, and their page again. The distance is that of
-`runtime.familiarity`. The threshold is the distance that a stated share of the test rows exceeds. The card then says
-how large the errors of those rows are, and how many other sounds are above the threshold: tones, noise, speech.
+`runtime.features.familiarity`. The threshold is the distance that a stated share of the test rows exceeds. The card
+then says how large the errors of those rows are, and how many other sounds are above the threshold.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ..runtime.backend import Backend
 from ..runtime.batch.parallel import parallel_map
 from ..runtime.bundle import CARD, Bundle
 from ..runtime.errors import CorpusError
-from ..runtime.familiarity import Familiarity, describe_tokens
+from ..runtime.features.familiarity import Familiarity, describe_tokens
 from ..runtime.features.front_ends import FEATURE_EXTRACTORS
 from ..runtime.features.patches import SAMPLE_RATE
 from ..runtime.scorer import Scorer

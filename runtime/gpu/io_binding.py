@@ -17,7 +17,6 @@ from ..backend import HeadOutput
 from ..bundle import Card
 from ..session import Session, onnx_runtime
 from ..window_scoring import WindowTask
-from ..windows import PatchTokens
 from .provider_options import ProviderOptions
 
 Array = npt.NDArray[np.float32]
@@ -104,8 +103,7 @@ class BoundModel:
             return [None] * len(tasks)
         windows = np.split(tokens.numpy(), len(tasks))
         return [
-            self._familiarity.unfamiliarity(PatchTokens(window, task.silent))
-            for window, task in zip(windows, tasks, strict=True)
+            self._familiarity.unfamiliarity(window, task.silent) for window, task in zip(windows, tasks, strict=True)
         ]
 
     def _encode(self, features: Array) -> Any:

@@ -166,7 +166,7 @@ class SignalWindow:
         familiarity = self._backend.card.familiarity
         if familiarity is None:
             return None
-        return familiarity.unfamiliarity(PatchTokens(self._tokens.view(), np.array(self._silent, dtype=np.bool_)))
+        return familiarity.unfamiliarity(self._tokens.view(), np.array(self._silent, dtype=np.bool_))
 
     def _with_distance(self, weight: int) -> list[tuple[float | None, int]]:
         """Return the mean distance of the whole windows, and that of the window with a weight, as one entry."""

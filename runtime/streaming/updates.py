@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..audiogram import Audiogram
 from ..errors import OptionError
-from ..familiarity import is_unfamiliar
+from ..features.familiarity import is_unfamiliar
 from ..scores import Interval, describe_familiarity, short_name
 
 _Result = TypeVar("_Result")

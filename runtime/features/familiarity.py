@@ -17,8 +17,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .windows import PatchTokens
-
 Array = npt.NDArray[np.float32]
 
 
@@ -44,16 +42,17 @@ class Familiarity:
     center: str
     projection: str
 
-    def unfamiliarity(self, patches: PatchTokens) -> float | None:
+    def unfamiliarity(self, tokens: Array, silent: npt.NDArray[np.bool_]) -> float | None:
         """Return the distance of a window from the training clips, relative to the threshold.
 
         Args:
-            patches: the window. Silent patches are left out.
+            tokens: float32 [patches, tokens per patch, width], of a window.
+            silent: bool [patches]. Silent patches are left out.
 
         Returns:
             The distance, above 1 for an unfamiliar sound; None if fewer than `min_patches` patches have sound.
         """
-        sound = patches.tokens[~patches.silent]
+        sound = tokens[~silent]
         if len(sound) < self.min_patches:
             return None
         return float(self.distances(describe_tokens(sound))) / self.threshold

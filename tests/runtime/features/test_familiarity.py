@@ -12,15 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from haaqi_edge.runtime import Bundle, Card, Score
+from haaqi_edge.runtime import Bundle, Card, Score, Scorer
 from haaqi_edge.runtime.bundle import CARD
 from haaqi_edge.runtime.errors import BundleError
-from haaqi_edge.runtime.familiarity import Familiarity, describe_tokens
-from haaqi_edge.runtime.windows import PatchTokens
+from haaqi_edge.runtime.features.familiarity import Familiarity, describe_tokens
 from numpy.typing import NDArray
 from sounds import RATE, music
-
-from haaqi_edge import Scorer
 
 MIN_PATCHES = 6
 SHIPPED = Path(str(Bundle("nano").folder))
@@ -83,10 +80,10 @@ def test_the_distance_is_that_of_the_mean_and_spread_of_the_patches_with_sound(s
     center = np.frombuffer(base64.b64decode(familiarity.center), "<f4")
     described = np.concatenate([flat.mean(axis=0), flat.std(axis=0)])
     expected = np.linalg.norm(projection @ described - center) / familiarity.threshold
-    assert familiarity.unfamiliarity(PatchTokens(tokens, silent)) == pytest.approx(expected, rel=1e-4)
+    assert familiarity.unfamiliarity(tokens, silent) == pytest.approx(expected, rel=1e-4)
     silent[:] = True
     silent[: MIN_PATCHES - 1] = False
-    assert familiarity.unfamiliarity(PatchTokens(tokens, silent)) is None
+    assert familiarity.unfamiliarity(tokens, silent) is None
 
 
 def test_windows_count_with_their_new_patches(scorer: Scorer) -> None:
