@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from ..runtime.bundle import HAAQI
 from ..runtime.errors import AudioFileNotFoundError, HaaqiEdgeError, OptionError
-from ..runtime.files import display_name, is_folder
+from ..runtime.files import display_name, is_file, is_folder
 from .console import (
     draw_curve,
     err,
@@ -305,6 +305,8 @@ def _list_files(paths: list[str]) -> _Files:
 
     if not paths:
         raise OptionError("no audio: give files or folders, as arguments or with --audio")
+    if paths.count("-") + paths.count("@-") > 1:
+        raise OptionError("standard input is given twice, and can be read once: leave out one of - and @-")
     listed: list[Path] = []
     has_folder = False
     for text in paths:
@@ -327,7 +329,8 @@ def _list_files(paths: list[str]) -> _Files:
 
 
 def _print_scores(path: Path, scores: list[Score], pairs: list[EarPair]) -> None:
-    out.print(f"[bold]{escape(display_name(path.name))}[/], {scores[0].windows[-1].end:.1f} s scored")
+    name = "standard input" if str(path) == "-" else display_name(path.name if is_file(path) else path)
+    out.print(f"[bold]{escape(name)}[/], {scores[0].windows[-1].end:.1f} s scored")
     for score in scores:
         values = score.to_dict()["frame_scores"]
         scale = "" if score.scale == HAAQI else f" {escape(str(score.scale))} "

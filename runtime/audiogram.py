@@ -9,6 +9,7 @@ import csv
 import json
 import math
 import re
+import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, KeysView, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -63,7 +64,11 @@ _MISSING = frozenset({"", "-", "--", "na", "n/a", "nan", "none", "null"})
 _KHZ_OF_AUDIOMETRY = frozenset({0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0})
 _FREQUENCY_KEYS = frozenset({"frequencies", "frequency", "freqs", "cfs", "audiogram_cfs"})
 _LEVEL_KEY = re.compile(r"(?:audiogram_)?(?:levels?|hl|thresholds?)(?:_(l|r|left|right))?")
-_FREQUENCY_WORD = re.compile(r"freq|k?hz|cfs?\b", re.IGNORECASE)
+_FREQUENCY_WORD = re.compile(r"fr[eé]q|k?hz|cfs?\b", re.IGNORECASE)
+_THOUSANDS = re.compile(r"[0-9]{1,3}(?: [0-9]{3})+(?: ?k?hz)?", re.IGNORECASE)
+_LEFT = frozenset({"l", "left", "links", "gauche"})
+_RIGHT = frozenset({"r", "right", "rechts", "droite"})
+"""words for the ears, in English, German and French"""
 
 
 class AudiogramWarning(UserWarning):
@@ -838,10 +843,18 @@ def _split_rows(text: str, origin: str) -> list[_Row]:
             cells = next(csv.reader([line], delimiter=delimiter or " ", skipinitialspace=True, strict=True))
         except csv.Error as error:
             raise AudiogramError(f"{origin}, line {number} is not CSV ({error}): give {_FORMS}") from error
-        rows.append((number, [cell.strip() for cell in cells]))
+        rows.append((number, [_plain_number(cell.strip()) if delimiter else cell.strip() for cell in cells]))
     rows = [(number, cells) for number, cells in rows if any(cells)]
     width = max((index for _, cells in rows for index, cell in enumerate(cells, 1) if cell), default=0)
     return [(number, (cells + [""] * width)[:width]) for number, cells in rows]
+
+
+def _plain_number(cell: str) -> str:
+    """Return a number in ASCII digits and without spaces between thousands, as in `1 000`; other cells as they are."""
+    if not re.match(r"[+-]?\d", cell):
+        return cell
+    plain = unicodedata.normalize("NFKC", cell)  # also for spaces that do not break lines
+    return re.sub(r"(?<=\d) (?=\d)", "", plain) if _THOUSANDS.fullmatch(plain) else plain
 
 
 def _has_header(rows: list[_Row]) -> bool:
@@ -929,7 +942,7 @@ def _refuse_table(rows: list[_Row], origin: str) -> NoReturn:
 def _ear(label: str) -> str:
     """Return "left" or "right" if a label names an ear, as "L", "left ear" or "HL_right" do. Otherwise, return ""."""
     words = set(re.split(r"[^a-z]+", label.casefold()))
-    left, right = not words.isdisjoint({"l", "left"}), not words.isdisjoint({"r", "right"})
+    left, right = not words.isdisjoint(_LEFT), not words.isdisjoint(_RIGHT)
     return "" if left == right else "left" if left else "right"
 
 

@@ -40,6 +40,14 @@ _INSPECTED: Final = {"MP3", "FLAC", "OGG", "WAV", "WAVEX", "RF64", "W64", "AIFF"
 """Formats in which libsndfile may see audio where `containers` found none."""
 
 
+_UNSUPPORTED_ENCODING: Final = 4
+"""libsndfile's error for a known format with samples that it does not decode."""
+
+
+class _UnsupportedEncodingError(Exception):
+    """Raised if libsndfile knows a format, but not the encoding of its samples."""
+
+
 class Block(NamedTuple):
     """Decoded samples, float32 [n, channels], and their rate in Hz."""
 
@@ -62,11 +70,15 @@ def probe(source: ByteSource, part: Part, kind: str, findings: Findings) -> Form
         AudioFileError: if the decoder cannot read it.
         DependencyError: if it needs FFmpeg and PyAV is not installed.
     """
-    if part.decoder == "ffmpeg":
+    try:
+        opened = None if part.decoder == "ffmpeg" else _open_soundfile(source, part, kind, findings)
+    except _UnsupportedEncodingError:
+        opened = None
+    if opened is None:
         with _open_container(source, part, kind, findings) as container:
             stream = _audio_stream(container, findings)
             return Format(stream.rate, stream.channels, None)
-    with _open_soundfile(source, part, kind, findings) as file:
+    with opened as file:
         frames = None if file.frames == _UNKNOWN else file.frames
         if part.frames is not None:
             frames = max(0, (part.frames if part.stop is None else part.stop) - part.start)
@@ -87,15 +99,26 @@ def decode(source: ByteSource, part: Part, kind: str, seconds: float, findings: 
         AudioFileError: if the part is damaged or truncated.
         DependencyError: if it needs FFmpeg and PyAV is not installed.
     """
-    blocks = _decode_ffmpeg if part.decoder == "ffmpeg" else _decode_libsndfile
     at = 0
-    for block in blocks(source, part, kind, seconds, findings):
+    for block in _decode_whole(source, part, kind, seconds, findings):
         begin, end = max(part.start - at, 0), len(block.samples)
         if part.stop is not None:
             end = min(end, part.stop - at)
         at += len(block.samples)
         if end > begin:
             yield block if end - begin == len(block.samples) else Block(block.samples[begin:end], block.rate)
+
+
+def _decode_whole(source: ByteSource, part: Part, kind: str, seconds: float, findings: Findings) -> Iterator[Block]:
+    """Decode a part with what the decoder adds at its ends."""
+    if part.decoder != "ffmpeg":
+        try:
+            yield from _decode_libsndfile(source, part, kind, seconds, findings)
+        except _UnsupportedEncodingError:  # when it is opened, before the first block
+            pass
+        else:
+            return
+    yield from _decode_ffmpeg(source, part, kind, seconds, findings)
 
 
 def ffmpeg_available() -> bool:
@@ -121,6 +144,8 @@ def _open_soundfile(source: ByteSource, part: Part, kind: str, findings: Finding
     except (soundfile.LibsndfileError, OSError) as error:
         if reader.error is not None:
             raise AudioFileError(f"{findings.name} cannot be read: {reader.error}") from reader.error
+        if kind and getattr(error, "code", None) == _UNSUPPORTED_ENCODING:
+            raise _UnsupportedEncodingError from error
         raise findings.unreadable(getattr(error, "error_string", None) or str(error)) from error
     if not kind and file.format in _INSPECTED:
         file.close()
@@ -279,6 +304,11 @@ def _decode_ffmpeg(source: ByteSource, part: Part, kind: str, seconds: float, fi
         except (av.error.FFmpegError, OSError) as error:
             raise _damaged(findings, read, _reason(error)) from error
         announced = max(announced, part.seconds)
+        if stream.codec_context.name == "speex" and part.seconds and read > part.seconds + 2 * _TOLERANCE_SECONDS:
+            raise AudioFileError(
+                f"{findings.name} is Speex, of which FFmpeg's decoder gives {read:.2f} s instead of {part.seconds:.2f} "
+                "s: convert it with `speexdec FILE FILE.wav`"
+            )
         if announced > read + _TOLERANCE_SECONDS and not findings.warned:
             raise _damaged(findings, read, f"{announced:.2f} s were announced")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import stat
 import sys
 import threading
@@ -48,6 +49,8 @@ _IN_MEMORY: Final = 1 << 24
 _UNKNOWN_BYTES: Final = 1 << 22
 """Bytes of a pipe that are read in search of audio."""
 _COPY_BYTES: Final = 1 << 16
+_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+"""Beginning of an address such as `https://`, of which `Path` leaves one slash."""
 _SPARE_BITS: Final = 8
 """Integers of 32 bits or more that do not use this number of upper bits have another full scale than their type."""
 LOGGER: Final = "haaqi_edge.audio"
@@ -336,6 +339,8 @@ def _open_content(file: Any) -> _Content:
     if _is_special(path):
         with path.open("rb") as pipe:
             return _spool(pipe, name)
+    if _ADDRESS.match(text):
+        raise AudioFileNotFoundError(f"{name} is an address, not a file: download it, and give the path of the file")
     raise AudioFileNotFoundError(f"{name} does not exist: give the path of an audio file")
 
 

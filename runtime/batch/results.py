@@ -138,7 +138,7 @@ def check_results_path(path: Path) -> None:
     """Raise an error unless results can be written to a path.
 
     Raises:
-        OptionError: if the suffix is unknown, or the folder is missing or not writable.
+        OptionError: if the suffix is unknown, if the folder is missing or not writable, or if the path is no file.
         DependencyError: if the format needs pyarrow, which is not installed.
     """
     suffix = path.suffix.lower()
@@ -150,6 +150,10 @@ def check_results_path(path: Path) -> None:
     if suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise DependencyError("a .parquet file needs pyarrow: run pip install 'haaqi-edge[parquet]', or write .csv")
     check_file(path)
+    if path.exists() and not path.is_file():
+        raise OptionError(
+            f"cannot write results to {display_name(path)}, which is a pipe or a device: give a file, or use --json"
+        )
 
 
 class ResultsWriter:

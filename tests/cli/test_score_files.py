@@ -270,6 +270,40 @@ def test_each_name_alone(name: str, named: Path, monkeypatch: pytest.MonkeyPatch
     assert len(outcome.err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("address", ["https://example.com/a.mp3", "http://[::1]/a.wav", "smb://server/a.wav"])
+def test_an_address_is_no_file(address: str) -> None:
+    outcome = score(address)
+    assert (outcome.code, [type(error) for error in outcome.errors]) == (2, [AudioFileNotFoundError])
+    assert "is an address, not a file: download it" in outcome.err
+
+
+def test_standard_input_is_read_once(folder: Path) -> None:
+    for paths in (["-", "-"], ["-", folder / "0.wav", "@-"]):
+        outcome = score(*paths)
+        assert (outcome.code, [type(error) for error in outcome.errors]) == (2, [OptionError])
+        assert "standard input is given twice, and can be read once" in outcome.err
+
+
+def test_what_pipes_are_called(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (folder / "0.wav").open() as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        assert score("-").out.splitlines()[0] == "standard input, 1.0 s scored"
+    fifo = folder / "pipe"
+    os.mkfifo(fifo)
+    writer = subprocess.Popen(["cp", folder / "0.wav", fifo])
+    assert score(fifo).out.splitlines()[0] == f"{fifo}, 1.0 s scored"
+    assert writer.wait() == 0
+
+
+def test_results_do_not_replace_a_pipe(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "scores.jsonl"
+    os.mkfifo(output)
+    outcome = score(folder / "0.wav", "-o", output)
+    assert (outcome.code, [type(error) for error in outcome.errors]) == (2, [OptionError])
+    assert "which is a pipe or a device: give a file" in outcome.err
+    assert output.is_fifo()
+
+
 def test_an_empty_path_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)  # not searched
     for argv in ([""], ["0.wav", ""], ["--audio", ""]):

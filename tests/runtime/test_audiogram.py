@@ -388,6 +388,24 @@ CASES: list[tuple[str, str | bytes, list[float] | str, str | None]] = [
     ("empty_cell.csv", "250,20\n500,30\n1000,\n2000,50\n", "line 3: '' is not .* at 1000 Hz is missing", None),
     ("semicolon.csv", "Frequenz;HL\n250;20\n500;30\n", TWO, FLAT_FROM_500),
     (
+        "french.csv",
+        "Fréquence (Hz);Perte (dB)\n250;20,5\n1 000;30\n8 000;40\n",
+        [20.5, 25.25, 30, 33.333, 35.283, 36.667, 38.617, 40],
+        None,
+    ),
+    (
+        "narrow.csv",
+        "250;20,5\n1\u202f000 Hz;30\n8\u00a0000;40\n",
+        [20.5, 25.25, 30, 33.333, 35.283, 36.667, 38.617, 40],
+        None,
+    ),
+    (
+        "fullwidth.csv",
+        "２５０,２０.5\n１０００,３０\n８０００,４０\n",
+        [20.5, 25.25, 30, 33.333, 35.283, 36.667, 38.617, 40],
+        None,
+    ),
+    (
         "decimal.csv",
         "250;20,5\n500;30,0\n8000;40,5\n",
         [20.5, 30, 32.625, 35.25, 36.785, 37.875, 39.41, 40.5],
@@ -399,6 +417,8 @@ CASES: list[tuple[str, str | bytes, list[float] | str, str | None]] = [
     ("comments.csv", "# audiogram\n250,20\n500,30\n", TWO, FLAT_FROM_500),
     ("excel.csv", "sep=;\r\n250;20\r\n500;30\r\n", TWO, FLAT_FROM_500),
     ("three_cols.csv", "freq,left,right\n250,20,25\n500,30,35\n", "select one, such as .*three_cols.csv:left'", None),
+    ("german.csv:left", "Frequenz;Links;Rechts\n250;20;25\n500;30;35\n", TWO, FLAT_FROM_500),
+    ("french.csv:right", "Fréquence;oreille gauche;oreille droite\n250;25;20\n500;35;30\n", TWO, FLAT_FROM_500),
     ("three_cols.csv:left", "freq,left,right\n250,20,25\n500,30,35\n", TWO, FLAT_FROM_500),
     ("three_cols.csv:RIGHT", "freq,HL_L,HL_R\n250,20,20\n500,30,30\n", TWO, FLAT_FROM_500),
     ("three_cols.csv:up", "freq,left,right\n250,20,25\n500,30,35\n", "no columns named 'up'", None),

@@ -9,7 +9,7 @@ from typing import Final
 
 from .byte_source import ByteSource, Layout
 from .parts import Findings, Part
-from .sizes import audio_bytes, is_audio_tail, is_placeholder
+from .sizes import audio_bytes, find_file, is_audio_tail, is_placeholder
 
 _WIDTHS: Final = {
     b"fl32": 4, b"FL32": 4, b"fl64": 8, b"FL64": 8, b"ulaw": 1, b"ULAW": 1, b"alaw": 1, b"ALAW": 1,
@@ -110,6 +110,9 @@ def _extended(
     """
     end = data + size + size % 2
     following = source.get(end, 8)
+    if what := find_file(source, end, stop):
+        findings.appended(stop - end, what)
+        return size
     is_chunk = len(following) == 8 and all(0x20 <= byte < 0x7F for byte in following[:4])
     is_chunk = is_chunk and end + 8 + int.from_bytes(following[4:], "big") <= stop + 1
     if end >= stop or is_chunk:

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from .byte_source import ByteSource, Layout
 from .mpeg import CRC16_TABLE, crc16
 from .parts import Findings, Part
+from .sizes import report_rest
 from .tags import trim_tags
 
 _SYNC: Final = re.compile(b"\xff[\xf8\xf9]")
@@ -111,6 +112,9 @@ def inspect_flac(source: ByteSource, start: int, stop: int, findings: Findings) 
             end = joined
         elif end - behind > _MAX_GARBAGE and source.zeros_until(behind, end) < end:
             findings.damaged(f"the last {end - behind} bytes are no frames", actual / info.rate)
+        else:
+            per_second = (behind - first) * info.rate / actual
+            report_rest(source, behind, end, "behind the last frame", per_second, findings)
     # The last metadata block is STREAMINFO, with the number of samples that there are.
     head = b"fLaC\x80\x00\x00\x22" + info_bytes[:13] + bytes([info_bytes[13] & 0xF0 | actual >> 32])
     layout = Layout().add_bytes(head + (actual & 0xFFFFFFFF).to_bytes(4, "big") + bytes(16)).add_range(first, end)

@@ -11,7 +11,16 @@ from .byte_source import ByteSource, Layout
 from .flac import inspect_flac
 from .mpeg import find_first_frame, inspect_mpeg
 from .ogg import inspect_ogg
-from .other import inspect_asf, inspect_au, inspect_caf, inspect_iff, inspect_mp4, inspect_nist, inspect_whole
+from .other import (
+    inspect_asf,
+    inspect_au,
+    inspect_caf,
+    inspect_iff,
+    inspect_matroska,
+    inspect_mp4,
+    inspect_nist,
+    inspect_whole,
+)
 from .parts import Findings, Part
 from .riff import inspect_riff, inspect_wave64
 from .signatures import FFMPEG_ONLY, foreign, recognize
@@ -33,6 +42,7 @@ _INSPECTIONS: Final[dict[str, _Inspect]] = {
     "adts": inspect_adts,
     "asf": inspect_asf,
     "mp4": inspect_mp4,
+    "matroska": inspect_matroska,
     "": inspect_whole,
 }
 

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from .byte_source import ByteSource, Layout, LayoutReader
 from .flac import inspect_flac
 from .parts import Findings, Part
+from .sizes import report_rest
 from .tags import skip_tags, trim_tags
 
 _HEADER: Final = 27
@@ -174,7 +175,8 @@ class _Reader:
             rest = skip_tags(self._source, start, stop)
             if stop - rest > _MAX_GARBAGE and self._source.zeros_until(rest, stop) < stop:
                 self._findings.damaged(f"the last {stop - rest} bytes are no Ogg pages", self._time())
-            self._findings.note(f"{stop - start} bytes behind the last Ogg page were skipped")
+            per_second = start / (self._time() or 1.0)
+            report_rest(self._source, start, stop, "behind the last Ogg page", per_second, self._findings)
         return stop  # the stream has not ended: the end is missing
 
 
@@ -225,4 +227,6 @@ def _link_parts(source: ByteSource, stream: _Stream, findings: Findings) -> list
         inner = Layout().add_layout(stream.bodies, 9)
         content = ByteSource(LayoutReader(source, inner))
         return [part.over(inner) for part in inspect_flac(content, 0, content.size, findings)]
-    return [Part(stream.pages, "ffmpeg" if stream.codec == "Speex" else "libsndfile")]
+    if stream.codec == "Speex":
+        return [Part(stream.pages, "ffmpeg", seconds=stream.time())]
+    return [Part(stream.pages)]

@@ -7,11 +7,15 @@ from typing import Final
 
 from .byte_source import ByteSource, Layout
 from .parts import Findings, Part
-from .sizes import audio_bytes, is_placeholder
+from .sizes import audio_bytes, find_file, is_placeholder, report_rest
 
 _AU_WIDTHS: Final = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 """Bytes per sample by encoding."""
 _ASF_FILE_PROPERTIES: Final = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_SEGMENT: Final = bytes.fromhex("18538067")
+_MAX_ELEMENTS: Final = 8
+"""Maximum number of elements up to the segment."""
+_LOSSY_BYTES_PER_SECOND: Final = 16_000.0
 _CAF_LIBSNDFILE: Final = {b"lpcm", b"alaw", b"ulaw", b"alac"}
 
 
@@ -33,7 +37,9 @@ def inspect_au(source: ByteSource, start: int, stop: int, findings: Findings) ->
             findings.note("the header does not know the length; the audio is read to the end of the file")
     else:
         used = audio_bytes(size, available, frame, False, "the header", findings)
-        if available - used > _MAX_TAIL:
+        if what := find_file(source, start + offset + used, stop):
+            findings.appended(available - used, what)
+        elif available - used > _MAX_TAIL:
             findings.note(f"the header announces {available - used} bytes less than there are; all are read")
             used = available
     used -= used % frame
@@ -107,7 +113,31 @@ def inspect_asf(source: ByteSource, start: int, stop: int, findings: Findings) -
         seconds = int.from_bytes(properties[64:72], "little") / 1e7 - preroll
         if size > stop - start:
             findings.truncated(f"its header announces {size} bytes, and {stop - start} are there")
+        elif at < size:
+            report_rest(source, start + size, stop, "behind the last packet", _LOSSY_BYTES_PER_SECOND, findings)
     return [Part(Layout().add_range(start, stop), "ffmpeg", seconds=seconds)]
+
+
+def inspect_matroska(source: ByteSource, start: int, stop: int, findings: Findings) -> list[Part]:
+    """Check that the segment of a Matroska or WebM file is as long as it announces. See `inspect_whole`."""
+    at = start
+    for _ in range(_MAX_ELEMENTS):
+        name = source.get(at, 4)
+        head = source.get(at + 4, 8)
+        if len(head) < 8:
+            break
+        width = 9 - head[0].bit_length()
+        size = int.from_bytes(head[:width], "big") & ((1 << 7 * width) - 1)
+        if width > 8 or size == (1 << 7 * width) - 1:  # of unknown size, as programs write it into a pipe
+            break
+        end = at + 4 + width + size
+        if name == _SEGMENT and end > stop:
+            findings.truncated(f"its segment announces {end - start} bytes, and {stop - start} are there")
+        if name == _SEGMENT:
+            report_rest(source, end, stop, "behind the segment", _LOSSY_BYTES_PER_SECOND, findings)
+            break
+        at = end
+    return [Part(Layout().add_range(start, stop), "ffmpeg")]
 
 
 def inspect_mp4(source: ByteSource, start: int, stop: int, findings: Findings) -> list[Part]:
@@ -121,7 +151,7 @@ def inspect_mp4(source: ByteSource, start: int, stop: int, findings: Findings) -
         if size == 0:  # to the end of the file
             break
         if size < 8 or not all(0x20 <= byte < 0x7F or byte == 0xA9 for byte in head[4:8]):
-            findings.note(f"{stop - at} bytes behind the last box were skipped")
+            report_rest(source, at, stop, "behind the last box", _LOSSY_BYTES_PER_SECOND, findings)
             break
         if at + size > stop:
             findings.truncated(f"a box announces {at + size - start} bytes, and {stop - start} are there")

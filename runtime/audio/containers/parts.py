@@ -79,6 +79,26 @@ class Findings:
             text = f"{self.name} has {count} bytes {where} that are neither audio nor a tag; they were skipped"
             warnings.warn(text, SkippedBytesWarning, stacklevel=2)
 
+    def appended(self, count: int, what: str) -> None:
+        """Warn that another file was appended, which is not read.
+
+        Args:
+            count: number of its bytes.
+            what: its kind, such as `an mp3 file`.
+        """
+        self.note(f"{count} bytes behind the audio were skipped")
+        text = f"{self.name} has {count} bytes behind its audio, which are {what}; they were not read"
+        warnings.warn(text, SkippedBytesWarning, stacklevel=2)
+
+    def extended(self, count: int) -> None:
+        """Warn that there is more than a header announces, although its sizes agree with each other.
+
+        Args:
+            count: number of the additional bytes, which are read as audio.
+        """
+        text = f"{self.name} has {count} bytes more than its header announces; they were read as audio"
+        warnings.warn(text, SkippedBytesWarning, stacklevel=2)
+
     def trimmed(self, start: int, end: int) -> None:
         """Warn that a header has more samples cut off than an encoder adds. It may be corrupt.
 

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from .byte_source import ByteSource, Layout
 from .mpeg import inspect_mpeg
 from .parts import Findings, Part
-from .sizes import audio_bytes, is_audio_tail, is_placeholder
+from .sizes import audio_bytes, find_file, is_audio_tail, is_placeholder, report_rest
 from .tags import skip_tags
 
 MAGICS: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64")
@@ -177,9 +177,15 @@ class _Chunks:
             if self._source.get(at, 4) in MAGICS and self._source.get(at + 8, 4) == b"WAVE":
                 self._next_file = at
                 return
-        if self._only_chunks(after) or skip_tags(self._source, end, self._stop) == self._stop:
+        if skip_tags(self._source, end, self._stop) == self._stop:
+            return
+        if what := find_file(self._source, end, self._stop):
+            self._findings.appended(self._stop - end, what)
+            return
+        if self._only_chunks(after):
             return
         if is_audio_tail(self._source, end, self._stop, per_second, self._findings):
+            self._findings.extended(self._stop - end)
             self._extend(self._stop)
 
     def _extend(self, stop: int) -> None:
@@ -343,13 +349,15 @@ def inspect_wave64(source: ByteSource, start: int, stop: int, findings: Findings
         elif name == b"fact":
             fact = source.get(body, 4)
         elif name == b"data":
-            frame, _ = _frame_bytes("<", fmt)
+            frame, per_second = _frame_bytes("<", fmt)
             announced = int.from_bytes(source.get(start + 16, 8), "little")
             if size == -24 or is_placeholder(size + 24, 64):
                 findings.note("the header does not know the length; the audio is read to the end of the file")
                 used = stop - body
             else:
                 used = audio_bytes(size, stop - body, frame, announced == stop - start, "the chunk data", findings)
+                if body + used <= start + announced < stop and not is_placeholder(announced, 64):
+                    report_rest(source, start + announced, stop, "behind the last chunk", per_second, findings)
             return _wave_parts(_Wave("<", fmt, [(body, body + used)], fact), source, findings)
         at = body + -(-size // 8) * 8
     findings.truncated(f"its header announces {max(at, stop)} bytes or more, and {stop} are there")

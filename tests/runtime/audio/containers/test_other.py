@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import re
 import struct
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -110,3 +113,80 @@ def test_a_caf_that_does_not_know_its_length() -> None:
 def test_what_is_no_audio_is_named(head: bytes, message: str) -> None:
     with pytest.raises(AudioFileError, match=message):
         read_audio(head + bytes(1000))
+
+
+# Files to which another one was appended
+
+APPENDED = ["wav", "aiff", "au", "w64", "flac", "ogg", "m4a", "webm", "mka", "wma"]
+
+
+def whole_file(kind: str) -> bytes:
+    if kind in FFMPEG:
+        return ffmpeg_file(kind)
+    file = io.BytesIO()
+    soundfile.write(file, SOUND, 44_100, format=kind.upper(), subtype="VORBIS" if kind == "ogg" else "PCM_16")
+    return file.getvalue()
+
+
+def warnings_of(data: bytes) -> tuple[list[str], int]:
+    """Read a file, and return the warnings and the number of its samples."""
+    with warnings.catch_warnings(record=True) as issued:
+        warnings.simplefilter("always")
+        samples = read_audio(data).samples
+    return [str(one.message) for one in issued], len(samples)
+
+
+@pytest.mark.parametrize("kind", APPENDED)
+def test_another_file_behind_the_audio_is_named(kind: str) -> None:
+    data = whole_file(kind)
+    told, count = warnings_of(data)
+    assert told == []
+    for other, what in ((b"ID3\4\0\0\0\0\0\0" + mp3_file(), "an mp3 file"), (whole_file("caf"), "a CAF file")):
+        if kind in ("flac", "ogg"):
+            other = other[: 1 << 15]
+        told, with_other = warnings_of(data + other)
+        assert with_other == count
+        (warning,) = told
+        assert re.fullmatch(
+            rf"the file given has \d+ bytes behind its audio, which are {what}; they were not read", warning
+        )
+
+
+@pytest.mark.parametrize("kind", ["flac", "ogg", "m4a", "webm", "mka", "wma", "w64"])
+def test_garbage_behind_the_audio(kind: str) -> None:
+    data = whole_file(kind)
+    _, count = warnings_of(data)
+    garbage = np.random.default_rng(3).bytes(60_000)
+    told, with_garbage = warnings_of(data + garbage)
+    assert with_garbage == count
+    (warning,) = told
+    assert "that are neither audio nor a tag; they were skipped" in warning
+    for harmless in (bytes(60_000), b"TAG" + bytes(125)):
+        assert warnings_of(data + harmless) == ([], count)
+
+
+def mp3_file() -> bytes:
+    return encode(SOUND, 44_100, "libmp3lame", "mp3", bitrate=64_000, container_options={"write_xing": "0"})
+
+
+def test_more_samples_than_a_consistent_header_announces() -> None:
+    data = whole_file("wav")
+    noise = as_int16(0.1 * np.random.default_rng(3).standard_normal(44_100)).astype("<i2").tobytes()
+    told, count = warnings_of(data + noise)
+    assert count == len(SOUND) + 44_100
+    assert told == ["the file given has 88200 bytes more than its header announces; they were read as audio"]
+
+
+@pytest.mark.parametrize("size", [1, 20_000])
+def test_a_segment_that_is_cut(size: int) -> None:
+    with pytest.raises(AudioFileError, match=r"is truncated: its segment announces \d+ bytes, and \d+ are there"):
+        read_audio(ffmpeg_file("mka")[:-size])
+
+
+def test_ffmpeg_reads_encodings_that_libsndfile_does_not_know() -> None:
+    """libsndfile knows the container, but not the variant of ALAC that FFmpeg writes into it."""
+    data = encode(SOUND, 44_100, "alac", "caf")
+    with pytest.raises(soundfile.LibsndfileError, match="unsupported encoding"):
+        soundfile.read(io.BytesIO(data))
+    oracle, read = pyav_decode(data), read_audio(data)
+    np.testing.assert_allclose(read.samples, oracle.samples, atol=1e-4)
