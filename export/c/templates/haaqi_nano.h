@@ -196,7 +196,8 @@ int haaqi_process(haaqi_nano *stream, const float *samples, size_t count);
  * score: 0 to 1; it is set only if HAAQI_OK is returned.
  * frame_scores: NULL, or an array of HAAQI_WINDOW scores, one per patch, the oldest first.
  *
- * Returns HAAQI_OK, HAAQI_TOO_SHORT, HAAQI_SILENT, HAAQI_BAD_AUDIOGRAM or HAAQI_NO_SCORE. You can score any number of listeners. */
+ * Returns HAAQI_OK, HAAQI_TOO_SHORT, HAAQI_SILENT, HAAQI_BAD_AUDIOGRAM or HAAQI_NO_SCORE. You can score any number of
+ * listeners; with HAAQI_NALR, score the listener that haaqi_amplify was called for. */
 haaqi_status haaqi_score(haaqi_nano *stream, const float audiogram[HAAQI_LEVELS], float *score, float *frame_scores);
 
 #if HAAQI_INTERVAL
@@ -209,8 +210,8 @@ haaqi_status haaqi_interval(const haaqi_nano *stream, float *low, float *high);
 /* Return the number of encoded patches that a score would read now, at most HAAQI_WINDOW. */
 unsigned haaqi_patches(const haaqi_nano *stream);
 
-/* Get the level of the last patch in dB SPL. Returns HAAQI_OK, HAAQI_TOO_SHORT, HAAQI_SILENT or HAAQI_NO_SCORE; level is set only if
- * HAAQI_OK is returned. */
+/* Get the level of the last patch in dB SPL, amplification included. Returns HAAQI_OK, HAAQI_TOO_SHORT, HAAQI_SILENT or
+ * HAAQI_NO_SCORE; level is set only if HAAQI_OK is returned. */
 haaqi_status haaqi_level(const haaqi_nano *stream, float *level);
 
 #if HAAQI_QUEUE
@@ -230,8 +231,9 @@ haaqi_status haaqi_level(const haaqi_nano *stream, float *level);
  *         haaqi_work(&stream, BUDGET);                           // here, or in the main loop
  *     }
  *
- * A score is identical to what haaqi_process and haaqi_score would give for the patches encoded at the request. haaqi_push may interrupt the other functions, which must not interrupt each other.
- * haaqi_init, haaqi_process and haaqi_score must not be interrupted by haaqi_push. */
+ * A score is identical to what haaqi_process and haaqi_score would give for the patches encoded at the request.
+ * haaqi_push may interrupt the other functions, which must not interrupt each other. haaqi_init, haaqi_process and
+ * haaqi_score must not be interrupted by haaqi_push. */
 
 /* Store up to HAAQI_QUEUE samples. The time is proportional to their number; haaqi_work filters and encodes them. Returns
  * the number of patches that they complete, or HAAQI_FULL or HAAQI_BAD_SAMPLE: the whole call was ignored. */
