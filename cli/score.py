@@ -330,7 +330,7 @@ def _list_files(paths: list[str]) -> _Files:
 
 def _print_scores(path: Path, scores: list[Score], pairs: list[EarPair]) -> None:
     name = "standard input" if str(path) == "-" else display_name(path.name if is_file(path) else path)
-    out.print(f"[bold]{escape(name)}[/], {scores[0].windows[-1].end:.1f} s scored")
+    out.print(f"[bold]{escape(name)}[/], {scores[0].windows[-1].end:.1f} s scored", soft_wrap=True)
     for score in scores:
         values = score.to_dict()["frame_scores"]
         scale = "" if score.scale == HAAQI else f" {escape(str(score.scale))} "
