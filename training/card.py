@@ -193,7 +193,7 @@ sounds whose HAAQI is in the 90% interval, "width" the mean width of this interv
 
 </details>
 
-{_other_tables(card)}{_sanity(card.figures)}## Labels
+{_unfamiliar_section(card)}{_other_tables(card)}{_sanity(card.figures)}## Labels
 
 {_sentences(notes["labels"])}
 

@@ -211,10 +211,14 @@ def area_under_curve(positive: npt.ArrayLike, negative: npt.ArrayLike) -> float:
     return float(ranks.mean() / (2 * len(below)))
 
 
-def other_sounds(corpus: Corpus) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
+def other_sounds(corpus: Corpus, count: int = _SOUNDS) -> Iterator[tuple[str, npt.NDArray[np.float32]]]:
     """Yield kinds of sound and their samples at 16 kHz, 10 s at 60 to 72 dB SPL, amplified for a listener in turn.
 
     Music, and speech if there is a speech bank, are of the test split.
+
+    Args:
+        corpus: the music.
+        count: number of sounds of each kind.
     """
     rng = np.random.default_rng(5)
     seconds = np.arange(round(_SECONDS * SAMPLE_RATE)) / SAMPLE_RATE
@@ -281,7 +285,7 @@ def other_sounds(corpus: Corpus) -> Iterator[tuple[str, npt.NDArray[np.float32]]
         kinds |= {"speech": speech, "speech by telephone": memo}
     listener = Audiogram.named(_LISTENER)
     for kind, create in kinds.items():
-        for number in range(_SOUNDS):
+        for number in range(count):
             samples = create(number)
             samples = samples - samples.mean()
             samples *= 10 ** ((rng.uniform(60, 72) - LEVEL1) / 20) / np.sqrt(np.mean(samples**2))
@@ -290,11 +294,11 @@ def other_sounds(corpus: Corpus) -> Iterator[tuple[str, npt.NDArray[np.float32]]
 
 
 def measure_other_sounds(
-    familiarities: Sequence[Familiarity], corpus: Corpus, bundles: Sequence[Path]
+    familiarities: Sequence[Familiarity], corpus: Corpus, bundles: Sequence[Path], count: int = _SOUNDS
 ) -> list[dict[str, float]]:
     """Return, for each model, the share of sounds of each kind that are above the threshold."""
     found: list[dict[str, list[bool]]] = [{} for _ in bundles]
-    for kind, samples in other_sounds(corpus):
+    for kind, samples in other_sounds(corpus, count):
         encoded = _encode(samples, Audiogram.named(_LISTENER), tuple(map(str, bundles)))
         for place, (familiarity, (_, _, whole, _)) in enumerate(zip(familiarities, encoded, strict=True)):
             flagged = bool(familiarity.distances(whole) > familiarity.threshold)
@@ -340,11 +344,15 @@ def add_familiarity(
 
 
 def write_familiarity(
-    bundles: Sequence[Path], train: Sequence[Encodings], test: Sequence[Encodings], corpus: Corpus
+    bundles: Sequence[Path],
+    train: Sequence[Encodings],
+    test: Sequence[Encodings],
+    corpus: Corpus,
+    sounds_per_kind: int = _SOUNDS,
 ) -> list[Familiarity]:
     """Fit the familiarity of bundles to their encodings of rows, and write it; see `add_familiarity`."""
     fitted = [fit_familiarity(*pair) for pair in zip(train, test, strict=True)]
-    sounds = measure_other_sounds(fitted, corpus, bundles)
+    sounds = measure_other_sounds(fitted, corpus, bundles, sounds_per_kind)
     found = [replace(one, results={**one.results, "sounds": kinds}) for one, kinds in zip(fitted, sounds, strict=True)]
     for bundle, one in zip(bundles, found, strict=True):
         card = replace(Bundle(bundle).card, familiarity=one)
