@@ -13,20 +13,38 @@ const CHROMIUM = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-
   (path) => path && existsSync(path),
 );
 
+/** A browser, and the server of the page. */
 export interface Served {
   readonly url: string;
   readonly browser: Browser;
   close(): Promise<void>;
 }
 
-/** Start the server on a free port, and the browser, whose microphone plays a file. */
-export async function serve(): Promise<Served> {
-  if (!CHROMIUM) throw new Error("no Chromium was found: install it, or name its path in CHROMIUM");
+export interface Server {
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+/** Start the server on a free port. */
+export async function startServer(): Promise<Server> {
   const [command, ...rest] = (process.env.HAAQI_EDGE ?? "haaqi-edge").split(" ");
   const server = spawn(command, [...rest, "web", "--port", "0", "--no-browser", "--json"], {
     stdio: ["ignore", "pipe", "inherit"],
   });
-  const url = await firstLine(server);
+  return {
+    url: await firstLine(server),
+    async close() {
+      server.kill("SIGINT");
+      const code = await new Promise((resolve) => server.once("exit", resolve));
+      if (code !== 0) throw new Error(`haaqi-edge web ended with ${String(code)}`);
+    },
+  };
+}
+
+/** Start the server, and the browser, whose microphone plays a file. */
+export async function serve(): Promise<Served> {
+  if (!CHROMIUM) throw new Error("no Chromium was found: install it, or name its path in CHROMIUM");
+  const server = await startServer();
   const browser = await chromium.launch({
     executablePath: CHROMIUM,
     args: [
@@ -38,13 +56,11 @@ export async function serve(): Promise<Served> {
     ],
   });
   return {
-    url,
+    url: server.url,
     browser,
     async close() {
       await browser.close();
-      server.kill("SIGINT");
-      const code = await new Promise((resolve) => server.once("exit", resolve));
-      if (code !== 0) throw new Error(`haaqi-edge web ended with ${String(code)}`);
+      await server.close();
     },
   };
 }

@@ -31,7 +31,9 @@ async function scoreFor(listener: string, nalR: boolean, now: Result): Promise<R
 
 /** Within what a score may differ: what files hold and what decoders make of it is not ours. */
 function tolerance(file: string): number {
-  return /\.(wav|flac)$/.test(file) ? 1e-3 : 3e-3;
+  if (/\.(wav|flac)$/.test(file)) return 1e-3;
+  // Chromium starts WebM some milliseconds elsewhere than FFmpeg does, and scores depend on where patches start.
+  return file.endsWith(".webm") ? 5e-2 : 3e-3;
 }
 
 const files = [...new Set(oracle.scored.map(({ file }) => file))];

@@ -574,6 +574,7 @@ describe.each([
     await shownPage.waitForTimeout(300);
     expect(await findings(shownPage)).toEqual([]);
     expect(await shownPage.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
+    if (two) await shownPage.setViewportSize({ width: 1280, height: 990 });
     await photograph(shownPage, two);
     expect(done).toEqual({ errors: [], outside: [], sent: [] });
     await shownPage.context().close();

@@ -38,7 +38,13 @@ const plots: Readonly<Record<Version, Plot>> = {
   given: new Plot("plot", "canvas", use),
   changed: new Plot("plot-changed", "canvas-changed", use),
 };
-const player = new Player(() => paintPlayer(), note);
+const player = new Player(
+  () => paintPlayer(),
+  (reason) => {
+    paintPlayer();
+    note(reason);
+  },
+);
 const play = byId("play", HTMLButtonElement);
 const status = byId("status", HTMLElement);
 const micButton = byId("microphone", HTMLButtonElement);

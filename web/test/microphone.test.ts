@@ -59,7 +59,7 @@ describe("iOS Safari", () => {
     vi.useFakeTimers();
     install(stream);
     const opening = openMicrophone(vi.fn(), vi.fn());
-    const refused = expect(opening).rejects.toThrow("The browser did not start the audio. Press the button again.");
+    const refused = expect(opening).rejects.toThrow("The browser did not start the audio.");
     await vi.advanceTimersByTimeAsync(5_000);
     await refused;
     expect(track.stopped).toBe(true);

@@ -4,7 +4,10 @@ import { Player } from "../src/audio/player";
 import { SAMPLE_RATE } from "../src/constants";
 import { click, events, type Faults, install, SafariContext } from "./safari";
 
-afterEach(() => vi.unstubAllGlobals());
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
 
 function player(faults: Faults = {}): { player: Player; failed: ReturnType<typeof vi.fn> } {
   install(undefined, faults);
@@ -48,10 +51,31 @@ test("one context serves all sounds, and is resumed after an interruption", () =
   expect(SafariContext.all[0].state).toBe("running");
 });
 
-test("a browser that refuses to start the audio is named", async () => {
+test("a browser that refuses to start the audio is told at once", async () => {
   const { player: it, failed } = player({ resume: new DOMException("busy", "InvalidStateError") });
   click(() => it.unlock());
-  await vi.waitFor(() => expect(failed).toHaveBeenCalledExactlyOnceWith(expect.stringContaining("did not start the sound (busy)")));
+  await vi.waitFor(() => expect(failed).toHaveBeenCalledExactlyOnceWith(expect.stringContaining("did not start the sound")));
+});
+
+test("a browser that never answers is told after some seconds, and nothing seems to play", async () => {
+  vi.useFakeTimers();
+  const { player: it, failed } = player();
+  it.unlock(); // outside a gesture
+  it.set(sound(1));
+  it.play();
+  await vi.advanceTimersByTimeAsync(4_900);
+  expect(failed).not.toHaveBeenCalled();
+  await vi.advanceTimersByTimeAsync(200);
+  expect(failed).toHaveBeenCalledExactlyOnceWith(expect.stringContaining("did not start the sound"));
+  expect(it.playing).toBe(false);
+});
+
+test("a browser that has answered is not told later", async () => {
+  vi.useFakeTimers();
+  const { player: it, failed } = player();
+  click(() => it.unlock());
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(failed).not.toHaveBeenCalled();
 });
 
 test("another sound continues at the same position", () => {

@@ -8,8 +8,11 @@ export interface Microphone {
 }
 
 const CONSTRAINTS = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-/** Milliseconds that the browser may take to start the audio. Safari never answers if it does not want to. */
-const START_TIMEOUT = 5_000;
+/**
+ * Milliseconds that the browser may take to start the audio. Safari never answers outside of a gesture, nor Firefox
+ * without a device that plays sound.
+ */
+export const START_TIMEOUT = 5_000;
 const AGAIN = "Then press the button again.";
 
 /** What `getUserMedia` may throw, by name, and what it means for the person in front of the page. */
@@ -88,7 +91,7 @@ class Capture {
   /** Wait until the context runs. Opening the microphone may have interrupted it. */
   async running(): Promise<AudioContext> {
     const context = this.context!;
-    const refused = new MicrophoneError("The browser did not start the audio. Press the button again.");
+    const refused = new MicrophoneError("The browser did not start the audio. Check that the system plays sound. Then press the button again.");
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<never>((_, reject) => {
       timer = setTimeout(() => reject(refused), START_TIMEOUT);

@@ -1,6 +1,7 @@
 /** Plays the 16 kHz mono sound that is scored, without NAL-R, which is meant for the listener's ear only. */
 import { SAMPLE_RATE } from "../constants";
 import { peak } from "../dsp/changes";
+import { START_TIMEOUT } from "./microphone";
 
 export class Player {
   private context: AudioContext | undefined;
@@ -11,7 +12,7 @@ export class Player {
 
   /**
    * @param ended - called at the end of the sound
-   * @param failed - called with the reason if the browser does not start the audio
+   * @param failed - called with the reason if the browser does not start the audio; the player is paused then
    */
   constructor(
     private readonly ended: () => void,
@@ -23,12 +24,21 @@ export class Player {
    * only there, and the sound itself arrives later.
    */
   unlock(): void {
-    this.context ??= new AudioContext();
-    if (this.context.state === "running") return;
-    this.context.resume().catch((error: unknown) => {
-      const reason = error instanceof Error ? error.message : String(error);
-      this.failed(`The browser did not start the sound (${reason}). Press Play again.`);
-    });
+    const context = (this.context ??= new AudioContext());
+    if (context.state === "running") return;
+    const fail = () => {
+      this.pause();
+      this.failed("The browser did not start the sound. Check that the system plays sound. Then press Play again.");
+    };
+    // Without an answer, nothing would be heard and the page would say nothing.
+    const late = setTimeout(fail, START_TIMEOUT);
+    context.resume().then(
+      () => clearTimeout(late),
+      () => {
+        clearTimeout(late);
+        fail();
+      },
+    );
   }
 
   get playing(): boolean {
