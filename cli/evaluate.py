@@ -142,7 +142,7 @@ def evaluate(
         for one in errors:
             print_error(one.error)
         if errors:
-            err.print(f"{len(errors)} files could not be evaluated")
+            err.print(f"{len(errors)} of {len(rows)} rows could not be evaluated")
     if errors:
         raise typer.Exit(1)
 

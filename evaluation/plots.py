@@ -65,14 +65,23 @@ def save_scatter(evaluation: Evaluation, model: str, path: Path) -> None:
     scatter.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     if evaluation.intervals is not None:
         low, high = np.array(evaluation.intervals).T
-        scatter.vlines(evaluation.labels, low, high, color="tab:blue", alpha=0.15, linewidth=1)
-    scatter.scatter(evaluation.labels, evaluation.predicted, s=10, alpha=0.7, linewidths=0)
-    lcc = agreement(evaluation.predicted, evaluation.labels).lcc
-    title = f"{len(evaluation.rows)} files, LCC {'undefined' if np.isnan(lcc) else f'{lcc:.3f}'}"
-    scatter.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="label", ylabel=model, title=title)
-    histogram.hist(evaluation.predicted - evaluation.labels, bins=41)
+        scatter.vlines(
+            evaluation.labels, low, high, color="tab:blue", alpha=0.15, linewidth=1, label="prediction interval"
+        )
+    scatter.scatter(evaluation.labels, evaluation.predicted, s=12, alpha=0.8, linewidths=0, zorder=3, clip_on=False)
+    found = agreement(evaluation.predicted, evaluation.labels)
+    lcc = "undefined" if np.isnan(found.lcc) else f"{found.lcc:.3f}"
+    title = f"{len(evaluation.rows)} files: LCC {lcc}, RMSE {np.sqrt(found.mse):.3f}"
+    scatter.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="label", ylabel=f"score of {model}", title=title)
+    if evaluation.intervals is not None:
+        scatter.legend(loc="upper left", fontsize=8)
+    errors = evaluation.predicted - evaluation.labels
+    limit = max(0.1, float(np.ceil(10 * np.abs(errors).max()) / 10))
+    histogram.hist(errors, bins=40, range=(-limit, limit))
     histogram.axvline(0, color="0.5", linewidth=1)
-    histogram.set(xlabel="prediction - label", ylabel="files", title="errors")
+    histogram.axvline(errors.mean(), color="tab:red", linestyle="--", linewidth=1, label=f"mean {errors.mean():+.3f}")
+    histogram.legend(loc="upper right", fontsize=8)
+    histogram.set(xlim=(-limit, limit), xlabel="score - label", ylabel="files", title="errors")
     FigureCanvasAgg(figure)
     with replace_atomically(path) as part:
         figure.savefig(part, format="png", dpi=100)
