@@ -13,10 +13,13 @@ import onnxruntime
 import pytest
 import soundfile
 import torch
-from command import get_output
+from command import get_output, run
+from guarded import TOLERANCE as TOLERANCE_OF_FUSED
+from guarded import check_heads, check_scores, run_program
 from haaqi_edge.benchmarks.golden import Arrays
-from haaqi_edge.export.bundle import load_student_source, write_bundle
+from haaqi_edge.export.bundle import load_random_student_source, load_student_source, write_bundle
 from haaqi_edge.runtime import Bundle, Scorer
+from haaqi_edge.runtime.bundle import ROLES
 from torch import Tensor
 
 pytestmark = pytest.mark.slow
@@ -135,3 +138,24 @@ def test_card_and_metadata(exported: tuple[Path, dict[str, Any]], checkpoint: Pa
         assert {node.op_type for node in graph.graph.node}.isdisjoint({"Loop", "Scan", "If"}), path
     head = onnx.load(folder / "bundle/head.onnx")
     assert [node.op_type for node in head.graph.node].count("LSTM") == 1
+
+
+def test_strange_inputs_have_no_score_and_others_that_of_score(
+    exported: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    bundle = Bundle(exported[0] / "bundle")
+    paths = [*(bundle.path(role) for role in ROLES), exported[0] / "fused.onnx"]
+    runs, (_, heads, fused) = run_program(paths, 20, tmp_path)
+    check_heads(heads, bundle.card.width)
+    assert 0 < check_scores(Scorer(bundle, threads=1), fused, TOLERANCE_OF_FUSED) < runs
+
+
+def test_random_weights_are_those_of_the_golden_files(student_state: dict[str, Tensor]) -> None:
+    source = load_random_student_source()
+    assert source.notes["limits"] == "scores mean nothing"
+    found = source.original.state_dict()
+    assert found.keys() == student_state.keys()
+    assert all(torch.equal(found[key], value) for key, value in student_state.items())
+    for argv in ([], ["checkpoint.pth", "--random"]):
+        ended = run("export", "student", *argv, "-o", "out")
+        assert "give the path of a checkpoint, or --random" in str(ended.errors[0])

@@ -175,6 +175,23 @@ def test_ort_files_of_a_bundle(tmp_path: Path) -> None:
     assert found["parity"]["largest_difference"] < 1e-5
 
 
+@pytest.mark.slow
+def test_one_file_of_a_bundle(tmp_path: Path) -> None:
+    found = json.loads(get_output("export", "bundle", "nano-int8", "--fused", tmp_path / "one.onnx", "--json"))
+    assert found["written"][0]["largest_difference"] < 1e-3
+    text = get_output("inspect", tmp_path / "one.onnx")
+    assert "front end fp32, encoder int8, head int8" in text
+    sound = music(14.0)  # more than a window
+    argv = (write(tmp_path / "song", sound, RATE, "wav"), "-a", "N3", "--json", "--threads", "1", "--model")
+    one, other = (json.loads(get_output("score", *argv, model)) for model in (tmp_path / "one.onnx", "nano-int8"))
+    scores = [found["results"][0]["scores"][0]["score"] for found in (one, other)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+    said = run("score", *argv, tmp_path / "one.onnx", "--window", "12")
+    assert said.code == 2
+    assert "scores up to 10 s" in str(said.errors[0])
+    assert run("check", tmp_path / "one.onnx", "--against", "nano-int8", "--audio", tmp_path, "-a", "N3").code == 0
+
+
 def test_ort_files_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tracing the shipped weights gives what is shipped; here without the wait."""
     for role in ("encoder", "head"):
@@ -200,6 +217,9 @@ def test_ort_files_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (["nano", "--format", "ort", "-o", "out", "--window", "5"], "--window cannot be used with --format ort"),
         (["nano", "--weights", "int8", "-o", "out"], "it is for --format c"),
         (["nano", "--format", "ort", "-o", "out", "--int8"], "make an int8 bundle with `haaqi-edge quantize`"),
+        (["nano", "--fused", "fused.bin"], "a name that ends in .onnx or .ort"),
+        (["nano", "--target", "tensorrt", "-o", "out", "--fused", "one.onnx"], "an engine is built for fixed numbers"),
+        (["bundle", "nano"], "give a folder with -o, or a file with --fused"),
         (["nano", "-o", "out", "--fp16"], "it is for --target tensorrt"),
         (["nano", "--target", "tensorrt", "-o", "out", "--fp16", "--int8"], "choose one"),
         (["nano", "--target", "tensorrt", "-o", "out", "--profile", "x"], "x"),

@@ -51,7 +51,7 @@ def test_a_log_is_appended_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def test_a_log_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with (
-        pytest.raises(OptionError, match="--log: cannot write .*give a file in a folder that exists"),
+        pytest.raises(OptionError, match=r"--log: cannot write .*give a file in a folder that exists"),
         open_log(tmp_path / "absent" / "log.txt"),
     ):
         pass

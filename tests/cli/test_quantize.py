@@ -57,13 +57,25 @@ def test_what_a_person_reads(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_export_in_int8(tmp_path: Path) -> None:
-    told = run("export", "nano", "-o", tmp_path / "int8", "--int8")
+    argv = ("-o", tmp_path / "int8", "--fused", tmp_path / "fused.ort", "--log", tmp_path / "log.txt")
+    told = run("export", "nano", "--int8", *argv)
     assert told.code == 0
     card = Bundle(tmp_path / "int8").card
     assert (card.precision, card.encoder_input, card.name) == ("int8", "texture", "nano-int8")
-    outcome = run("export", "nano", "--int8", "--fused", tmp_path / "fused.onnx")
-    assert outcome.code == 2
-    assert isinstance(outcome.errors[0], OptionError)
+    assert "scores agree with the int8 encoder and head within" in told.out
+    assert (tmp_path / "fused.ort").stat().st_size < 1_300_000
+    assert (tmp_path / "fused.config").is_file()
+    log = (tmp_path / "log.txt").read_text(encoding="utf-8")
+    assert "step 1 of 3: tracing the encoder" in log
+    assert "measuring layers (static)" in log
+    text = get_output("inspect", tmp_path / "fused.ort")
+    assert "front end fp32, encoder int8, head int8" in text
+    both = [
+        json.loads(get_output("score", DEMO, "-a", "N3", "--nal-r", "--model", tmp_path / name, "--json"))
+        for name in ("int8", "fused.ort")
+    ]
+    scores = [one["results"][0]["scores"][0]["score"] for one in both]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-3)
 
 
 @pytest.mark.slow

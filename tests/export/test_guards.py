@@ -5,24 +5,32 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from haaqi_edge.export.bundle import ExportSource, load_nano_source, write_bundle_and_fused
+from guarded import INT8_TOLERANCE, TOLERANCE, check_heads, check_scores, run_program
+from haaqi_edge.export import bundle as exporting
+from haaqi_edge.export.bundle import ExportSource, write_bundle_and_fused, write_fused_bundle
 from haaqi_edge.export.guards import most_samples
+from haaqi_edge.export.ort import write_ort
+from haaqi_edge.export.tracing import trace_front_end
 from haaqi_edge.model.nano import Nano, NanoConfig
-from haaqi_edge.runtime import Scorer
+from haaqi_edge.runtime import Bundle, Scorer
+from haaqi_edge.runtime.bundle import ROLES
 from haaqi_edge.runtime.errors import HaaqiEdgeError
 from haaqi_edge.runtime.session import Session
 from numpy.typing import NDArray
 from sounds import READ, music
+from strange_inputs import sizes_of
 
 Array = NDArray[np.float32]
 WINDOW = 62
 LEVELS = [20.0, 20.0, 25.0, 30.0, 35.0, 45.0, 50.0, 50.0]
 
+traced_front_end = cache(trace_front_end)
 STRANGER = """
 import json, sys
 import numpy as np, onnxruntime
@@ -108,9 +116,32 @@ def test_random_input_never_ends_the_program(exported: tuple[Path, Path]) -> Non
 
 
 @pytest.mark.slow
-def test_a_thousand_inputs_to_the_shipped_network(tmp_path: Path) -> None:
-    write_bundle_and_fused(load_nano_source(None), tmp_path / "bundle", tmp_path / "fused.onnx")
-    assert run_stranger(tmp_path / "bundle", tmp_path / "fused.onnx", 1000)["runs"] == 1000
+@pytest.mark.parametrize("name", ["nano", "nano-int8", "small"])
+def test_bundles_and_their_ort_files(name: str, tmp_path: Path) -> None:
+    bundle = Bundle(name)
+    write_ort(bundle, tmp_path / "ort")
+    paths = [form.path(role) for role in ROLES for form in (bundle, Bundle(tmp_path / "ort"))]
+    _, (encoders, encoders_ort, heads, heads_ort) = run_program(paths, 120, tmp_path)
+    for run, (one, other) in enumerate(zip(encoders, encoders_ort, strict=True)):
+        assert one.shape[0] == sizes_of(run)
+        finite = np.isfinite(one)
+        np.testing.assert_allclose(one[finite], other[finite], atol=1e-3, rtol=1e-4)
+    check_heads(heads, bundle.card.width)
+    for one, other in zip(heads, heads_ort, strict=True):
+        np.testing.assert_allclose(one, other, atol=TOLERANCE, equal_nan=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "tolerance"), [("nano", TOLERANCE), ("nano-int8", INT8_TOLERANCE)])
+def test_fused_files(name: str, tolerance: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "trace_front_end", traced_front_end)  # once for all, since it takes seconds
+    paths = [tmp_path / "fused.onnx", tmp_path / "fused.ort"]
+    for path in paths:
+        write_fused_bundle(Bundle(name), path)
+    runs, results = run_program(paths, 40, tmp_path)
+    scorer = Scorer(name, threads=1)
+    for one in results:
+        assert 0 < check_scores(scorer, one, tolerance) < runs
 
 
 @pytest.mark.parametrize("samples", [READ - 1, READ, 20_000, most_samples(WINDOW)])

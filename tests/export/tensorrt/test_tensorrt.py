@@ -15,11 +15,13 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from guarded import check_heads, run_program
 from haaqi_edge.calibration.layer_groups import FRONT_END, node_names
 from haaqi_edge.calibration.quantizers import quantize_static_graph
 from haaqi_edge.calibration.targets import TARGETS
 from haaqi_edge.export.bundle import ExportSource, load_nano_source
 from haaqi_edge.export.fp16 import convert_to_fp16, find_fp16_nodes
+from haaqi_edge.export.guards import guard_head
 from haaqi_edge.export.surgery import fold
 from haaqi_edge.export.tensorrt import bundle as exporting
 from haaqi_edge.export.tensorrt.bundle import make_clips_dynamic, write_tensorrt
@@ -42,6 +44,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from quantizable import graphs, inputs, layer_groups, models, ranges
 from sounds import RATE, music, samples_for
+from strange_inputs import sizes_of
 
 pytestmark = pytest.mark.slow
 
@@ -76,10 +79,10 @@ def small(folder: Path) -> Mapping[str, onnx.ModelProto]:
 def nano() -> Mapping[str, onnx.ModelProto]:
     """Return the graphs of the shipped nano in fp16, with a head for several clips."""
     source = load_nano_source(None)
-    graphs = {**models(), "head": trace_head(source.network, source.width)}  # without guards, as for TensorRT
-    halves = {role: convert_to_fp16(model) for role, model in graphs.items()}
-    make_clips_dynamic(halves["head"])
-    return halves
+    head = trace_head(source.network, source.width)
+    make_clips_dynamic(head)
+    graphs = {**models(), "head": guard_head(head, clips=True)}
+    return {role: convert_to_fp16(model) for role, model in graphs.items()}
 
 
 def test_the_table_names_its_source() -> None:
@@ -139,6 +142,25 @@ def test_the_bundle_scores_on_the_cpu_too(folder: Path) -> None:
         expected = source.original(features, torch.from_numpy(audiograms)).score.numpy()
     got = [score.score for score in scorer.score((sound, RATE), ["N3", "S2"])]
     assert 0 < np.abs(got - expected).max() < 1e-3
+
+
+def test_strange_inputs_never_end_the_program(folder: Path, tmp_path: Path) -> None:
+    bundle = Bundle(folder)
+    _, (encoders, heads) = run_program([bundle.path(role) for role in ROLES], 200, tmp_path)
+    assert [len(one) for one in encoders] == [sizes_of(run) for run in range(len(encoders))]
+    check_heads(heads, bundle.card.width, clips=True)
+
+
+def test_parts_in_int8_are_named() -> None:
+    card = Bundle("nano-int8").card
+    chosen = {"quantized": ["encoder: layers.5", "encoder: linear"], "left_in_fp32": ["encoder: layers.1"]}
+    files = {**card.files, "head": replace(card.files["head"], precision="fp32")}
+    card = replace(card, encoder_input="samples", figures={"quantization": {"chosen": chosen}}, files=files)
+    manifest = create_manifest(card, default_profiles(card.window), "a table")
+    parts = {"front end": "fp32", "encoder": "int8 in 2 of 3 layers", "head": "fp32"}
+    assert json.loads(manifest.to_json())["precisions"] == parts
+    assert "nano-int8-encoder-int8.engine" in manifest.trtexec["encoder"]
+    assert "nano-int8-head-fp32.engine" in manifest.trtexec["head"]
 
 
 @pytest.mark.parametrize("name", ["nano", "small"])
