@@ -166,7 +166,7 @@ def _bundle_implementation(folder: Path, provider: str, cuda_graphs: bool) -> _I
         for one, clip in zip(samples, clips, strict=True):
             features = FEATURE_EXTRACTORS["samples"](one)
             tasks.append(
-                WindowTask(features, clip, clip.add(WindowSlice(0, PatchFeatures(features, silent), _PATCHES)))
+                WindowTask(features, clip, clip.add(WindowSlice(0, PatchFeatures(features, silent), _PATCHES)), silent)
             )
         count = model.windows_per_run(_PATCHES, _PATCHES * _WINDOWS)
         for start in range(0, len(tasks), count):

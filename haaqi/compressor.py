@@ -130,7 +130,9 @@ def _split(samples: Array, rate: int) -> list[Array]:
     Each filter is a cascade of two Butterworth filters of second order. A low-pass and its high-pass add up to an
     all-pass, which every lower band passes too, so that all bands have the same phase.
     """
-    low, high, both = [], [], []
+    low: list[Array] = []
+    high: list[Array] = []
+    both: list[Array] = []
     for frequency in CROSSOVERS:
         pairs = [signal.butter(2, frequency, kind, fs=rate) for kind in ("lowpass", "highpass")]
         for sections, (zeros, poles) in zip((low, high), pairs, strict=True):

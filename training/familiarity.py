@@ -230,10 +230,11 @@ def other_sounds(corpus: Corpus, count: int = _SOUNDS) -> Iterator[tuple[str, np
     def music(number: int) -> Array:
         clip = clips[7 * number % len(clips)]
         samples, rate = corpus.excerpt(clip.path, 0.0, min(_SECONDS, clip.duration))
-        return np.resize(soxr.resample(samples, rate, SAMPLE_RATE), len(seconds))
+        return np.asarray(np.resize(soxr.resample(samples, rate, SAMPLE_RATE), len(seconds)))
 
     def tones(number: int) -> Array:
-        return np.sum([np.sin(2 * np.pi * hz * seconds) for hz in rng.uniform(100, 6000, 1 + number % 3)], axis=0)
+        partials = [np.sin(2 * np.pi * hz * seconds) for hz in rng.uniform(100, 6000, 1 + number % 3)]
+        return np.asarray(np.sum(partials, axis=0))
 
     def sweep(number: int) -> Array:  # noqa: ARG001 - all kinds have the same arguments
         low, high = rng.uniform(50, 500), rng.uniform(2000, 7500)
@@ -241,14 +242,15 @@ def other_sounds(corpus: Corpus, count: int = _SOUNDS) -> Iterator[tuple[str, np
 
     def hum(number: int) -> Array:
         hz = (50, 60)[number % 2]
-        return np.sum([np.sin(2 * np.pi * hz * k * seconds) / k for k in (1, 2, 3, 5, 7)], axis=0) + 0.02 * noise()
+        partials = [np.sin(2 * np.pi * hz * k * seconds) / k for k in (1, 2, 3, 5, 7)]
+        return np.asarray(np.sum(partials, axis=0) + 0.02 * noise())
 
     def engine(number: int) -> Array:  # noqa: ARG001
         speed = rng.uniform(25, 90) * (1 + 0.2 * np.sin(2 * np.pi * rng.uniform(0.05, 0.3) * seconds))
         phase = 2 * np.pi * np.cumsum(speed) / SAMPLE_RATE
         buzz = np.sum([np.sin(k * phase + rng.uniform(0, 6)) / k**0.8 for k in range(1, 40)], axis=0)
         rumble = np.cumsum(noise())
-        return buzz + 0.6 * buzz.std() * signal.detrend(rumble) / rumble.std()
+        return np.asarray(buzz + 0.6 * buzz.std() * signal.detrend(rumble) / rumble.std())
 
     def clicks(number: int) -> Array:  # noqa: ARG001
         samples = 1e-4 * noise()
@@ -257,9 +259,8 @@ def other_sounds(corpus: Corpus, count: int = _SOUNDS) -> Iterator[tuple[str, np
         return samples
 
     def narrow(number: int) -> Array:
-        return np.resize(
-            soxr.resample(soxr.resample(music(number), SAMPLE_RATE, 8000), 8000, SAMPLE_RATE), len(seconds)
-        )
+        low = soxr.resample(music(number), SAMPLE_RATE, 8000)
+        return np.asarray(np.resize(soxr.resample(low, 8000, SAMPLE_RATE), len(seconds)))
 
     def speech(number: int) -> Array:
         assert voices is not None
@@ -269,7 +270,7 @@ def other_sounds(corpus: Corpus, count: int = _SOUNDS) -> Iterator[tuple[str, np
         samples = signal.sosfilt(
             signal.butter(2, (300, 3400), "bandpass", fs=SAMPLE_RATE, output="sos"), speech(number)
         )
-        return samples + 0.05 * samples.std() * noise()
+        return np.asarray(samples + 0.05 * samples.std() * noise())
 
     kinds: dict[str, Callable[[int], Array]] = {
         "music": music,
