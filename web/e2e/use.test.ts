@@ -278,18 +278,18 @@ describe("two versions of a piece", () => {
   });
 
   test("the second one is added to a changed clip, and taken away, by keyboard", async () => {
+    const chooser = page.waitForEvent("filechooser", { timeout: 100_000 }); // early: Chromium must know before the key
     await openFile(page, CLEAN);
     await page.locator("#noise").focus();
     await scoredAfter(page, () => press("ArrowRight", 10));
     await page.locator("#compare").focus();
-    const chooser = page.waitForEvent("filechooser");
     await page.keyboard.press("Enter");
     await scoredAfter(page, async () => (await chooser).setFiles(join(FOLDER, DEGRADED)));
     await page.waitForFunction(() => document.querySelector("#changed-name")!.textContent === "degraded-16000.wav");
     await page.waitForFunction(() => !document.querySelector<HTMLButtonElement>("#keep-json")!.disabled);
     expect(await shown(page, "given")).toBeCloseTo(python(CLEAN, "N3", true), 3);
     expect(await shown(page, "changed")).toBeCloseTo(python(DEGRADED, "N3", true), 3);
-    await page.locator("#alone").focus();
+    expect(await page.locator(":focus").getAttribute("id")).toBe("alone");
     const alone = await scoredAfter(page, () => page.keyboard.press("Enter"));
     expect(alone.version).toBe("given");
     expect(await page.locator(":focus").getAttribute("id")).toBe("compare");
@@ -485,7 +485,8 @@ test.each([
   await page.waitForFunction(() => !document.querySelector<HTMLElement>("#failure")!.hidden);
   expect(await page.locator("#failure").textContent()).toContain(words);
   expect(await page.locator("#microphone").getAttribute("aria-pressed")).toBe("false");
-  await page.click("#microphone");
+  expect(await page.locator(":focus").getAttribute("id")).toBe("microphone");
+  await page.keyboard.press("Enter");
   await page.waitForFunction(() => document.querySelector("#microphone")!.getAttribute("aria-pressed") === "true");
   expect(await page.locator("#failure").isVisible()).toBe(false);
 });

@@ -64,6 +64,8 @@ const reading: Record<Version, { name: string; about: string }> = {
 /** Results of all windows for the current settings. */
 let whole: Record<Version, Result | null> = { given: null, changed: null };
 let microphone: Microphone | null = null;
+/** Whether the microphone is being opened. Its button is not disabled meanwhile, since it would lose the focus. */
+let opening = false;
 /** What is played if two clips are compared. */
 let heard: Version = "given";
 /** Whether the sliders have changed since the player got its sound. */
@@ -304,9 +306,10 @@ addEventListener("drop", (event) => {
 // Microphone
 
 micButton.addEventListener("click", async () => {
+  if (opening) return;
   if (microphone) return stopMicrophone(true);
   const id = begin("Microphone", "opening…");
-  micButton.disabled = true;
+  opening = true;
   try {
     // Nothing is awaited before this: Safari starts audio only inside the handler of the click.
     const opened = await openMicrophone(
@@ -328,7 +331,7 @@ micButton.addEventListener("click", async () => {
     reading.given.name = "";
     fail(error);
   } finally {
-    micButton.disabled = false;
+    opening = false;
   }
 });
 
@@ -401,7 +404,7 @@ function showClip(data: OfClip): void {
       pieces[data.version] = { ...reading[data.version], seconds: data.seconds, level: data.level };
       byId("legend", HTMLElement).hidden = false;
       if (data.version === "changed") startComparing();
-      paintLayout();
+      else paintLayout();
       break;
     case "picture":
       plots[data.version].timeline.picture(data.picture);
@@ -440,6 +443,10 @@ function startComparing(): void {
   panel.show("changed", null);
   byId("legend-changed", HTMLElement).hidden = true;
   document.title = `${pieces.given!.name}, ${pieces.changed!.name} · haaqi-edge`;
+  const compare = byId("compare", HTMLButtonElement);
+  const focused = document.activeElement === compare;
+  paintLayout();
+  if (focused) byId("alone", HTMLButtonElement).focus(); // the button that was pressed is gone
   soundChanged();
   settingsChanged();
 }
