@@ -571,6 +571,24 @@ def test_a_cortex_m7_gives_the_same_scores(small: CompiledExport) -> None:
     assert small.export.ram <= size.ram < small.export.ram + 2048
 
 
+@pytest.mark.parametrize("parted", [COMBINATIONS[2]], indirect=True, ids=lambda parts: parts.name)
+def test_a_cortex_m7_runs_optional_parts(parted: PartedStream) -> None:
+    lacks = boards.missing_programs(boards.COMPILER, boards.SIZE, boards.EMULATOR)
+    if lacks:
+        pytest.skip(lacks)
+    sound, folder, flags = music(0.4, parted.parts.rate), parted.plain.export.folder, parted.parts.flags
+    there = boards.run_on_board(folder, sound, N3[None], options=flags)
+    stream = parted.restart()
+    stream.push(sound)
+    assert there.scores == pytest.approx([stream.score(N3)[1]], abs=1e-5)
+    assert there.step.instructions < 60_000  # filters run in steps, too
+    assert there.work.instructions < 10 * 100_000
+    assert there.push.instructions < 100 * FRAME * 3
+    assert 0 < there.amplify.instructions < 1_000_000
+    ram = boards.program_size(folder, options=flags).ram
+    assert parted.parts.ram(parted.plain.export) <= ram < parted.parts.ram(parted.plain.export) + 2048
+
+
 NOT_FINITE = [np.nan, np.float32(-np.nan), np.inf, -np.inf]
 MATH_FLAGS = [("-Ofast",), ("-O2", "-ffast-math"), ("-Ofast", "-march=native")]
 
