@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -73,15 +74,18 @@ def name_values(graph: onnx.ModelProto) -> None:
     """Name values by the node that computes them. Repetition changes nothing.
 
     A constant without a name of its own gets the name of the first node that reads it, and its position there. Inputs,
-    outputs and weights keep their names.
+    outputs and weights keep their names, and so do values and constants of nodes without a name of their own.
 
     Args:
-        graph: with named nodes. It is modified in place.
+        graph: it is modified in place.
     """
     fixed = {value.name for value in (*graph.graph.input, *graph.graph.output)}
     constants = {constant.name for constant in graph.graph.initializer}
     names: dict[str, str] = {}
+    counts = Counter(node.name for node in graph.graph.node)
     for node in graph.graph.node:
+        if not node.name or counts[node.name] > 1:
+            continue
         for index, name in enumerate(node.input):
             if name in constants and name not in names and _EXPORTERS_NAME.fullmatch(name):
                 names[name] = f"{node.name}_{index}"

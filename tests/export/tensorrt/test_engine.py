@@ -237,9 +237,9 @@ def test_without_tensorrt_the_commands_are_printed(bundle: Bundle, monkeypatch: 
     assert "--stronglyTyped" in lines[0]
     assert outcome.out.splitlines() == list(Manifest.load(bundle).trtexec.values())  # export's own
     assert f"run these commands in {bundle.folder}" in outcome.err
-    assert "--saveEngine=nano-encoder.engine" in lines[0]
+    assert "--saveEngine=nano-encoder-fp32.engine" in lines[0]
     elsewhere = run("build-engine", bundle.folder, "--optimization-level", 5, "-o", bundle.folder / "engines")
-    assert f"--saveEngine={bundle.folder}/engines/nano-head.engine --" in elsewhere.out
+    assert f"--saveEngine={bundle.folder}/engines/nano-head-fp32.engine --" in elsewhere.out
     assert elsewhere.out.count("--builderOptimizationLevel=5") == 2
     as_json = run("build-engine", bundle.folder, "--json")
     assert as_json.code == 2
