@@ -273,6 +273,8 @@ def parse_format(order: str, fmt: bytes, findings: Findings) -> WaveFormat:
         raise findings.unreadable(f"the chunk fmt announces {channels} channels at {rate} Hz")
     if codec in _PER_SAMPLE:
         width, frames = (bits + 7) // 8, 1
+        if not width:
+            raise findings.unreadable(f"the chunk fmt announces samples of {bits} bits")
         if align != channels * width:
             # 24 bits in 32, for example. The rate of bytes decides whether the alignment or the bits are right.
             if (

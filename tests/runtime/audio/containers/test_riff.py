@@ -122,3 +122,10 @@ def test_notes_say_what_was_wrong() -> None:
     ):
         assert any(note in text for text in read_audio(data).notes), note
     assert read_audio(riff(fmt(RATE), chunk(b"data", pcm))).notes == []
+
+
+@pytest.mark.parametrize("codec", [1, 3, 6, 7])
+def test_samples_of_no_bits_are_refused(codec: int) -> None:
+    pcm = as_int16(music(0.5)).astype("<i2").tobytes()
+    with pytest.raises(AudioFileError, match="the chunk fmt announces samples of 0 bits"):
+        read_audio(riff(fmt(RATE, bits=0, tag=codec), chunk(b"data", pcm)))
