@@ -108,7 +108,7 @@ web-test: $(VENV)/.test  ## compare the page with Python
 
 lock:  ## write constraints.txt with the newest releases
 	rm -rf $(VENV)-lock && $(PYTHON) -m venv $(VENV)-lock
-	PIP_CONSTRAINT= $(VENV)-lock/bin/python -m pip install --quiet ".[dev]"
+	PIP_CONSTRAINT= $(VENV)-lock/bin/python -m pip install --quiet ".[dev,openvino]"
 	PIP_CONSTRAINT= $(VENV)-lock/bin/python -m pip install --quiet --no-deps $(PYCLARITY)
 	(echo "# What \`make\` installs, to the version. Made by: make lock"; \
 	  $(VENV)-lock/bin/python -m pip freeze --all --exclude pip --exclude haaqi-edge | sed 's/+cpu//' | sort -fu) > constraints.txt

@@ -205,6 +205,8 @@ def provider_name(name: str | None) -> str:
         hint = f"; the names known are {', '.join(PROVIDERS)} and ONNX Runtime's own"
     elif wanted in GPU_PROVIDERS:
         hint = '; for CUDA and TensorRT `pip uninstall onnxruntime`, then `pip install "onnxruntime-gpu[cuda,cudnn]"`'
+    elif wanted == PROVIDERS["openvino"]:
+        hint = "; for OpenVINO `pip uninstall onnxruntime`, then `pip install onnxruntime-openvino`"
     version = onnx_runtime().__version__
     raise ProviderError(f"provider {name!r} is not available: onnxruntime {version} here has {', '.join(known)}{hint}")
 
