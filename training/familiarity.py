@@ -48,7 +48,7 @@ SHARE: Final = 0.02
 """share of the test clips above the threshold"""
 MIN_PATCHES: Final = 31
 """patches with sound that a window needs at least: 5 s"""
-ROWS: Final = 1500
+ROWS: Final = 1000
 """rows of each table that are encoded"""
 MIN_ROWS: Final = 500
 """rows of each table that are needed"""

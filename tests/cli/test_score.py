@@ -54,10 +54,14 @@ def parsed(*argv: object) -> dict[str, Any]:
     return found
 
 
+KEYS = {"audiogram", "levels", "score", "interval", "unfamiliar", "unfamiliarity", "windows"}
+"""keys of a score without its frames"""
+
+
 def test_json_says_what_the_scorer_says(scorer: Scorer) -> None:
     found = parsed(CLEAN, "-a", "N3", "--hl", LEVELS, "--audiogram", "s2", "--frames")
     keys = {"model", "predicts", "version", "provider", "settings", "elapsed_seconds", "results", "errors"}
-    assert found.keys() == keys | {"left_out"}
+    assert found.keys() == keys | {"left_out", "familiarity"}
     assert found["predicts"] == {"name": "HAAQI", "low": 0.0, "high": 1.0}
     assert found["settings"] == {"nal_r": False, "level1": 85.0, "spl": None, "window": 10.0, "channel": "mix"}
     assert (found["model"], found["provider"], found["errors"]) == ("nano", "CPUExecutionProvider", [])
@@ -67,7 +71,8 @@ def test_json_says_what_the_scorer_says(scorer: Scorer) -> None:
     scores = found["results"][0]["scores"]
     assert [s["audiogram"] for s in scores] == ["N3", LEVELS, "S2"]
     for got, score in zip(scores, expected, strict=True):
-        assert got.keys() == {"audiogram", "levels", "score", "interval", "windows", "frame_scores", "times"}
+        assert got.keys() == KEYS | {"frame_scores", "times"}
+        assert (got["unfamiliar"], got["unfamiliarity"]) == (False, round(score.unfamiliarity or 0.0, 4))
         assert got["score"] == score.score
         assert 0 < got["score"] < 1
         assert got["levels"] == list(score.audiogram.levels)
@@ -82,7 +87,7 @@ def test_json_says_what_the_scorer_says(scorer: Scorer) -> None:
 
 def test_json_leaves_the_frames_out_unless_asked() -> None:
     found = parsed(CLEAN, "-a", "N3")
-    assert found["results"][0]["scores"][0].keys() == {"audiogram", "levels", "score", "interval", "windows"}
+    assert found["results"][0]["scores"][0].keys() == KEYS
 
 
 @pytest.mark.parametrize(

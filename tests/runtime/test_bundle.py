@@ -357,7 +357,7 @@ def test_a_card_of_another_level_is_refused(copy: Path) -> None:
 
 @pytest.mark.parametrize("change", [{"encoder_input": "samples"}, {"width": 100}, {"tokens_per_patch": 8}])
 def test_a_card_that_describes_other_graphs_is_refused(change: dict[str, Any], copy: Path) -> None:
-    edited(copy, lambda card: card.update(change))
+    edited(copy, lambda card: (card.pop("familiarity"), card.update(change)))
     with pytest.raises(BundleError, match=r"the (encoder|head) of .*copy"):
         Scorer(copy, threads=1)
 
