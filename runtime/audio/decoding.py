@@ -71,7 +71,7 @@ def probe(source: ByteSource, part: Part, kind: str, findings: Findings) -> Form
         DependencyError: if it needs FFmpeg and PyAV is not installed.
     """
     try:
-        opened = None if part.decoder == "ffmpeg" else _open_soundfile(source, part, kind, findings)
+        opened: Any = None if part.decoder == "ffmpeg" else _open_soundfile(source, part, kind, findings)
     except _UnsupportedEncodingError:
         opened = None
     if opened is None:

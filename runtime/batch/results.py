@@ -371,10 +371,10 @@ class ResultsWriter:
             return
         start = f"cannot resume {display_name(self.path)}: "
         differences = [text for name in sorted({*before, *self._run}) for text in self._differences(name, before)]
-        models = before.get("model"), self._run.get("model")
-        if isinstance(models[0], dict) and isinstance(models[1], dict) and models[0] != models[1]:
+        old, new = before.get("model"), self._run.get("model")
+        if isinstance(old, dict) and isinstance(new, dict) and old != new:
             other = f"; also, {'; '.join(differences)}" if differences else ""
-            raise OptionError(f"{start}{_describe_models(*models)}{other}")
+            raise OptionError(f"{start}{_describe_models(old, new)}{other}")
         raise OptionError(
             f"{start}its rows are from a run with other settings ({'; '.join(differences)}). Use the same model, "
             "options and listeners, or give another --output"

@@ -129,12 +129,12 @@ def test_what_cancels_fully_is_no_silence() -> None:
     sound = CANCEL["opposite"]
     with (
         pytest.warns(CancellationWarning),
-        pytest.raises(AudioError, match=r"silent throughout: the channels .* cancel"),
+        pytest.raises(AudioError, match=r"silent throughout: its channels cancel"),
     ):
         scorer.score((sound, RATE), "N3")
     with (
         pytest.warns(CancellationWarning),
-        pytest.raises(AudioError, match=r"silent throughout: the channels .* cancel"),
+        pytest.raises(AudioError, match=r"silent throughout: its channels cancel"),
     ):
         scorer.score((sound, RATE), "N3", spl=65)
 
