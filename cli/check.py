@@ -63,7 +63,7 @@ def check(
     """Compare the scores of two models.
 
     Use this to compare PyTorch with ONNX, fp32 with int8, or one version with the next. Audio files are signals at the
-    ear; use --nal-r for unamplified music. The rows of a label table are rendered again from --music, and both models
+    ear; use --nal-r for raw music. If --audio is a label table, its sounds are rendered from --music, and both models
     are also compared with HAAQI.
     Exit codes: 1 if the 99th percentile of the changes exceeds the budget or some sounds could not be scored, 2 for
     invalid input.

@@ -64,8 +64,8 @@ def evaluate(
 ) -> None:
     """Evaluate a model on files with labels: HAAQI, ratings or references.
 
-    Prints the linear and rank correlation (LCC, SRCC), the mean squared error (MSE) and its root (RMSE) with 95%
-    bootstrap intervals, for which whole groups are resampled, and the share of labels within the model's prediction
+    Prints the linear and rank correlation (LCC, SRCC), the mean squared error (MSE) and its root (RMSE), with 95%
+    bootstrap intervals. Whole groups are resampled. Also prints the share of labels within the model's prediction
     intervals. HAAQI is computed from references where labels are missing. Labels and scores are from 0 to 1; ratings
     are mapped to this range.
     Exit codes: 1 if some files could not be evaluated, 2 for invalid input.

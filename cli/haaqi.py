@@ -88,7 +88,8 @@ def haaqi(
     enhancer: Annotated[
         Literal["haaqi-edge", "pyclarity"] | None,
         typer.Option(
-            help="NAL-R of --nal-r and --amplify-reference: haaqi-edge (default), or pyclarity, its NALR(220, rate).",
+            help="Filter of --nal-r and --amplify-reference: haaqi-edge (default), or pyclarity for its "
+            "NALR(220, rate).",
             rich_help_panel=LISTENERS,
         ),
     ] = None,
@@ -130,7 +131,9 @@ def haaqi(
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Continue an --output that was interrupted; skip its rows.", rich_help_panel=OUTPUT
+            "--resume",
+            help="Continue an interrupted --output: skip the rows that have a result in it.",
+            rich_help_panel=OUTPUT,
         ),
     ] = False,
     plot: Annotated[
@@ -147,9 +150,12 @@ def haaqi(
 
     HAAQI runs from 0 (bad) to 1. The reference is unamplified; HAAQI amplifies it for the listener (NAL-R). The
     processed music is the output of the hearing aid, already amplified; use --nal-r if it is not.
+
     HAAQI is defined for one ear. For stereo, --ears compares each channel for its ear, and averages both scores.
-    Without --ears or --channel, channels are averaged. Delays are compensated. Files last up to 120 s. The first call
-    compiles code, which takes some seconds.
+    Without --ears or --channel, channels are averaged.
+
+    A delay between the files is compensated. Files may last up to 120 s. The first call compiles code, which takes
+    about ten seconds.
     Exit codes: 1 if some of several pairs could not be scored or have no partner, 2 for invalid input.
     """
     from ..runtime.session import available_cores

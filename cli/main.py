@@ -33,7 +33,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, str]]] = {
         "haaqi": "Compute HAAQI itself: compare processed music with its clean original.",
     },
     "Models": {
-        "inspect": "Show a bundle: its card, inputs, outputs, operators and file sizes.",
+        "inspect": "Show a bundle or a fused file: its card, inputs, outputs, operators and file sizes.",
         "export": "Export a checkpoint to a verified bundle, for ONNX Runtime or other devices.",
         "quantize": "Quantize a bundle to int8 within a budget of score changes.",
         "build-engine": "Build the TensorRT engines of a bundle on this GPU.",

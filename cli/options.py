@@ -47,7 +47,11 @@ EarsOption = Annotated[
 ]
 NalROption = Annotated[
     bool,
-    typer.Option("--nal-r", help="Amplify unamplified music for the listener (NAL-R).", rich_help_panel=LISTENERS),
+    typer.Option(
+        "--nal-r",
+        help="Amplify raw music for the listener (NAL-R). Leave this out for the output of a hearing aid.",
+        rich_help_panel=LISTENERS,
+    ),
 ]
 Level1Option = Annotated[
     float | None,
@@ -99,7 +103,7 @@ JobsOption = Annotated[
 ]
 VerboseOption = Annotated[
     bool,
-    typer.Option("--verbose", help="Say what is unusual about files, such as wrong sizes.", rich_help_panel=OUTPUT),
+    typer.Option("--verbose", help="Print what is unusual about files, such as wrong sizes.", rich_help_panel=OUTPUT),
 ]
 LogOption = Annotated[
     Path | None,

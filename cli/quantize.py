@@ -33,7 +33,10 @@ def quantize(
     ] = "auto",
     method: Annotated[
         Literal["static", "dynamic", "auto"],
-        typer.Option(help="static can stream; auto measures both and selects one.", rich_help_panel=_QUANTIZATION),
+        typer.Option(
+            help="static bundles can stream, dynamic ones cannot. auto measures both and selects one.",
+            rich_help_panel=_QUANTIZATION,
+        ),
     ] = "auto",
     lstm: Annotated[
         bool,

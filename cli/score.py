@@ -129,7 +129,9 @@ def score(
     resume: Annotated[
         bool,
         typer.Option(
-            "--resume", help="Continue an --output that was interrupted; skip its files.", rich_help_panel=OUTPUT
+            "--resume",
+            help="Continue an interrupted --output: skip the files that have scores in it.",
+            rich_help_panel=OUTPUT,
         ),
     ] = False,
     plot: Annotated[
@@ -141,7 +143,7 @@ def score(
 ) -> None:
     """Score audio files from 0 (bad) to 1 (as good as the original).
 
-    The audio is the signal at the ear: the output of a hearing aid. Use --nal-r for unamplified music.
+    The audio is the signal at the ear: the output of a hearing aid. Use --nal-r for raw music.
     Exit codes: 1 if some of several files could not be scored, 2 for invalid input.
     """
     from ..runtime.audio.folders import describe_left_out

@@ -51,8 +51,8 @@ def stream(
         str | None,
         typer.Option(
             "--format",
-            help="Format of raw samples on standard input: s16le, s24le, s32le or f32le. Default: the input has a "
-            "header, as wav, flac, ogg and mp3 have.",
+            help="Format of raw samples on standard input: s16le, s24le, s32le or f32le. Leave it out for "
+            "input with a header, such as wav, flac, ogg and mp3.",
             rich_help_panel=AUDIO,
         ),
     ] = None,
@@ -102,7 +102,8 @@ def stream(
     threads: Annotated[
         int,
         typer.Option(
-            help="Number of threads. A patch is too small to gain from more than one.", rich_help_panel=PROCESSING
+            help="Number of threads. More than one hardly helps, because patches are small.",
+            rich_help_panel=PROCESSING,
         ),
     ] = 1,
     frames: Annotated[
