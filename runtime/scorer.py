@@ -128,7 +128,7 @@ class Scorer:
             # For pickling. A path is absolute, since the other process may have another working directory.
             self._model = str(model) if str(model) in shipped_models() else str(bundle.folder.absolute())
             onnx = OnnxBackend(bundle, provider=provider, threads=threads, cuda_graphs=cuda_graphs)
-            self.backend: Backend = onnx
+            self.backend = onnx
             self.placement = onnx.placement
             self._window_model = onnx.bound
         elif isinstance(model, Backend):
