@@ -140,7 +140,7 @@ class CConstants:
     @property
     def _nal_r_reach(self) -> int:
         """Taps of the NAL-R filter on either side of the middle one."""
-        return round(nal_r_design()["seconds"] * fe.SAMPLE_RATE / 2)
+        return round(float(nal_r_design()["seconds"]) * fe.SAMPLE_RATE / 2)
 
     @property
     def ram(self) -> int:
