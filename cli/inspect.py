@@ -71,13 +71,11 @@ def inspect(
             facts.add_row(name, note)
     out.print(facts)
     for role, file in files.items():
-        is_graph = file["format"] in _GRAPH_FORMATS
-        description = (
-            f"{file['bytes'] / 1e6:.2f} MB, {file['format']} {file['precision']}" if is_graph else file["format"]
-        )
+        runs = file["format"] in _GRAPH_FORMATS
+        description = f"{file['bytes'] / 1e6:.2f} MB, {file['format']} {file['precision']}" if runs else file["format"]
         out.print(f"\n[bold]{role}[/] {file['file']}, {description}")
         out.print(f"  SHA-256 {'' if role == 'fused' else 'verified '}{file['sha256']}", soft_wrap=True)
-        if not is_graph:
+        if not runs:
             continue
         for kind in ("inputs", "outputs"):
             shapes = ", ".join(f"{n} \\[{', '.join(map(str, shape))}]" for n, shape in file[kind].items())

@@ -16,7 +16,8 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-from ..runtime.audio.levels import SILENCE
+from ..runtime.audio.levels import LEVEL1, SILENCE, amplitude
+from ..runtime.audio.presentation import MAX_SPL
 from ..runtime.audio.reading import MAX_AMPLITUDE
 from ..runtime.audiogram import MAX_HEARING_LEVEL, MIN_HEARING_LEVEL
 from ..runtime.features import patches as fe
@@ -61,7 +62,7 @@ def guard_waveform(model: onnx.ModelProto, window: int, tokens: str) -> onnx.Mod
 
     Returns:
         The model. Its outputs are NaN if the waveform is shorter than a patch, has more patches than the window, is
-        silent, is not finite, or is far above full scale.
+        silent, is not finite, or is louder than any music.
     """
     guards = _Guards(model)
     most = most_samples(window)
@@ -70,7 +71,9 @@ def guard_waveform(model: onnx.ModelProto, window: int, tokens: str) -> onnx.Mod
     waveform = guards.replace("waveform", guards.node("Slice", padded, *bounds))
     peak = guards.node("ReduceMax", guards.node("Abs", guards.whole_patches(waveform)), keepdims=0)
     offset = guards.nan_unless(guards.within(waveform, MAX_AMPLITUDE))
+    energy = guards.node("ReduceMean", guards.node("Mul", waveform, waveform), keepdims=0)
     for condition in (
+        guards.node("LessOrEqual", energy, guards.constant(amplitude(MAX_SPL - LEVEL1) ** 2, np.float32)),
         guards.node("Greater", peak, guards.constant(SILENCE, np.float32)),
         guards.at_most("waveform", 1, most),
     ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnx
@@ -64,7 +64,7 @@ def _fold_sizes(graph: onnx.GraphProto, inferred: onnx.GraphProto) -> bool:
     """
     values = [*inferred.value_info, *inferred.input]
     shapes = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values}
-    sizes = {
+    sizes: dict[str, Any] = {
         constant.name: numpy_helper.to_array(constant)
         for constant in graph.initializer
         if constant.data_type == onnx.TensorProto.INT64
@@ -74,7 +74,7 @@ def _fold_sizes(graph: onnx.GraphProto, inferred: onnx.GraphProto) -> bool:
         if node.op_type == "Shape" and not node.attribute and all(shapes.get(node.input[0], [0])):
             sizes[node.output[0]] = np.array(shapes[node.input[0]], np.int64)
         elif node.op_type in _SIZE_OPERATORS and all(name in sizes for name in node.input):
-            feeds = {name: sizes[name] for name in node.input}
+            feeds: dict[str, Any] = {name: sizes[name] for name in node.input}
             sizes[node.output[0]] = onnx.reference.ReferenceEvaluator(node).run(None, feeds)[0]
         else:
             continue
