@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ..training.data.examples import Example
     from ..training.data.feature_cache import FeatureKind
     from ..training.data.rows import Row
+    from ..training.tasks.pipelines import TrainingResult
 
 app = typer.Typer(no_args_is_help=True, help="Train networks, and compute the features that training reads.")
 
@@ -119,14 +120,15 @@ def nano(
     ] = Path("runs/nano"),
     work: WorkOption = None,
 ) -> None:
-    """Train nano on label tables.
+    """Train nano on label tables, or on audio files with scores.
 
     The epoch is chosen on one half of the sources of the valid table, and the prediction intervals are calibrated on
     the other half. Missing features are computed first. If rows have dense targets, these are also learned. The run
-    directory gets metrics on the test tables, sanity checks and a bundle. Interrupt the command at any time (Ctrl-C),
-    and run it again to resume with identical results.
+    directory gets metrics on the test tables, sanity checks and a bundle. With a JSON file as --table there are no
+    test tables, further targets or sanity checks. Interrupt the command at any time (Ctrl-C), and run it again to
+    resume with identical results.
     """
-    _train_on_table("nano", data, run, output, work)
+    _train("nano", data, run, output, work)
 
 
 @app.command()
@@ -153,10 +155,10 @@ def small(
     Data, intervals and results are as for `train nano`. Interrupt the command at any time (Ctrl-C), and run it again to
     resume with identical results.
     """
-    _train_on_table("small", data, run, output, work, pretrained)
+    _train("small", data, run, output, work, pretrained)
 
 
-def _train_on_table(
+def _train(
     family: Literal["nano", "small"],
     data: DataOptions,
     run: RunOptions,
@@ -170,7 +172,7 @@ def _train_on_table(
     from ..benchmarks.studies.sanity import measure
     from ..export.bundle import load_nano_source, load_small_source, write_bundle
     from ..model.family import load_network
-    from ..training.card import metrics_by_group, training_notes, write_model_card
+    from ..training.card import PLOTS, metrics_by_group, plot_data, training_notes, write_model_card
     from ..training.data.batches import Dataset, evaluate_network, input_kind
     from ..training.data.examples import load_table_examples
     from ..training.data.labels import table_names
@@ -180,11 +182,6 @@ def _train_on_table(
     from ..training.tasks.nano import NanoTrainingConfig, SmallTrainingConfig
     from ..training.tasks.pipelines import train_nano
 
-    if data.table is not None and data.table.is_file():
-        raise OptionError(
-            f"--table {data.table} is a file: training of {family} needs HAAQI's parts; give the folder of a label "
-            "table"
-        )
     if output.exists() and not output.is_dir():
         raise OptionError(f"{output} is a file: give a folder")
     settings = load_settings(run.config, family)
@@ -192,9 +189,18 @@ def _train_on_table(
     config = build_settings(kind, settings, run.overrides(), run.config or "the settings")
     examples = load_training_data(data, run)
     assert data.table is not None
+    config = replace(config, trainer=replace(config.trainer, threads=config.trainer.threads or examples.jobs))
+    load = load_small_source if family == "small" else load_nano_source
+    if data.table.is_file():
+        with show_progress() as callbacks:
+            result = train_nano(config, examples, output, callbacks, pretrained)
+        trained_on = f"{len(examples.train)}, and {len(examples.valid)} for validation"
+        notes = {"data": f"audio files with scores: {trained_on}"}
+        write_bundle(load(result.weights, figures={"valid": _best_metrics(result)}, notes=notes), output / "bundle")
+        print_result(result, run.as_json, output / "bundle")
+        return
     corpus = examples.corpus
     assert corpus is not None
-    config = replace(config, trainer=replace(config.trainer, threads=config.trainer.threads or examples.jobs))
     former = [FORMER_TEST] if FORMER_TEST in table_names(data.table) else []
     tests = {name: load_table_examples(data.table, name) for name in ("test", *former)}
     test = [example for part in tests.values() for example in part]
@@ -208,11 +214,10 @@ def _train_on_table(
         _, predictions, intervals = evaluate_network(network.to(device), dataset, config.batch_size, device)
         genres = {clip.path: clip.genre for clip in corpus.part(name).clips}
         figures[name] = metrics_by_group(_group_by_table(part)[name], predictions, genres, intervals)
-    best = max(result.history, key=lambda epoch: epoch["lcc"])
-    figures["valid"] = {name: best[name] for name in ("lcc", "srcc", "mse", "rows")}
+        figures[name][PLOTS] = plot_data(predictions, dataset.labels, intervals)
+    figures["valid"] = _best_metrics(result)
     rows = _group_by_table([*examples.train, *examples.valid, *test])
     notes = training_notes(corpus, rows, asdict(config), data.train_split or ["train"], family)
-    load = load_small_source if family == "small" else load_nano_source
     source = load(result.weights, figures=figures, notes=notes)
     write_bundle(source, output / "bundle")
     with phases() as on_progress:
@@ -238,6 +243,12 @@ def _train_on_table(
             soft_wrap=True,
         )
     out.print(f"weights and bundle in {output}", markup=False, soft_wrap=True)
+
+
+def _best_metrics(result: TrainingResult) -> dict[str, float]:
+    """Return the metrics of the epoch that was chosen, on the examples that chose it."""
+    best = max(result.history, key=lambda epoch: epoch["lcc"])
+    return {name: best[name] for name in ("lcc", "srcc", "mse", "rows")}
 
 
 def _group_by_table(examples: Sequence[Example]) -> dict[str, list[Row]]:

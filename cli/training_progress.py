@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -82,17 +83,18 @@ def show_progress() -> Iterator[Callbacks]:
         raise
 
 
-def print_result(result: TrainingResult, as_json: bool) -> None:
-    """Print the best epoch of a training, and the file of its weights."""
+def print_result(result: TrainingResult, as_json: bool, bundle: Path | None = None) -> None:
+    """Print the best epoch of a training, the file of its weights, and the folder of its bundle, if there is one."""
     name, more_is_better = result.task.monitor
     best = (max if more_is_better else min)(result.history, key=lambda metrics: metrics[name])
     if as_json:
         document: dict[str, Any] = {"weights": str(result.weights), "best": {**best, "epoch": best["epoch"] + 1}}
-        print_json({**document, "epochs": len(result.history)})
+        print_json({**document, "epochs": len(result.history), **({"bundle": str(bundle)} if bundle else {})})
         return
     out.print(
         f"best epoch {best['epoch'] + 1:g} of {len(result.history)}: LCC {best['lcc']:.3f}, SRCC {best['srcc']:.3f}, "
-        f"MSE {best['mse']:.4f} on {best['rows']:g} clips; weights in {result.weights}",
+        f"MSE {best['mse']:.4f} on {best['rows']:g} clips; weights in {result.weights}"
+        f"{f', bundle in {bundle}' if bundle else ''}",
         markup=False,
         soft_wrap=True,
     )

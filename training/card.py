@@ -57,7 +57,7 @@ _WHOLE: Final = {
     "unseen": "conditions not in the training",
     "comparable": "conditions of the HAAQI studies with NAL-R at 65 dB SPL",
 }
-_PLOTS: Final = "plots"
+PLOTS: Final = "plots"
 """Key of the data of the plots among the results of a table."""
 
 
@@ -78,7 +78,7 @@ def metrics_by_group(
     Returns:
         Results of all rows (`all`), of the conditions that training includes (`seen`) and does not include (`unseen`),
         and of the rows that are comparable with HAAQI-Net's paper (`comparable`). Also results by family of condition,
-        hearing aid, listener, level and genre, and the data of the card's plots (`plots`, see `plot_data`).
+        hearing aid, listener, level and genre.
     """
     labels = np.array([row.score for row in rows])
 
@@ -120,13 +120,12 @@ def metrics_by_group(
         keys = np.array([group(row) for row in rows])
         counts = {key: int((keys == key).sum()) for key in sorted(set(keys))}
         result[name] = {key: figures(keys == key) for key, count in counts.items() if count >= MIN_GROUP_ROWS}
-    result[_PLOTS] = plot_data(predicted, labels, intervals)
     return result
 
 
 def plot_data(
     predicted: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.float64],
+    labels: npt.NDArray[np.floating],
     intervals: npt.NDArray[np.float32] | None = None,
 ) -> dict[str, Any]:
     """Summarize predictions for the plots of the model card.
@@ -167,7 +166,7 @@ def describe_model(card: Card) -> str:
     if "quantization" in card.figures:
         return _describe_quantized(card)
     figures, notes = card.figures["test"], card.notes
-    kinds = [kind for kind in figures if kind not in _WHOLE and kind != _PLOTS]
+    kinds = [kind for kind in figures if kind not in _WHOLE and kind != PLOTS]
     held_out = notes.get("held_out", HELD_OUT.keys() - _HELD_OUT_SINCE | _HELD_OUT_BEFORE)
     groups = [(name, figures[key]) for key, name in _WHOLE.items() if key in figures]
     groups += [(f"{kind}: {key}{_absent(key, held_out)}", f) for kind in kinds for key, f in figures[kind].items()]
@@ -378,7 +377,7 @@ def draw_card(card: Card, path: Path) -> None:
     from matplotlib.figure import Figure
 
     figures = card.figures["test"]
-    plots = figures.get(_PLOTS)
+    plots = figures.get(PLOTS)
     figure = Figure(figsize=(12.5, 4.6) if plots else (5, 4.6), layout="constrained")
     if plots:
         scatter, calibration, bars = figure.subplots(1, 3)

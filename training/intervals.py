@@ -77,7 +77,7 @@ def split_by_source(examples: Sequence[Example], sources: Mapping[str, str]) -> 
 
 
 def _source(example: Example, sources: Mapping[str, str]) -> str:
-    clip = example.source.clip if isinstance(example.source, Row) else str(example.source)
+    clip = example.source.clip if isinstance(example.source, Row) else example.group or str(example.source)
     return sources.get(clip, clip)
 
 

@@ -101,7 +101,8 @@ def accuracy_table(cards: Sequence[Card]) -> str:
         everything, unseen = figures["all"], figures["unseen"]
         name = f"{card.name}: {everything['rows']:,} test sounds, from sources that are not in the training"
         measured.append((name, everything))
-        measured.append((f"{card.name}: {unseen['rows']:,} of these, with kinds of damage that are not in the training", unseen))
+        held_out = f"{card.name}: {unseen['rows']:,} of these, with kinds of damage that are not in the training"
+        measured.append((held_out, unseen))
     rows = [(name, f["lcc"], f["srcc"], f["mse"], f.get("coverage")) for name, f in measured]
     rows += [(*published, None) for published in _PUBLISHED]
     with_intervals = any("coverage" in f for _, f in measured)

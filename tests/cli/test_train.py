@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from command import run
+from haaqi_edge.benchmarks.report.schema import read_report
 from haaqi_edge.benchmarks.studies import sanity
 from haaqi_edge.runtime import Scorer
 from haaqi_edge.training import card
@@ -176,8 +177,17 @@ def test_bad_input_is_refused_before_anything_is_computed(
     assert not (tmp_path / "run").exists()
 
 
-def test_nano_needs_a_label_table(corpus: Path, tmp_path: Path) -> None:
+def test_the_report_has_the_accuracy_on_the_table(corpus: Path, table: Path, tmp_path: Path) -> None:
+    argv = ["bench", "accuracy", "--quick", "--music", corpus, "--table", table, "--jobs", 1, "-o", tmp_path / "report"]
+    outcome = run(*argv)
+    assert outcome.code == 0, outcome.err
+    found = read_report(tmp_path / "report" / "report.json").figures()
+    assert -1 < (found["accuracy/nano/all/lcc"].value or -1) < 1
+    assert found["accuracy/nano/all/lcc"].count == found["accuracy/nano/condition/clip/lcc"].count == ROWS
+
+
+def test_nano_needs_labels(corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "train.json").write_text("{}")
     argv = ["train", "nano", "--corpus", corpus, "-o", tmp_path / "run"]
-    assert "give the folder of a label table" in " ".join(run(*argv, "--table", tmp_path / "train.json").err.split())
+    assert 'expected {"data": [{"file_path"' in " ".join(run(*argv, "--table", tmp_path / "train.json").err.split())
     assert "no labels: give the folder of a label table" in " ".join(run(*argv).err.split())

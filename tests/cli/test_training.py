@@ -12,6 +12,7 @@ import torch
 from command import get_output, run
 from haaqi_edge.cli.training_progress import format_duration, show_progress
 from haaqi_edge.model import Nano, Student, Teacher
+from haaqi_edge.model.backend import load_backend
 from haaqi_edge.runtime import Audiogram, Scorer
 from haaqi_edge.training.loop import Progress
 from sounds import music
@@ -64,6 +65,22 @@ def test_the_teacher_scores_as_haaqi_nets_test_does(teacher: Path, folder: Path)
     assert "a head of width 256 with 100 units" in run(*argv[:-1], folder / "wide.yaml").err.replace("\n", " ")
     assert run("score", "--hl", hl, "--audio", sound, "--config", folder / "wide.yaml").code == 2
     assert "no audio: give files" in run("score", "--hl", hl).err
+
+
+@pytest.mark.slow
+def test_nano_learns_from_audio_files(folder: Path) -> None:
+    """A JSON file has scores alone: no parts of HAAQI, clean music or dense targets."""
+    argv = ["train", "nano", "--table", folder / "train.json", "--valid", folder / "train.json", "--jobs", 1]
+    outcome = run(*argv, "--epochs", 1, "--batch-size", 4, "-o", folder / "nano", "--json")
+    assert outcome.code == 0, outcome.err
+    found = json.loads(outcome.out)
+    assert found["best"]["rows"] == 5  # the other half calibrates the intervals
+    scorer = Scorer(found["bundle"], threads=1)
+    score = scorer.score(folder / "0.wav", "N3")
+    assert score.score == pytest.approx(Scorer(load_backend(found["weights"])).score(folder / "0.wav", "N3").score)
+    assert score.interval is not None
+    assert scorer.card.figures["valid"]["rows"] == 5
+    assert scorer.card.notes["data"] == "audio files with scores: 10, and 10 for validation"
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
-"""Training of nano and small on label tables.
+"""Training of nano and small, on label tables or on audio files with scores.
 
 A single score per clip is little supervision. The network therefore learns more targets, by linear layers that are
 dropped after training: HAAQI's parts of the clip, and, for each patch and band, the dense targets (`data.targets`) and
-the level of the clean music.
+the level of the clean music. Audio files have a score alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from torch.nn import functional as F
 
 from ...model.nano import COVERAGE, Nano, NanoConfig
 from ...model.small import Small, SmallConfig
-from ...runtime.errors import OptionError
 from ...runtime.features.texture import BANDS
 from ...runtime.writing import write_file
 from ..data.batches import Dataset, evaluate_network
@@ -122,7 +121,8 @@ class NanoTask(Task[_Batch]):
 
     Args:
         config: see `NanoTrainingConfig`. A `SmallTrainingConfig` trains a small.
-        train: rows of label tables. Their targets are the dense ones and the clean levels.
+        train: rows of label tables, with the dense targets and the clean levels as targets; or audio files, without
+            targets.
         valid: rows that select the epoch.
         pretrained: checkpoint of mn04, whose layers a small begins with.
     """
@@ -139,16 +139,19 @@ class NanoTask(Task[_Batch]):
             self.nano.load_pretrained(pretrained)
         self.nano.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on CPUs
         set_statistics(self.nano, train)
-        mean, scale = compute_moments(train.target(1, [place]) for place in statistics_indices(len(train)))
-        self.clean = _LevelStatistics(torch.from_numpy(mean), torch.from_numpy(scale + np.float32(0.1)))
         self.parts = part_labels(train.examples)
+        self.has_targets = bool(train.targets)
+        self.clean = _LevelStatistics(torch.zeros(BANDS), torch.ones(BANDS))
+        if self.has_targets:
+            mean, scale = compute_moments(train.target(1, [place]) for place in statistics_indices(len(train)))
+            self.clean = _LevelStatistics(torch.from_numpy(mean), torch.from_numpy(scale + np.float32(0.1)))
         self.heads = AuxiliaryHeads(config.network)
         average = torch.optim.swa_utils.get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
         self.ema_model = torch.optim.swa_utils.AveragedModel(self.nano, multi_avg_fn=average, use_buffers=True)
         self.trainable = nn.ModuleDict({"nano": self.nano, "heads": self.heads, "averaged": self.ema_model})
         groups = _parameter_groups(self.nano, self.heads, config)
         self.optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
-        self.steps = train.steps(config.batch_size, drop_last=True)
+        self.steps = train.steps(config.batch_size, drop_last=self.has_targets)
         steps = max(config.trainer.epochs * self.steps, 11)  # the schedule divides by zero if its warm-up is one step
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, [group["lr"] for group in groups], total_steps=steps, pct_start=0.1
@@ -161,9 +164,10 @@ class NanoTask(Task[_Batch]):
         return self.ema_model.module
 
     def batches(self, rng: np.random.Generator) -> Iterator[_Batch]:
-        for places, batch in self.train.batches(self.config.batch_size, rng, drop_last=True):
+        # Rows of a table have one length. Files of many lengths would all be in incomplete batches.
+        for places, batch in self.train.batches(self.config.batch_size, rng, drop_last=self.has_targets):
             jitter = rng.normal(0, self.config.audiogram_jitter_db, batch.audiograms.shape)
-            dense, clean = batch.targets
+            dense, clean = batch.targets if self.has_targets else (torch.empty(0), torch.empty(0, BANDS))
             yield _Batch(
                 batch.inputs,
                 batch.audiograms + torch.from_numpy(jitter.astype(np.float32)),
@@ -188,15 +192,12 @@ class NanoTask(Task[_Batch]):
 
 
 def part_labels(examples: Sequence[Example]) -> npt.NDArray[np.float32]:
-    """Return HAAQI's parts of rows, [rows, 4].
-
-    Raises:
-        OptionError: some examples are not rows of a label table.
-    """
-    rows = [example.source for example in examples if isinstance(example.source, Row)]
-    if len(rows) < len(examples):
-        raise OptionError("audio files have no parts of HAAQI to train nano on: give a label table with --table")
-    return np.array([[getattr(row, part) for part in PARTS] for row in rows], np.float32)
+    """Return HAAQI's parts of rows, [rows, 4]; NaN for audio files."""
+    sources = (example.source for example in examples)
+    return np.array(
+        [[getattr(source, part) if isinstance(source, Row) else np.nan for part in PARTS] for source in sources],
+        np.float32,
+    )
 
 
 def _parameter_groups(network: Nano | Small, heads: AuxiliaryHeads, config: NanoTrainingConfig) -> list[dict[str, Any]]:
@@ -277,8 +278,9 @@ def _loss(nano: Nano | Small, heads: AuxiliaryHeads, batch: _Batch, config: Nano
     shares, frame_scores = nano.head.attention_weights(x), nano.head.frame_scores(x)
     loss = F.mse_loss((shares * frame_scores).sum(-1), batch.labels)
     loss = loss + config.frame_weight * F.mse_loss(frame_scores, batch.labels[:, None].expand_as(frame_scores))
-    parts = torch.sigmoid(heads.parts((shares.unsqueeze(-1) * x).sum(1)))
-    loss = loss + config.parts_weight * F.mse_loss(parts, batch.parts)
+    if not batch.parts.isnan().any():
+        parts = torch.sigmoid(heads.parts((shares.unsqueeze(-1) * x).sum(1)))
+        loss = loss + config.parts_weight * F.mse_loss(parts, batch.parts)
     if config.dense_weight and batch.dense.numel():
         known = batch.dense != MISSING
         predicted = torch.sigmoid(heads.dense(x)).reshape(rows, patches, len(PLANES), BANDS).transpose(1, 2)
@@ -292,6 +294,6 @@ def _loss(nano: Nano | Small, heads: AuxiliaryHeads, batch: _Batch, config: Nano
         tail = (1 - COVERAGE) / 2
         pinball = pinball_loss(error, -low, tail) + pinball_loss(error, high, 1 - tail)
         loss = loss + config.interval_weight * pinball
-    if config.clean_weight:
+    if config.clean_weight and batch.clean.numel():
         loss = loss + config.clean_weight * F.mse_loss(heads.clean(x), batch.clean)
     return loss

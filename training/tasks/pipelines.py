@@ -32,6 +32,7 @@ from ..data.feature_cache import (
     examples_fingerprint,
     texture_kind,
 )
+from ..data.rows import Row
 from ..intervals import Calibration, calibrate, split_by_source
 from ..loop import Progress, Task, TrainerConfig
 from ..run_directory import Metrics, RunDirectory
@@ -40,7 +41,6 @@ from .nano import (
     NanoTask,
     NanoTrainingConfig,
     SmallTrainingConfig,
-    part_labels,
     predict_distances,
     round_weights,
     save_nano,
@@ -140,36 +140,36 @@ def train_nano(
     callbacks: Callbacks | None = None,
     pretrained: Path | None = None,
 ) -> TrainingResult:
-    """Train nano or small on label tables, or resume its training. See `loop.train`.
+    """Train nano or small, or resume its training. See `loop.train`.
 
     If the network predicts intervals, the epoch is chosen on one half of the sources of valid, and the intervals are
     calibrated on the other half afterwards.
 
     Args:
         config: see `NanoTrainingConfig`. A `SmallTrainingConfig` trains a small.
-        data: rows of label tables.
+        data: rows of label tables, or audio files with scores, which have no further targets.
         folder: of the run.
         callbacks: called with the progress.
         pretrained: checkpoint of mn04, whose layers a small begins with.
 
     Raises:
         CorpusError: there are fewer rows than a batch. See also `FeatureCache.fill`.
-        OptionError: some examples are not rows of a label table, or the folder holds another run.
+        OptionError: the folder holds another run.
     """
     callbacks = callbacks or Callbacks()
-    part_labels(data.train)
-    if len(data.train) < config.batch_size:
+    of_table = all(isinstance(example.source, Row) for example in data.train)
+    if of_table and len(data.train) < config.batch_size:
         raise CorpusError(f"{len(data.train)} rows are less than a batch of {config.batch_size}: give more rows")
     origin = {"pretrained_sha256": file_sha256(pretrained)} if pretrained else {}
     run = RunDirectory(folder, {**asdict(config), **origin, "data": data.fingerprints()})
     version = config.network.texture_version
     reads = TEXTURE_MEL if isinstance(config, SmallTrainingConfig) else texture_kind(version)
     clean = clean_kind(version)
-    data.compute_features([reads, clean], data.train, callbacks)
+    data.compute_features([reads, clean] if of_table else [reads], data.train, callbacks)
     data.compute_features([reads], [*data.valid, *data.test], callbacks)
-    if data.work is not None:
+    if of_table and data.work is not None:
         data.cache.add_targets(data.train, data.work)
-    train = Dataset(data.cache, data.train, reads, (DENSE, clean))
+    train = Dataset(data.cache, data.train, reads, (DENSE, clean) if of_table else ())
     if not config.network.interval:
         task = NanoTask(config, train, Dataset(data.cache, data.valid, reads), pretrained)
         return _run(task, config.trainer, run, callbacks)
