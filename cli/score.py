@@ -202,7 +202,7 @@ def score(
     writer: ResultsWriter | None = None
     if output is not None:
         record = describe_run("score", card, settings, listeners)
-        columns = score_columns(card.predicts, card.interval is not None)
+        columns = score_columns(card.predicts, card.interval is not None, card.familiarity is not None)
         writer = ResultsWriter(output, columns, record, rows_per_item=len(listeners), resume=resume)
         writer.set_order([path] for path in files)
     places = [place for place, path in enumerate(files) if writer is None or not writer.is_done(path)]

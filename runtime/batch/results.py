@@ -59,12 +59,14 @@ class Column:
     kind: Kind
 
 
-def score_columns(scale: Scale = HAAQI, interval: bool = False) -> tuple[Column, ...]:
+def score_columns(scale: Scale = HAAQI, interval: bool = False, familiarity: bool = False) -> tuple[Column, ...]:
     """Return the columns of the rows from `score_rows`.
 
     Args:
         scale: scale of the model. `value` is a column if it is not that of HAAQI.
         interval: whether the model predicts intervals (`Card.interval`), whose ends are columns then.
+        familiarity: whether the model measures how far a sound is from its training (`Card.familiarity`), which is a
+            column then.
     """
     return (
         Column("file", "text"),
@@ -73,6 +75,7 @@ def score_columns(scale: Scale = HAAQI, interval: bool = False) -> tuple[Column,
         Column("score", "number"),
         *((Column("interval_low", "number"), Column("interval_high", "number")) if interval else ()),
         *(() if scale == HAAQI else (Column("value", "number"),)),
+        *((Column("unfamiliarity", "number"),) if familiarity else ()),
         Column("seconds", "number"),
         Column("windows", "integer"),
         Column("error", "text"),
@@ -104,6 +107,7 @@ def score_rows(
             "interval_low": None if score.interval is None else score.interval[0],
             "interval_high": None if score.interval is None else score.interval[1],
             "value": score.value,
+            "unfamiliarity": None if score.unfamiliarity is None else round(score.unfamiliarity, 4),
             "seconds": round(score.windows[-1].end, 4),
             "windows": len(score.windows),
         }

@@ -243,8 +243,9 @@ def test_pairs_are_items_too(path: Path) -> None:
 
 def test_columns_of_models() -> None:
     stars = Scale("stars", 1.0, 5.0)
-    assert {column.name for column in score_columns(stars, True)} - {column.name for column in score_columns()} == {
-        "value", "interval_low", "interval_high",
+    every = {column.name for column in score_columns(stars, True, True)}
+    assert every - {column.name for column in score_columns()} == {
+        "value", "interval_low", "interval_high", "unfamiliarity",
     }  # fmt: skip
     row = score_rows("a.wav", LISTENERS, scores(0.5, stars, (0.25, 0.75)))[0]
     assert (row["value"], row["interval_low"], row["interval_high"]) == (3.0, 0.25, 0.75)
