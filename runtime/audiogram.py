@@ -71,6 +71,10 @@ _RIGHT = frozenset({"r", "right", "rechts", "droite"})
 """words for the ears, in English, German and French"""
 
 
+class _SelectionError(AudiogramError):
+    """Raised if a file has several audiograms and none of them is selected, or not the one that is."""
+
+
 class AudiogramWarning(UserWarning):
     """Issued if levels of an audiogram were not measured, and which ones are taken in their place."""
 
@@ -404,7 +408,7 @@ def _parse_listeners(text: str) -> list[Audiogram | EarPair]:
         return list(load_listeners(path))
     try:
         return [Audiogram.from_file(path, selection)]
-    except AudiogramError:
+    except _SelectionError:
         pair = _read_two_ears(path, selection)
         if pair is None:
             raise
@@ -412,12 +416,24 @@ def _parse_listeners(text: str) -> list[Audiogram | EarPair]:
 
 
 def _read_two_ears(path: Path, selection: str | None) -> EarPair | None:
-    """Return the two ears of a file or of a selection, or None if there are none."""
+    """Return the two ears of a file or of a selection, or None if there are none.
+
+    Raises:
+        AudiogramError: both ears exist, but the levels of one are invalid.
+    """
     start = "" if selection is None else f"{selection}:"
-    try:
-        left, right = Audiogram.from_file(path, f"{start}left"), Audiogram.from_file(path, f"{start}right")
-    except AudiogramError:
-        return None
+    ears: list[Audiogram] = []
+    invalid: AudiogramError | None = None
+    for ear in ("left", "right"):
+        try:
+            ears.append(Audiogram.from_file(path, f"{start}{ear}"))
+        except _SelectionError:
+            return None
+        except AudiogramError as error:
+            invalid = invalid or error
+    if invalid is not None:
+        raise invalid
+    left, right = ears
     return EarPair(left, right, left.name.removesuffix(":left"))
 
 
@@ -551,17 +567,28 @@ def _ordered(value: Any) -> tuple[Any, ...]:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Frequencies with their levels, and where they were read: the file, and the line of each pair."""
+    """Frequencies with their levels, and where they were read.
+
+    Attributes:
+        frequencies, levels: the pairs.
+        origin: the file.
+        lines: the line of each pair.
+        column: name of the column of the levels, if the file has several.
+        shared: whether other audiograms of the file have the same frequencies.
+    """
 
     frequencies: Sequence[object]
     levels: Sequence[object]
     origin: str = ""
     lines: Sequence[int] = ()
+    column: str = ""
+    shared: bool = False
 
     def place(self, index: int | None = None) -> str:
         """Return the beginning of a message."""
         if index is not None and self.lines:
-            return f"{self.origin}, line {self.lines[index]}: "
+            column = f", column {_show(self.column)}" if self.column else ""
+            return f"{self.origin}, line {self.lines[index]}{column}: "
         return f"{self.origin}: " if self.origin else ""
 
 
@@ -573,7 +600,7 @@ def _levels_of_pairs(pairs: _Pairs) -> tuple[float, ...]:
             f"{pairs.place()}got {count} frequencies and {len(pairs.levels)} levels: give at least two pairs of both"
         )
     hz = _hertz_of_pairs(pairs)
-    levels = _parse_levels(pairs.levels, hz, pairs.place)
+    levels = _parse_levels(pairs.levels, hz, pairs.place, pairs.shared)
     measured = dict(zip(hz, levels, strict=True))
     if sum(FREQUENCIES[0] <= f <= FREQUENCIES[-1] for f in hz) < 2:
         raise AudiogramError(
@@ -690,14 +717,16 @@ def _eight_levels(values: Sequence[object], place: str = "") -> tuple[float, ...
     return tuple(_parse_levels(values, FREQUENCIES, lambda _: place))
 
 
-def _parse_levels(values: Sequence[object], hz: Sequence[float], place: Callable[[int], str]) -> list[float]:
+def _parse_levels(
+    values: Sequence[object], hz: Sequence[float], place: Callable[[int], str], shared: bool = False
+) -> list[float]:
     levels, unanswered = [], []
     for index, (value, f) in enumerate(zip(values, hz, strict=True)):
         if isinstance(value, str) and _NO_RESPONSE.fullmatch(value.strip()):
             unanswered.append(index)
             level = MAX_HEARING_LEVEL
         else:
-            level = _parse_level(value, f, place(index))
+            level = _parse_level(value, f, place(index), shared)
         if not MIN_HEARING_LEVEL <= level <= MAX_HEARING_LEVEL:  # also rejects NaN
             hint = "leave out a frequency that was not measured" if math.isnan(level) else "0 is normal hearing"
             raise AudiogramError(
@@ -715,7 +744,7 @@ def _parse_levels(values: Sequence[object], hz: Sequence[float], place: Callable
     return levels
 
 
-def _parse_level(value: object, hz: float, place: str) -> float:
+def _parse_level(value: object, hz: float, place: str, shared: bool) -> float:
     hint = f"give {_FORMS}"
     if isinstance(value, str):
         if match := _LEVEL.fullmatch(_ascii_minus(value)):
@@ -726,6 +755,8 @@ def _parse_level(value: object, hz: float, place: str) -> float:
             f"the level at {hz:g} Hz is missing. If it was not measured, leave out this frequency, and its neighbours "
             "are interpolated. If there was no response, write NR"
         )
+        if shared:
+            hint += ". If the other ears have this level, write this ear into a file of its own, without the frequency"
     elif not isinstance(value, str | bool | np.bool_):
         try:
             return float(value)  # type: ignore[arg-type]
@@ -806,6 +837,10 @@ def _levels_of_table(text: str, parts: tuple[str, ...], origin: str) -> tuple[fl
         _refuse_selection(parts, origin)
         return _eight_levels(cells, f"{origin}, line {rows[0][0]}: " if len(rows) == 1 else f"{origin}: ")
     columns, lines = _split_columns(rows, origin), _split_lines(rows, origin)
+    if not columns and not lines and (header := _find_header(rows, origin)):
+        _check_lines_above(rows, header, origin)
+        rows = rows[header:]
+        columns, lines = _split_columns(rows, origin), _split_lines(rows, origin)
     if columns and lines:
         first = rows[0][1][0]
         # Both readings are possible. A word in the first cell of the header decides, or an invalid level.
@@ -822,13 +857,17 @@ def _levels_of_table(text: str, parts: tuple[str, ...], origin: str) -> tuple[fl
                 "'frequency in Hz, level in dB HL', or begin with a line 'frequency,level'"
             )
     if not columns and not lines:
-        _refuse_table(rows, origin)
+        _refuse_table(rows, text, origin)
     return _levels_of_pairs(_select(columns or lines, parts, origin, "columns" if columns else "lines"))
+
+
+def _split_text(text: str) -> list[str]:
+    return re.split(r"\r\n|\r|\n", text)
 
 
 def _split_rows(text: str, origin: str) -> list[_Row]:
     """Split text into cells. Leave out blank lines, comments and empty columns at the end."""
-    lines = [(number, line) for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1)]
+    lines = list(enumerate(_split_text(text), 1))
     lines = [
         (number, line)
         for number, line in lines
@@ -865,6 +904,45 @@ def _has_header(rows: list[_Row]) -> bool:
     return not re.match(r"[0-9.,+-]", first) and (words or unnamed or bool(_FREQUENCY_WORD.search(first)))
 
 
+def _find_header(rows: list[_Row], origin: str) -> int:
+    """Return the index of an unmistakable header below other lines, or 0 if there is none.
+
+    Such a header has a word for the frequency or an ear and is above numbers, or has frequencies that are no levels.
+    """
+    for index in range(1, len(rows) - 1):
+        head, below = rows[index][1], rows[index:]
+        names_columns = _has_header(below) and not any(map(_is_number, head))
+        if (
+            names_columns
+            and (_FREQUENCY_WORD.search(head[0]) or any(map(_ear, head)))
+            and _split_columns(below, origin)
+        ):
+            return index
+        frequencies = [parts for cell in head if (parts := _split_frequency(cell))]
+        plain = [number for number, unit in frequencies if not unit]
+        no_levels = min(plain, default=math.inf) > MAX_HEARING_LEVEL or (
+            len(plain) >= 5 and _KHZ_OF_AUDIOMETRY.issuperset(plain) and plain == sorted(plain)
+        )
+        if len(frequencies) > 1 and no_levels and _split_lines(below, origin):
+            return index
+    return 0
+
+
+def _check_lines_above(rows: list[_Row], header: int, origin: str) -> None:
+    """Raise an error if a line above the header has numbers, and may thus be one of levels."""
+    if any(_is_number(cell) for _, cells in rows[:header] for cell in cells):
+        first, last = rows[0][0], rows[header - 1][0]
+        lines = f"line {first} is" if first == last else f"lines {first}-{last} are"
+        raise AudiogramError(
+            f"{origin}: {lines} before the header in line {rows[header][0]}, with numbers: delete "
+            f"{'it' if first == last else 'them'}"
+        )
+
+
+def _is_number(cell: str) -> bool:
+    return _is_level(cell) or _split_frequency(cell) is not None
+
+
 def _split_columns(rows: list[_Row], origin: str) -> list[_Series]:
     """Return the columns of levels of a table whose first column has the frequencies. Otherwise, return nothing."""
     head = rows[0][1]
@@ -880,7 +958,14 @@ def _split_columns(rows: list[_Row], origin: str) -> list[_Series]:
     return [
         _Series(
             (others[column],) if has_header else (),
-            _Pairs(frequencies, [cells[column + 1] for _, cells in body], origin, numbers),
+            _Pairs(
+                frequencies,
+                [cells[column + 1] for _, cells in body],
+                origin,
+                numbers,
+                column=others[column] if len(others) > 1 else "",
+                shared=len(others) > 1,
+            ),
         )
         for column in range(len(others))
     ]
@@ -896,7 +981,7 @@ def _split_lines(rows: list[_Row], origin: str) -> list[_Series]:
     return [
         _Series(
             tuple(label for label in cells[:labels] if label),
-            _Pairs(frequencies, cells[labels:], origin, [number] * len(frequencies)),
+            _Pairs(frequencies, cells[labels:], origin, [number] * len(frequencies), shared=len(body) > 1),
         )
         for number, cells in body
     ]
@@ -920,22 +1005,40 @@ def _is_valid(series: _Series) -> bool:
     )
 
 
-def _refuse_table(rows: list[_Row], origin: str) -> NoReturn:
+def _refuse_table(rows: list[_Row], text: str, origin: str) -> NoReturn:
     """Raise the error of a table that has its frequencies neither in the first column nor in the first line."""
+    source = _split_text(text)
     if len(rows[0][1]) != 2:
-        odd = next((row for row in rows if len([cell for cell in row[1] if cell]) != 2), rows[0])
-        line = ",".join(odd[1])
+        counts = [len([cell for cell in cells if cell]) for _, cells in rows]
+        headers = (
+            index
+            for index, (_, cells) in enumerate(rows)
+            if _FREQUENCY_WORD.search(cells[0]) and not any(map(_is_number, cells))
+        )
+        named = next(headers, None)
+        body = rows if named is None else rows[named + 1 :]
+        if named is not None and counts[named] > 2 and max(counts[named:]) == counts[named]:
+            # The header is right. If a first cell is no frequency, this raises the error that tells which.
+            _hertz([cells[0] for _, cells in body], lambda index: f"{origin}, line {body[index][0]}: ")
+        expected = 2 if named is None else counts[named]
+        number = next((row[0] for row, count in zip(rows, counts, strict=True) if count != expected), rows[0][0])
+        line = source[number - 1].strip()
+        advice = []
+        if "," in line and ";" not in line:
+            advice.append("Separate columns by semicolons if commas are decimal.")
+        if named is None:
+            advice.append("Several columns of levels need a header line, such as 'frequency,left,right'.")
+        else:
+            advice.append(f"The header in line {rows[named][0]} has {counts[named]} columns: give each line as many.")
         raise AudiogramError(
-            f"{origin} is not an audiogram: {_LINES}, got {_show(line)} in line {odd[0]}. Separate columns "
-            "by semicolons if commas are decimal. Several columns of levels need a header line, such as "
-            "'frequency,left,right'"
+            f"{origin} is not an audiogram: {_LINES}, got {_show(line)} in line {number}. {' '.join(advice)}"
         )
     body = rows[1:] if _has_header(rows) else rows
     if body:
         frequencies, levels = zip(*(cells for _, cells in body), strict=True)
         _levels_of_pairs(_Pairs(frequencies, levels, origin, [number for number, _ in body]))
     raise AudiogramError(
-        f"{origin} is not an audiogram: {_LINES}, got {_show(','.join(rows[0][1]))} in line {rows[0][0]}"
+        f"{origin} is not an audiogram: {_LINES}, got {_show(source[rows[0][0] - 1].strip())} in line {rows[0][0]}"
     )
 
 
@@ -962,12 +1065,12 @@ def _select(series: list[_Series], parts: tuple[str, ...], origin: str, kind: st
     names = [":".join(one.labels) for one in series if one.labels]
     got = f"{len(found) or 'no'} {kind} named {_show(':'.join(parts))}" if parts else f"{len(series)} {kind} of levels"
     hint = f"select one, such as {_show(f'{origin}:{names[0]}')}" if names else "give them a header line"
-    raise AudiogramError(f"{origin} has {got} (names: {', '.join(map(_show, names)) or 'none'}): {hint}")
+    raise _SelectionError(f"{origin} has {got} (names: {', '.join(map(_show, names)) or 'none'}): {hint}")
 
 
 def _refuse_selection(parts: tuple[str, ...], origin: str) -> None:
     if parts:
-        raise AudiogramError(f"{origin} has one audiogram: leave out {_show(':' + ':'.join(parts))}")
+        raise _SelectionError(f"{origin} has one audiogram: leave out {_show(':' + ':'.join(parts))}")
 
 
 def _levels_of_json(text: str, parts: tuple[str, ...], origin: str) -> tuple[float, ...]:
@@ -1046,7 +1149,7 @@ def _levels_of_mapping(value: Mapping[Any, Any], parts: tuple[str, ...], origin:
             )
         if not frequencies:
             return _eight_levels(list(selected), place)
-        return _levels_of_pairs(_Pairs(list(value[frequencies[0]]), list(selected), origin))
+        return _levels_of_pairs(_Pairs(list(value[frequencies[0]]), list(selected), origin, shared=len(levels) > 1))
     _refuse_selection(parts, origin)
     return _levels_of_pairs(_Pairs(list(value.keys()), list(value.values()), origin))
 
@@ -1088,10 +1191,10 @@ def _select_key(keys: list[Any], parts: tuple[str, ...], origin: str) -> Any:
         return found[0]
     got = f"levels {_show(keys)}"
     if not origin:
-        raise AudiogramError(f"got {got} of several ears: give the levels of one, as 'levels'")
+        raise _SelectionError(f"got {got} of several ears: give the levels of one, as 'levels'")
     ears = [_ear(str(key)) for key in keys if _ear(str(key))]
     hint = f"select one, such as {_show(f'{origin}:{ears[0]}')}" if ears else f"leave out {_show(':'.join(parts))}"
-    raise AudiogramError(f"{origin} has {got}: {hint}")
+    raise _SelectionError(f"{origin} has {got}: {hint}")
 
 
 def _is_list(value: object) -> bool:

@@ -449,6 +449,47 @@ CASES: list[tuple[str, str | bytes, list[float] | str, str | None]] = [
     ("bom.csv", "250,20\n500,30\n".encode("utf-8-sig"), TWO, FLAT_FROM_500),
     ("latin.csv", "Fréquence,dB\n250,20\n500,30\n".encode("latin-1"), "latin.csv.*Save it as text in UTF-8", None),
     ("with:colon.csv", "250,20\n500,30\n", TWO, FLAT_FROM_500),
+    (
+        "above.csv:left",
+        "Patient;Meier\nDate;2026-01-05\n\nFrequency (Hz);Right (dB HL);Left (dB HL)\n250;25;20\n500;35;30\n",
+        TWO,
+        FLAT_FROM_500,
+    ),
+    ("above_ears.csv:R", "Clinic,Bern,\nHz or kHz?,Left,Right\n250,0,20\n500,0,30\n", TWO, FLAT_FROM_500),
+    ("above_wide.csv:me", "Patients;2 of them;\nname;250;500\nme;20;30\nyou;0;0\n", TWO, FLAT_FROM_500),
+    ("above_units.csv", "Patient;Meier;\nname;0.25 kHz;0.5 kHz\nme;20;30\n", TWO, FLAT_FROM_500),
+    (
+        "above_numbers.csv:left",
+        "Patient;Meier\nAge;54\n\nFrequency;Right;Left\n250;25;20\n500;35;30\n",
+        "above_numbers.csv: lines 1-2 are before the header in line 4, with numbers: delete them",
+        None,
+    ),
+    (
+        "above_number.csv",
+        "Born;1954;;\nname;250;500;1000\nme;25;20;30\n",
+        "line 1 is before the header in line 2, with numbers: delete it",
+        None,
+    ),
+    (
+        "header_right.csv",
+        "Patient;Meier\nFrequency;Right;Left\n250;25;20\nabout 500;35;30\n",
+        "line 4: 'about 500' is not a number in an audiogram: give a frequency in Hz",
+        None,
+    ),
+    (
+        "more_cells.csv",
+        "Frequency;Right;Left\n250;25;20\n500;35;30;40\n",
+        "got '500;35;30;40' in line 3. The header in line 1 has 3 columns: give each line as many",
+        None,
+    ),
+    ("no_header.csv", "250;20;30\n500;30;40\n", "got '250;20;30' in line 1. Several columns of levels need a", None),
+    (
+        "missing_wide.csv:Right",
+        "ear,250,500,1000\nRight,20,,30\nLeft,20,30,40\n",
+        "line 2: '' is not .* at 500 Hz is missing.*If the other ears have this level, write this ear into a file of",
+        None,
+    ),
+    ("missing_column.csv:left", "Hz,left,right\n250,20,25\n500,,30\n", "line 3, column 'left': '' is not", None),
 ]
 
 
@@ -738,6 +779,25 @@ def test_pairs_of_ears(tmp_path: Path) -> None:
     clinic.write_text("listener,ear,250,8000\nanna,left,20,70\nanna,right,25,75\nben,left,0,0\nben,right,1,1\n")
     (anna,) = parse_ears([f"{clinic}:anna"])
     assert (anna.name, anna.right.levels[0]) == ("clinic:anna", 25)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("wide.csv", "ear,250,500,1000\nRight,20,30,40\nLeft,20,,40\n", "line 3: '' is not .* at 500 Hz is missing"),
+        ("columns.csv", "Hz,left,right\n250,20,25\n500,30,-\n", "line 3, column 'right': '-' is not a number"),
+        ("range.csv", "Hz,left,right\n250,20,25\n500,30,200\n", "column 'right': hearing level 200 dB HL at 500 Hz"),
+        ("ears.json", '{"left": {"250": 20, "500": null}, "right": {"250": 20, "500": 30}}', "at 500 Hz is missing"),
+        ("names.csv", "name,250,500\nme,20,\nyou,30,40\n", "has 2 lines of levels .*select one"),
+    ],
+)
+def test_an_invalid_level_of_an_ear_is_reported_before_a_selection_is_asked_for(
+    name: str, content: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(content)
+    for parse in (parse_audiograms, parse_ears):
+        with pytest.raises(AudiogramError, match=message):
+            parse([str(tmp_path / name)])
 
 
 @pytest.mark.parametrize(
