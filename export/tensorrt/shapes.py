@@ -75,7 +75,8 @@ def _fold_sizes(graph: onnx.GraphProto, inferred: onnx.GraphProto) -> bool:
             sizes[node.output[0]] = np.array(shapes[node.input[0]], np.int64)
         elif node.op_type in _SIZE_OPERATORS and all(name in sizes for name in node.input):
             feeds: dict[str, Any] = {name: sizes[name] for name in node.input}
-            sizes[node.output[0]] = onnx.reference.ReferenceEvaluator(node).run(None, feeds)[0]
+            outputs: Any = onnx.reference.ReferenceEvaluator(node).run(None, feeds)
+            sizes[node.output[0]] = outputs[0]
         else:
             continue
         replaced.append(node)
