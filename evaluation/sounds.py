@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from ..runtime.audio.folders import audio_in
-from ..runtime.audio.reading import AudioLike
+from ..runtime.audio.reading import AudioLike, open_audio
 from ..runtime.audiogram import Audiogram
 
 STANDARD_LISTENERS: Final = ("N1", "N3", "N5", "S2")
@@ -99,7 +99,7 @@ def list_table_sounds(
     def renderer(row: Row) -> Callable[[], AudioLike]:
         def render() -> AudioLike:
             _, presented, rate = render_row(row, corpus)
-            return presented.astype(np.float32), rate
+            return open_audio((presented.astype(np.float32), rate), presented=True)
 
         return render
 

@@ -20,9 +20,11 @@ from .reading import Audio
 
 MAX_SPL: Final = 120.0
 """Maximum level of a recording before amplification, dB SPL RMS: the threshold of pain."""
+MAX_PRESENTED_SPL: Final = 150.0
+"""Maximum level of a signal that is known to be amplified: music at 85 dB SPL, and NAL-R for a loss of 120 dB HL."""
 _CHECK: Final = "a quality needs sound; check the recording or its channel"
-_MIN_INTEGER_PEAK: Final = 16.0
-"""Amplitude from which samples look like integers. Overdriven music may exceed full scale a few times."""
+_MIN_INTEGER_RMS: Final = 600.0
+"""RMS from which samples look like integers. Music at 85 dB SPL, amplified for a loss of 105 dB HL, has up to 580."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,17 @@ class Presentation:
             model_level1: dB SPL of RMS 1.0 that the model expects.
 
         Raises:
-            AudioError: at the end, if the level of the recording is above `MAX_SPL` before amplification, and not set
-                by `spl`.
+            AudioError: at the end, if the level of the recording is above `MAX_SPL` before amplification
+                (`MAX_PRESENTED_SPL` if it is known to be presented, see `Audio.presented`), and not set by `spl`.
         """
-        presenter, check = Presenter(gain, self.listener), LevelCheck(audio.name, gain, model_level1)
+        presenter = Presenter(gain, self.listener)
+        check = LevelCheck(
+            audio.name,
+            gain,
+            model_level1,
+            amplifies=self.listener is not None,
+            presented=audio.presented and self.listener is None,
+        )
         for block in audio.blocks():
             check.push(block)
             yield presenter.push(block)
@@ -130,10 +139,15 @@ class LevelCheck:
         name: name of the recording in messages.
         gain: amplitude factor of the presentation.
         model_level1: dB SPL of RMS 1.0.
+        amplifies: whether the recording is amplified after the check.
+        presented: whether the recording is known to be the presented signal, which may be louder.
     """
 
-    def __init__(self, name: str, gain: float, model_level1: float) -> None:
+    def __init__(
+        self, name: str, gain: float, model_level1: float, *, amplifies: bool = False, presented: bool = False
+    ) -> None:
         self._name, self._gain, self._level1 = name, gain, model_level1
+        self._amplifies, self._presented = amplifies, presented
         self._energy, self._samples, self._peak = 0.0, 0, 0.0
 
     def push(self, block: npt.NDArray[np.float32]) -> None:
@@ -147,22 +161,34 @@ class LevelCheck:
         """Check the level of the blocks so far.
 
         Raises:
-            AudioError: if it is above `MAX_SPL`.
+            AudioError: if it is above `MAX_SPL`, or `MAX_PRESENTED_SPL` of a signal that is known to be presented.
         """
-        rms = self._gain * float(np.sqrt(self._energy / max(1, self._samples)))
-        if rms <= amplitude(MAX_SPL - self._level1):
+        unscaled = float(np.sqrt(self._energy / max(1, self._samples)))
+        rms, limit = self._gain * unscaled, MAX_PRESENTED_SPL if self._presented else MAX_SPL
+        if rms <= amplitude(limit - self._level1):
             return
         level = self._level1 + decibels(rms)
-        likely = next((bits for bits in (8, 16, 24, 32) if self._peak <= 2.0 ** (bits - 1)), 32)
-        reason = (
-            f"samples of up to {self._peak:.6g} look like integers of {likely} bits as floating point: divide them by "
-            f"{2 ** (likely - 1)}"
-            if self._peak > _MIN_INTEGER_PEAK
-            else "lower level1, or the amplification of the recording"
-        )
+        if unscaled >= _MIN_INTEGER_RMS:
+            bits = next((bits for bits in (16, 24) if self._peak <= 2.0 ** (bits - 1)), 32)
+            reason = (
+                f"samples of up to {self._peak:.6g} look like integers of {bits} bits as floating point: divide them "
+                f"by {2 ** (bits - 1)}"
+            )
+        elif self._amplifies:
+            reason = (
+                "no music is louder before amplification: lower level1, or score it without NAL-R if it is amplified "
+                "already"
+            )
+        elif self._presented:
+            reason = "no amplified music is louder: lower level1"
+        else:
+            reason = (
+                "music that is amplified for a severe hearing loss can be this loud: to score it at this level, give "
+                f"spl={level:.0f}; otherwise lower level1"
+            )
         raise AudioError(
-            f"{self._name} has a level of {level:.0f} dB SPL (RMS, before amplification); no music is louder than "
-            f"{MAX_SPL:g} dB SPL; {reason}"
+            f"{self._name} has a level of {level:.0f} dB SPL (RMS, with level1={level - decibels(unscaled):g}), above "
+            f"the limit of {limit:g} dB SPL: {reason}"
         )
 
 

@@ -73,6 +73,10 @@ class Audio(Protocol):
     def cancellation(self) -> str | None:
         """Description of how the channels cancel each other. None if they do not, or before the recording was read."""
 
+    @property
+    def presented(self) -> bool:
+        """Whether the recording is known to be the presented signal, which may be louder than music is before."""
+
     def blocks(self, rate: int = SAMPLE_RATE) -> Iterator[Array]:
         """Yield the recording as mono blocks. At the recording's own rate, the samples are not resampled.
 
@@ -90,7 +94,9 @@ class Audio(Protocol):
         """
 
 
-def open_audio(audio: AudioLike, *, channel: Channel = "mix", damage: Damage = "error") -> ArrayAudio | FileAudio:
+def open_audio(
+    audio: AudioLike, *, channel: Channel = "mix", damage: Damage = "error", presented: bool = False
+) -> ArrayAudio | FileAudio:
     """Open a recording for reading.
 
     Args:
@@ -99,6 +105,7 @@ def open_audio(audio: AudioLike, *, channel: Channel = "mix", damage: Damage = "
             present position on, which does not change.
         channel: `mix` for the mean of the channels, `left` or `right`, or the number of a channel, from 0.
         damage: whether a file that is damaged or truncated is an error, or a `DamagedAudioWarning` for what is missing.
+        presented: whether the recording is known to be the presented signal, see `Audio.presented`.
 
     Raises:
         AudioFileNotFoundError: if there is no such file.
@@ -114,13 +121,18 @@ def open_audio(audio: AudioLike, *, channel: Channel = "mix", damage: Damage = "
                 f"channel={channel!r} of {audio.name}, which was opened with channel={audio.channel!r}: open it again"
             )
         return audio
+    opened: ArrayAudio | FileAudio
     if isinstance(audio, str | os.PathLike) or _is_file_object(audio):
-        return FileAudio(audio, channel=channel, damage=damage)  # type: ignore[arg-type]
+        opened = FileAudio(audio, channel=channel, damage=damage)  # type: ignore[arg-type]
+        opened.presented = presented
+        return opened
     if not (isinstance(audio, tuple) and len(audio) == 2):
         raise AudioError(
             f"cannot read audio from {type(audio).__name__}: give a path, or (samples, rate), or an open binary file"
         )
-    return ArrayAudio(*audio, channel=channel)
+    opened = ArrayAudio(*audio, channel=channel)
+    opened.presented = presented
+    return opened
 
 
 class ArrayAudio:
@@ -138,6 +150,7 @@ class ArrayAudio:
         channel: the chosen channel.
         channels: number of channels.
         cancellation: see `Audio.cancellation`.
+        presented: see `Audio.presented`.
 
     Raises:
         AudioError: if the samples or the rate cannot be used.
@@ -153,6 +166,7 @@ class ArrayAudio:
         self.rate, self.name, self.channel = checked_rate(rate), "the samples given", check_channel(channel)
         self.channels = self._samples.shape[1] if self._samples.ndim == 2 else 1
         self.cancellation: str | None = None
+        self.presented = False
 
     def blocks(self, rate: int = SAMPLE_RATE) -> Iterator[Array]:
         """Yield the recording as mono blocks; see `Audio.blocks`."""
@@ -185,6 +199,7 @@ class FileAudio:
         notes: what is unusual about the file, for example a header that does not know the length. All of the audio is
             read nevertheless.
         cancellation: see `Audio.cancellation`.
+        presented: see `Audio.presented`.
 
     Raises:
         AudioFileNotFoundError: if there is no such file.
@@ -221,6 +236,7 @@ class FileAudio:
     def _open(self, content: _Content, channel: Channel, damage: Damage) -> None:
         self.channel, self._content, self.name = channel, content, content.name
         self.cancellation: str | None = None
+        self.presented = False
         self._findings = Findings(self.name, tolerate=damage == "warn")
         with self._content.open() as source:
             if source.size == 0:

@@ -294,7 +294,7 @@ class Stream:
 
     def _restart(self) -> None:
         self._resampler = ChunkResampler(self._rate, self._channel, self._channels)
-        self._level_check = LevelCheck(STREAM_NAME, self._gain, self._backend.card.level1)
+        self._level_check = LevelCheck(STREAM_NAME, self._gain, self._backend.card.level1, amplifies=self._nal_r)
         self._unchecked = 0
         self._patches = self._start = self._last_update = 0
         self._rest = _EMPTY

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from haaqi_edge.evaluation.predictors import ScorerPredictor
 from haaqi_edge.evaluation.sounds import STANDARD_LISTENERS, Sound, list_folder_sounds, list_table_sounds, load_audio
-from haaqi_edge.runtime import Audiogram
-from haaqi_edge.runtime.audio.reading import AudioLike
-from haaqi_edge.runtime.errors import AudioFileNotFoundError, CorpusError
+from haaqi_edge.runtime import Audiogram, Scorer
+from haaqi_edge.runtime.audio.reading import AudioLike, open_audio
+from haaqi_edge.runtime.errors import AudioError, AudioFileNotFoundError, CorpusError
 from haaqi_edge.training.corpus.clips import Corpus
 from haaqi_edge.training.data.labels import write_rows
 from haaqi_edge.training.data.rendering import render_row
@@ -60,13 +61,25 @@ def test_rows_are_rendered_with_their_labels(corpus: Path, rows: list[Row], tmp_
     listed = list_table_sounds(tmp_path, corpus)
     assert [sound.label for sound in listed] == pytest.approx([row.score for row in rows])
     for sound, row in list(zip(listed, rows, strict=True))[::5]:
-        samples, rate = sound.load()
+        audio = open_audio(sound.load())
         _, expected, expected_rate = render_row(row, Corpus(corpus))
-        assert rate == expected_rate
+        assert (audio.rate, audio.presented) == (expected_rate, True)
+        samples = np.concatenate(list(audio.blocks(audio.rate)))
         np.testing.assert_array_equal(samples, expected.astype(np.float32))
         assert sound.listener.levels == pytest.approx(row.audiogram)
         assert (sound.condition, sound.level) == (family(row.chain), row.level)
         assert row.chain in sound.name
+
+
+def test_rows_that_are_amplified_above_120_db_spl_are_scored(corpus: Path, rows: list[Row], tmp_path: Path) -> None:
+    amplified = [dataclasses.replace(rows[0], chain="", aid="nal-r", level=75.0, audiogram=(105.0,) * 8)]
+    write_rows(tmp_path / "test-0000.parquet", amplified)
+    (sound,) = list_table_sounds(tmp_path, corpus)
+    _, presented, rate = render_row(amplified[0], Corpus(corpus))
+    scorer = Scorer("nano", threads=1)
+    with pytest.raises(AudioError, match="music that is amplified for a severe hearing loss can be this loud"):
+        scorer.score((presented.astype(np.float32), rate), sound.listener)
+    assert 0 <= ScorerPredictor(scorer)(sound.load(), sound.listener) <= 1
 
 
 def test_a_random_selection_of_rows_is_ordered_and_reproducible(corpus: Path, rows: list[Row], tmp_path: Path) -> None:
@@ -107,6 +120,7 @@ def test_a_sound_is_loaded_once_for_consecutive_listeners(tmp_path: Path) -> Non
 def test_rows_that_differ_only_in_the_aid_are_different_sounds(corpus: Path, rows: list[Row], tmp_path: Path) -> None:
     aids = ("nal-r", "none", "nal-r(gain=6.0,tilt=1.0)")
     write_rows(tmp_path / "test-0000.parquet", [dataclasses.replace(rows[0], aid=aid) for aid in aids])
-    levels = [float(np.square(audio[0]).mean()) for _, audio in load_audio(list_table_sounds(tmp_path, corpus))]  # type: ignore[index]
+    opened = [open_audio(audio) for _, audio in load_audio(list_table_sounds(tmp_path, corpus))]
+    levels = [float(np.square(np.concatenate(list(audio.blocks(audio.rate)))).mean()) for audio in opened]
     assert len({round(level, 9) for level in levels}) == 3
     assert len({sound.name for sound in list_table_sounds(tmp_path, corpus)}) == 3

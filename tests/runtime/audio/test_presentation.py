@@ -89,8 +89,32 @@ def test_more_than_120_db_spl_is_refused(level1: float | None) -> None:
     scale = 10 ** ((120 - 65 - ((level1 or 85.0) - 85)) / 20)
     listener = Audiogram.named("N7")
     presented(Presentation(level1=level1, listener=listener), sound * np.float32(0.98 * scale))
-    with pytest.raises(AudioError, match=r"has a level of 120 dB SPL \(RMS, before amplification\); no music"):
-        presented(Presentation(level1=level1), sound * np.float32(1.02 * scale))
+    with pytest.raises(AudioError, match=r"a level of 120 dB SPL .*above the limit of 120 dB SPL: no music is louder"):
+        presented(Presentation(level1=level1, listener=listener), sound * np.float32(1.02 * scale))
+
+
+def test_amplified_music_above_120_db_spl() -> None:
+    """Without NAL-R, loud samples may be amplified music. They are no integers."""
+    sound = noise(2 * RATE) * np.float32(10 ** ((124 - 65) / 20))
+    message = (
+        r"has a level of 124 dB SPL \(RMS, with level1=85\), above the limit of 120 dB SPL: music that is amplified "
+        "for a severe hearing loss can be this loud: to score it at this level, give spl=124; otherwise lower level1"
+    )
+    with pytest.raises(AudioError, match=message):
+        presented(Presentation(), sound)
+    presented(Presentation(spl=124), sound)
+
+
+def test_a_signal_that_is_known_to_be_presented_has_another_limit() -> None:
+    def present(level: float, listener: Audiogram | None = None) -> None:
+        audio = open_audio((noise(RATE) * np.float32(10 ** ((level - 65) / 20)), RATE), presented=True)
+        list(Presentation(listener=listener).blocks(audio, 1.0))
+
+    present(149)
+    with pytest.raises(AudioError, match=r"level of 151 dB SPL .*above the limit of 150 dB SPL: .* look like integers"):
+        present(151)
+    with pytest.raises(AudioError, match="above the limit of 120 dB SPL: no music is louder before amplification"):
+        present(125, Audiogram.named("N3"))
 
 
 def test_integers_as_floating_point_are_named() -> None:
