@@ -135,7 +135,9 @@ def run_manifest(
     else:
         if means:
             _print_means(means)
-            out.print(f"[dim]{escape(described)}[/]", soft_wrap=True)
+            other = sum(row.unamplified is not None for row in rows)
+            level = f"; in {other} of {len(rows)} rows, the level is set by the column unamplified" if other else ""
+            out.print(f"[dim]{escape(described)}{level}[/]", soft_wrap=True)
         if writer is not None:
             before = f", {writer.resumed} of them from a run before" if writer.resumed else ""
             out.print(f"{escape(display_name(writer.path))}: {writer.rows} rows{before}", soft_wrap=True)

@@ -10,7 +10,7 @@ from ..runtime.bundle import CARD, Bundle, Card
 from ..runtime.errors import OptionError
 from ..runtime.files import is_checkpoint, is_file, is_folder, is_graph
 from ..runtime.session import available_cores
-from .console import require
+from .console import print_warning, require
 
 if TYPE_CHECKING:
     from ..model.backend import CheckpointBackend
@@ -68,13 +68,16 @@ def open_model(
         from ..runtime.onnx_backend import FusedBackend
 
         card = FusedBackend(path, provider=provider, threads=1).card
+        _warn_of_random_weights(card)
         return OpenModel(model, card, {"provider": provider, "threads": threads})
     if not is_checkpoint(model) or is_folder(path):
         if config is not None:
             raise OptionError("--config needs a checkpoint as --model: leave it out, the card describes a bundle")
         _check_run_directory(path)
         options = {"provider": provider, "threads": threads, "cuda_graphs": cuda_graphs}
-        return OpenModel(model, Bundle(model).card, options)
+        card = Bundle(model).card
+        _warn_of_random_weights(card)
+        return OpenModel(model, card, options)
     if cuda_graphs:
         raise OptionError("--cuda-graphs cannot be used with a checkpoint: leave it out, or export a bundle")
     if provider not in _DEVICES:
@@ -86,6 +89,11 @@ def open_model(
     if config is not None:
         _check_config(backend.network, config)
     return OpenModel(backend, backend.card, {})
+
+
+def _warn_of_random_weights(card: Card) -> None:
+    if card.has_random_weights:
+        print_warning(f"{card.name} has random weights: its scores mean nothing")
 
 
 def _check_run_directory(path: Path) -> None:

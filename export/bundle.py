@@ -18,7 +18,7 @@ from ..model.nano import Nano
 from ..model.small import BLOCK, Small
 from ..model.student import Student
 from ..runtime.audio.levels import LEVEL1
-from ..runtime.bundle import HAAQI, ROLES, Bundle, Card, FrontEnd, Precision, Scale
+from ..runtime.bundle import HAAQI, RANDOM_WEIGHTS, ROLES, Bundle, Card, FrontEnd, Precision, Scale
 from ..runtime.errors import BundleError
 from ..runtime.features.familiarity import Familiarity
 from ..runtime.windows import DEFAULT_WINDOW, window_patches
@@ -37,7 +37,6 @@ _TRACING_SAMPLES: Final = "tracing the encoder with the front end"
 _TRACING_FRONT_END: Final = "tracing the front end"
 _VERIFYING: Final = "verifying the bundle"
 _VERIFYING_FUSED: Final = "verifying the fused file"
-RANDOM_NOTE: Final = "random weights, filled by the rule in haaqi_edge.export.random_weights"
 
 
 def _no_progress(step: str, done: int, total: int) -> None:
@@ -120,7 +119,7 @@ def load_random_student_source(name: str = "student-random") -> ExportSource:
     state = golden_weights(student)
     student.load_published(state)
     student.checkpoint_sha256 = state_sha256(state)
-    return _fold_student(student.eval(), name, {"source": RANDOM_NOTE, "limits": "scores mean nothing"})
+    return _fold_student(student.eval(), name, {"source": RANDOM_WEIGHTS, "limits": "scores mean nothing"})
 
 
 def _fold_student(student: Student, name: str, notes: Mapping[str, Any]) -> ExportSource:

@@ -210,7 +210,10 @@ def score_listeners(
 ) -> list[Haaqi]:
     """Compute HAAQI of a channel for several listeners; see `score_clip`."""
     if convention.compressors is not None:
-        raise OptionError("compressors are those of ears: give ears=, or a manifest with the ears of each row")
+        raise OptionError(
+            "compressors are those of ears: give ears=, or in a manifest the ear `both`, `left` or `right` of a "
+            "listener with two ears"
+        )
     recordings = _Recordings.open(reference, processed, level_from, convention, channel)
     return [haaqi for haaqi, _ in _compare(recordings, listeners, convention)]
 

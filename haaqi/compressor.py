@@ -100,6 +100,8 @@ def load_compressors(path: str | Path) -> dict[str, dict[Ear, EarCompressor]]:
     expected = 'a record for each listener, such as {"L5001": {"cr_l": [...], "gain_l": [...], "cr_r": ...}}'
     try:
         records: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise OptionError(f"{path} does not exist: give the compressor_params.json of CAD2") from None
     except (OSError, ValueError) as error:
         raise OptionError(f"{path} cannot be read as JSON ({error}): expected {expected}") from error
     if not isinstance(records, dict) or not records:
@@ -115,7 +117,7 @@ def _parse_record(record: Any, place: str, expected: str) -> dict[Ear, EarCompre
             ratios, gains = (tuple(float(value) for value in record[name]) for name in names)
         except (KeyError, TypeError, ValueError) as error:
             raise OptionError(
-                f"{place}: no numbers in {' and '.join(names)} ({error!r}): expected {expected}"
+                f"{place}: {' and '.join(names)} must be lists of numbers: expected {expected}"
             ) from error
         try:
             found[ear] = EarCompressor(ratios, gains)

@@ -29,6 +29,8 @@ EncoderInput = Literal["fbank", "texture", "texture_mel", "samples"]
 _ENCODER_INPUTS: Final = ("fbank", "texture", "texture_mel", "samples")
 MAX_BLOCK: Final = 64
 """Maximum number of patches that an encoder reads together (10 s)."""
+RANDOM_WEIGHTS: Final = "random weights, filled by the rule in haaqi_edge.export.random_weights"
+"""Note on the source of a bundle whose scores mean nothing."""
 TEXTURE_VERSION: Final = "texture_version"
 """Metadata key of an ONNX file for the texture version. A file without the key has version 1."""
 
@@ -187,6 +189,11 @@ class Card:
         """Name of the front end, a key of `features.front_ends.FEATURE_EXTRACTORS`."""
         return front_end_name(self.encoder_input, self.front_end.texture_version)
 
+    @property
+    def has_random_weights(self) -> bool:
+        """Whether the weights are random, so that scores mean nothing. Such bundles are for trying the export."""
+        return self.notes.get("source") == RANDOM_WEIGHTS
+
     def metadata(self) -> dict[str, str]:
         """Return the metadata that every ONNX file of the bundle carries."""
         return {
@@ -204,6 +211,7 @@ class Card:
             **({} if self.front_end.block == 1 else {"block": str(self.front_end.block)}),
             **({} if self.predicts == HAAQI else {"predicts": str(self.predicts)}),
             **({} if self.interval is None else {"interval": f"{self.interval:g}"}),
+            **({"source": RANDOM_WEIGHTS} if self.has_random_weights else {}),
         }
 
     @property

@@ -207,6 +207,7 @@ def _describe_fused(path: Path, session: Session) -> Card:
             files={},
             predicts=Scale.parse(found["predicts"]) if "predicts" in found else HAAQI,
             interval=float(found["interval"]) if "interval" in found else None,
+            notes={"source": found["source"]} if "source" in found else {},
         )
     except (KeyError, ValueError) as error:
         raise BundleError(f"{path} has no valid metadata ({error!r}): export it again with this version") from error

@@ -581,6 +581,11 @@ class Scorer:
         return score_tokens(self.backend, tokens, listeners, source.name)
 
     def _check_encodes_patches(self, method: str) -> None:
+        if isinstance(self.backend, FusedBackend):
+            raise OptionError(
+                f"{method} does not work with a fused file, which scores whole windows: give the bundle of "
+                f"{self.card.name}, or use score or score_many"
+            )
         if self.backend.encodes_windows:
             raise OptionError(
                 f"{method} does not work with {self.card.name} ({self.card.family}): its tokens depend on the whole "

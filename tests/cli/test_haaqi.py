@@ -325,7 +325,7 @@ def test_the_compressors_of_cad2(two: tuple[Path, Path], tmp_path: Path) -> None
     ("options", "message"),
     [
         (["--level1", "85", "--spl", "65"], "--level1 and --spl both set the level"),
-        (["--compressors", "absent.json"], "absent.json cannot be read as JSON"),
+        (["--compressors", "absent.json"], "absent.json does not exist"),
         (["--compressors", "absent.json", "--amplify-reference"], "leave out --equalisation 1 and --amplify-reference"),
         (["--equalisation", "0"], "equalisation=0: 0 is for intelligibility"),
         (["--equalisation", "1", "--amplify-reference"], "leave out --amplify-reference"),

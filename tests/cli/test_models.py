@@ -12,7 +12,9 @@ import pytest
 import safetensors.torch
 import soundfile
 from command import get_output, run
+from haaqi_edge.export.bundle import load_nano_source, write_bundle_and_fused
 from haaqi_edge.model import Nano
+from haaqi_edge.runtime.bundle import RANDOM_WEIGHTS
 from haaqi_edge.runtime.errors import CheckpointNotFoundError, DependencyError, OptionError
 from sounds import DEMO, RATE, music
 
@@ -35,6 +37,18 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("checkpoint") / "mine.safetensors"
     safetensors.torch.save_file(Nano.shipped().state_dict(), path)
     return path
+
+
+@pytest.mark.slow
+def test_random_weights_are_not_scored_without_a_word(folder: Path, tmp_path: Path) -> None:
+    source = load_nano_source(None, "mine", figures={}, notes={"source": RANDOM_WEIGHTS})
+    write_bundle_and_fused(source, tmp_path / "bundle", tmp_path / "fused.onnx")
+    for model in (tmp_path / "bundle", tmp_path / "fused.onnx"):
+        outcome = run("score", folder / "a.wav", "-a", "N3", "--model", model)
+        assert outcome.code == 0
+        assert "mine has random weights: its scores mean nothing" in " ".join(outcome.err.split())
+    stream = run("stream", folder / "a.wav", "-a", "N3", "--model", tmp_path / "fused.onnx")
+    assert "stream does not work with a fused file" in str(stream.errors[0])
 
 
 def scored(code: int, *argv: object) -> dict[str, Any]:
