@@ -68,10 +68,10 @@ def check(
     Exit codes: 1 if the 99th percentile of the changes exceeds the budget or some sounds could not be scored, 2 for
     invalid input.
     """
+    require("haaqi", "scipy")
     from ..evaluation.comparison import BUDGET
 
     allowed = BUDGET if budget is None else budget
-    require("haaqi", "scipy")
     sounds = _list_sounds(audio, music, split, rows, audiogram or [], spl, nal_r)
     if picture is not None:
         require("bench", "matplotlib")

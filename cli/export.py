@@ -24,6 +24,7 @@ app = typer.Typer(
     no_args_is_help=True, help="Export a checkpoint to a verified bundle, for ONNX Runtime or other devices."
 )
 
+_MODULES = ("torch", "onnx", "onnxscript", "safetensors")
 _FORMAT = "Format"
 _SURGERY = "measuring the surgery"
 
@@ -201,7 +202,7 @@ def bundle(
         check_folder(output)
     if fused is not None:
         _check_fused(fused)
-    require("export", "torch", "onnx", "onnxscript", "safetensors")
+    require("export", *_MODULES)
     if output is not None:
         convert_to_ort(Bundle(model), output, as_json)
     elif fused is not None:
@@ -230,8 +231,8 @@ def _check_options(options: ExportOptions, **c_options: Any) -> WriteExport | No
 
     values = {"int8": options.int8 or None, "fp16": options.fp16 or None, "profile": options.profile, **c_options}
     given = {name: value for name, value in values.items() if value is not None}
+    require("export", *_MODULES)  # before the checks of a format, which import its exporter
     write = select_writer(options.file_format, options.target, options.output, options.fused, given)
-    require("export", "torch", "onnx", "onnxscript", "safetensors")
     if write is not None:
         return write
     if options.output is None and options.fused is None:
