@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -11,7 +12,8 @@ from rich.table import Table
 
 from ..runtime.errors import OptionError
 from ..runtime.files import display_name
-from .console import err, out, print_error, print_json, print_table, progress, require
+from .console import err, out, phases, print_error, print_json, print_table, print_warning, require
+from .haaqi import describe_convention
 from .models import open_model
 from .options import (
     AUDIOGRAM_NAMES,
@@ -24,7 +26,11 @@ from .options import (
     ModelOption,
     NalROption,
     ProviderOption,
+    SplOption,
 )
+
+if TYPE_CHECKING:
+    from ..haaqi.clips import Convention
 
 _MAX_GROUPS = 20
 """maximum number of groups in the table; JSON has all"""
@@ -53,6 +59,7 @@ def evaluate(
         typer.Option(help="Lowest and highest rating, such as 1 5.", rich_help_panel=DATA),
     ] = None,
     level1: Level1Option = None,
+    spl: SplOption = None,
     nal_r: NalROption = False,
     provider: ProviderOption = None,
     jobs: JobsOption = None,
@@ -60,14 +67,20 @@ def evaluate(
         Path | None,
         typer.Option(help="PNG file for a scatter plot and a histogram of the errors.", rich_help_panel=OUTPUT),
     ] = None,
+    save_labels: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file for the table with the computed HAAQI, to evaluate again in seconds.", rich_help_panel=OUTPUT
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Evaluate a model on files with labels: HAAQI, ratings or references.
 
     Prints the linear and rank correlation (LCC, SRCC), the mean squared error (MSE) and its root (RMSE), with 95%
     bootstrap intervals. Whole groups are resampled. Also prints the share of labels within the model's prediction
-    intervals. HAAQI is computed from references where labels are missing. Labels and scores are from 0 to 1; ratings
-    are mapped to this range.
+    intervals. HAAQI is computed from references where labels are missing, which takes seconds per file: keep it with
+    --save-labels. Labels and scores are from 0 to 1; ratings are mapped to this range.
     Exit codes: 1 if some files could not be evaluated, 2 for invalid input.
     """
     require("haaqi", "scipy")
@@ -75,7 +88,7 @@ def evaluate(
         require("plot", "matplotlib")
         if plot.suffix.lower() != ".png" or not plot.absolute().parent.is_dir():
             raise OptionError(f"--plot {plot}: give the path of a PNG file, in a folder that exists")
-    from ..evaluation.labelled_files import compute_labels, read_labels
+    from ..evaluation.labelled_files import MIN_GROUPS, LabelsFile, compute_labels, read_labels
     from ..evaluation.labelled_files import evaluate as evaluate_files
     from ..haaqi.clips import Convention
     from ..runtime import Scorer
@@ -85,22 +98,24 @@ def evaluate(
 
     if scale is not None and not scale[0] < scale[1]:
         raise OptionError(f"--scale {scale[0]:g} {scale[1]:g}: give the lowest rating, then the highest")
+    if level1 is not None and spl is not None:
+        raise OptionError("--level1 and --spl both set the level: give one of them")
     rows = read_labels(labels, audiogram or [], None if scale is None else Scale("rating", *scale))
+    saved = None if save_labels is None else LabelsFile(save_labels, rows)
     opened = open_model(model, provider=provider, threads=jobs)
     scorer = Scorer(opened.model, **opened.options)
     missing = sum(row.label is None for row in rows)
     if missing:
         require("haaqi", "numba", "joblib")
-    with progress() as bar:
-        task = bar.add_task("computing HAAQI", total=missing, visible=missing > 0)
-        convention = Convention(LEVEL1 if level1 is None else level1, amplify_processed=nal_r)
-        labelled, errors = compute_labels(
-            rows, convention, jobs or available_cores(), lambda: bar.update(task, advance=1)
-        )
-        scoring = bar.add_task("scoring", total=len({row.file for row in labelled}))
-        found = evaluate_files(
-            labelled, scorer, level1=level1, nal_r=nal_r, count=lambda: bar.update(scoring, advance=1)
-        )
+    default = LEVEL1 if spl is None else None
+    convention = Convention(default if level1 is None else level1, spl, amplify_processed=nal_r)
+    with phases(["computing HAAQI", "scoring"] if missing else []) as report:
+        count = _counter(report, "computing HAAQI", missing)
+        labelled, errors = compute_labels(rows, convention, jobs or available_cores(), count)
+        if saved is not None:
+            saved.write(labelled)
+        count = _counter(report, "scoring", len({row.file for row in labelled}))
+        found = evaluate_files(labelled, scorer, level1=level1, spl=spl, nal_r=nal_r, count=count)
     errors = [*errors, *found.errors]
     if not found.rows:
         raise errors[0].error
@@ -113,7 +128,10 @@ def evaluate(
         print_json(
             {
                 "model": scorer.card.name,
-                "settings": {"nal_r": nal_r, "level1": scorer.card.level1 if level1 is None else level1},
+                "settings": {
+                    "nal_r": nal_r,
+                    **({"level1": scorer.card.level1 if level1 is None else level1} if spl is None else {"spl": spl}),
+                },
                 "computed_labels": missing,
                 **metrics,
                 "results": [
@@ -137,14 +155,46 @@ def evaluate(
         )
     else:
         _print_metrics(metrics, scorer.card.name)
+        given = sum(row.label is not None for row in rows)
+        out.print(f"labels: {given} given, {len(labelled) - given} computed by HAAQI", soft_wrap=True)
+        out.print(f"[dim]{_describe_presentation(convention, computed=missing > 0)}[/]", soft_wrap=True)
+        if saved is not None:
+            out.print(f"labels in {escape(display_name(saved.path))}", soft_wrap=True)
         if plot is not None:
             out.print(f"plot in {escape(display_name(plot))}", soft_wrap=True)
         for one in errors:
             print_error(one.error)
         if errors:
             err.print(f"{len(errors)} of {len(rows)} rows could not be evaluated")
+    if 1 < metrics["groups"] < MIN_GROUPS:
+        print_warning(
+            f"the 95% intervals are unreliable, and usually too narrow: they resample only {metrics['groups']} groups. "
+            f"Evaluate files of {MIN_GROUPS} groups or more"
+        )
     if errors:
         raise typer.Exit(1)
+
+
+def _counter(report: Callable[[str, int, int], None], name: str, total: int) -> Callable[[], None]:
+    """Return a callback that reports one more part of a step. The step begins now, unless it has no parts."""
+    done = 0
+    if total:
+        report(name, 0, total)
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        report(name, done, total)
+
+    return count
+
+
+def _describe_presentation(convention: Convention, *, computed: bool) -> str:
+    """Return how the files were presented to the model, and to HAAQI if it was computed."""
+    if computed:
+        return f"HAAQI and the model: {describe_convention(convention)}"
+    level = f"{convention.level1:g} dB SPL of RMS 1.0" if convention.spl is None else f"{convention.spl:g} dB SPL"
+    return f"the model: {level}{', amplified by NAL-R' if convention.amplify_processed else ''}"
 
 
 def _print_metrics(metrics: dict[str, Any], model: str) -> None:
@@ -172,7 +222,7 @@ def _print_metrics(metrics: dict[str, Any], model: str) -> None:
 
 def _print_groups(groups: list[dict[str, Any]]) -> None:
     covered = "coverage" in groups[0]
-    table = Table("group", "files", "LCC", "SRCC", "RMSE", "bias", *(("coverage",) if covered else ()))
+    table = Table("group", "files", "LCC", "SRCC", "RMSE", "bias", *(("within interval",) if covered else ()))
     for column in table.columns[1:]:
         column.justify = "right"
     for one in sorted(groups, key=lambda group: -group["rmse"])[:_MAX_GROUPS]:

@@ -168,7 +168,7 @@ def haaqi(
             raise OptionError("--manifest names the files and ears: leave out files, --ears and --plot")
         settings = _describe_settings(convention, selected_channel, compressors)
         options = ManifestOptions(jobs or available_cores(), output, resume, verbose, as_json)
-        described = _describe_in_words(convention)
+        described = describe_convention(convention)
         run_manifest(manifest, audiogram or [], convention, selected_channel, settings, described, options)
         return
     if output is not None or resume:
@@ -220,7 +220,7 @@ def haaqi(
     else:
         if results:
             _print_results(results, who)
-            out.print(f"[dim]{_describe_in_words(convention)}[/]", soft_wrap=True)
+            out.print(f"[dim]{describe_convention(convention)}[/]", soft_wrap=True)
         for _, error in errors:
             print_error(error)
         if errors:
@@ -314,7 +314,7 @@ def _describe_settings(convention: Convention, channel: str | int, compressors: 
     }
 
 
-def _describe_in_words(convention: Convention) -> str:
+def describe_convention(convention: Convention) -> str:
     """Return how the signals were presented."""
     if convention.spl is not None:
         level = f"{convention.spl:g} dB SPL of each reference"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -12,12 +15,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ..haaqi.clips import Convention
+from ..runtime.audio.levels import LEVEL1, check_level, decibels
+from ..runtime.audio.presentation import Presentation
+from ..runtime.audio.reading import open_audio
 from ..runtime.audiogram import Audiogram
 from ..runtime.bundle import HAAQI, Scale
-from ..runtime.errors import AudioFileNotFoundError, AudiogramError, HaaqiEdgeError, OptionError
+from ..runtime.errors import AudioError, AudioFileNotFoundError, AudiogramError, HaaqiEdgeError, OptionError
 from ..runtime.files import display_name
 from ..runtime.scorer import Scorer
 from ..runtime.scores import Interval
+from ..runtime.writing import check_file, write_file
 from ..training.pairs import Pair, score_pairs
 from ..training.statistics import agreement, agreement_intervals, bootstrap_interval, members, none_if_undefined
 from .manifest import ListenerTable
@@ -27,7 +34,10 @@ Array = npt.NDArray[np.float64]
 LABELS: Final = ("haaqi", "rating", "reference")
 MIN_GROUP: Final = 3
 """minimum number of files of a group whose agreement is reported"""
+MIN_GROUPS: Final = 10
+"""number of groups from which the bootstrap intervals are useful; those of few groups are too narrow"""
 _RESAMPLES: Final = 1000
+_COLUMNS: Final = ("file", "audiogram", "listener", *LABELS, "group")
 
 
 @dataclass(frozen=True)
@@ -41,6 +51,7 @@ class LabelledFile:
         reference: path of the clean original; None without one.
         group: what must be resampled together. Default: the file.
         place: the table and the line, for messages.
+        cells: all cells of the row, by column.
     """
 
     file: Path
@@ -49,6 +60,7 @@ class LabelledFile:
     reference: Path | None
     group: str
     place: str = ""
+    cells: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
 
 def read_labels(path: Path, listeners: Sequence[str] = (), scale: Scale | None = None) -> list[LabelledFile]:
@@ -67,7 +79,7 @@ def read_labels(path: Path, listeners: Sequence[str] = (), scale: Scale | None =
     """
     find = ListenerTable(listeners)
     rows: list[LabelledFile] = []
-    for record in read_table(path, ["file"], ["audiogram", "listener", *LABELS, "group"]):
+    for record in read_table(path, _COLUMNS[:1], _COLUMNS[1:]):
         rows.append(_parse_row(record, path, find, scale))
     if not rows:
         raise OptionError(f"{display_name(path)} has no rows: add lines below the names of the columns")
@@ -76,7 +88,7 @@ def read_labels(path: Path, listeners: Sequence[str] = (), scale: Scale | None =
 
 def _parse_row(record: Record, path: Path, find: ListenerTable, scale: Scale | None) -> LabelledFile:
     place = record.place
-    values = {name: record.text(name) for name in ("file", "audiogram", "listener", *LABELS, "group")}
+    values = {name: record.text(name) for name in _COLUMNS}
     if not values["file"]:
         raise OptionError(f"{place}, column file is empty: give the path of an audio file")
     if values["haaqi"] and values["rating"]:
@@ -84,7 +96,8 @@ def _parse_row(record: Record, path: Path, find: ListenerTable, scale: Scale | N
     try:
         who = find(values["audiogram"] or values["listener"], "")
     except AudiogramError as error:
-        raise AudiogramError(f"{place}: {error}") from error
+        ignored = "" if values["audiogram"] or values["listener"] else record.describe_ignored(_COLUMNS)
+        raise AudiogramError(f"{place}: {error}{ignored}") from error
     if not isinstance(who, Audiogram):
         raise AudiogramError(f"{place}: {who.name} has two ears: name one, as in {values['listener']}:left")
     label: float | None = None
@@ -97,10 +110,19 @@ def _parse_row(record: Record, path: Path, find: ListenerTable, scale: Scale | N
             )
         label = _parse_label(values["rating"], scale, place)
     elif not values["reference"]:
-        raise OptionError(f"{place}: no label: give haaqi, rating, or the reference, from which HAAQI is computed")
+        raise OptionError(
+            f"{place}: no label: give haaqi, rating, or the reference, from which HAAQI is computed"
+            f"{record.describe_ignored(_COLUMNS)}"
+        )
     reference = resolve_file(path, values["reference"]) if values["reference"] else None
     return LabelledFile(
-        resolve_file(path, values["file"]), who, label, reference, values["group"] or values["file"], place
+        resolve_file(path, values["file"]),
+        who,
+        label,
+        reference,
+        values["group"] or values["file"],
+        place,
+        {name: record.text(name) for name in record.values if name},
     )
 
 
@@ -168,6 +190,82 @@ def compute_labels(
                 labelled[place] = replace(rows[place], label=min(max(outcome[0].score, 0.0), 1.0))
             count()
     return [row for row in labelled if row.label is not None], errors
+
+
+class LabelsFile:
+    """A table of labels that is written: the rows of a table, with the column `haaqi` filled. It can be read again.
+
+    Args:
+        path: CSV file. Paths in it are relative to its folder.
+        rows: the rows of the table, before HAAQI is computed.
+
+    Raises:
+        OptionError: the file cannot be written, or exists and is not a table of the same rows.
+    """
+
+    def __init__(self, path: Path, rows: Sequence[LabelledFile]) -> None:
+        name = display_name(path)
+        if path.suffix.lower() != ".csv":
+            raise OptionError(f"cannot write labels to {name}: give the path of a CSV file, which ends in .csv")
+        check_file(path)
+        self.path = path
+        self._columns = list(dict.fromkeys([*(column for row in rows for column in row.cells), "haaqi"]))
+        self._rows = {row.place: self._cells(row) for row in rows}
+        if path.exists() and not self._is_own():
+            raise OptionError(
+                f"{name} exists and is not a table of the same rows: give another file for the labels, or delete it "
+                "first"
+            )
+
+    def write(self, labelled: Sequence[LabelledFile]) -> None:
+        """Write the table. Rows whose HAAQI could not be computed have no label.
+
+        Args:
+            labelled: the rows with labels.
+        """
+        labels = {row.place: row.label for row in labelled if row.label is not None and not row.cells.get("rating")}
+        rows = [
+            {**cells, "haaqi": cells.get("haaqi") or (repr(float(labels[place])) if place in labels else "")}
+            for place, cells in self._rows.items()
+        ]
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        try:
+            write_file(text.getvalue().encode(), self.path)
+        except OSError as error:
+            raise OptionError(
+                f"cannot write {display_name(self.path)} ({error.strerror}): give a path that can be written to"
+            ) from error
+
+    def _cells(self, row: LabelledFile) -> dict[str, str]:
+        """Return the cells of a row, with paths relative to the folder of the file."""
+        cells = dict(row.cells)
+        for column, path in (("file", row.file), ("reference", row.reference)):
+            if path is not None:
+                cells[column] = _relative_path(path, self.path.absolute().parent)
+        return cells
+
+    def _is_own(self) -> bool:
+        """Return whether the existing file has the same rows. Labels may differ."""
+        try:
+            with self.path.open(encoding="utf-8", newline="") as file:
+                found = list(csv.DictReader(file, strict=True))
+        except (OSError, UnicodeError, csv.Error):
+            return False
+        wanted = [{name: cells.get(name, "") for name in self._columns} for cells in self._rows.values()]
+        for row in (*found, *wanted):
+            row.pop("haaqi", None)
+        return found == wanted
+
+
+def _relative_path(path: Path, folder: Path) -> str:
+    absolute = path.absolute()
+    try:
+        return Path(os.path.relpath(absolute, folder)).as_posix()
+    except ValueError:  # another drive of Windows
+        return str(absolute)
 
 
 @dataclass(frozen=True)
@@ -249,6 +347,7 @@ def evaluate(
     scorer: Scorer,
     *,
     level1: float | None = None,
+    spl: float | None = None,
     nal_r: bool = False,
     count: Callable[[], None] = lambda: None,
 ) -> Evaluation:
@@ -258,18 +357,26 @@ def evaluate(
         rows: files with labels.
         scorer: the model.
         level1: dB SPL of RMS 1.0; see `Scorer.score`.
-        nal_r: whether the files are unamplified music.
+        spl: level in dB SPL at which the reference is presented, as for HAAQI, or the file if there is no reference.
+        nal_r: whether the files are unamplified music. Otherwise they are presented signals, and may be louder.
         count: called after each file.
     """
-    by_file: dict[Path, list[int]] = {}
+    by_file: dict[tuple[Path, Path | None], list[int]] = {}
     for place, row in enumerate(rows):
-        by_file.setdefault(row.file, []).append(place)
+        by_file.setdefault((row.file, None if spl is None else row.reference), []).append(place)
     predicted: dict[int, tuple[float, Interval | None]] = {}
     errors: list[FileError] = []
-    for file, places in by_file.items():
+    for (file, reference), places in by_file.items():
         try:
             _check_files(rows[places[0]])
-            scores = scorer.score(file, [rows[place].listener for place in places], level1=level1, nal_r=nal_r)
+            by_reference = None if spl is None or reference is None else _level1_of(reference, spl)
+            scores = scorer.score(
+                open_audio(file, presented=not nal_r),
+                [rows[place].listener for place in places],
+                level1=level1 if by_reference is None else by_reference,
+                spl=spl if by_reference is None else None,
+                nal_r=nal_r,
+            )
         except OptionError:
             raise
         except HaaqiEdgeError as error:
@@ -288,6 +395,20 @@ def evaluate(
         intervals if scored and len(intervals) == len(scored) else None,
         errors,
     )
+
+
+def _level1_of(reference: Path, spl: float) -> float:
+    """Return the level of RMS 1.0 in dB SPL at which a reference has the level `spl`.
+
+    Raises:
+        AudioError: the reference cannot be read, is silent, or is too quiet for this level.
+    """
+    check_file_exists(reference, "reference")
+    level1 = LEVEL1 + decibels(Presentation(spl=spl).gain(open_audio(reference), LEVEL1))
+    try:
+        return check_level("level1", level1)
+    except OptionError as error:
+        raise AudioError(f"{display_name(reference)} cannot be presented at {spl:g} dB SPL: {error}") from error
 
 
 _mean: Callable[..., Any] = np.mean

@@ -41,6 +41,25 @@ class Record(NamedTuple):
             return ""
         return json.dumps(value) if isinstance(value, list | dict) else str(value).strip()
 
+    def describe_ignored(self, known: Sequence[str]) -> str:
+        """Return a sentence with the columns that are none of the known ones, and what they may mean; "" if none.
+
+        Args:
+            known: names of the known columns.
+        """
+        ignored = [name for name in self.values if name and name not in known]
+        absent = [name for name in known if not self.text(name)]
+        texts = []
+        for name in ignored[:_MAX_NAMES]:
+            key = _normalize(name)
+            begins = [
+                column for column in absent if len(key) > 1 and (column.startswith(key) or key.startswith(column))
+            ]
+            meant = [*begins, *difflib.get_close_matches(key, absent, 1)]
+            texts.append(display_name(name) + (f" (did you mean {meant[0]}?)" if meant else ""))
+        more = ", ..." if len(ignored) > _MAX_NAMES else ""
+        return f". Columns that were ignored: {', '.join(texts)}{more}" if texts else ""
+
 
 def read_table(path: Path, required: Sequence[str], optional: Sequence[str]) -> Iterator[Record]:
     """Read a table: CSV with a header, or JSON Lines.

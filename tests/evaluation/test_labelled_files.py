@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -11,9 +12,17 @@ import numpy as np
 import pytest
 import soundfile
 from command import run
-from haaqi_edge.evaluation.labelled_files import Evaluation, LabelledFile, compute_labels, evaluate, read_labels
+from haaqi_edge.evaluation.labelled_files import (
+    Evaluation,
+    LabelledFile,
+    LabelsFile,
+    compute_labels,
+    evaluate,
+    read_labels,
+)
 from haaqi_edge.evaluation.plots import save_scatter
 from haaqi_edge.haaqi.clips import Convention, score_clip
+from haaqi_edge.haaqi.index import level1_of
 from haaqi_edge.runtime import Audiogram, Scorer
 from haaqi_edge.runtime.bundle import Scale
 from haaqi_edge.runtime.errors import AudiogramError, OptionError
@@ -96,6 +105,12 @@ def test_ratings_are_mapped_to_scores(folder: Path) -> None:
         ("audiogram,haaqi", "N3,0.5", "lacks file"),
         ("file,audiogram,haaqi", ",N3,0.5", "line 2, column file is empty"),
         ("file,audiogram,haaqi", "a.wav,N3,", "line 2: no label: give haaqi, rating, or the reference"),
+        (
+            "file,audiogram,ref,note",
+            "a.wav,N3,b.wav,x",
+            r"line 2: no label: .*Columns that were ignored: ref \(did you mean reference\?\), note",
+        ),
+        ("file,aud,haaqi", "a.wav,N3,0.5", r"line 2: .*Columns that were ignored: aud \(did you mean audiogram\?\)"),
         ("file,audiogram,haaqi", "a.wav,N3,1.5", "line 2: label '1.5' is not a number from 0 to 1"),
         ("file,audiogram,haaqi", "a.wav,N3,nan", "line 2: label 'nan'"),
         ("file,audiogram,haaqi,rating", "a.wav,N3,0.5,3", "line 2: haaqi and rating are both given"),
@@ -139,6 +154,71 @@ def test_undefined_correlations_are_none() -> None:
 def test_the_plot(tmp_path: Path) -> None:
     save_scatter(evaluation([0.1, 0.5, 0.8], [0.2, 0.4, 0.9], half=0.1), "nano", tmp_path / "plot.png")
     assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_saved_labels_are_a_table_of_labels(folder: Path, tmp_path: Path) -> None:
+    table = write_table(folder, "0.wav,N3,,reference.wav,a", "1.wav,N3,0.25,,b", "2.wav,N3,,missing.wav,c")
+    saved = tmp_path / "saved.csv"
+    argv = ("evaluate", table, "--nal-r", "--jobs", "1", "--save-labels", saved)
+    outcome = run(*argv)
+    assert outcome.code == 1
+    assert "labels: 1 given, 1 computed by HAAQI" in outcome.out
+    assert "85 dB SPL of RMS 1.0; the reference is amplified by HAAQI (equalisation 1), the processed" in outcome.out
+    assert "step 1 of 2: computing HAAQI" in outcome.err
+    assert "they resample only 2 groups" in outcome.err
+    assert "interval" in outcome.out
+    rows = [line.split(",") for line in saved.read_text().splitlines()]
+    assert rows[0] == ["file", "audiogram", "haaqi", "reference", "group"]
+    assert [row[2] for row in rows[1:]][1:] == ["0.25", ""]
+    expected, _ = compute_labels(read_labels(table)[:1], Convention(amplify_processed=True), 1)
+    (again,) = read_labels(write_table(saved.parent, ",".join(rows[1]), columns=",".join(rows[0])))
+    assert again.label == expected[0].label
+    assert again.file.samefile(folder / "0.wav")
+    assert again.reference is not None
+    assert again.reference.samefile(folder / "reference.wav")
+    assert [row.group for row in read_labels(saved, ()) if row.label is not None] == ["a", "b"]
+
+
+def test_saved_labels_replace_only_a_table_of_the_same_rows(folder: Path, tmp_path: Path) -> None:
+    rows = read_labels(write_table(folder, "0.wav,N3,0.5,,a", "1.wav,N3,,reference.wav,b"))
+    LabelsFile(tmp_path / "saved.csv", rows).write(rows)
+    LabelsFile(tmp_path / "saved.csv", rows).write([rows[0], dataclasses.replace(rows[1], label=0.75)])
+    assert [row.label for row in read_labels(tmp_path / "saved.csv")] == [0.5, 0.75]
+    before = (tmp_path / "saved.csv").read_text()
+    with pytest.raises(OptionError, match=r"saved.csv exists and is not a table of the same rows: give another file"):
+        LabelsFile(tmp_path / "saved.csv", rows[:1])
+    assert (tmp_path / "saved.csv").read_text() == before
+    for name, message in (("labels.json", "which ends in .csv"), ("no/labels.csv", "in a folder that exists")):
+        with pytest.raises(OptionError, match=message):
+            LabelsFile(tmp_path / name, rows)
+    (tmp_path / "song.csv").write_bytes(b"\xff\x00RIFF")
+    with pytest.raises(OptionError, match="is not a table of the same rows"):
+        LabelsFile(tmp_path / "song.csv", rows)
+
+
+def test_the_level_is_that_of_the_reference_as_for_haaqi(folder: Path, scorer: Scorer) -> None:
+    rows = read_labels(write_table(folder, "0.wav,N3,0.5,reference.wav,", "1.wav,N3,0.5,,"))
+    found = evaluate(rows, scorer, spl=60.0, nal_r=True)
+    level1 = level1_of(soundfile.read(folder / "reference.wav")[0], 60.0)
+    expected = [
+        scorer.score(folder / "0.wav", "N3", level1=level1, nal_r=True).score,
+        scorer.score(folder / "1.wav", "N3", spl=60.0, nal_r=True).score,
+    ]
+    assert found.predicted == pytest.approx(expected, abs=1e-3)
+    refused = run("evaluate", folder / "labels.csv", "--spl", "60", "--level1", "85")
+    assert (refused.code, "--level1 and --spl both set the level" in refused.err) == (2, True)
+    document = json.loads(run("evaluate", folder / "labels.csv", "--spl", "60", "--nal-r", "--json").out)
+    assert document["settings"] == {"nal_r": True, "spl": 60.0}
+
+
+def test_files_at_the_ear_may_be_above_120_db_spl(tmp_path: Path, scorer: Scorer) -> None:
+    loud = music(1.0, RATE)
+    loud *= 10 ** ((125 - 85) / 20) / np.sqrt(np.mean(loud**2))
+    soundfile.write(tmp_path / "loud.wav", loud, RATE, subtype="FLOAT")
+    rows = read_labels(write_table(tmp_path, "loud.wav,N7,0.5", columns="file,audiogram,haaqi"))
+    assert evaluate(rows, scorer).errors == []
+    (error,) = evaluate(rows, scorer, nal_r=True).errors
+    assert "above the limit of 120 dB SPL: no music is louder before amplification" in str(error.error)
 
 
 def test_the_command(folder: Path, tmp_path: Path) -> None:
