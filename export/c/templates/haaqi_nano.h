@@ -73,6 +73,8 @@ typedef enum haaqi_status {
  * saves RAM. */
 #ifndef HAAQI_QUEUE
 #define HAAQI_QUEUE (HAAQI_DECIMATION * HAAQI_QUEUE_DEFAULT)
+#elif HAAQI_QUEUE < 0
+#error "HAAQI_QUEUE is negative: give a number of samples, or 0"
 #endif
 
 /* Operations of haaqi_work: those of a patch with its filters, and of a score of a complete window. */

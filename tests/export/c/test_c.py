@@ -854,6 +854,9 @@ def test_other_queues(small: CompiledExport, queue: int, tmp_path: Path) -> None
         command = [tmp_path / "example", tmp_path / "sound.wav", ",".join(f"{level:g}" for level in N3)]
         outputs.append(subprocess.run(command, capture_output=True, check=True).stdout)
     assert outputs[0] == outputs[1]
+    dry_run = ["make", "-n", "-C", small.export.folder, f"OPTIONS=-DHAAQI_QUEUE={queue}"]
+    built = subprocess.run(dry_run, capture_output=True, text=True, check=True).stdout
+    assert ("example_callback" in built) == (queue > 0)
 
 
 @pytest.mark.parametrize("small", [("int8", 2)], indirect=True, ids=str)
