@@ -80,8 +80,10 @@ def check(
         if not picture.absolute().parent.is_dir():
             raise OptionError(f"--picture {picture}: the folder does not exist; create it, or give another path")
     from ..evaluation.comparison import compare
-    from ..evaluation.predictors import open_predictor
+    from ..evaluation.predictors import open_predictor, uses_pytorch
 
+    if uses_pytorch(against) or uses_pytorch(model):
+        require("export", "torch", "safetensors")
     first, second = open_predictor(against), open_predictor(model)
     with progress() as bar:
         task = bar.add_task("comparing", total=len(sounds))

@@ -52,6 +52,11 @@ class ScorerPredictor:
         return self.scorer.score(audio, listener, spl=spl, nal_r=nal_r).score
 
 
+def uses_pytorch(model: str | Path) -> bool:
+    """Return whether `open_predictor` takes a model for a checkpoint, which needs PyTorch."""
+    return is_checkpoint(model) or (is_file(Path(model)) and not is_graph(model))
+
+
 def open_predictor(model: str | Path, threads: int | None = None) -> ScorerPredictor:
     """Return the predictor for a model.
 
@@ -65,7 +70,7 @@ def open_predictor(model: str | Path, threads: int | None = None) -> ScorerPredi
         BundleError: the bundle is invalid.
         CheckpointError: the checkpoint cannot be loaded.
     """
-    if is_checkpoint(model) or (is_file(Path(model)) and not is_graph(model)):
+    if uses_pytorch(model):
         from ..model.backend import load_backend
 
         return ScorerPredictor(Scorer(load_backend(model)))
