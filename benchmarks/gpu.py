@@ -4,7 +4,7 @@ Nano, the student and the teacher on ONNX Runtime, in fp32 and fp16, are compare
 device. The study reports the largest difference of a score over seven sounds and three listeners. It also reports the
 time from the samples of one window of 10 s, or of eight, to the scores, measured in interleaved runs. Without
 checkpoints, the weights of the student and the teacher are computed by a rule, which affects neither the times nor the
-meaning of parity. You need the dependencies of `pip install haaqi-edge[export]`, with onnxruntime-gpu instead of
+meaning of parity. You need the dependencies of `pip install haaqi-edge[export,haaqi]`, with onnxruntime-gpu instead of
 onnxruntime, and no network. Use `--provider cpu` to try the study without a GPU.
 """
 

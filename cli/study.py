@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from ..runtime.errors import DependencyError
+from ..runtime.errors import DependencyError, OptionError
 from .console import err, out, phases, print_json, print_table, require
 from .options import DATA, MODEL, OUTPUT, PROCESSING, JobsOption, JsonOption, ProviderOption
 
@@ -103,6 +103,8 @@ def arm64(
     Exit codes: 1 if the 99th percentile of the differences exceeds 0.005, 2 for invalid input.
     """
     require("bench", "scipy")
+    if wheel is not None and not wheel.is_file():
+        raise OptionError(f"--wheel {wheel} is not a file: give the path of a wheel of this package")
     from ..benchmarks.studies import arm64 as study
 
     with _progress() as on_progress:
@@ -214,6 +216,7 @@ def gpu(
     `python -m haaqi_edge.benchmarks.gpu` has the same options and needs neither typer nor rich.
     """
     require("export", "torch", "onnx", "onnxscript")
+    require("haaqi", "scipy")
     from ..benchmarks import gpu as study
 
     def print_line(line: str) -> None:
