@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 # Time is measured by benchmarks. On a busy machine, hypothesis's deadline of 200 ms fails at random.
 settings.register_profile("haaqi-edge", deadline=None)
 settings.load_profile("haaqi-edge")
+
+# A shell without job control lets programs in the background ignore Ctrl-C, and their children with them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if TYPE_CHECKING:
     from excerpts import Excerpt

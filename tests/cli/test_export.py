@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 import soundfile
 import torch
-from command import get_output, run
+from command import run
 from guarded import TOLERANCE as TOLERANCE_OF_FUSED
 from guarded import check_heads, check_scores, run_program
 from haaqi_edge.benchmarks.golden import Arrays
@@ -29,8 +29,10 @@ TOLERANCE = 1e-4
 
 
 def parsed(*argv: object) -> dict[str, Any]:
-    """The document that a command prints."""
-    found: dict[str, Any] = json.loads(get_output(*argv, "--json"))
+    """The document that a command prints. A slow one prints its progress on standard error."""
+    outcome = run(*argv, "--json")
+    assert outcome.code == 0, outcome.err
+    found: dict[str, Any] = json.loads(outcome.out)
     return found
 
 

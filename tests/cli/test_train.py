@@ -150,7 +150,7 @@ def test_a_training_ends_in_a_bundle(
     assert data["clips"] == 1
     assert list(data["sources"]) == ["demo-other", "demo-test", "demo-train", "demo-valid"]
     page = (tmp_path / "run" / "bundle" / "README.md").read_text()
-    assert "On test-2026-11, an older table: LCC" in page
+    assert "- test-2026-11, an older test split: LCC" in page
     printed = run(*argv, "--rows", 20, "-o", tmp_path / "run")  # finished already, so only reported again
     assert printed.code == 0, printed.err
     assert [line.split(":")[0] for line in printed.out.splitlines()[:2]] == ["test", "test-2026-11"]

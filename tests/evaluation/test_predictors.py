@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pytest
@@ -64,6 +64,7 @@ def test_the_presentation_is_passed_to_the_scorer() -> None:
 
     class Recorder:
         card = SimpleNamespace(name="recorder", precision="fp32", files={})
+        placement: ClassVar = {}
 
         def score(self, audio: AudioLike, listener: Audiogram, **options: Any) -> Any:
             calls.append({"audio": audio, "listener": listener.name, **options})
