@@ -28,7 +28,7 @@ from ..report.plots import create_axes, draw_band, error_bars, model_colour
 from ..report.published import BEST_LEVEL
 from ..report.schema import Figure, Section
 from ..report.section_builder import SectionBuilder
-from ..studies.sanity import LISTENERS, MIN_CORRELATION, SNRS, Trial, make_row, select_trials
+from ..studies.sanity import LISTENERS, MIN_CORRELATION, SNRS, Trial, as_presented, make_row, select_trials
 
 TITLE: Final = "Robustness"
 _SECONDS: Final = 10.0
@@ -136,7 +136,7 @@ def _score_both(trial: Trial, chains: Sequence[str]) -> list[Scores]:
     nano_score, reference = _nano(), Reference(trial.clean, trial.rate, Listener(trial.listener, level1=LEVEL1))
     sounds = [trial.render(chain)[0] for chain in chains]
     return [
-        [nano_score((sound, trial.rate), trial.listener) for sound in sounds],
+        [nano_score(as_presented(sound, trial.rate), trial.listener) for sound in sounds],
         [reference.score(sound, trial.rate).score for sound in sounds],
     ]
 
@@ -151,7 +151,7 @@ def _score_at_levels(trial: Trial, number: int) -> list[Scores]:
         clean = trial.clean * gain
         sound = render_presented(row, clean, trial.rate)
         haaqi = Reference(clean, trial.rate, Listener(trial.listener, level1=LEVEL1)).score(sound, trial.rate).score
-        found.append([nano_score((sound, trial.rate), trial.listener), haaqi])
+        found.append([nano_score(as_presented(sound, trial.rate), trial.listener), haaqi])
     return [list(column) for column in zip(*found, strict=True)]
 
 
@@ -163,9 +163,9 @@ def _score_cut(trial: Trial, number: int) -> Scores:
     """Return the score of the beginning, for each shorter duration, minus the score of the whole sound."""
     sound, rate = trial.render(random_chain(np.random.default_rng([29, number]), speech=False))
     nano_score = _nano()
-    whole = nano_score((sound, rate), trial.listener)
+    whole = nano_score(as_presented(sound, rate), trial.listener)
     return [
-        nano_score((sound[: round(seconds * rate)], rate), trial.listener) - whole
+        nano_score(as_presented(sound[: round(seconds * rate)], rate), trial.listener) - whole
         for seconds in CUT_DURATIONS
         if seconds < trial.row.duration
     ]
@@ -175,8 +175,9 @@ def _score_resampled(trial: Trial, number: int) -> Scores:
     """Return the score at each sample rate, minus the score at the clip's own rate."""
     sound, rate = trial.render(random_chain(np.random.default_rng([31, number]), speech=False))
     nano_score = _nano()
-    own = nano_score((sound, rate), trial.listener)
-    return [nano_score((soxr.resample(sound, rate, to, "VHQ"), to), trial.listener) - own for to in _RATES]
+    own = nano_score(as_presented(sound, rate), trial.listener)
+    sounds = [as_presented(soxr.resample(sound, rate, to, "VHQ"), to) for to in _RATES]
+    return [nano_score(one, trial.listener) - own for one in sounds]
 
 
 def _score_coded(trial: Trial, _: int) -> list[Scores]:

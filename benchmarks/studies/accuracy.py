@@ -37,7 +37,7 @@ from ...training.degradations import format_chain
 from ...training.intervals import coverage_of
 from ...training.statistics import agreement, none_if_undefined, ordered_pairs
 from ..progress import Progress, no_progress
-from .sanity import MIN_CORRELATION, compare_formats, make_row, score_in_noise, select_trials
+from .sanity import MIN_CORRELATION, as_presented, compare_formats, make_row, score_in_noise, select_trials
 
 Array = npt.NDArray[np.float64]
 
@@ -221,8 +221,8 @@ def _score_clip(number: int, folder: str, models: Sequence[str], clips: int) -> 
     rows = []
     for model in models:
         predictor = _open(model)
-        clean = predictor((presented, rate), trial.listener)
-        changes = [abs(predictor(sound, trial.listener) - clean) for sound in changed]
+        clean = predictor(as_presented(presented, rate), trial.listener)
+        changes = [abs(predictor(as_presented(*sound), trial.listener) - clean) for sound in changed]
         largest = max(*changes, *compare_formats(trial, predictor).values())
         rows.append((clean, score_in_noise(trial, predictor).correlation, largest))
     clean, correlation, change = np.array(rows).T

@@ -20,6 +20,7 @@ import soxr
 from ...evaluation.predictors import Predictor, open_predictor
 from ...haaqi.index import HAAQI_FREQUENCIES, Listener, Reference
 from ...runtime.audio.levels import LEVEL1, SILENCE, amplitude
+from ...runtime.audio.reading import ArrayAudio, FileAudio, open_audio
 from ...runtime.audiogram import STANDARD, Audiogram
 from ...runtime.errors import CorpusError
 from ...training.corpus.clips import Corpus
@@ -164,7 +165,12 @@ def make_row(clip: str, seconds: float, listener: str, seed: int) -> Row:
 def score_in_noise(trial: Trial, predictor: Predictor) -> NoiseScores:
     """Score a clip with the same noise at each of `SNRS`."""
     sounds = (trial.render(format_chain(("noise", {"snr": snr}))) for snr in SNRS)
-    return NoiseScores(trial, [predictor(sound, trial.listener) for sound in sounds])
+    return NoiseScores(trial, [predictor(as_presented(*sound), trial.listener) for sound in sounds])
+
+
+def as_presented(samples: Array, rate: int) -> ArrayAudio | FileAudio:
+    """Return a sound that is known to be the presented signal, which may be louder than music is before."""
+    return open_audio((samples, rate), presented=True)
 
 
 def compare_formats(trial: Trial, predictor: Predictor) -> dict[str, float]:
@@ -192,7 +198,7 @@ def compare_listeners(trial: Trial, predictor: Predictor) -> list[ListenerChange
         excerpt = trial.excerpt(_EXCERPT, first, trial.row.seed * SOUNDS_PER_CLIP + number)
         sound, rate = excerpt.render(random_chain(rng, speech=False))
         listeners = [Audiogram.named(name) for name in (first, second)]
-        model = [predictor((sound, rate), listener) for listener in listeners]
+        model = [predictor(as_presented(sound, rate), listener) for listener in listeners]
         haaqi = [
             Reference(excerpt.clean, rate, Listener(one, level1=LEVEL1)).score(sound, rate).score for one in listeners
         ]
@@ -307,7 +313,7 @@ def measure(
     for number, trial in enumerate(trials):
         on_progress("checking the scores", number, len(trials))
         in_noise.append(score_in_noise(trial, predictor))
-        clean.append((trial, predictor(trial.render(), trial.listener)))
+        clean.append((trial, predictor(as_presented(*trial.render()), trial.listener)))
         formats.append(compare_formats(trial, predictor))
         changes += compare_listeners(trial, predictor)
     results = {
