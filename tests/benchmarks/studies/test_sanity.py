@@ -34,7 +34,7 @@ from haaqi_edge.benchmarks.studies.sanity import (
 )
 from haaqi_edge.haaqi.index import Listener
 from haaqi_edge.runtime import Audiogram
-from haaqi_edge.runtime.audio.reading import AudioLike
+from haaqi_edge.runtime.audio.reading import ArrayAudio, AudioLike
 from haaqi_edge.runtime.audiogram import STANDARD
 from haaqi_edge.runtime.errors import CorpusError
 from haaqi_edge.training.corpus.clips import Corpus
@@ -69,6 +69,8 @@ def trials(music: Path) -> list[Trial]:
 
 def array(audio: AudioLike) -> Array:
     """Return the samples of a sound, also from a file."""
+    if isinstance(audio, ArrayAudio):
+        return np.concatenate(list(audio.blocks(audio.rate))).astype(np.float64)
     samples = audio[0] if isinstance(audio, tuple) else soundfile.read(audio)[0]
     return np.asarray(samples, np.float64)
 
@@ -248,8 +250,9 @@ def test_the_same_sound_is_scored_for_both_listeners(trials: list[Trial], monkey
         assert second.audiogram.name in distant_listeners(first.audiogram.name)
         assert change.haaqi == pytest.approx((sum(first.audiogram.levels) - sum(second.audiogram.levels)) / 1000)
         for (audio, listener, nal_r), own in zip(predictor.calls[2 * i : 2 * i + 2], (first, second), strict=True):
-            assert isinstance(audio, tuple)
-            assert audio[0] is sound
+            assert isinstance(audio, ArrayAudio)
+            assert audio.presented
+            np.testing.assert_allclose(array(audio), sound, atol=1e-6)
             assert listener == own.audiogram
             assert not nal_r
     repeated = [change for trial in trials for change in compare_listeners(trial, mean_loss)]
