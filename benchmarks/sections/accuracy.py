@@ -13,6 +13,7 @@ import numpy.typing as npt
 from matplotlib.figure import Figure as Picture
 
 from ...runtime import Audiogram, Scorer
+from ...runtime.audio.reading import open_audio
 from ...runtime.errors import CorpusError, HaaqiEdgeError
 from ...training.card import metrics_by_group
 from ...training.corpus.clips import Corpus
@@ -129,7 +130,8 @@ def _score_row(row: Row, models: tuple[str, ...], music: Path) -> list[float]:
     _, samples, rate = render_row(row, _corpus(music))
     listener = Audiogram(row.audiogram, row.listener)
     try:
-        return [_scorer(model).score((samples.astype(np.float32), rate), listener).score for model in models]
+        sound = open_audio((samples.astype(np.float32), rate), presented=True)
+        return [_scorer(model).score(sound, listener).score for model in models]
     except CorpusError:
         raise
     except HaaqiEdgeError:
