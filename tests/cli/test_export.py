@@ -25,7 +25,7 @@ from torch import Tensor
 pytestmark = pytest.mark.slow
 
 TOLERANCE = 1e-4
-"""of the issue's `Done when`; the exporter itself allows 1e-5 from PyTorch"""
+"""from PyTorch; the exporter itself allows 1e-5"""
 
 
 def parsed(*argv: object) -> dict[str, Any]:
