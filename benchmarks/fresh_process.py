@@ -21,6 +21,17 @@ def peak():
 """
 
 
+def user_environment(threads: int = 1) -> dict[str, str]:
+    """Return the environment of a user's program: the bytecode of modules is stored when they are first imported.
+
+    Args:
+        threads: value of `OMP_NUM_THREADS`.
+    """
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environment
+
+
 def run_fresh_process(code: str, *arguments: str, threads: int = 1) -> Any:
     """Run code in a fresh process, and return the last line that it prints, parsed as JSON.
 
@@ -32,9 +43,8 @@ def run_fresh_process(code: str, *arguments: str, threads: int = 1) -> Any:
     Raises:
         RuntimeError: the code failed.
     """
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     argv = [sys.executable, "-c", code, repr(time.time()), *arguments]
-    completed = subprocess.run(argv, capture_output=True, text=True, check=False, env=environment)
+    completed = subprocess.run(argv, capture_output=True, text=True, check=False, env=user_environment(threads))
     if completed.returncode:
         raise RuntimeError(f"a fresh process failed: {completed.stderr.strip()[-2000:]}")
     return json.loads(completed.stdout.splitlines()[-1])

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure as Picture
 
 from ...runtime.features.patches import SAMPLE_RATE
 from ..context import LISTENER, BenchContext
-from ..fresh_process import run_fresh_process
+from ..fresh_process import run_fresh_process, user_environment
 from ..report.plots import create_axes
 from ..report.schema import Section
 from ..report.section_builder import SectionBuilder
@@ -54,7 +54,7 @@ def measure(context: BenchContext) -> Section:
                 times[name].append(run_fresh_process(_CODE, model, str(clip)))
             started = time.perf_counter()
             argv = [sys.executable, "-m", "haaqi_edge.cli.main", "score", str(clip), "-a", LISTENER, "--threads", "1"]
-            subprocess.run(argv, capture_output=True, check=True)
+            subprocess.run(argv, capture_output=True, check=True, env=user_environment())
             command_times.append(time.perf_counter() - started)
     rows = []
     for name, runs_of_model in times.items():

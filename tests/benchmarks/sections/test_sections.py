@@ -121,10 +121,12 @@ def test_parallel_results_are_in_the_order_of_the_items(jobs: int, tmp_path: Pat
     assert calls == [("absolute values", done, 20) for done in range(1, 21)]
 
 
-def test_fresh_processes_measure_their_memory() -> None:
+def test_fresh_processes_measure_their_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     alone, full = measure_peak_memory(""), measure_peak_memory("held = b'x' * 50_000_000")
     assert full - alone == pytest.approx(50, abs=2)
     assert run_fresh_process("import json, sys\nprint(json.dumps(sys.argv[2:]))", "a", "b c") == ["a", "b c"]
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # users do not set it, and it makes starts slower
+    assert run_fresh_process("import json, sys\nprint(json.dumps(sys.dont_write_bytecode))") is False
     with pytest.raises(RuntimeError, match="no such thing"):
         run_fresh_process("raise SystemExit('no such thing')")
 
