@@ -370,9 +370,10 @@ def evaluate(
         try:
             _check_files(rows[places[0]])
             by_reference = None if spl is None or reference is None else _level1_of(reference, spl)
+            listeners = list(dict.fromkeys(rows[place].listener for place in places))
             scores = scorer.score(
                 open_audio(file, presented=not nal_r),
-                [rows[place].listener for place in places],
+                listeners,
                 level1=level1 if by_reference is None else by_reference,
                 spl=spl if by_reference is None else None,
                 nal_r=nal_r,
@@ -382,7 +383,8 @@ def evaluate(
         except HaaqiEdgeError as error:
             errors.append(FileError(file, add_place(error, rows[places[0]].place)))
         else:
-            for place, score in zip(places, scores, strict=True):
+            for place in places:  # rows of the same file and listener have the same score, to the last bit
+                score = scores[listeners.index(rows[place].listener)]
                 predicted[place] = score.score, score.interval
         count()
     scored = [place for place in range(len(rows)) if place in predicted]

@@ -20,8 +20,11 @@ from .reading import Audio
 
 MAX_SPL: Final = 120.0
 """Maximum level of a recording before amplification, dB SPL RMS: the threshold of pain."""
-MAX_PRESENTED_SPL: Final = 150.0
-"""Maximum level of a signal that is known to be amplified: music at 85 dB SPL, and NAL-R for a loss of 120 dB HL."""
+MAX_PRESENTED_SPL: Final = 141.0
+"""Maximum level of a signal that is known to be amplified: music at 85 dB SPL, and NAL-R for a loss of 105 dB HL.
+
+A higher limit would take music in integers of 16 bits for sound.
+"""
 _CHECK: Final = "a quality needs sound; check the recording or its channel"
 _MIN_INTEGER_RMS: Final = 600.0
 """RMS from which samples look like integers. Music at 85 dB SPL, amplified for a loss of 105 dB HL, has up to 580."""

@@ -211,6 +211,13 @@ def test_the_level_is_that_of_the_reference_as_for_haaqi(folder: Path, scorer: S
     assert document["settings"] == {"nal_r": True, "spl": 60.0}
 
 
+def test_rows_of_one_sound_have_one_prediction(folder: Path, scorer: Scorer) -> None:
+    """Rounding between rows of a batch must not look like a correlation."""
+    found = evaluate(read_labels(write_table(folder, "0.wav,N3,0.9,,", "0.wav,N3,0.1,,", "0.wav,N3,0.3,,")), scorer)
+    assert len(set(found.predicted.tolist())) == 1
+    assert found.to_dict()["lcc"]["value"] is None
+
+
 def test_files_at_the_ear_may_be_above_120_db_spl(tmp_path: Path, scorer: Scorer) -> None:
     loud = music(1.0, RATE)
     loud *= 10 ** ((125 - 85) / 20) / np.sqrt(np.mean(loud**2))
