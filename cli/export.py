@@ -204,7 +204,10 @@ def bundle(
         _check_fused(fused)
     require("export", *_MODULES)
     if output is not None:
-        convert_to_ort(Bundle(model), output, as_json)
+        source = Bundle(model)
+        if output.resolve() == source.folder.resolve():
+            raise OptionError(f"-o {output} is the bundle itself, whose ONNX files would be lost: give another folder")
+        convert_to_ort(source, output, as_json)
     elif fused is not None:
         parity = _write_fused_bundle(Bundle(model), fused)
         if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -173,6 +174,14 @@ def test_ort_files_of_a_bundle(tmp_path: Path) -> None:
     found = json.loads(get_output("export", "bundle", "nano", "-o", tmp_path / "ort", "--format", "ort", "--json"))
     assert found["bytes"]["head.ort"] == (tmp_path / "ort/head.ort").stat().st_size
     assert found["parity"]["largest_difference"] < 1e-5
+
+
+def test_a_bundle_is_not_converted_onto_itself(tmp_path: Path) -> None:
+    shutil.copytree(Bundle("nano-int8").folder, tmp_path / "mine")
+    outcome = run("export", "bundle", tmp_path / "mine", "-o", tmp_path / "other" / ".." / "mine")
+    assert outcome.code == 2
+    assert "is the bundle itself" in str(outcome.errors[0])
+    assert (tmp_path / "mine" / "head.onnx").is_file()
 
 
 @pytest.mark.slow
