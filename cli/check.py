@@ -109,7 +109,7 @@ def check(
         )
     else:
         _print_comparison(metrics, first.name, second.name)
-        for _, error in found.errors:
+        for error in {str(error): error for _, error in found.errors}.values():  # one per file, not per listener
             print_error(error)
         verdict = "[red]exceeds[/]" if exceeded else "[green]is within[/]"
         out.print(f"99th percentile of the score changes {metrics['p99']:.2g} {verdict} the budget of {allowed:g}")
