@@ -29,9 +29,9 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_a_bundle_from_music_of_ones_own(tmp_path: Path) -> None:
-    told = run("quantize", "nano", "-o", tmp_path / "int8", "--calibration", DEMO.parent, "--json")
-    assert told.code == 0
-    found = json.loads(told.out)
+    printed = run("quantize", "nano", "-o", tmp_path / "int8", "--calibration", DEMO.parent, "--json")
+    assert printed.code == 0
+    found = json.loads(printed.out)
     assert found["name"] == "nano-int8"
     assert found["calibration"] == {"source": str(DEMO.parent), "excerpts": 10, "seconds_of_music": 25.0}  # of 40
     assert found["chosen"]["change"]["p99"] <= found["budget"] == 0.005
@@ -47,22 +47,22 @@ def test_a_bundle_from_music_of_ones_own(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_a_person_reads(tmp_path: Path) -> None:
-    told = run("quantize", "nano", "-o", tmp_path / "int8", "--target", "arm64", "--method", "static", "--rank")
-    assert told.code == 0
-    assert "for arm64 (S8S8)" in told.out
-    assert "99% of scores move by at most" in told.out
-    assert "encoder: layers.1" in told.out
+    printed = run("quantize", "nano", "-o", tmp_path / "int8", "--target", "arm64", "--method", "static", "--rank")
+    assert printed.code == 0
+    assert "for arm64 (S8S8)" in printed.out
+    assert "99% of scores move by at most" in printed.out
+    assert "encoder: layers.1" in printed.out
     assert sorted(path.name for path in tmp_path.iterdir()) == ["int8", "int8.work"]
 
 
 @pytest.mark.slow
 def test_export_in_int8(tmp_path: Path) -> None:
     argv = ("-o", tmp_path / "int8", "--fused", tmp_path / "fused.ort", "--log", tmp_path / "log.txt")
-    told = run("export", "nano", "--int8", *argv)
-    assert told.code == 0
+    printed = run("export", "nano", "--int8", *argv)
+    assert printed.code == 0
     card = Bundle(tmp_path / "int8").card
     assert (card.precision, card.encoder_input, card.name) == ("int8", "texture", "nano-int8")
-    assert "scores agree with the int8 encoder and head within" in told.out
+    assert "scores agree with the int8 encoder and head within" in printed.out
     assert (tmp_path / "fused.ort").stat().st_size < 1_300_000
     assert (tmp_path / "fused.config").is_file()
     log = (tmp_path / "log.txt").read_text(encoding="utf-8")

@@ -139,14 +139,14 @@ def warnings_of(data: bytes) -> tuple[list[str], int]:
 @pytest.mark.parametrize("kind", APPENDED)
 def test_another_file_behind_the_audio_is_named(kind: str) -> None:
     data = whole_file(kind)
-    told, count = warnings_of(data)
-    assert told == []
+    issued, count = warnings_of(data)
+    assert issued == []
     for other, what in ((b"ID3\4\0\0\0\0\0\0" + mp3_file(), "an mp3 file"), (whole_file("caf"), "a CAF file")):
         if kind in ("flac", "ogg"):
             other = other[: 1 << 15]
-        told, with_other = warnings_of(data + other)
+        issued, with_other = warnings_of(data + other)
         assert with_other == count
-        (warning,) = told
+        (warning,) = issued
         assert re.fullmatch(
             rf"the file given has \d+ bytes behind its audio, which are {what}; they were not read", warning
         )
@@ -157,9 +157,9 @@ def test_garbage_behind_the_audio(kind: str) -> None:
     data = whole_file(kind)
     _, count = warnings_of(data)
     garbage = np.random.default_rng(3).bytes(60_000)
-    told, with_garbage = warnings_of(data + garbage)
+    issued, with_garbage = warnings_of(data + garbage)
     assert with_garbage == count
-    (warning,) = told
+    (warning,) = issued
     assert "that are neither audio nor a tag; they were skipped" in warning
     for harmless in (bytes(60_000), b"TAG" + bytes(125)):
         assert warnings_of(data + harmless) == ([], count)
@@ -172,9 +172,9 @@ def mp3_file() -> bytes:
 def test_more_samples_than_a_consistent_header_announces() -> None:
     data = whole_file("wav")
     noise = as_int16(0.1 * np.random.default_rng(3).standard_normal(44_100)).astype("<i2").tobytes()
-    told, count = warnings_of(data + noise)
+    issued, count = warnings_of(data + noise)
     assert count == len(SOUND) + 44_100
-    assert told == ["the file given has 88200 bytes more than its header announces; they were read as audio"]
+    assert issued == ["the file given has 88200 bytes more than its header announces; they were read as audio"]
 
 
 @pytest.mark.parametrize("size", [1, 20_000])
